@@ -1,0 +1,252 @@
+//! Frames of ours, read with the reference decoder and written down as the catalogue writes them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use bytes::Bytes;
+use grpctunnel_core::{Code, Side};
+use grpctunnel_proto::google::rpc;
+use grpctunnel_proto::v1::{
+    ClientToServer, MessageData, Metadata, ServerToClient, client_to_server, server_to_client,
+};
+use prost::Message;
+
+use super::fail;
+
+/// Metadata: values by key.
+pub type Headers = BTreeMap<String, Vec<String>>;
+
+/// A status as it is on the wire.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Status {
+    /// The code's number.
+    pub code: i32,
+    /// The text.
+    pub message: String,
+    /// The details, each a serialized `google.protobuf.Any`.
+    pub details: Vec<Vec<u8>>,
+}
+
+/// A frame that one of our ends sent.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Said {
+    /// `settings`.
+    Settings {
+        /// Its id.
+        id: i64,
+        /// The receive window of new streams.
+        window: u32,
+        /// The revisions on offer.
+        revisions: Vec<i32>,
+    },
+    /// `new_stream`.
+    New {
+        /// Its id.
+        id: i64,
+        /// The method's name.
+        method: String,
+        /// The metadata, `grpc-timeout` included.
+        headers: Headers,
+        /// The receive window for responses.
+        window: u32,
+        /// The revision of the stream.
+        revision: i32,
+    },
+    /// `response_headers`.
+    Headers {
+        /// The stream.
+        id: i64,
+        /// The metadata.
+        headers: Headers,
+    },
+    /// `request_message` or `response_message`.
+    Message {
+        /// The stream.
+        id: i64,
+        /// Bytes of the whole message.
+        size: u32,
+        /// Those in this frame.
+        data: Bytes,
+    },
+    /// `more_request_data` or `more_response_data`.
+    More {
+        /// The stream.
+        id: i64,
+        /// Its bytes.
+        data: Bytes,
+    },
+    /// `half_close`.
+    HalfClose(i64),
+    /// `cancel`.
+    Cancel(i64),
+    /// `window_update`.
+    WindowUpdate {
+        /// The stream.
+        id: i64,
+        /// Bytes granted.
+        bytes: u32,
+    },
+    /// `close_stream`.
+    Close {
+        /// The stream.
+        id: i64,
+        /// The status; an absent one is OK.
+        status: Status,
+        /// The trailers.
+        trailers: Headers,
+    },
+    /// Anything else, which no end sends by default.
+    Other(String),
+}
+
+fn headers(metadata: Option<Metadata>) -> Headers {
+    let entries = metadata.unwrap_or_default().md;
+    for values in entries.values() {
+        assert!(values.raw.is_empty(), "raw values that were not agreed on");
+    }
+    entries
+        .into_iter()
+        .map(|(key, values)| (key, values.val))
+        .collect()
+}
+
+fn message(id: i64, message: MessageData) -> Said {
+    assert!(!message.compressed, "a flag that was not agreed on");
+    Said::Message {
+        id,
+        size: message.size,
+        data: message.data,
+    }
+}
+
+fn status(status: Option<rpc::Status>) -> Status {
+    let status = status.unwrap_or_default();
+    Status {
+        code: status.code,
+        message: status.message,
+        details: status.details.iter().map(Message::encode_to_vec).collect(),
+    }
+}
+
+impl Said {
+    /// Reads a frame of the given end.
+    #[must_use]
+    pub fn read(by: Side, frame: &[u8]) -> Self {
+        let frame = Bytes::copy_from_slice(frame);
+        let said = match by {
+            Side::Client => ClientToServer::decode(frame).map(Self::by_client),
+            Side::Server => ServerToClient::decode(frame).map(Self::by_server),
+        };
+        said.unwrap_or_else(|error| fail(format_args!("a frame of ours is refused: {error}")))
+    }
+
+    fn by_client(frame: ClientToServer) -> Self {
+        use client_to_server::Frame;
+        let id = frame.stream_id;
+        match frame.frame {
+            Some(Frame::NewStream(new)) => Self::New {
+                id,
+                method: new.method_name,
+                headers: headers(new.request_headers),
+                window: new.initial_window_size,
+                revision: new.protocol_revision,
+            },
+            Some(Frame::RequestMessage(data)) => message(id, data),
+            Some(Frame::MoreRequestData(data)) => Self::More { id, data },
+            Some(Frame::HalfClose(())) => Self::HalfClose(id),
+            Some(Frame::Cancel(())) => Self::Cancel(id),
+            Some(Frame::WindowUpdate(bytes)) => Self::WindowUpdate { id, bytes },
+            other => Self::Other(format!("{id} {other:?}")),
+        }
+    }
+
+    fn by_server(frame: ServerToClient) -> Self {
+        use server_to_client::Frame;
+        let id = frame.stream_id;
+        match frame.frame {
+            Some(Frame::Settings(settings)) => Self::Settings {
+                id,
+                window: settings.initial_window_size,
+                revisions: settings.supported_protocol_revisions,
+            },
+            Some(Frame::ResponseHeaders(metadata)) => Self::Headers {
+                id,
+                headers: headers(Some(metadata)),
+            },
+            Some(Frame::ResponseMessage(data)) => message(id, data),
+            Some(Frame::MoreResponseData(data)) => Self::More { id, data },
+            Some(Frame::CloseStream(close)) => Self::Close {
+                id,
+                status: status(close.status),
+                trailers: headers(close.response_trailers),
+            },
+            Some(Frame::WindowUpdate(bytes)) => Self::WindowUpdate { id, bytes },
+            other => Self::Other(format!("{id} {other:?}")),
+        }
+    }
+
+    /// The stream that it is about.
+    #[must_use]
+    pub const fn id(&self) -> i64 {
+        match self {
+            Self::Settings { id, .. }
+            | Self::New { id, .. }
+            | Self::Headers { id, .. }
+            | Self::Message { id, .. }
+            | Self::More { id, .. }
+            | Self::HalfClose(id)
+            | Self::Cancel(id)
+            | Self::WindowUpdate { id, .. }
+            | Self::Close { id, .. } => *id,
+            Self::Other(_) => -1,
+        }
+    }
+
+    /// Its payload, which flow control counts.
+    #[must_use]
+    pub fn payload(&self) -> &[u8] {
+        match self {
+            Self::Message { data, .. } | Self::More { data, .. } => data,
+            _ => &[],
+        }
+    }
+}
+
+/// The name of a code, or its number.
+#[must_use]
+pub fn code_name(code: i32) -> String {
+    let Some(known) = Code::from_i32(code) else {
+        return code.to_string();
+    };
+    let name = format!("{known:?}");
+    let mut out = String::new();
+    for letter in name.chars() {
+        if letter.is_ascii_uppercase() && !out.is_empty() {
+            out.push('_');
+        }
+        out.push(letter.to_ascii_uppercase());
+    }
+    out
+}
+
+/// `new(1,a/b)`, `msg(1,size,n)`, `close(1,CODE)`: the notation of the catalogue.
+impl fmt::Display for Said {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Settings {
+                id,
+                window,
+                revisions,
+            } => write!(f, "set({id},{window},{revisions:?})"),
+            Self::New { id, method, .. } => write!(f, "new({id},{method})"),
+            Self::Headers { id, .. } => write!(f, "hdr({id})"),
+            Self::Message { id, size, data } => write!(f, "msg({id},{size},{})", data.len()),
+            Self::More { id, data } => write!(f, "more({id},{})", data.len()),
+            Self::HalfClose(id) => write!(f, "half({id})"),
+            Self::Cancel(id) => write!(f, "cancel({id})"),
+            Self::WindowUpdate { id, bytes } => write!(f, "wu({id},{bytes})"),
+            Self::Close { id, status, .. } => write!(f, "close({id},{})", code_name(status.code)),
+            Self::Other(what) => write!(f, "other({what})"),
+        }
+    }
+}

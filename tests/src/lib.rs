@@ -1,0 +1,8 @@
+//! What the tests of grpctunnel share: the harness, the test services and the code generator.
+//!
+//! Without default features only the harness is left, which needs neither an async runtime nor a
+//! network; the fuzz targets use it so.
+
+#[cfg(feature = "codegen")]
+pub mod codegen;
+pub mod protos;

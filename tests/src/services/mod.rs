@@ -1,0 +1,45 @@
+//! The services that tests and real peers call, with the behaviour of their originals: gRPC's
+//! interoperability service as grpc-go serves it, and those of the Go module's own test programs.
+
+mod batch;
+mod grpchan;
+mod official;
+mod outgoing;
+mod trigger;
+
+use bytes::Bytes;
+use http_body::Body as HttpBody;
+use tonic::body::Body;
+use tonic::client::GrpcService;
+use tonic::codegen::StdError;
+
+pub use batch::send_batches;
+pub use grpchan::{Grpchan, grpchan};
+pub use official::{Official, official};
+pub use outgoing::{Outgoing, WithOutgoing};
+pub use trigger::{KeyedTunnels, Trigger};
+
+/// What generated clients call through: a plain connection or a tunnel.
+pub trait Caller:
+    GrpcService<
+        Body,
+        Error: Into<StdError>,
+        Future: Send,
+        ResponseBody: HttpBody<Data = Bytes, Error: Into<StdError> + Send> + Send + 'static,
+    > + Clone
+    + Send
+    + 'static
+{
+}
+
+impl<T> Caller for T where
+    T: GrpcService<
+            Body,
+            Error: Into<StdError>,
+            Future: Send,
+            ResponseBody: HttpBody<Data = Bytes, Error: Into<StdError> + Send> + Send + 'static,
+        > + Clone
+        + Send
+        + 'static
+{
+}

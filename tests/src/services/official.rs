@@ -1,0 +1,222 @@
+//! `grpc.testing.TestService` as grpc-go's `interop.NewTestServer()` serves it.
+
+use std::pin::Pin;
+use std::time::Duration;
+use std::vec;
+
+use bytes::Bytes;
+use futures_util::Stream;
+use futures_util::stream::try_unfold;
+use http::HeaderMap;
+use tonic::{Code, Request, Response, Status, Streaming};
+
+use super::outgoing::{Outgoing, WithOutgoing};
+use crate::protos::grpc::testing::test_service_server::{TestService, TestServiceServer};
+use crate::protos::grpc::testing::{
+    EchoStatus, Empty, Payload, PayloadType, ResponseParameters, SimpleRequest, SimpleResponse,
+    StreamingInputCallRequest, StreamingInputCallResponse, StreamingOutputCallRequest,
+    StreamingOutputCallResponse,
+};
+
+/// Request metadata that comes back in the response headers.
+const ECHO_INITIAL: &str = "x-grpc-test-echo-initial";
+/// Request metadata that comes back in the trailers.
+const ECHO_TRAILING: &str = "x-grpc-test-echo-trailing-bin";
+
+/// Payloads up to this length are slices of one constant.
+static ZEROS: [u8; 65_536] = [0; 65_536];
+
+/// The service, ready to be added to a server.
+#[must_use]
+pub fn official() -> WithOutgoing<TestServiceServer<Official>> {
+    WithOutgoing(TestServiceServer::new(Official))
+}
+
+/// The handlers of `grpc.testing.TestService`.
+///
+/// `UnaryCall` and `FullDuplexCall` echo the metadata that the interoperability tests name (the
+/// first value of each); the others do not. `CacheableUnaryCall` and `UnimplementedCall` are
+/// UNIMPLEMENTED.
+#[derive(Clone, Copy, Debug)]
+pub struct Official;
+
+type Responses = Pin<Box<dyn Stream<Item = Result<StreamingOutputCallResponse, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl TestService for Official {
+    type StreamingOutputCallStream = Responses;
+    type FullDuplexCallStream = Responses;
+    type HalfDuplexCallStream = Responses;
+
+    async fn empty_call(&self, _: Request<Empty>) -> Result<Response<Empty>, Status> {
+        Ok(Response::new(Empty {}))
+    }
+
+    async fn unary_call(
+        &self,
+        request: Request<SimpleRequest>,
+    ) -> Result<Response<SimpleResponse>, Status> {
+        echo_metadata(&request);
+        let request = request.into_inner();
+        check_status(request.response_status.as_ref())?;
+        Ok(Response::new(SimpleResponse {
+            payload: Some(payload(request.response_type, request.response_size)?),
+            ..SimpleResponse::default()
+        }))
+    }
+
+    async fn cacheable_unary_call(
+        &self,
+        _: Request<SimpleRequest>,
+    ) -> Result<Response<SimpleResponse>, Status> {
+        Err(Status::unimplemented("method CacheableUnaryCall not implemented"))
+    }
+
+    async fn unimplemented_call(&self, _: Request<Empty>) -> Result<Response<Empty>, Status> {
+        Err(Status::unimplemented("method UnimplementedCall not implemented"))
+    }
+
+    async fn streaming_output_call(
+        &self,
+        request: Request<StreamingOutputCallRequest>,
+    ) -> Result<Response<Responses>, Status> {
+        let wanted = Wanted::by(request.into_inner());
+        let responses = try_unfold(wanted, |mut wanted| async move {
+            Ok(wanted.next().await?.map(|response| (response, wanted)))
+        });
+        Ok(Response::new(Box::pin(responses)))
+    }
+
+    async fn streaming_input_call(
+        &self,
+        request: Request<Streaming<StreamingInputCallRequest>>,
+    ) -> Result<Response<StreamingInputCallResponse>, Status> {
+        let mut requests = request.into_inner();
+        let mut sum = 0_usize;
+        while let Some(request) = requests.message().await? {
+            sum += request.payload.map_or(0, |payload| payload.body.len());
+        }
+        Ok(Response::new(StreamingInputCallResponse {
+            aggregated_payload_size: i32::try_from(sum).unwrap_or(i32::MAX),
+        }))
+    }
+
+    async fn full_duplex_call(
+        &self,
+        request: Request<Streaming<StreamingOutputCallRequest>>,
+    ) -> Result<Response<Responses>, Status> {
+        echo_metadata(&request);
+        let start = (request.into_inner(), Wanted::default());
+        let responses = try_unfold(start, |(mut requests, mut wanted)| async move {
+            loop {
+                if let Some(response) = wanted.next().await? {
+                    return Ok(Some((response, (requests, wanted))));
+                }
+                let Some(request) = requests.message().await? else {
+                    return Ok(None);
+                };
+                check_status(request.response_status.as_ref())?;
+                wanted = Wanted::by(request);
+            }
+        });
+        Ok(Response::new(Box::pin(responses)))
+    }
+
+    async fn half_duplex_call(
+        &self,
+        request: Request<Streaming<StreamingOutputCallRequest>>,
+    ) -> Result<Response<Responses>, Status> {
+        let start = (request.into_inner(), Vec::new().into_iter(), Wanted::default());
+        let responses = try_unfold(start, |(mut requests, mut all, mut wanted)| async move {
+            let mut read = Vec::new();
+            while let Some(request) = requests.message().await? {
+                read.push(Wanted::by(request));
+            }
+            if !read.is_empty() {
+                all = read.into_iter();
+            }
+            loop {
+                if let Some(response) = wanted.next().await? {
+                    return Ok(Some((response, (requests, all, wanted))));
+                }
+                let Some(next) = all.next() else {
+                    return Ok(None);
+                };
+                wanted = next;
+            }
+        });
+        Ok(Response::new(Box::pin(responses)))
+    }
+}
+
+/// The responses that one request asks for and that have not been given yet.
+#[derive(Debug, Default)]
+struct Wanted {
+    response_type: i32,
+    parameters: vec::IntoIter<ResponseParameters>,
+}
+
+impl Wanted {
+    fn by(request: StreamingOutputCallRequest) -> Self {
+        Self {
+            response_type: request.response_type,
+            parameters: request.response_parameters.into_iter(),
+        }
+    }
+
+    async fn next(&mut self) -> Result<Option<StreamingOutputCallResponse>, Status> {
+        let Some(parameters) = self.parameters.next() else {
+            return Ok(None);
+        };
+        if let Ok(interval @ 1..) = u64::try_from(parameters.interval_us) {
+            tokio::time::sleep(Duration::from_micros(interval)).await;
+        }
+        Ok(Some(StreamingOutputCallResponse {
+            payload: Some(payload(self.response_type, parameters.size)?),
+            ..StreamingOutputCallResponse::default()
+        }))
+    }
+}
+
+fn payload(payload_type: i32, size: i32) -> Result<Payload, Status> {
+    let Ok(size) = usize::try_from(size) else {
+        return Err(Status::unknown(format!("requested a response with invalid length {size}")));
+    };
+    if payload_type != i32::from(PayloadType::Compressable) {
+        return Err(Status::unknown(format!("unsupported payload type: {payload_type}")));
+    }
+    let body = ZEROS
+        .get(..size)
+        .map_or_else(|| Bytes::from(vec![0; size]), Bytes::from_static);
+    Ok(Payload {
+        r#type: payload_type,
+        body,
+    })
+}
+
+/// Ends the call as the request asks.
+fn check_status(status: Option<&EchoStatus>) -> Result<(), Status> {
+    match status {
+        Some(status) if status.code != 0 => {
+            Err(Status::new(Code::from_i32(status.code), status.message.clone()))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn echo_metadata<T>(request: &Request<T>) {
+    let received = request.metadata().as_ref();
+    let outgoing = Outgoing::of(request);
+    if let Some(value) = received.get(ECHO_INITIAL) {
+        outgoing.add_headers(HeaderMap::from_iter([(
+            http::HeaderName::from_static(ECHO_INITIAL),
+            value.clone(),
+        )]));
+    }
+    if let Some(value) = received.get(ECHO_TRAILING) {
+        outgoing.add_trailers(HeaderMap::from_iter([(
+            http::HeaderName::from_static(ECHO_TRAILING),
+            value.clone(),
+        )]));
+    }
+}
