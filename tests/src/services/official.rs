@@ -126,20 +126,18 @@ impl TestService for Official {
         &self,
         request: Request<Streaming<StreamingOutputCallRequest>>,
     ) -> Result<Response<Responses>, Status> {
-        let start = (request.into_inner(), Vec::new().into_iter(), Wanted::default());
-        let responses = try_unfold(start, |(mut requests, mut all, mut wanted)| async move {
-            let mut read = Vec::new();
-            while let Some(request) = requests.message().await? {
-                read.push(Wanted::by(request));
-            }
-            if !read.is_empty() {
-                all = read.into_iter();
-            }
+        let mut requests = request.into_inner();
+        let mut read = Vec::new();
+        while let Some(request) = requests.message().await? {
+            read.push(Wanted::by(request));
+        }
+        let start = (read.into_iter(), Wanted::default());
+        let responses = try_unfold(start, |(mut read, mut wanted)| async move {
             loop {
                 if let Some(response) = wanted.next().await? {
-                    return Ok(Some((response, (requests, all, wanted))));
+                    return Ok(Some((response, (read, wanted))));
                 }
-                let Some(next) = all.next() else {
+                let Some(next) = read.next() else {
                     return Ok(None);
                 };
                 wanted = next;
