@@ -1,0 +1,160 @@
+// Old is a peer of the first version of the Go module, which knows revision zero of the protocol
+// only and no negotiation: any end of a forward or of a reverse tunnel.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"net"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/jhump/grpctunnel"
+	"github.com/jhump/grpctunnel/tunnelpb"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/interop"
+	"google.golang.org/grpc/interop/grpc_testing"
+	"google.golang.org/grpc/metadata"
+)
+
+var (
+	role    = flag.String("role", "", "server or client of a forward tunnel, revserver or revclient of a reverse one")
+	addr    = flag.String("addr", "127.0.0.1:0", "the address to listen on (server, revclient) or to connect to")
+	name    = flag.String("name", "", "revserver: the name to send as x-tunnel-name")
+	timeout = flag.Duration("timeout", 60*time.Second, "the longest that this program may live")
+)
+
+// roles say what each role does. A server's success is to be ended from outside.
+var roles = map[string]struct {
+	run    func(context.Context) error
+	serves bool
+}{
+	"server":    {server, true},
+	"client":    {client, false},
+	"revserver": {reverseServer, true},
+	"revclient": {reverseClient, false},
+}
+
+func main() {
+	flag.Parse()
+	r, known := roles[*role]
+	if !known {
+		fail(fmt.Errorf("-role %q: must be server, client, revserver or revclient", *role))
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	defer stop()
+	ctx, cancel := context.WithTimeout(ctx, *timeout)
+	defer cancel()
+	err := r.run(ctx)
+	if r.serves && ctx.Err() != nil {
+		return
+	}
+	if err != nil {
+		fail(err)
+	}
+	fmt.Println("ok")
+}
+
+func fail(err error) {
+	fmt.Fprintf(os.Stderr, "old: %v\n", err)
+	os.Exit(1)
+}
+
+func listen() (net.Listener, error) {
+	lis, err := net.Listen("tcp", *addr)
+	if err == nil {
+		fmt.Printf("listening %s\n", lis.Addr())
+	}
+	return lis, err
+}
+
+func dial(opts ...grpc.DialOption) (tunnelpb.TunnelServiceClient, error) {
+	conn, err := grpc.NewClient("passthrough:///"+*addr,
+		append(opts, grpc.WithTransportCredentials(insecure.NewCredentials()))...)
+	return tunnelpb.NewTunnelServiceClient(conn), err
+}
+
+func server(ctx context.Context) error {
+	tunnels := grpctunnel.NewTunnelServiceHandler(grpctunnel.TunnelServiceHandlerOptions{NoReverseTunnels: true})
+	grpc_testing.RegisterTestServiceServer(tunnels, interop.NewTestServer())
+	return serve(ctx, tunnels)
+}
+
+func serve(ctx context.Context, tunnels *grpctunnel.TunnelServiceHandler) error {
+	s := grpc.NewServer()
+	tunnelpb.RegisterTunnelServiceServer(s, tunnels.Service())
+	lis, err := listen()
+	if err != nil {
+		return err
+	}
+	context.AfterFunc(ctx, s.Stop)
+	return s.Serve(lis)
+}
+
+func client(ctx context.Context) error {
+	stub, err := dial()
+	if err != nil {
+		return err
+	}
+	stream, err := stub.OpenTunnel(ctx, grpc.WaitForReady(true))
+	if err != nil {
+		return err
+	}
+	channel := grpctunnel.NewChannel(stream)
+	defer channel.Close()
+	return check(ctx, channel)
+}
+
+func reverseServer(ctx context.Context) error {
+	stub, err := dial(grpc.WithStreamInterceptor(announce))
+	if err != nil {
+		return err
+	}
+	s := grpctunnel.NewReverseTunnelServer(stub)
+	grpc_testing.RegisterTestServiceServer(s, interop.NewTestServer())
+	if *name != "" {
+		ctx = metadata.AppendToOutgoingContext(ctx, "x-tunnel-name", *name)
+	}
+	started, err := s.Serve(ctx, grpc.WaitForReady(true))
+	if err != nil {
+		return fmt.Errorf("reverse tunnel (opened: %t): %w", started, err)
+	}
+	return nil
+}
+
+// announce says in one line that the other end has taken the tunnel, for which this version has no
+// callback.
+func announce(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn, method string, stream grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	s, err := stream(ctx, desc, conn, method, opts...)
+	if err != nil {
+		return nil, err
+	}
+	md, err := s.Header()
+	// Of a call that was refused without headers, grpc-go reports neither headers nor an error.
+	if err == nil && md != nil {
+		fmt.Println("tunnel open")
+	}
+	return s, err
+}
+
+func reverseClient(ctx context.Context) error {
+	tunnels := grpctunnel.NewTunnelServiceHandler(grpctunnel.TunnelServiceHandlerOptions{})
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	served := make(chan error, 1)
+	go func() { served <- serve(ctx, tunnels); cancel() }()
+	channel := tunnels.AsChannel()
+	if err := channel.WaitForReady(ctx); err != nil {
+		select {
+		case err := <-served:
+			return err
+		default:
+			return fmt.Errorf("waiting for a reverse tunnel: %w", err)
+		}
+	}
+	return check(ctx, channel)
+}

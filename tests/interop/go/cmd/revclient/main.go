@@ -1,0 +1,91 @@
+// Revclient listens for reverse tunnels and, once there is one, calls the interop test service
+// through it.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+
+	"github.com/jhump/grpctunnel"
+	"github.com/jhump/grpctunnel/tunnelpb"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/interop"
+	"google.golang.org/grpc/interop/grpc_testing"
+	"google.golang.org/grpc/metadata"
+
+	"interop.example/peers/internal/calls"
+	"interop.example/peers/internal/peer"
+)
+
+func main() {
+	addr := flag.String("listen", "127.0.0.1:0", "the address to listen on")
+	name := flag.String("name", "", "call only through a tunnel that was opened with this x-tunnel-name")
+	noFlowControl := flag.Bool("no-flow-control", false, "accept revision zero only")
+	echo := flag.Bool("echo", false, "the service at the other end echoes payloads on request")
+	details := flag.Bool("details", false, "the service at the other end gives status details on request")
+	mixed := flag.Int("mixed", 0, "make this many concurrent calls of mixed kinds too")
+	peer.Check(func(ctx context.Context) error {
+		channel, err := accept(ctx, *addr, *name, *noFlowControl)
+		if err != nil {
+			return err
+		}
+		service := calls.Service{Client: grpc_testing.NewTestServiceClient(channel), Echo: *echo, Details: *details}
+		if err := service.Large(ctx); err != nil {
+			return err
+		}
+		fmt.Println("ok large")
+		interop.DoPingPong(ctx, service.Client)
+		fmt.Println("ok ping_pong")
+		if err := service.Cancel(ctx, 1, 1000, func() {}); err != nil {
+			return err
+		}
+		fmt.Println("ok cancel")
+		if err := service.Fail(ctx, 2); err != nil {
+			return err
+		}
+		fmt.Println("ok details")
+		if *mixed == 0 {
+			return nil
+		}
+		if err := service.Mixed(ctx, *mixed); err != nil {
+			return err
+		}
+		fmt.Println("ok mixed")
+		return nil
+	})
+}
+
+// accept listens, and waits for the first reverse tunnel (of a name).
+func accept(ctx context.Context, addr, name string, noFlowControl bool) (grpc.ClientConnInterface, error) {
+	tunnels := grpctunnel.NewTunnelServiceHandler(grpctunnel.TunnelServiceHandlerOptions{
+		DisableFlowControl: noFlowControl,
+		AffinityKey:        nameOf,
+	})
+	server := grpc.NewServer()
+	tunnelpb.RegisterTunnelServiceServer(server, tunnels.Service())
+	lis, err := peer.Listen(addr)
+	if err != nil {
+		return nil, err
+	}
+	go func() {
+		if err := server.Serve(lis); err != nil {
+			peer.Fail(err)
+		}
+	}()
+	channel := tunnels.AsChannel()
+	if name != "" {
+		channel = tunnels.KeyAsChannel(name)
+	}
+	if err := channel.WaitForReady(ctx); err != nil {
+		return nil, fmt.Errorf("waiting for a reverse tunnel: %w", err)
+	}
+	return peer.Channel{ClientConnInterface: channel}, nil
+}
+
+func nameOf(tunnel grpctunnel.TunnelChannel) any {
+	if names := metadata.ValueFromIncomingContext(tunnel.Context(), "x-tunnel-name"); len(names) > 0 {
+		return names[0]
+	}
+	return ""
+}
