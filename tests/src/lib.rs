@@ -6,3 +6,5 @@
 #[cfg(feature = "codegen")]
 pub mod codegen;
 pub mod protos;
+#[cfg(feature = "net")]
+pub mod services;

@@ -110,5 +110,7 @@ fn check_number(received: i32) -> Result<(), Status> {
     if received == MESSAGES {
         return Ok(());
     }
-    Err(Status::data_loss(format!("{received} responses, not {MESSAGES}")))
+    Err(Status::data_loss(format!(
+        "{received} responses, not {MESSAGES}"
+    )))
 }

@@ -114,10 +114,7 @@ impl TestService for Grpchan {
         Ok(Response::new(Box::pin(stream::iter(read))))
     }
 
-    async fn use_external_message_twice(
-        &self,
-        _: Request<()>,
-    ) -> Result<Response<()>, Status> {
+    async fn use_external_message_twice(&self, _: Request<()>) -> Result<Response<()>, Status> {
         Ok(Response::new(()))
     }
 }
@@ -184,7 +181,11 @@ fn check_code(request: &Message) -> Result<(), Status> {
         message: "error".to_owned(),
         details: request.error_details.clone(),
     };
-    Err(Status::with_details(code, "error", details.encode_to_vec().into()))
+    Err(Status::with_details(
+        code,
+        "error",
+        details.encode_to_vec().into(),
+    ))
 }
 
 /// Metadata as the messages hold it: of each key the last value, binary ones decoded.

@@ -2,6 +2,7 @@
 //! interoperability service as grpc-go serves it, and those of the Go module's own test programs.
 
 mod batch;
+mod extras;
 mod grpchan;
 mod official;
 mod outgoing;
@@ -14,6 +15,7 @@ use tonic::client::GrpcService;
 use tonic::codegen::StdError;
 
 pub use batch::send_batches;
+pub use extras::{ECHO_PAYLOAD, STATUS_DETAILS, status_details};
 pub use grpchan::{Grpchan, grpchan};
 pub use official::{Official, official};
 pub use outgoing::{Outgoing, WithOutgoing};

@@ -10,6 +10,7 @@ use futures_util::stream::try_unfold;
 use http::HeaderMap;
 use tonic::{Code, Request, Response, Status, Streaming};
 
+use super::extras::Extras;
 use super::outgoing::{Outgoing, WithOutgoing};
 use crate::protos::grpc::testing::test_service_server::{TestService, TestServiceServer};
 use crate::protos::grpc::testing::{
@@ -36,7 +37,8 @@ pub fn official() -> WithOutgoing<TestServiceServer<Official>> {
 ///
 /// `UnaryCall` and `FullDuplexCall` echo the metadata that the interoperability tests name (the
 /// first value of each); the others do not. `CacheableUnaryCall` and `UnimplementedCall` are
-/// UNIMPLEMENTED.
+/// UNIMPLEMENTED. On request ([`ECHO_PAYLOAD`](super::ECHO_PAYLOAD),
+/// [`STATUS_DETAILS`](super::STATUS_DETAILS)) they show more than zeros and a message.
 #[derive(Clone, Copy, Debug)]
 pub struct Official;
 
@@ -57,10 +59,16 @@ impl TestService for Official {
         request: Request<SimpleRequest>,
     ) -> Result<Response<SimpleResponse>, Status> {
         echo_metadata(&request);
+        let extras = Extras::asked_by(&request);
         let request = request.into_inner();
-        check_status(request.response_status.as_ref())?;
+        check_status(request.response_status.as_ref(), &extras)?;
+        let zeros = payload(request.response_type, request.response_size)?;
         Ok(Response::new(SimpleResponse {
-            payload: Some(payload(request.response_type, request.response_size)?),
+            payload: if extras.echo {
+                request.payload
+            } else {
+                Some(zeros)
+            },
             ..SimpleResponse::default()
         }))
     }
@@ -69,18 +77,23 @@ impl TestService for Official {
         &self,
         _: Request<SimpleRequest>,
     ) -> Result<Response<SimpleResponse>, Status> {
-        Err(Status::unimplemented("method CacheableUnaryCall not implemented"))
+        Err(Status::unimplemented(
+            "method CacheableUnaryCall not implemented",
+        ))
     }
 
     async fn unimplemented_call(&self, _: Request<Empty>) -> Result<Response<Empty>, Status> {
-        Err(Status::unimplemented("method UnimplementedCall not implemented"))
+        Err(Status::unimplemented(
+            "method UnimplementedCall not implemented",
+        ))
     }
 
     async fn streaming_output_call(
         &self,
         request: Request<StreamingOutputCallRequest>,
     ) -> Result<Response<Responses>, Status> {
-        let wanted = Wanted::by(request.into_inner());
+        let extras = Extras::asked_by(&request);
+        let wanted = Wanted::by(request.into_inner(), &extras);
         let responses = try_unfold(wanted, |mut wanted| async move {
             Ok(wanted.next().await?.map(|response| (response, wanted)))
         });
@@ -106,17 +119,18 @@ impl TestService for Official {
         request: Request<Streaming<StreamingOutputCallRequest>>,
     ) -> Result<Response<Responses>, Status> {
         echo_metadata(&request);
-        let start = (request.into_inner(), Wanted::default());
-        let responses = try_unfold(start, |(mut requests, mut wanted)| async move {
+        let extras = Extras::asked_by(&request);
+        let start = (request.into_inner(), Wanted::default(), extras);
+        let responses = try_unfold(start, |(mut requests, mut wanted, extras)| async move {
             loop {
                 if let Some(response) = wanted.next().await? {
-                    return Ok(Some((response, (requests, wanted))));
+                    return Ok(Some((response, (requests, wanted, extras))));
                 }
                 let Some(request) = requests.message().await? else {
                     return Ok(None);
                 };
-                check_status(request.response_status.as_ref())?;
-                wanted = Wanted::by(request);
+                check_status(request.response_status.as_ref(), &extras)?;
+                wanted = Wanted::by(request, &extras);
             }
         });
         Ok(Response::new(Box::pin(responses)))
@@ -129,7 +143,7 @@ impl TestService for Official {
         let mut requests = request.into_inner();
         let mut read = Vec::new();
         while let Some(request) = requests.message().await? {
-            read.push(Wanted::by(request));
+            read.push(Wanted::by(request, &Extras::default()));
         }
         let start = (read.into_iter(), Wanted::default());
         let responses = try_unfold(start, |(mut read, mut wanted)| async move {
@@ -152,11 +166,13 @@ impl TestService for Official {
 struct Wanted {
     response_type: i32,
     parameters: vec::IntoIter<ResponseParameters>,
+    echo: Option<Payload>,
 }
 
 impl Wanted {
-    fn by(request: StreamingOutputCallRequest) -> Self {
+    fn by(request: StreamingOutputCallRequest, extras: &Extras) -> Self {
         Self {
+            echo: request.payload.filter(|_| extras.echo),
             response_type: request.response_type,
             parameters: request.response_parameters.into_iter(),
         }
@@ -169,8 +185,9 @@ impl Wanted {
         if let Ok(interval @ 1..) = u64::try_from(parameters.interval_us) {
             tokio::time::sleep(Duration::from_micros(interval)).await;
         }
+        let zeros = payload(self.response_type, parameters.size)?;
         Ok(Some(StreamingOutputCallResponse {
-            payload: Some(payload(self.response_type, parameters.size)?),
+            payload: Some(self.echo.clone().unwrap_or(zeros)),
             ..StreamingOutputCallResponse::default()
         }))
     }
@@ -178,10 +195,14 @@ impl Wanted {
 
 fn payload(payload_type: i32, size: i32) -> Result<Payload, Status> {
     let Ok(size) = usize::try_from(size) else {
-        return Err(Status::unknown(format!("requested a response with invalid length {size}")));
+        return Err(Status::unknown(format!(
+            "requested a response with invalid length {size}"
+        )));
     };
     if payload_type != i32::from(PayloadType::Compressable) {
-        return Err(Status::unknown(format!("unsupported payload type: {payload_type}")));
+        return Err(Status::unknown(format!(
+            "unsupported payload type: {payload_type}"
+        )));
     }
     let body = ZEROS
         .get(..size)
@@ -193,10 +214,11 @@ fn payload(payload_type: i32, size: i32) -> Result<Payload, Status> {
 }
 
 /// Ends the call as the request asks.
-fn check_status(status: Option<&EchoStatus>) -> Result<(), Status> {
+fn check_status(status: Option<&EchoStatus>, extras: &Extras) -> Result<(), Status> {
     match status {
         Some(status) if status.code != 0 => {
-            Err(Status::new(Code::from_i32(status.code), status.message.clone()))
+            let status = Status::new(Code::from_i32(status.code), status.message.clone());
+            Err(extras.detailed(status))
         }
         _ => Ok(()),
     }

@@ -32,7 +32,11 @@ impl Outgoing {
     /// service.
     #[must_use]
     pub fn of<T>(request: &tonic::Request<T>) -> Self {
-        request.extensions().get::<Self>().cloned().unwrap_or_default()
+        request
+            .extensions()
+            .get::<Self>()
+            .cloned()
+            .unwrap_or_default()
     }
 
     /// Adds headers. They reach the caller when the handler has not answered before.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -45,9 +45,7 @@ impl<T> Default for KeyedTunnels<T> {
 impl<T: Clone> KeyedTunnels<T> {
     /// Adds a tunnel; an older one of the same key is forgotten.
     pub fn add(&self, key: impl Into<String>, tunnel: T) {
-        let mut tunnels = self.0.tunnels.lock().unwrap_or_else(PoisonError::into_inner);
-        tunnels.insert(key.into(), tunnel);
-        drop(tunnels);
+        self.lock().insert(key.into(), tunnel);
         self.0.added.notify_waiters();
     }
 
@@ -57,14 +55,18 @@ impl<T: Clone> KeyedTunnels<T> {
             let added = self.0.added.notified();
             tokio::pin!(added);
             added.as_mut().enable();
-            let tunnels = self.0.tunnels.lock().unwrap_or_else(PoisonError::into_inner);
-            let found = tunnels.get(key).cloned();
-            drop(tunnels);
-            if let Some(tunnel) = found {
+            if let Some(tunnel) = self.lock().get(key).cloned() {
                 return tunnel;
             }
             added.await;
         }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, T>> {
+        self.0
+            .tunnels
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -76,7 +78,10 @@ pub struct Trigger<T> {
 
 impl<T> fmt::Debug for Trigger<T> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Trigger").field("time", &self.time).finish_non_exhaustive()
+        formatter
+            .debug_struct("Trigger")
+            .field("time", &self.time)
+            .finish_non_exhaustive()
     }
 }
 
