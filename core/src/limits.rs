@@ -1,0 +1,118 @@
+//! Every bound of a tunnel, with its default.
+
+use core::time::Duration;
+
+use crate::wire::DecodeLimits;
+
+/// A token bucket: never a lifetime count, so a tunnel that lives for months with an honest peer
+/// does not trip it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bucket {
+    /// Tokens when full, and at the start.
+    pub capacity: u32,
+    /// Tokens that come back a second.
+    pub per_second: u32,
+    /// Tokens that come back with each thing that earns some; see where the bucket is named.
+    pub per_earned: u32,
+}
+
+/// The size of the receive windows that this end announces and grants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReceiveWindowPolicy {
+    /// Bytes of a new stream's window: `settings.initial_window_size` from a tunnel server,
+    /// `new_stream.initial_window_size` from a tunnel client. Default 65,536; a peer of the
+    /// PyPI package `grpctunnel-py` takes no other value.
+    pub initial: u32,
+    /// Bytes that a window may grow to. Default 65,536: windows stay as they begin.
+    pub max: u32,
+}
+
+/// Bounds on what a reader without flow control (revision zero) may leave unread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RevisionZeroLimits {
+    /// Unread bytes of one stream. Default 4 MiB + 64 KiB: one largest message and a window.
+    pub stream: u32,
+    /// Unread bytes of all such streams of a tunnel. Default 16 MiB.
+    pub tunnel: u64,
+    /// How long the tunnel may wait for a reader before its stream is closed. Default 10 s.
+    pub stall: Duration,
+}
+
+/// Every bound of a tunnel. All are on by default; all can be set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Streams that are not fully retired, at once. Default 1,024. A tunnel server refuses the
+    /// excess with RESOURCE_EXHAUSTED; a tunnel client's `open` answers `Full`.
+    pub max_streams: u32,
+    /// Bytes of one incoming frame, without its length prefix. Default 4 MiB, as in gRPC.
+    pub max_frame: u32,
+    /// Bytes of one incoming message. Default 4 MiB, for a caller that gathers messages; set it
+    /// to `u32::MAX` where messages are handed on in pieces.
+    pub max_message: u32,
+    /// Limits of what is decoded: metadata, method name, status.
+    pub decode: DecodeLimits,
+    /// Receive windows.
+    pub receive_window: ReceiveWindowPolicy,
+    /// Readers without flow control.
+    pub revision_zero: RevisionZeroLimits,
+    /// Time from the opening to the response headers. Default 10 s.
+    pub open_timeout: Duration,
+    /// Time from there to the settings. Default 10 s.
+    pub settings_timeout: Duration,
+    /// Time from our end of the carrier to the peer's. Default 5 s; then it is aborted.
+    pub finish_grace: Duration,
+    /// Refusals that wait to be read by the peer. Default 1,024; one more ends the tunnel.
+    pub pending_rejections: u32,
+    /// Empty `more_*_data` in a row without progress. Default 100; one more ends the stream.
+    pub empty_chunks: u8,
+    /// Frames that mean nothing (for finished streams, repeats). Capacity 10,000, 100 a second,
+    /// 8 for each useful frame.
+    pub useless_frames: Bucket,
+    /// `window_update` frames. Capacity 1,000, 10 a second, 10 for each data frame sent; a
+    /// stream opened earns 2.
+    pub window_updates: Bucket,
+    /// Streams that this end closed for a protocol error of the peer. Capacity 1,024, one a
+    /// second.
+    pub protocol_errors: Bucket,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_streams: 1_024,
+            max_frame: 4 << 20,
+            max_message: 4 << 20,
+            decode: DecodeLimits::default(),
+            receive_window: ReceiveWindowPolicy {
+                initial: 65_536,
+                max: 65_536,
+            },
+            revision_zero: RevisionZeroLimits {
+                stream: (4 << 20) + (64 << 10),
+                tunnel: 16 << 20,
+                stall: Duration::from_secs(10),
+            },
+            open_timeout: Duration::from_secs(10),
+            settings_timeout: Duration::from_secs(10),
+            finish_grace: Duration::from_secs(5),
+            pending_rejections: 1_024,
+            empty_chunks: 100,
+            useless_frames: Bucket {
+                capacity: 10_000,
+                per_second: 100,
+                per_earned: 8,
+            },
+            window_updates: Bucket {
+                capacity: 1_000,
+                per_second: 10,
+                per_earned: 10,
+            },
+            protocol_errors: Bucket {
+                capacity: 1_024,
+                per_second: 1,
+                per_earned: 0,
+            },
+        }
+    }
+}

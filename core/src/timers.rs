@@ -1,0 +1,159 @@
+//! The streams' timers: an indexed binary heap of slots, one entry a stream.
+
+use crate::storage::{List, Storage};
+use crate::stream::NO_SLOT;
+use crate::table::Slab;
+use crate::time::Time;
+
+/// The streams that have a timer, the earliest first.
+#[derive(Debug)]
+pub(crate) struct TimerHeap<S: Storage> {
+    slots: S::Streams<u32>,
+}
+
+impl<S: Storage> TimerHeap<S> {
+    pub(crate) fn new() -> Self {
+        Self {
+            slots: S::Streams::default(),
+        }
+    }
+
+    fn at(&self, slab: &Slab<S>, position: usize) -> Option<Time> {
+        let slot = *self.slots.as_slice().get(position)?;
+        Some(slab.get(slot)?.fires_at())
+    }
+
+    /// The earliest timer.
+    pub(crate) fn earliest(&self, slab: &Slab<S>) -> Option<(Time, u32)> {
+        let slot = *self.slots.as_slice().first()?;
+        Some((slab.get(slot)?.fires_at(), slot))
+    }
+
+    /// Puts the stream where its timer now belongs: in, out, or elsewhere.
+    pub(crate) fn update(&mut self, slab: &mut Slab<S>, slot: u32) {
+        let Some(stream) = slab.get_mut(slot) else {
+            return;
+        };
+        let wanted = stream.fires_at() != Time::MAX && stream.ended.is_none();
+        let position = stream.timer;
+        match (wanted, position) {
+            (false, NO_SLOT) => {}
+            (false, position) => {
+                stream.timer = NO_SLOT;
+                self.take_out(slab, position as usize);
+            }
+            (true, NO_SLOT) => {
+                let position = self.slots.as_slice().len();
+                // One entry a stream, and as much room as there are streams.
+                if self.slots.push(slot).is_ok() {
+                    self.place(slab, position, slot);
+                    self.sift_up(slab, position);
+                }
+            }
+            (true, position) => {
+                let position = self.sift_up(slab, position as usize);
+                self.sift_down(slab, position);
+            }
+        }
+    }
+
+    fn take_out(&mut self, slab: &mut Slab<S>, position: usize) {
+        let Some(last) = self.slots.pop() else {
+            return;
+        };
+        if position < self.slots.as_slice().len() {
+            self.place(slab, position, last);
+            let position = self.sift_up(slab, position);
+            self.sift_down(slab, position);
+        }
+    }
+
+    fn place(&mut self, slab: &mut Slab<S>, position: usize, slot: u32) {
+        if let Some(entry) = self.slots.as_mut_slice().get_mut(position) {
+            *entry = slot;
+        }
+        if let Some(stream) = slab.get_mut(slot) {
+            stream.timer = u32::try_from(position).unwrap_or(NO_SLOT);
+        }
+    }
+
+    fn swap(&mut self, slab: &mut Slab<S>, left: usize, right: usize) {
+        let slots = self.slots.as_slice();
+        if let (Some(a), Some(b)) = (slots.get(left).copied(), slots.get(right).copied()) {
+            self.place(slab, left, b);
+            self.place(slab, right, a);
+        }
+    }
+
+    fn sift_up(&mut self, slab: &mut Slab<S>, mut position: usize) -> usize {
+        while position > 0 {
+            let parent = position.saturating_sub(1) / 2;
+            if self.at(slab, position) >= self.at(slab, parent) {
+                break;
+            }
+            self.swap(slab, position, parent);
+            position = parent;
+        }
+        position
+    }
+
+    fn sift_down(&mut self, slab: &mut Slab<S>, mut position: usize) {
+        loop {
+            let left = position.saturating_mul(2).saturating_add(1);
+            let right = left.saturating_add(1);
+            let Some(at_left) = self.at(slab, left) else {
+                return;
+            };
+            let child = match self.at(slab, right) {
+                Some(at_right) if at_right < at_left => right,
+                _ => left,
+            };
+            if self.at(slab, position) <= self.at(slab, child) {
+                return;
+            }
+            self.swap(slab, position, child);
+            position = child;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::Fixed;
+    use crate::stream::Stream;
+    use crate::wire::Revision;
+
+    type Store = Fixed<64, 1>;
+
+    #[test]
+    fn the_earliest_is_first_whatever_is_changed() {
+        let mut slab = Slab::<Store>::new();
+        let mut heap = TimerHeap::<Store>::new();
+        let mut seed = 1_u64;
+        let mut random = || {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            seed >> 33
+        };
+        for id in 0..64 {
+            let stream = Stream::new(id, Revision::One, 0, 0);
+            assert!(slab.insert(stream).is_some());
+        }
+        for _ in 0..5_000 {
+            let slot = u32::try_from(random() % 64).unwrap();
+            let stream = slab.get_mut(slot).unwrap();
+            stream.deadline = match random() % 4 {
+                0 => Time::MAX,
+                _ => Time::from_nanos(random() % 1_000),
+            };
+            heap.update(&mut slab, slot);
+            let expected = slab
+                .slots()
+                .filter_map(|slot| slab.get(slot))
+                .map(Stream::fires_at)
+                .filter(|time| *time != Time::MAX)
+                .min();
+            assert_eq!(heap.earliest(&slab).map(|(time, _)| time), expected);
+        }
+    }
+}

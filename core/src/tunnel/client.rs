@@ -1,0 +1,227 @@
+//! The tunnel client: opening streams, and the frames of a tunnel server.
+
+use super::receive::{Found, content_reason};
+use super::{Client, Phase, Tunnel};
+use crate::budget::{Charge, Earned};
+use crate::error::{CommandError, OpenError, Reason, Side, TunnelError};
+use crate::storage::Storage;
+use crate::stream::{NO_ID, Once, Stream, Terminal};
+use crate::time::Time;
+use crate::types::{End, Input, Key, OpenOptions, Unread};
+use crate::wire::{CloseStream, Headers, ServerKind, Settings, decode_server};
+
+/// The stream id of frames that concern the tunnel.
+pub(super) const TUNNEL_ID: i64 = -1;
+/// No peer takes a head near its frame limit of 4 MiB.
+pub(super) const MAX_HEAD: u32 = 1 << 20;
+
+impl<S: Storage> Tunnel<Client, S> {
+    /// Opens a stream. Its id is given when `new_stream` leaves, so that ids rise on the wire;
+    /// `head_len` is the length of what `wire::encode_open` wrote, which `Part::Open` names.
+    ///
+    /// # Errors
+    /// See [`OpenError`]; nothing changed.
+    pub fn open(
+        &mut self,
+        now: Time,
+        head_len: u32,
+        options: OpenOptions,
+    ) -> Result<Key, OpenError> {
+        self.handle_timeout(now);
+        match self.phase {
+            Phase::Opening | Phase::Settling => {
+                self.may_open_wanted = true;
+                return Err(OpenError::NotSettled);
+            }
+            Phase::Finished | Phase::Ended => return Err(OpenError::Ended),
+            Phase::Open if self.draining => return Err(OpenError::Draining),
+            Phase::Open => {}
+        }
+        if head_len > MAX_HEAD {
+            return Err(OpenError::HeadTooLarge);
+        }
+        if self.next_id.checked_add(i64::from(self.unsent)).is_none() {
+            return Err(OpenError::IdsExhausted);
+        }
+        if self.slab.len() >= self.limits.max_streams {
+            self.may_open_wanted = true;
+            return Err(OpenError::Full);
+        }
+        let initial = self.limits.receive_window.initial;
+        let mut stream = Stream::new(NO_ID, self.revision, self.peer_window, initial);
+        stream.kind = options.kind;
+        stream.deadline = options.deadline.unwrap_or(Time::MAX);
+        stream.send.head = Once::Pending;
+        stream.send.head_len = head_len;
+        let Some(key) = self.slab.insert(stream) else {
+            self.may_open_wanted = true;
+            return Err(OpenError::Full);
+        };
+        self.unsent = self.unsent.saturating_add(1);
+        self.active = self.active.saturating_add(1);
+        self.counters.opened = self.counters.opened.saturating_add(1);
+        self.budget.earn(Earned::Stream);
+        self.timers.update(&mut self.slab, key.slot);
+        self.schedule(key.slot);
+        Ok(key)
+    }
+
+    /// Says that no further message follows. Again: nothing happens.
+    ///
+    /// # Errors
+    /// [`CommandError::Gone`], or [`CommandError::MessageIncomplete`] while the message is not
+    /// wholly provided.
+    pub fn half_close(&mut self, stream: Key) -> Result<(), CommandError> {
+        let send = &mut self.live_mut(stream)?.send;
+        if send.half_close != Once::Open {
+            return Ok(());
+        }
+        if send.message && send.ready < send.size {
+            return Err(CommandError::MessageIncomplete);
+        }
+        send.half_close = Once::Pending;
+        self.schedule(stream.slot);
+        Ok(())
+    }
+
+    /// Cancels the call. [`End::Cancelled`] follows as an event; no later transmit names any
+    /// part of the stream. A call whose `new_stream` has not left sends nothing and uses no id.
+    ///
+    /// # Errors
+    /// [`CommandError::Gone`].
+    pub fn cancel(&mut self, stream: Key) -> Result<(), CommandError> {
+        self.live_mut(stream)?;
+        self.end_with_event(stream.slot, Terminal::Cancelled, Unread::Discard);
+        Ok(())
+    }
+
+    pub(super) fn receive_from_server<'f>(
+        &mut self,
+        now: Time,
+        frame: &'f [u8],
+    ) -> Result<Input<'f>, Reason> {
+        let frame = decode_server(frame, &self.limits.decode).map_err(|_| Reason::Undecodable)?;
+        let id = frame.stream_id;
+        if self.phase == Phase::Settling {
+            return match frame.kind {
+                ServerKind::Settings(settings) if id == TUNNEL_ID => self.receive_first(settings),
+                ServerKind::Settings(_) => Err(Reason::SettingsStreamId),
+                _ => Err(Reason::NotSettings),
+            };
+        }
+        match frame.kind {
+            ServerKind::Settings(_) => self.receive_settings(now, id),
+            ServerKind::Headers(headers) => self.receive_headers(now, id, headers),
+            ServerKind::Message(message) => self.receive_message(now, id, message),
+            ServerKind::More(data) => self.receive_more(now, id, data),
+            ServerKind::Close(close) => self.receive_close(now, id, close),
+            ServerKind::WindowUpdate(bytes) => self.receive_window_update(now, id, bytes),
+            ServerKind::None
+            | ServerKind::Drain { .. }
+            | ServerKind::Ping(_)
+            | ServerKind::Pong(_) => self.receive_on_stream(now, id, Reason::UnknownFrame),
+        }
+    }
+
+    /// The settings that open the tunnel.
+    fn receive_first<'f>(&mut self, settings: Settings) -> Result<Input<'f>, Reason> {
+        let (revisions, numbers) = self.supported();
+        let common = revisions
+            .iter()
+            .copied()
+            .filter(|revision| settings.supports(*revision))
+            .max();
+        let Some(revision) = common else {
+            let offered = settings.revisions();
+            self.error = Some(TunnelError::no_common_revision(
+                Side::Client,
+                offered,
+                numbers,
+            ));
+            return Err(Reason::NoCommonRevision);
+        };
+        self.settle(revision, settings.initial_window_size);
+        Ok(Input::Ignored)
+    }
+
+    /// Settings after the first frame: repeats are ignored, and never applied.
+    fn receive_settings<'f>(&mut self, now: Time, id: i64) -> Result<Input<'f>, Reason> {
+        match self.find(id) {
+            Found::Open(slot) => self.violate(now, slot, Reason::SettingsOnStream),
+            Found::Finished => self.ignore(now, Charge::Useless),
+            Found::Never if id == TUNNEL_ID && self.negotiated => self.ignore(now, Charge::Useless),
+            Found::Never if id == TUNNEL_ID => Err(Reason::UnexpectedSettings),
+            Found::Never => Err(Reason::StreamNeverCreated),
+        }
+    }
+
+    fn receive_headers<'f>(
+        &mut self,
+        now: Time,
+        id: i64,
+        headers: Headers<'f>,
+    ) -> Result<Input<'f>, Reason> {
+        let slot = match self.find(id) {
+            Found::Open(slot) => slot,
+            Found::Finished => return self.ignore(now, Charge::Useless),
+            Found::Never => return Err(Reason::StreamNeverCreated),
+        };
+        if let Some(fault) = headers.fault {
+            return self.violate(now, slot, content_reason(fault));
+        }
+        match self.slab.get_mut(slot) {
+            Some(stream) if !stream.headers_done => stream.headers_done = true,
+            _ => return self.ignore(now, Charge::Useless),
+        }
+        self.useful(Input::Headers {
+            stream: self.slab.key(slot),
+            metadata: headers.metadata,
+        })
+    }
+
+    fn receive_close<'f>(
+        &mut self,
+        now: Time,
+        id: i64,
+        close: CloseStream<'f>,
+    ) -> Result<Input<'f>, Reason> {
+        let slot = match self.find(id) {
+            Found::Open(slot) => slot,
+            Found::Finished => return self.ignore(now, Charge::Useless),
+            Found::Never => return Err(Reason::StreamNeverCreated),
+        };
+        let Some(stream) = self.slab.get_mut(slot) else {
+            return Ok(Input::Ignored);
+        };
+        stream.peer_done = true;
+        let ok = close.status.code == 0;
+        let single = stream.kind.single_response();
+        let fault = if let Some(fault) = close.fault {
+            Some(content_reason(fault))
+        } else if ok && stream.incoming.end().is_err() {
+            Some(Reason::Truncated)
+        } else if ok && single && !stream.incoming.any() {
+            Some(Reason::MissingResponse)
+        } else {
+            None
+        };
+        if let Some(reason) = fault {
+            return self.violate(now, slot, reason);
+        }
+        let unread = if single && !ok {
+            Unread::Discard
+        } else {
+            Unread::Deliver
+        };
+        let key = self.slab.key(slot);
+        self.end_stream(slot, Terminal::Status, unread);
+        self.useful(Input::Ended {
+            stream: key,
+            why: End::Status {
+                status: close.status,
+                trailers: close.trailers,
+            },
+            unread,
+        })
+    }
+}

@@ -1,0 +1,60 @@
+//! What the core has to say by itself.
+
+use super::{Role, Tunnel};
+use crate::storage::Storage;
+use crate::stream::Terminal;
+use crate::types::{End, Event};
+
+const fn end(why: Terminal) -> Option<End<'static>> {
+    Some(match why {
+        // Only ever told as `Input::Ended`, with what the frame holds.
+        Terminal::Status => return None,
+        Terminal::PeerCancelled => End::PeerCancelled,
+        Terminal::Cancelled => End::Cancelled,
+        Terminal::Deadline => End::Deadline,
+        Terminal::Violation(reason) => End::Violation(reason),
+        Terminal::TunnelLost { cause, sent } => End::TunnelLost { cause, sent },
+        Terminal::Closed => End::Closed,
+    })
+}
+
+impl<R: Role, S: Storage> Tunnel<R, S> {
+    /// The next event. To be polled until there is none, after every call that is not a getter;
+    /// the end of the carrier comes after the ends of all streams.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        if core::mem::take(&mut self.due.settled) {
+            return Some(Event::Settled(self.revision));
+        }
+        while let Some(slot) = self.events.front() {
+            if let Some(event) = self.stream_event(slot) {
+                return Some(event);
+            }
+        }
+        if core::mem::take(&mut self.due.may_open) && !self.draining && self.is_open() {
+            return Some(Event::MayOpen);
+        }
+        self.due.carrier.take().map(Event::Carrier)
+    }
+
+    fn stream_event(&mut self, slot: u32) -> Option<Event> {
+        let key = self.slab.key(slot);
+        let Some(stream) = self.slab.get_mut(slot) else {
+            self.events.remove(&mut self.slab, slot);
+            return None;
+        };
+        let writable = core::mem::take(&mut stream.writable_due) && stream.ended.is_none();
+        let ended = core::mem::take(&mut stream.end_due);
+        let unread = stream.unread;
+        let why = stream.ended.filter(|_| ended).and_then(end);
+        self.events.remove(&mut self.slab, slot);
+        if writable {
+            return Some(Event::Writable(key));
+        }
+        self.retire(slot);
+        why.map(|why| Event::Ended {
+            stream: key,
+            why,
+            unread,
+        })
+    }
+}

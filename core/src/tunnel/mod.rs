@@ -1,0 +1,365 @@
+//! One end of a tunnel: the state machine.
+
+mod client;
+mod command;
+mod end;
+mod event;
+mod receive;
+mod revision_zero;
+mod server;
+mod timeout;
+mod transmit;
+
+use core::fmt;
+use core::marker::PhantomData;
+
+use crate::budget::Budget;
+use crate::error::{Reason, Side, TunnelError};
+use crate::limits::Limits;
+use crate::links::{QueueId, StreamQueue};
+use crate::storage::{Fifo, Storage};
+use crate::table::{Index, Slab};
+use crate::time::Time;
+use crate::timers::TimerHeap;
+use crate::types::{Carrier, Config, Counters, Input, Key, Negotiation, Opening};
+use crate::wire::Revision;
+use revision_zero::RevisionZero;
+
+/// Which end of a tunnel a [`Tunnel`] is.
+pub trait Role: sealed::Role {}
+
+/// The end that starts the calls; see [`TunnelClient`].
+#[derive(Clone, Copy, Debug)]
+pub enum Client {}
+
+/// The end that handles the calls; see [`TunnelServer`].
+#[derive(Clone, Copy, Debug)]
+pub enum Server {}
+
+impl Role for Client {}
+impl Role for Server {}
+
+pub(crate) mod sealed {
+    use super::{Client, Input, Server, Side, Storage, Time, Tunnel};
+    use crate::error::Reason;
+
+    pub trait Role: Sized {
+        const SIDE: Side;
+
+        /// Takes in one frame of the other end. An error ends the tunnel.
+        fn receive<'f, S: Storage>(
+            tunnel: &mut Tunnel<Self, S>,
+            now: Time,
+            frame: &'f [u8],
+        ) -> Result<Input<'f>, Reason>
+        where
+            Self: super::Role;
+    }
+
+    impl Role for Client {
+        const SIDE: Side = Side::Client;
+
+        fn receive<'f, S: Storage>(
+            tunnel: &mut Tunnel<Self, S>,
+            now: Time,
+            frame: &'f [u8],
+        ) -> Result<Input<'f>, Reason> {
+            tunnel.receive_from_server(now, frame)
+        }
+    }
+
+    impl Role for Server {
+        const SIDE: Side = Side::Server;
+
+        fn receive<'f, S: Storage>(
+            tunnel: &mut Tunnel<Self, S>,
+            now: Time,
+            frame: &'f [u8],
+        ) -> Result<Input<'f>, Reason> {
+            tunnel.receive_from_client(now, frame)
+        }
+    }
+}
+
+/// How far the tunnel has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Response headers are outstanding.
+    Opening,
+    /// Settings are outstanding.
+    Settling,
+    /// Frames go both ways.
+    Open,
+    /// This end has finished, the other not yet.
+    Finished,
+    /// Over.
+    Ended,
+}
+
+/// A stream refused before it had a record.
+#[derive(Clone, Copy, Debug)]
+struct Rejection {
+    id: i64,
+    reason: Reason,
+}
+
+/// The tunnel-wide things that `poll_event` has to say.
+#[derive(Clone, Debug, Default)]
+struct Due {
+    settled: bool,
+    may_open: bool,
+    carrier: Option<Carrier>,
+}
+
+/// One end of a tunnel: `R` says which, `S` where its streams are kept.
+///
+/// Feed it with `handle_*`, take what is to be done from `poll_*`, command it with the plain
+/// verbs. After anything that was fed or commanded, poll until there is nothing more. No call
+/// blocks, panics, reads a clock or does IO.
+pub struct Tunnel<R: Role, S: Storage> {
+    limits: Limits,
+    flow_control: bool,
+    phase: Phase,
+    phase_until: Time,
+    negotiated: bool,
+    revision: Revision,
+    peer_window: u32,
+    slab: Slab<S>,
+    index: Index<S>,
+    timers: TimerHeap<S>,
+    data: StreamQueue,
+    control: StreamQueue,
+    events: StreamQueue,
+    /// Bytes that the first stream of `data` has sent of its quantum.
+    spent: u32,
+    rejections: Fifo<Rejection, S::Queue<Rejection>>,
+    budget: Budget,
+    counters: Counters,
+    /// The highest id seen or sent; frames up to it that name no open stream are late.
+    highest: i64,
+    next_id: i64,
+    /// Streams of a client whose id is not given yet.
+    unsent: u32,
+    /// Streams that have not ended.
+    active: u32,
+    settings_due: bool,
+    may_open_wanted: bool,
+    draining: bool,
+    drain_until: Time,
+    revision_zero: RevisionZero,
+    due: Due,
+    error: Option<TunnelError>,
+    role: PhantomData<R>,
+}
+
+/// The end that starts the calls.
+pub type TunnelClient<S> = Tunnel<Client, S>;
+
+/// The end that handles the calls.
+pub type TunnelServer<S> = Tunnel<Server, S>;
+
+impl<R: Role, S: Storage> Tunnel<R, S> {
+    /// One end of a tunnel whose carrier is opened, or was accepted, at `now`.
+    #[must_use]
+    pub fn new(now: Time, config: Config, opening: Opening) -> Self {
+        let budget = Budget::new(&config.limits, now);
+        let mut tunnel = Self {
+            flow_control: config.flow_control,
+            phase: Phase::Opening,
+            phase_until: now.saturating_add(config.limits.open_timeout),
+            negotiated: false,
+            revision: Revision::Zero,
+            peer_window: 0,
+            slab: Slab::new(),
+            index: Index::new(),
+            timers: TimerHeap::new(),
+            data: StreamQueue::new(QueueId::Data),
+            control: StreamQueue::new(QueueId::Control),
+            events: StreamQueue::new(QueueId::Events),
+            spent: 0,
+            rejections: Fifo::new(),
+            budget,
+            counters: Counters::default(),
+            // Known tunnel servers count ids from -1, so that frames for negative ids are late;
+            // for a tunnel client no id is late before it has used one.
+            highest: match R::SIDE {
+                Side::Client => i64::MIN,
+                Side::Server => -1,
+            },
+            next_id: config.first_stream_id.max(0),
+            unsent: 0,
+            active: 0,
+            settings_due: false,
+            may_open_wanted: false,
+            draining: false,
+            drain_until: Time::MAX,
+            revision_zero: RevisionZero::default(),
+            due: Due::default(),
+            error: None,
+            limits: config.limits,
+            role: PhantomData,
+        };
+        match opening {
+            Opening::Requested => {}
+            Opening::RequestedFromOld => tunnel.negotiate(now, Negotiation::Off),
+            Opening::Accepted(negotiation) => tunnel.negotiate(now, negotiation),
+        }
+        tunnel
+    }
+
+    /// The response headers of the carrier came; only after [`Opening::Requested`].
+    pub fn handle_opened(&mut self, now: Time, negotiation: Negotiation) {
+        if self.phase == Phase::Opening {
+            self.negotiate(now, negotiation);
+        }
+    }
+
+    fn negotiate(&mut self, now: Time, negotiation: Negotiation) {
+        self.negotiated = negotiation == Negotiation::On;
+        match (R::SIDE, negotiation) {
+            (Side::Client, Negotiation::On) => {
+                self.phase = Phase::Settling;
+                self.phase_until = now.saturating_add(self.limits.settings_timeout);
+            }
+            (Side::Client, Negotiation::Off) => self.settle(Revision::Zero, 0),
+            (Side::Server, negotiation) => {
+                self.settings_due = negotiation == Negotiation::On;
+                self.phase = Phase::Open;
+                self.phase_until = Time::MAX;
+            }
+        }
+    }
+
+    fn settle(&mut self, revision: Revision, peer_window: u32) {
+        self.revision = revision;
+        self.peer_window = peer_window;
+        self.revision_zero.saw(revision);
+        self.phase = Phase::Open;
+        self.phase_until = Time::MAX;
+        self.due.settled = true;
+        self.due.may_open = true;
+    }
+
+    /// Takes in one frame: the bytes of a `ClientToServer` at a tunnel server, of a
+    /// `ServerToClient` at a tunnel client, without the length prefix.
+    ///
+    /// # Errors
+    /// The tunnel has ended, because of this frame or before; the first error is returned again.
+    /// Every stream has its terminal event waiting in `poll_event`.
+    pub fn handle_frame<'f>(
+        &mut self,
+        now: Time,
+        frame: &'f [u8],
+    ) -> Result<Input<'f>, TunnelError> {
+        self.handle_timeout(now);
+        if let Some(error) = &self.error {
+            return Err(error.clone());
+        }
+        if self.is_ended() {
+            return Ok(Input::Ignored);
+        }
+        if frame.len() > self.limits.max_frame as usize {
+            return Err(self.fail(Reason::FrameTooLarge));
+        }
+        R::receive(self, now, frame).map_err(|reason| self.fail(reason))
+    }
+
+    /// Whether the tunnel may carry calls: the client is settled, the server answered.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.phase == Phase::Open
+    }
+
+    /// Whether the tunnel is over, or this end has finished it.
+    #[must_use]
+    pub fn is_ended(&self) -> bool {
+        matches!(self.phase, Phase::Finished | Phase::Ended)
+    }
+
+    /// Whether the tunnel drains: no new streams.
+    #[must_use]
+    pub const fn is_draining(&self) -> bool {
+        self.draining
+    }
+
+    /// The error that ended the tunnel, if one did.
+    #[must_use]
+    pub const fn error(&self) -> Option<&TunnelError> {
+        self.error.as_ref()
+    }
+
+    /// The revision that this tunnel client uses, once it is settled.
+    #[must_use]
+    pub fn revision(&self) -> Option<Revision> {
+        (R::SIDE == Side::Client && matches!(self.phase, Phase::Open | Phase::Finished))
+            .then_some(self.revision)
+    }
+
+    /// All bounds in force.
+    #[must_use]
+    pub const fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Streams that have not ended.
+    #[must_use]
+    pub const fn active_streams(&self) -> usize {
+        self.active as usize
+    }
+
+    /// Streams that are not retired: not ended, or not released, or with something to say.
+    #[must_use]
+    pub const fn streams(&self) -> usize {
+        self.slab.len() as usize
+    }
+
+    /// What was counted so far.
+    #[must_use]
+    pub const fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// The stream's id on the wire; `None` before it has one, and for an unknown key.
+    #[must_use]
+    pub fn stream_id(&self, stream: Key) -> Option<i64> {
+        let id = self.slab.find(stream)?.id;
+        (id >= 0).then_some(id)
+    }
+
+    /// Whether the stream has bytes to send and only the peer's credit is missing.
+    #[must_use]
+    pub fn is_blocked_on_credit(&self, stream: Key) -> bool {
+        self.slab.find(stream).is_some_and(|stream| {
+            stream.ended.is_none() && stream.send.is_blocked_on_credit(stream.revision)
+        })
+    }
+
+    /// Bytes that the stream's peer may send without a further grant, and that came without
+    /// having been consumed; revision one only.
+    #[must_use]
+    pub fn receive_credit(&self, stream: Key) -> Option<(u32, u32)> {
+        let stream = self.slab.find(stream)?;
+        (stream.revision == Revision::One)
+            .then(|| (stream.receive.available(), stream.receive.unread()))
+    }
+
+    fn supported(&self) -> (&'static [Revision], &'static [i32]) {
+        if self.flow_control {
+            (&[Revision::Zero, Revision::One], &[0, 1])
+        } else {
+            (&[Revision::Zero], &[0])
+        }
+    }
+}
+
+impl<R: Role, S: Storage> fmt::Debug for Tunnel<R, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tunnel")
+            .field("side", &R::SIDE)
+            .field("phase", &self.phase)
+            .field("active", &self.active)
+            .field("draining", &self.draining)
+            .field("error", &self.error)
+            .finish_non_exhaustive()
+    }
+}

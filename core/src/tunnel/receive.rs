@@ -1,0 +1,259 @@
+//! What both ends do with the frames that both may get: message data and window updates.
+
+use super::{Role, Tunnel};
+use crate::budget::{Charge, Earned};
+use crate::error::{Reason, Side};
+use crate::message::Piece;
+use crate::storage::Storage;
+use crate::stream::{Close, Terminal};
+use crate::time::Time;
+use crate::types::{End, Envelope, Input, Unread};
+use crate::wire::{ContentFault, MessageData, Revision};
+
+/// What a stream id names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// An open stream's slot.
+    Open(u32),
+    /// A stream that has ended: the frame is late.
+    Finished,
+    /// No stream yet.
+    Never,
+}
+
+pub(super) const fn content_reason(fault: ContentFault) -> Reason {
+    match fault {
+        ContentFault::NotUtf8 => Reason::NotUtf8,
+        ContentFault::MetadataTooLarge => Reason::MetadataTooLarge,
+        ContentFault::TooManyMetadataEntries => Reason::TooManyMetadataEntries,
+        ContentFault::MethodNameTooLong => Reason::MethodNameTooLong,
+        ContentFault::StatusTooLarge => Reason::StatusTooLarge,
+    }
+}
+
+impl<R: Role, S: Storage> Tunnel<R, S> {
+    pub(super) fn find(&self, id: i64) -> Found {
+        match self.index.get(id) {
+            Some(slot) => Found::Open(slot),
+            None if id <= self.highest => Found::Finished,
+            None => Found::Never,
+        }
+    }
+
+    /// A frame that means nothing: counted, and charged.
+    pub(super) fn ignore<'f>(&mut self, now: Time, charge: Charge) -> Result<Input<'f>, Reason> {
+        self.counters.ignored = self.counters.ignored.saturating_add(1);
+        self.budget.charge(now, charge)?;
+        Ok(Input::Ignored)
+    }
+
+    pub(super) fn useful<'f>(&mut self, input: Input<'f>) -> Result<Input<'f>, Reason> {
+        self.budget.earn(Earned::UsefulFrame);
+        Ok(input)
+    }
+
+    /// The stream broke a rule: it ends, the tunnel goes on, unless that happens too often.
+    pub(super) fn violate<'f>(
+        &mut self,
+        now: Time,
+        slot: u32,
+        reason: Reason,
+    ) -> Result<Input<'f>, Reason> {
+        self.counters.violations = self.counters.violations.saturating_add(1);
+        if reason.is_protocol_error() {
+            self.budget.charge(now, Charge::ProtocolError)?;
+        }
+        let stream = self.slab.key(slot);
+        self.end_stream(slot, Terminal::Violation(reason), Unread::Deliver);
+        Ok(Input::Ended {
+            stream,
+            why: End::Violation(reason),
+            unread: Unread::Deliver,
+        })
+    }
+
+    /// `request_message` or `response_message`.
+    pub(super) fn receive_message<'f>(
+        &mut self,
+        now: Time,
+        id: i64,
+        message: MessageData<'f>,
+    ) -> Result<Input<'f>, Reason> {
+        let slot = match self.find(id) {
+            Found::Open(slot) => slot,
+            Found::Finished => return self.ignore_data(now, message.data),
+            Found::Never => return Err(Reason::StreamNeverCreated),
+        };
+        let max_message = self.limits.max_message;
+        let Some(stream) = self.slab.get_mut(slot) else {
+            return Ok(Input::Ignored);
+        };
+        if stream.peer_done {
+            return self.ignore_data(now, message.data);
+        }
+        stream.headers_done = true;
+        let closing = stream.send.close != Close::Open;
+        if let Err(reason) = take_credit(stream, message.data) {
+            return self.violate(now, slot, reason);
+        }
+        if closing {
+            return self.discard(slot, message.data);
+        }
+        let envelope = Envelope {
+            size: message.size,
+            compressed: message.compressed,
+        };
+        let again = stream.incoming.any();
+        let judged = match stream.incoming.envelope(envelope, message.data.len()) {
+            Ok(_) if again && R::SIDE == Side::Server && stream.kind.single_request() => {
+                Err(Reason::SecondRequest)
+            }
+            Ok(_) if again && R::SIDE == Side::Client && stream.kind.single_response() => {
+                Err(Reason::SecondResponse)
+            }
+            Ok(_) if message.size > max_message => Err(Reason::MessageTooLarge),
+            judged => judged,
+        };
+        match judged {
+            Ok(piece) => self.hand_on(now, slot, message.data, piece),
+            Err(reason) => self.violate(now, slot, reason),
+        }
+    }
+
+    /// `more_request_data` or `more_response_data`.
+    pub(super) fn receive_more<'f>(
+        &mut self,
+        now: Time,
+        id: i64,
+        data: &'f [u8],
+    ) -> Result<Input<'f>, Reason> {
+        let slot = match self.find(id) {
+            Found::Open(slot) => slot,
+            Found::Finished => return self.ignore_data(now, data),
+            Found::Never => return Err(Reason::StreamNeverCreated),
+        };
+        let max_empty = self.limits.empty_chunks;
+        let Some(stream) = self.slab.get_mut(slot) else {
+            return Ok(Input::Ignored);
+        };
+        if stream.peer_done {
+            return self.ignore_data(now, data);
+        }
+        if let Err(reason) = take_credit(stream, data) {
+            return self.violate(now, slot, reason);
+        }
+        if stream.send.close != Close::Open {
+            return self.discard(slot, data);
+        }
+        match stream.incoming.more(data.len(), max_empty) {
+            Ok(Some(piece)) => self.hand_on(now, slot, data, piece),
+            Ok(None) => Ok(Input::Ignored),
+            Err(reason) => self.violate(now, slot, reason),
+        }
+    }
+
+    fn ignore_data<'f>(&mut self, now: Time, data: &[u8]) -> Result<Input<'f>, Reason> {
+        let bytes = u32::try_from(data.len()).unwrap_or(u32::MAX);
+        self.ignore(now, Charge::LateData(bytes))
+    }
+
+    fn hand_on<'f>(
+        &mut self,
+        now: Time,
+        slot: u32,
+        bytes: &'f [u8],
+        piece: Piece,
+    ) -> Result<Input<'f>, Reason> {
+        let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        let discard = self.slab.get(slot).is_some_and(|stream| stream.stopped);
+        if discard {
+            self.credit(slot, len);
+        } else if let Err(reason) = self.note_unread(now, slot, len) {
+            return self.violate(now, slot, reason);
+        }
+        self.useful(Input::Data {
+            stream: self.slab.key(slot),
+            bytes,
+            begins: piece.begins,
+            ends: piece.ends,
+            discard,
+        })
+    }
+
+    /// Data that the application no longer wants, while this end closes: credited at once.
+    fn discard<'f>(&mut self, slot: u32, bytes: &'f [u8]) -> Result<Input<'f>, Reason> {
+        self.credit(slot, u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+        self.useful(Input::Data {
+            stream: self.slab.key(slot),
+            bytes,
+            begins: None,
+            ends: false,
+            discard: true,
+        })
+    }
+
+    /// `window_update` on a stream.
+    pub(super) fn receive_window_update<'f>(
+        &mut self,
+        now: Time,
+        id: i64,
+        bytes: u32,
+    ) -> Result<Input<'f>, Reason> {
+        let slot = match self.find(id) {
+            Found::Open(slot) => slot,
+            Found::Finished => return self.ignore(now, Charge::WindowUpdate),
+            Found::Never => return Err(Reason::StreamNeverCreated),
+        };
+        self.budget.charge(now, Charge::WindowUpdate)?;
+        let Some(stream) = self.slab.get_mut(slot) else {
+            return Ok(Input::Ignored);
+        };
+        if stream.revision == Revision::Zero || bytes == 0 {
+            self.counters.ignored = self.counters.ignored.saturating_add(1);
+            return Ok(Input::Ignored);
+        }
+        if stream.send.window.grant(bytes).is_err() {
+            return self.violate(now, slot, Reason::WindowOverflow);
+        }
+        self.schedule(slot);
+        Ok(Input::Ignored)
+    }
+
+    /// A frame that no stream can mean anything by.
+    pub(super) fn receive_on_stream<'f>(
+        &mut self,
+        now: Time,
+        id: i64,
+        reason: Reason,
+    ) -> Result<Input<'f>, Reason> {
+        match self.find(id) {
+            Found::Open(slot) => self.violate(now, slot, reason),
+            Found::Finished => self.ignore(now, Charge::Useless),
+            Found::Never => Err(Reason::StreamNeverCreated),
+        }
+    }
+
+    /// Gives back credit for bytes that nobody will read, or that were read.
+    pub(super) fn credit(&mut self, slot: u32, bytes: u32) {
+        let Some(stream) = self.slab.get_mut(slot) else {
+            return;
+        };
+        let due = stream.receive.consume(bytes).unwrap_or(false);
+        match stream.revision {
+            Revision::Zero => {
+                stream.receive.take_grant();
+            }
+            Revision::One if due && stream.grant_is_due() => {
+                self.control.push_back(&mut self.slab, slot);
+            }
+            Revision::One => {}
+        }
+    }
+}
+
+fn take_credit(stream: &mut crate::stream::Stream, data: &[u8]) -> Result<(), Reason> {
+    u32::try_from(data.len())
+        .ok()
+        .and_then(|bytes| stream.receive.receive(bytes).ok())
+        .ok_or(Reason::WindowExceeded)
+}

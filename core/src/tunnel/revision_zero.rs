@@ -1,0 +1,143 @@
+//! Back-pressure where there is no flow control: bounds on what is left unread, and a stall
+//! timer for the reader that everybody else waits for.
+
+use super::{Role, Tunnel};
+use crate::error::Reason;
+use crate::storage::Storage;
+use crate::stream::{Stream, Terminal};
+use crate::time::Time;
+use crate::types::{Key, Unread};
+use crate::wire::Revision;
+
+/// What a tunnel knows about its streams without flow control.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct RevisionZero {
+    /// Unread bytes of all of them.
+    unread: u64,
+    /// How many are over their own budget.
+    over: u32,
+    /// Whether the tunnel has ever carried a stream with flow control: those must never wait.
+    saw_flow_control: bool,
+    stalled_since: Option<Time>,
+}
+
+impl RevisionZero {
+    pub(super) fn saw(&mut self, revision: Revision) {
+        self.saw_flow_control |= revision == Revision::One;
+    }
+}
+
+impl<R: Role, S: Storage> Tunnel<R, S> {
+    fn is_over_budget(&self) -> bool {
+        let state = &self.revision_zero;
+        state.over > 0 || state.unread > self.limits.revision_zero.tunnel
+    }
+
+    /// Whether the carrier may be read. False only where a peer without flow control sends
+    /// faster than the application reads; it turns true again with `consumed`, an end or time.
+    #[must_use]
+    pub fn wants_read(&self) -> bool {
+        self.revision_zero.saw_flow_control || !self.is_over_budget()
+    }
+
+    /// Notes unread bytes of a stream without flow control.
+    pub(super) fn note_unread(&mut self, now: Time, slot: u32, bytes: u32) -> Result<(), Reason> {
+        let limit = self.limits.revision_zero.stream;
+        let Some(stream) = self.slab.get_mut(slot) else {
+            return Ok(());
+        };
+        if stream.revision == Revision::One {
+            return Ok(());
+        }
+        let state = &mut self.revision_zero;
+        state.unread = state.unread.saturating_add(u64::from(bytes));
+        if stream.receive.unread() > limit && !stream.over_budget {
+            stream.over_budget = true;
+            state.over = state.over.saturating_add(1);
+        }
+        if !self.is_over_budget() {
+            return Ok(());
+        }
+        if self.revision_zero.saw_flow_control {
+            return Err(Reason::RevisionZeroBudget);
+        }
+        self.revision_zero.stalled_since.get_or_insert(now);
+        Ok(())
+    }
+
+    /// Notes that unread bytes of a stream without flow control are gone.
+    pub(super) fn note_read(&mut self, slot: u32, bytes: u32) {
+        let limit = self.limits.revision_zero.stream;
+        let Some(stream) = self.slab.get_mut(slot) else {
+            return;
+        };
+        if stream.revision == Revision::One {
+            return;
+        }
+        let state = &mut self.revision_zero;
+        state.unread = state.unread.saturating_sub(u64::from(bytes));
+        if stream.over_budget && stream.receive.unread() <= limit {
+            stream.over_budget = false;
+            state.over = state.over.saturating_sub(1);
+        }
+        if !self.is_over_budget() {
+            self.revision_zero.stalled_since = None;
+        }
+    }
+
+    /// Notes that a stream has ended: what it left unread is its caller's alone.
+    pub(super) fn forget_unread(&mut self, slot: u32) {
+        let Some(stream) = self.slab.get_mut(slot) else {
+            return;
+        };
+        if stream.revision == Revision::One {
+            return;
+        }
+        let state = &mut self.revision_zero;
+        let unread = u64::from(stream.receive.unread());
+        state.unread = state.unread.saturating_sub(unread);
+        if core::mem::take(&mut stream.over_budget) {
+            state.over = state.over.saturating_sub(1);
+        }
+        if !self.is_over_budget() {
+            self.revision_zero.stalled_since = None;
+        }
+    }
+
+    pub(super) fn stall_ends(&self) -> Time {
+        match self.revision_zero.stalled_since {
+            Some(since) if !self.revision_zero.saw_flow_control => {
+                since.saturating_add(self.limits.revision_zero.stall)
+            }
+            _ => Time::MAX,
+        }
+    }
+
+    /// Closes the stream that has the most unread, which is the one that everybody waits for.
+    pub(super) fn end_stall(&mut self, now: Time) {
+        self.revision_zero.stalled_since = None;
+        let unread = |stream: &Stream| match (stream.ended, stream.revision) {
+            (None, Revision::Zero) => stream.receive.unread(),
+            _ => 0,
+        };
+        let slowest = self
+            .slab
+            .slots()
+            .max_by_key(|slot| self.slab.get(*slot).map_or(0, unread));
+        if let Some(slot) = slowest {
+            let why = Terminal::Violation(Reason::RevisionZeroBudget);
+            self.end_with_event(slot, why, Unread::Deliver);
+        }
+        if self.is_over_budget() {
+            self.revision_zero.stalled_since = Some(now);
+        }
+    }
+
+    /// Bytes unread on streams without flow control; for one stream, `receive_credit`'s second
+    /// value is the one with flow control.
+    #[must_use]
+    pub fn unread_without_flow_control(&self, stream: Key) -> Option<u32> {
+        let stream = self.slab.find(stream)?;
+        (stream.revision == Revision::Zero).then(|| stream.receive.unread())
+    }
+}

@@ -1,0 +1,274 @@
+//! The tunnel server: admitting and answering streams, and the frames of a tunnel client.
+
+use super::client::{MAX_HEAD, TUNNEL_ID};
+use super::receive::{Found, content_reason};
+use super::{Rejection, Server, Tunnel};
+use crate::budget::{Charge, Earned};
+use crate::error::{CommandError, Reason};
+use crate::storage::Storage;
+use crate::stream::{Close, Once, Stream, Terminal};
+use crate::time::Time;
+use crate::types::{End, Hold, Input, Key, MethodKind, Unread};
+use crate::wire::{ClientKind, NewStream, Revision, Timeout, decode_client};
+
+/// The method name without a slash in front, if some service could have it.
+fn method(name: &str) -> Result<&str, Reason> {
+    if name.is_empty() {
+        return Err(Reason::EmptyMethod);
+    }
+    let name = name.strip_prefix('/').unwrap_or(name);
+    match name.split_once('/') {
+        None => Err(Reason::MalformedMethod),
+        Some((service, method)) if service.is_empty() || method.contains('/') => {
+            Err(Reason::UnknownMethod)
+        }
+        Some((_, "")) => Err(Reason::UnknownMethod),
+        Some(_) => Ok(name),
+    }
+}
+
+impl<S: Storage> Tunnel<Server, S> {
+    /// Tells the kind of a stream's method. To be called right after [`Input::Opened`], where
+    /// the kind is known: it bounds the number of messages from then on.
+    ///
+    /// # Errors
+    /// [`CommandError::Gone`].
+    pub fn set_method_kind(&mut self, stream: Key, kind: MethodKind) -> Result<(), CommandError> {
+        self.live_mut(stream)?.kind = kind;
+        Ok(())
+    }
+
+    /// Sends response headers: `head_len` bytes that `wire::encode_headers` wrote, which
+    /// `Part::Headers` names.
+    ///
+    /// # Errors
+    /// See [`CommandError`]; nothing changed.
+    pub fn respond(&mut self, stream: Key, head_len: u32) -> Result<(), CommandError> {
+        let send = &mut self.live_mut(stream)?.send;
+        if send.close != Close::Open {
+            return Err(CommandError::SendSideClosed);
+        }
+        if send.head != Once::Open || send.any_message {
+            return Err(CommandError::HeadersLate);
+        }
+        if head_len > MAX_HEAD {
+            return Err(CommandError::HeadTooLarge);
+        }
+        send.head = Once::Pending;
+        send.head_len = head_len;
+        self.schedule(stream.slot);
+        Ok(())
+    }
+
+    /// Ends the call: `head_len` bytes that `wire::encode_close` wrote, which `Part::Close`
+    /// names, go out behind the last whole message. `ok` says whether their code is OK; only
+    /// then `hold` applies. A message that is not wholly provided is abandoned by an error.
+    /// From now on incoming data is discarded. [`End::Closed`] follows when it has left.
+    ///
+    /// # Errors
+    /// See [`CommandError`]; nothing changed.
+    pub fn close(
+        &mut self,
+        now: Time,
+        stream: Key,
+        head_len: u32,
+        ok: bool,
+        hold: Hold,
+    ) -> Result<(), CommandError> {
+        let record = self.live_mut(stream)?;
+        if record.send.close != Close::Open {
+            return Err(CommandError::SendSideClosed);
+        }
+        if head_len > MAX_HEAD {
+            return Err(CommandError::HeadTooLarge);
+        }
+        if record.send.message && record.send.ready < record.send.size {
+            if ok {
+                return Err(CommandError::MessageIncomplete);
+            }
+            record.send.message = false;
+        }
+        record.send.close_len = head_len;
+        match record.must_hold(hold) {
+            Some(max) if ok => {
+                record.send.close = Close::Held;
+                record.hold_until = now.saturating_add(max);
+                self.timers.update(&mut self.slab, stream.slot);
+            }
+            _ => record.send.close = Close::Pending,
+        }
+        self.credit_unread(stream.slot);
+        self.schedule(stream.slot);
+        Ok(())
+    }
+
+    pub(super) fn receive_from_client<'f>(
+        &mut self,
+        now: Time,
+        frame: &'f [u8],
+    ) -> Result<Input<'f>, Reason> {
+        let frame = decode_client(frame, &self.limits.decode).map_err(|_| Reason::Undecodable)?;
+        let id = frame.stream_id;
+        match frame.kind {
+            ClientKind::NewStream(new) => self.receive_new_stream(now, id, new),
+            ClientKind::Message(message) => self.receive_message(now, id, message),
+            ClientKind::More(data) => self.receive_more(now, id, data),
+            ClientKind::HalfClose => self.receive_half_close(now, id),
+            ClientKind::Cancel => self.receive_cancel(now, id),
+            ClientKind::WindowUpdate(0) if id == TUNNEL_ID => {
+                self.budget.charge(now, Charge::Heartbeat)?;
+                Ok(Input::Ignored)
+            }
+            ClientKind::WindowUpdate(bytes) => self.receive_window_update(now, id, bytes),
+            ClientKind::None
+            | ClientKind::Extensions(_)
+            | ClientKind::Ping(_)
+            | ClientKind::Pong(_) => self.receive_on_stream(now, id, Reason::UnknownFrame),
+        }
+    }
+
+    /// The id is checked before everything else, and counts as used whatever follows.
+    fn receive_new_stream<'f>(
+        &mut self,
+        now: Time,
+        id: i64,
+        new: NewStream<'f>,
+    ) -> Result<Input<'f>, Reason> {
+        if id < 0 {
+            return Err(Reason::StreamIdNegative);
+        }
+        if id <= self.highest {
+            return Err(Reason::StreamIdNotIncreasing);
+        }
+        self.highest = id;
+        match self.admit(now, id, &new) {
+            Ok((stream, method, deadline)) => self.useful(Input::Opened {
+                stream,
+                method,
+                metadata: new.metadata,
+                deadline,
+            }),
+            Err(reason) => self.reject(now, id, reason),
+        }
+    }
+
+    fn admit<'f>(
+        &mut self,
+        now: Time,
+        id: i64,
+        new: &NewStream<'f>,
+    ) -> Result<(Key, &'f str, Option<Time>), Reason> {
+        let revision = match new.revision {
+            0 => Revision::Zero,
+            1 => Revision::One,
+            _ => return Err(Reason::UnsupportedRevision),
+        };
+        if self.draining {
+            return Err(Reason::ShuttingDown);
+        }
+        if let Some(fault) = new.fault {
+            return Err(content_reason(fault));
+        }
+        let method = method(new.method)?;
+        let deadline = match new.timeout {
+            None => None,
+            Some(Timeout::Expired) => return Err(Reason::DeadlineExceeded),
+            Some(Timeout::After(timeout)) => Some(now.saturating_add(timeout)),
+        };
+        if self.slab.len() >= self.limits.max_streams {
+            return Err(Reason::TooManyStreams);
+        }
+        let initial = self.limits.receive_window.initial;
+        let mut stream = Stream::new(id, revision, new.initial_window_size, initial);
+        stream.deadline = deadline.unwrap_or(Time::MAX);
+        let key = self.slab.insert(stream).ok_or(Reason::TooManyStreams)?;
+        if !self.index.push(id, key.slot) {
+            self.slab.remove(key.slot);
+            return Err(Reason::TooManyStreams);
+        }
+        self.revision_zero.saw(revision);
+        self.active = self.active.saturating_add(1);
+        self.counters.opened = self.counters.opened.saturating_add(1);
+        self.budget.earn(Earned::Stream);
+        self.timers.update(&mut self.slab, key.slot);
+        Ok((key, method, deadline))
+    }
+
+    /// Refuses a stream: no record, only an answer that waits to be sent.
+    fn reject<'f>(&mut self, now: Time, id: i64, reason: Reason) -> Result<Input<'f>, Reason> {
+        self.counters.refused = self.counters.refused.saturating_add(1);
+        if reason.is_protocol_error() {
+            self.budget.charge(now, Charge::ProtocolError)?;
+        }
+        let waiting = u32::try_from(self.rejections.len()).unwrap_or(u32::MAX);
+        self.budget.charge(now, Charge::Rejection(waiting))?;
+        // Its client may have sent a window of data before it hears of this.
+        let in_flight = self.limits.receive_window.initial;
+        self.budget.earn(Earned::Outstanding(in_flight));
+        self.rejections
+            .push_back(Rejection { id, reason })
+            .map_err(|_| Reason::TooManyRejections)?;
+        Ok(Input::Ignored)
+    }
+
+    fn receive_half_close<'f>(&mut self, now: Time, id: i64) -> Result<Input<'f>, Reason> {
+        let slot = match self.find(id) {
+            Found::Open(slot) => slot,
+            Found::Finished => return self.ignore(now, Charge::Useless),
+            Found::Never => return Err(Reason::StreamNeverCreated),
+        };
+        let Some(stream) = self.slab.get_mut(slot) else {
+            return Ok(Input::Ignored);
+        };
+        if stream.peer_done {
+            return self.ignore(now, Charge::Useless);
+        }
+        stream.peer_done = true;
+        if stream.send.close == Close::Open {
+            if let Err(reason) = stream.incoming.end() {
+                return self.violate(now, slot, reason);
+            }
+            if stream.kind.single_request() && !stream.incoming.any() {
+                return self.violate(now, slot, Reason::MissingRequest);
+            }
+        }
+        self.end_hold(slot);
+        self.useful(Input::HalfClosed {
+            stream: self.slab.key(slot),
+        })
+    }
+
+    fn receive_cancel<'f>(&mut self, now: Time, id: i64) -> Result<Input<'f>, Reason> {
+        match self.find(id) {
+            Found::Open(slot) => {
+                let stream = self.slab.key(slot);
+                self.end_stream(slot, Terminal::PeerCancelled, Unread::Discard);
+                self.useful(Input::Ended {
+                    stream,
+                    why: End::PeerCancelled,
+                    unread: Unread::Discard,
+                })
+            }
+            Found::Finished => self.ignore(now, Charge::Useless),
+            Found::Never => Err(Reason::StreamNeverCreated),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn method_names() {
+        assert_eq!(method(""), Err(Reason::EmptyMethod));
+        for name in ["/", "foo", "/foo"] {
+            assert_eq!(method(name), Err(Reason::MalformedMethod), "{name}");
+        }
+        for name in ["//", "//a/b", "a/b/c", "a/"] {
+            assert_eq!(method(name), Err(Reason::UnknownMethod), "{name}");
+        }
+        assert_eq!(method("/pkg.S/M"), Ok("pkg.S/M"));
+        assert_eq!(method("pkg.S/M"), Ok("pkg.S/M"));
+    }
+}

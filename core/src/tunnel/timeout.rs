@@ -1,0 +1,92 @@
+//! Everything that happens because time passes.
+
+use super::{Phase, Role, Tunnel};
+use crate::error::Reason;
+use crate::storage::Storage;
+use crate::stream::{Close, Terminal};
+use crate::time::Time;
+use crate::types::Unread;
+
+impl<R: Role, S: Storage> Tunnel<R, S> {
+    /// When `handle_timeout` must be called next; `None`: there is no timer.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Time> {
+        let streams = self
+            .timers
+            .earliest(&self.slab)
+            .map_or(Time::MAX, |(time, _)| time);
+        let earliest = streams
+            .min(self.phase_until)
+            .min(self.drain_until)
+            .min(self.stall_ends());
+        (earliest != Time::MAX).then_some(earliest)
+    }
+
+    /// Runs every timer that has expired: deadlines, holds, the opening, the drain. Also called
+    /// first by whatever else takes the time, so that "at the deadline" has one meaning.
+    pub fn handle_timeout(&mut self, now: Time) {
+        if self.phase_until <= now {
+            match self.phase {
+                Phase::Opening => drop(self.fail(Reason::OpenTimeout)),
+                Phase::Settling => drop(self.fail(Reason::SettingsTimeout)),
+                Phase::Finished => drop(self.fail(Reason::GraceExpired)),
+                Phase::Open | Phase::Ended => self.phase_until = Time::MAX,
+            }
+        }
+        while let Some((time, slot)) = self.timers.earliest(&self.slab)
+            && time <= now
+        {
+            self.expire(now, slot);
+        }
+        if self.drain_until <= now {
+            self.drain_until = Time::MAX;
+            self.expire_drain();
+        }
+        if self.stall_ends() <= now {
+            self.end_stall(now);
+        }
+    }
+
+    fn expire(&mut self, now: Time, slot: u32) {
+        let Some(stream) = self.slab.get_mut(slot) else {
+            return;
+        };
+        let deadline = stream.deadline <= now;
+        if stream.send.close == Close::Held {
+            // The handler is done in time: its OK goes out, whatever timer it waited for.
+            if deadline {
+                stream.deadline = Time::MAX;
+            }
+            self.end_hold(slot);
+        } else if deadline {
+            self.counters.deadlines = self.counters.deadlines.saturating_add(1);
+            self.end_with_event(slot, Terminal::Deadline, Unread::Discard);
+        } else {
+            stream.hold_until = Time::MAX;
+            self.timers.update(&mut self.slab, slot);
+        }
+    }
+
+    /// The drain limit: what is held goes out, what is open ends.
+    fn expire_drain(&mut self) {
+        for slot in 0..self.slab.slots_ever() {
+            self.end_hold(slot);
+        }
+        let held_back = |stream: &crate::stream::Stream| {
+            stream.send.close == Close::Pending && !stream.send.message
+        };
+        for slot in 0..self.slab.slots_ever() {
+            let Some(stream) = self.slab.get(slot) else {
+                continue;
+            };
+            if !stream.in_use || held_back(stream) {
+                continue;
+            }
+            let why = Terminal::TunnelLost {
+                cause: Reason::DrainLimit,
+                sent: stream.on_wire(R::SIDE),
+            };
+            self.end_with_event(slot, why, Unread::Discard);
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! What is sent next: control frames first, then one quantum a stream, round and round.
+
+use super::{Phase, Role, Tunnel};
+use crate::budget::Earned;
+use crate::error::{Reason, Side};
+use crate::storage::Storage;
+use crate::stream::{Close, Next, Once, Terminal};
+use crate::time::Time;
+use crate::types::{Body, Part, Transmit, Unread};
+use crate::wire::{Prefix, Revision, prefix};
+
+/// Payload bytes of the largest chunk that known peers send, and that we do.
+pub(crate) const MAX_CHUNK: u32 = 16_384;
+/// Bytes that a stream sends before it is the next one's turn.
+const QUANTUM: u32 = 16_384;
+/// A chunk is not cut below this only because the quantum ends.
+const MIN_CUT: u32 = 1_024;
+
+impl<R: Role, S: Storage> Tunnel<R, S> {
+    /// The next frame, or `None` if nothing can be sent now. To be polled again after every
+    /// other call; the ranges of the caller's memory that it names must be read before the next
+    /// command on that stream.
+    pub fn poll_transmit(&mut self, now: Time) -> Option<Transmit> {
+        if self.phase != Phase::Open {
+            return None;
+        }
+        if core::mem::take(&mut self.settings_due) {
+            let window = self.limits.receive_window.initial;
+            let (revisions, _) = self.supported();
+            return Some(control(prefix::settings(window, revisions, None)));
+        }
+        if let Some(rejection) = self.rejections.pop_front() {
+            return Some(close_with(rejection.id, rejection.reason));
+        }
+        while let Some(slot) = self.control.front() {
+            if let Some(transmit) = self.control_frame(slot) {
+                return Some(transmit);
+            }
+        }
+        while let Some(slot) = self.data.front() {
+            if let Some(transmit) = self.data_frame(now, slot) {
+                return Some(transmit);
+            }
+        }
+        self.finish_if_drained(now);
+        None
+    }
+
+    /// The next control frame of the stream at the front, which leaves when it has no other.
+    fn control_frame(&mut self, slot: u32) -> Option<Transmit> {
+        let stream = self.slab.get_mut(slot)?;
+        let id = stream.id;
+        let transmit = if core::mem::take(&mut stream.cancel_due) {
+            Some(control(prefix::cancel(id)))
+        } else if let Some(reason) = stream.close_due.take() {
+            Some(close_with(id, reason))
+        } else if stream.grant_is_due() {
+            let grant = stream.receive.take_grant();
+            Some(control(prefix::window_update(id, grant)))
+        } else {
+            None
+        };
+        if !stream.has_control() {
+            self.control.remove(&mut self.slab, slot);
+            self.retire(slot);
+        }
+        transmit
+    }
+
+    /// The next frame of the stream at the front, or `None` if it is another's turn.
+    fn data_frame(&mut self, now: Time, slot: u32) -> Option<Transmit> {
+        let Some(next) = self.slab.get(slot).and_then(|stream| stream.next()) else {
+            self.leave_data(slot);
+            return None;
+        };
+        let left = QUANTUM.saturating_sub(self.spent);
+        let fresh = self.spent == 0;
+        let transmit = match next {
+            Next::Chunk(allowed) => {
+                let allowed = allowed.min(MAX_CHUNK);
+                let bytes = if fresh { allowed } else { allowed.min(left) };
+                if left == 0 || (bytes < allowed && bytes < MIN_CUT) {
+                    return self.next_turn();
+                }
+                self.chunk(slot, bytes)
+            }
+            _ if left == 0 => return self.next_turn(),
+            Next::Head => {
+                let len = self.slab.get(slot)?.send.head_len;
+                if !fresh && len > left {
+                    return self.next_turn();
+                }
+                self.head(now, slot)
+            }
+            Next::HalfClose => self.half_close_frame(slot),
+            Next::Close => self.close_frame(slot),
+        };
+        match transmit {
+            Some(transmit) => {
+                self.spend(slot, &transmit);
+                Some(transmit)
+            }
+            // Without an id, or without a record, the stream cannot go on.
+            None => {
+                self.leave_data(slot);
+                self.end_with_event(
+                    slot,
+                    Terminal::Violation(Reason::TooManyStreams),
+                    Unread::Discard,
+                );
+                None
+            }
+        }
+    }
+
+    fn next_turn(&mut self) -> Option<Transmit> {
+        self.spent = 0;
+        self.data.rotate(&mut self.slab);
+        None
+    }
+
+    /// Charges the front stream's quantum. A stream that ran dry keeps its place until the next
+    /// poll, so that it may be fed again.
+    fn spend(&mut self, slot: u32, transmit: &Transmit) {
+        if self.data.front() != Some(slot) {
+            return;
+        }
+        let body = match &transmit.body {
+            Body::Caller { range, .. } => range.end.saturating_sub(range.start),
+            Body::None | Body::Static(_) => 0,
+        };
+        let prefix = u32::try_from(transmit.prefix.len()).unwrap_or(u32::MAX);
+        self.spent = self.spent.saturating_add(body).saturating_add(prefix);
+    }
+
+    fn chunk(&mut self, slot: u32, bytes: u32) -> Option<Transmit> {
+        let key = self.slab.key(slot);
+        let stream = self.slab.get_mut(slot)?;
+        let (id, send) = (stream.id, &mut stream.send);
+        if stream.revision == Revision::One {
+            // `next` allowed no more than this.
+            send.window.take(bytes).ok()?;
+        }
+        let start = send.sent;
+        let end = start.checked_add(bytes)?;
+        send.sent = end;
+        let prefix = if send.envelope_sent {
+            prefix::more(id, bytes)
+        } else {
+            send.envelope_sent = true;
+            prefix::message(id, send.size, bytes, send.compressed)
+        };
+        let whole = end == send.size;
+        if whole {
+            send.message = false;
+            stream.writable_due = true;
+            self.events.push_back(&mut self.slab, slot);
+        }
+        self.budget.earn(Earned::DataFrame);
+        Some(Transmit {
+            prefix,
+            body: caller(key, Part::Message, start..end),
+        })
+    }
+
+    fn head(&mut self, now: Time, slot: u32) -> Option<Transmit> {
+        let key = self.slab.key(slot);
+        let id = match R::SIDE {
+            Side::Client => self.give_id(slot)?,
+            Side::Server => self.slab.get(slot)?.id,
+        };
+        let initial = self.limits.receive_window.initial;
+        let stream = self.slab.get_mut(slot)?;
+        stream.send.head = Once::Sent;
+        let len = stream.send.head_len;
+        let (prefix, part) = match R::SIDE {
+            Side::Client => {
+                let timeout =
+                    (stream.deadline != Time::MAX).then(|| stream.deadline.saturating_since(now));
+                let revision = stream.revision;
+                let prefix = prefix::new_stream(id, len, initial, revision, timeout);
+                (prefix, Part::Open)
+            }
+            Side::Server => (prefix::headers(id, len), Part::Headers),
+        };
+        Some(Transmit {
+            prefix,
+            body: caller(key, part, 0..len),
+        })
+    }
+
+    /// Gives a client's stream the next id, now that its `new_stream` leaves.
+    fn give_id(&mut self, slot: u32) -> Option<i64> {
+        let id = self.next_id;
+        let stream = self.slab.get_mut(slot)?;
+        stream.id = id;
+        if !self.index.push(id, slot) {
+            return None;
+        }
+        self.highest = id;
+        self.unsent = self.unsent.saturating_sub(1);
+        // Past the last id, `open` answers `IdsExhausted` for ever.
+        match id.checked_add(1) {
+            Some(next) => self.next_id = next,
+            None => self.unsent = self.unsent.saturating_add(1),
+        }
+        Some(id)
+    }
+
+    fn half_close_frame(&mut self, slot: u32) -> Option<Transmit> {
+        let stream = self.slab.get_mut(slot)?;
+        stream.send.half_close = Once::Sent;
+        Some(control(prefix::half_close(stream.id)))
+    }
+
+    fn close_frame(&mut self, slot: u32) -> Option<Transmit> {
+        let key = self.slab.key(slot);
+        let stream = self.slab.get_mut(slot)?;
+        stream.send.close = Close::Open;
+        let (id, len) = (stream.id, stream.send.close_len);
+        self.end_with_event(slot, Terminal::Closed, Unread::Discard);
+        Some(Transmit {
+            prefix: prefix::close(id, len),
+            body: caller(key, Part::Close, 0..len),
+        })
+    }
+}
+
+fn control(prefix: Prefix) -> Transmit {
+    Transmit {
+        prefix,
+        body: Body::None,
+    }
+}
+
+fn close_with(id: i64, reason: Reason) -> Transmit {
+    let text = reason.text();
+    let len = u32::try_from(text.len()).unwrap_or(0);
+    Transmit {
+        prefix: prefix::close_reason(id, reason.code(Side::Server).as_i32(), len),
+        body: Body::Static(text),
+    }
+}
+
+fn caller(stream: crate::types::Key, part: Part, range: core::ops::Range<u32>) -> Body {
+    if range.is_empty() {
+        return Body::None;
+    }
+    Body::Caller {
+        stream,
+        part,
+        range,
+    }
+}

@@ -1,0 +1,200 @@
+//! gRPC's length-prefixed messages, in any split, without holding a byte of them.
+
+use core::fmt;
+
+/// Length of the prefix: one byte of flags, four of length.
+pub const PREFIX_LEN: usize = 5;
+
+/// The prefix of a message of `len` bytes.
+#[must_use]
+pub const fn length_prefix(flags: u8, len: u32) -> [u8; PREFIX_LEN] {
+    let [a, b, c, d] = len.to_be_bytes();
+    [flags, a, b, c, d]
+}
+
+/// A message is longer than the limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameTooLarge {
+    /// Bytes that the prefix announced.
+    pub len: u32,
+    /// Bytes that are allowed.
+    pub max: u32,
+}
+
+impl fmt::Display for FrameTooLarge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { len, max } = self;
+        write!(f, "a message of {len} bytes; at most {max} are allowed")
+    }
+}
+
+impl core::error::Error for FrameTooLarge {}
+
+/// A piece of a length-prefixed message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Piece<'a> {
+    /// A message begins: its prefix is complete.
+    Begin {
+        /// The first byte of the prefix; gRPC uses 1 for a compressed message.
+        flags: u8,
+        /// Bytes of the message.
+        len: u32,
+    },
+    /// Bytes of the message.
+    Data {
+        /// The bytes, borrowed from the input.
+        bytes: &'a [u8],
+        /// Whether the message is complete with them.
+        ends: bool,
+    },
+}
+
+/// Takes length-prefixed messages apart, however the input is split.
+///
+/// ```
+/// use grpctunnel_core::wire::{Deframer, Piece};
+///
+/// let mut deframer = Deframer::new(1024);
+/// let mut input: &[u8] = &[0, 0, 0, 0, 2, b'h', b'i'];
+/// let mut pieces = 0;
+/// while let (consumed, Some(piece)) = deframer.next(input)? {
+///     input = &input[consumed..];
+///     pieces += 1;
+///     if let Piece::Data { bytes, ends } = piece {
+///         assert_eq!((bytes, ends), (&b"hi"[..], true));
+///     }
+/// }
+/// assert_eq!(pieces, 2);
+/// # Ok::<(), grpctunnel_core::wire::FrameTooLarge>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Deframer {
+    max: u32,
+    prefix: heapless::Vec<u8, PREFIX_LEN>,
+    /// Bytes of the message still to come, once its prefix is complete.
+    need: Option<u32>,
+}
+
+impl Deframer {
+    /// A deframer that takes messages of up to `max_message` bytes.
+    #[must_use]
+    pub const fn new(max_message: u32) -> Self {
+        Self {
+            max: max_message,
+            prefix: heapless::Vec::new(),
+            need: None,
+        }
+    }
+
+    /// The next piece of `input` and how many of its bytes are done with. `None`: all of them
+    /// are, and more are needed. An empty message is a `Begin` and an empty `Data`.
+    ///
+    /// # Errors
+    /// A message is longer than the limit. The deframer must not be used any more.
+    pub fn next<'a>(
+        &mut self,
+        input: &'a [u8],
+    ) -> Result<(usize, Option<Piece<'a>>), FrameTooLarge> {
+        if let Some(need) = self.need {
+            let wanted = usize::try_from(need).unwrap_or(usize::MAX).min(input.len());
+            if wanted == 0 && need > 0 {
+                return Ok((0, None));
+            }
+            let bytes = input.get(..wanted).unwrap_or_default();
+            let left = need.saturating_sub(u32::try_from(wanted).unwrap_or(u32::MAX));
+            self.need = (left > 0).then_some(left);
+            let ends = left == 0;
+            return Ok((wanted, Some(Piece::Data { bytes, ends })));
+        }
+        let mut consumed = 0_usize;
+        for byte in input {
+            if self.prefix.push(*byte).is_err() {
+                break;
+            }
+            consumed = consumed.saturating_add(1);
+            if self.prefix.is_full() {
+                break;
+            }
+        }
+        let [flags, a, b, c, d] = self.prefix.as_slice() else {
+            return Ok((consumed, None));
+        };
+        let (flags, len) = (*flags, u32::from_be_bytes([*a, *b, *c, *d]));
+        if len > self.max {
+            return Err(FrameTooLarge { len, max: self.max });
+        }
+        self.prefix.clear();
+        self.need = Some(len);
+        Ok((consumed, Some(Piece::Begin { flags, len })))
+    }
+
+    /// Whether the input so far ends between two messages: no part of one is missing.
+    #[must_use]
+    pub fn is_between_messages(&self) -> bool {
+        self.need.is_none() && self.prefix.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::vec::Vec;
+
+    fn deframe(chunks: &[&[u8]]) -> Vec<(u8, Vec<u8>)> {
+        let mut deframer = Deframer::new(100);
+        let mut messages = Vec::new();
+        let mut current = Vec::new();
+        let mut current_flags = 0;
+        for chunk in chunks {
+            let mut rest = *chunk;
+            loop {
+                let (consumed, piece) = deframer.next(rest).unwrap();
+                rest = &rest[consumed..];
+                match piece {
+                    None => break,
+                    Some(Piece::Begin { flags, .. }) => current_flags = flags,
+                    Some(Piece::Data { bytes, ends }) => {
+                        current.extend_from_slice(bytes);
+                        if ends {
+                            messages.push((current_flags, core::mem::take(&mut current)));
+                        }
+                    }
+                }
+            }
+            assert!(rest.is_empty());
+        }
+        assert!(deframer.is_between_messages());
+        messages
+    }
+
+    #[test]
+    fn every_split_gives_the_same_messages() {
+        let mut input = Vec::new();
+        let expected = [(0, &b"hello"[..]), (1, b""), (2, b"x"), (0, b"")];
+        for (flags, message) in expected {
+            input.extend_from_slice(&length_prefix(flags, message.len() as u32));
+            input.extend_from_slice(message);
+        }
+        let expected: Vec<_> = expected
+            .map(|(flags, bytes)| (flags, bytes.to_vec()))
+            .into();
+        for first in 0..=input.len() {
+            for second in first..=input.len() {
+                let chunks = [&input[..first], &input[first..second], &input[second..]];
+                assert_eq!(deframe(&chunks), expected);
+            }
+        }
+        let single: Vec<_> = input.chunks(1).collect();
+        assert_eq!(deframe(&single), expected);
+    }
+
+    #[test]
+    fn the_limit_is_checked_before_any_byte_of_the_message() {
+        let mut deframer = Deframer::new(4);
+        let refused = deframer.next(&[0, 0, 0, 0, 5]);
+        assert_eq!(refused, Err(FrameTooLarge { len: 5, max: 4 }));
+        let mut deframer = Deframer::new(4);
+        assert!(deframer.next(&[0, 0, 0, 0, 4]).is_ok());
+        assert!(!deframer.is_between_messages());
+    }
+}

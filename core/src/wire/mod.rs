@@ -1,0 +1,51 @@
+//! The bytes: frames decoded in place, frames encoded, and the framer around them.
+//!
+//! Nothing is copied and nothing is allocated. A decoded frame borrows from the bytes that it
+//! was decoded from; metadata is walked where it lies.
+//!
+//! ```
+//! use grpctunnel_core::wire::{ClientKind, DecodeLimits, decode_client};
+//!
+//! // stream_id = 1, new_stream { method_name: "s/M", request_headers { md { "k": ["v"] } } }
+//! let frame = b"\x08\x01\x12\x11\x0a\x03s/M\x12\x0a\x0a\x08\x0a\x01k\x12\x03\x0a\x01v";
+//! let frame = decode_client(frame, &DecodeLimits::default())?;
+//! let ClientKind::NewStream(new) = frame.kind else {
+//!     panic!("another frame");
+//! };
+//! assert_eq!((frame.stream_id, new.method), (1, "s/M"));
+//! let entry = new.metadata.iter().next().unwrap();
+//! assert_eq!(entry.key(), b"k");
+//! assert!(entry.values().eq([b"v"]));
+//! # Ok::<(), grpctunnel_core::wire::DecodeError>(())
+//! ```
+
+mod bin;
+mod decode;
+mod deframer;
+mod extension;
+mod field;
+mod head;
+mod metadata;
+pub mod prefix;
+mod settings;
+mod sink;
+mod status;
+mod timeout;
+
+pub use bin::BinDialect;
+pub use decode::{
+    ClientFrame, ClientKind, CloseStream, ContentFault, DecodeLimits, Headers, MessageData,
+    NewStream, ServerFrame, ServerKind, decode_client, decode_server,
+};
+pub use deframer::{Deframer, FrameTooLarge, PREFIX_LEN, Piece, length_prefix};
+pub use extension::{Extension, ExtensionSet};
+pub use field::DecodeError;
+pub use head::{
+    EncodeError, Encoded, HeadOptions, StatusHead, encode_close, encode_headers, encode_open,
+};
+pub use metadata::{Entries, Entry, EntryValues, Metadata};
+pub use prefix::Prefix;
+pub use settings::{Revision, Settings};
+pub use sink::{Sink, SinkFull, SliceSink};
+pub use status::{Status, StatusParts};
+pub use timeout::{Timeout, format_timeout};

@@ -1,0 +1,86 @@
+//! `Settings`
+
+use super::extension::ExtensionSet;
+use super::field::{DecodeError, Fields, Value};
+
+/// A protocol revision that we speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(i32)]
+pub enum Revision {
+    /// `REVISION_ZERO`: no flow control.
+    Zero = 0,
+    /// `REVISION_ONE`: a receive window for each stream and direction.
+    One = 1,
+}
+
+/// As many revisions are kept to be shown.
+const KEPT: usize = 8;
+
+/// What a tunnel server announces first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// `initial_window_size`: what a client may send on a new stream.
+    pub initial_window_size: u32,
+    /// `extensions`: what the server can do; `None` where the field is absent.
+    pub extensions: Option<ExtensionSet>,
+    revisions: [i32; KEPT],
+    len: usize,
+    zero: bool,
+    one: bool,
+}
+
+impl Settings {
+    /// Whether the server speaks a revision. One that lists none speaks revision zero.
+    #[must_use]
+    pub const fn supports(&self, revision: Revision) -> bool {
+        match revision {
+            Revision::Zero => self.zero || self.len == 0,
+            Revision::One => self.one,
+        }
+    }
+
+    /// The first eight of `supported_protocol_revisions`, as they came.
+    #[must_use]
+    pub fn revisions(&self) -> &[i32] {
+        self.revisions.get(..self.len).unwrap_or_default()
+    }
+
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "protobuf keeps the low 32 bits of an enum"
+    )]
+    fn add(&mut self, revision: u64) {
+        let revision = (revision as u32).cast_signed();
+        self.zero |= revision == 0;
+        self.one |= revision == 1;
+        if let Some(kept) = self.revisions.get_mut(self.len) {
+            *kept = revision;
+            self.len = self.len.saturating_add(1);
+        }
+    }
+
+    pub(super) fn merge(&mut self, message: &[u8]) -> Result<(), DecodeError> {
+        let mut fields = Fields::new(message);
+        while let Some((number, value)) = fields.next()? {
+            match (number, value) {
+                (1, Value::Varint(revision)) => self.add(revision),
+                (1, Value::Bytes(packed)) => {
+                    let mut packed = Fields::new(packed);
+                    while !packed.rest().is_empty() {
+                        self.add(packed.varint()?);
+                    }
+                }
+                #[expect(
+                    clippy::cast_possible_truncation,
+                    reason = "protobuf keeps the low 32 bits"
+                )]
+                (2, Value::Varint(window)) => self.initial_window_size = window as u32,
+                (100, Value::Varint(_) | Value::Bytes(_)) => {
+                    self.extensions.get_or_insert_default().add_field(value)?;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
