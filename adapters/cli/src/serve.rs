@@ -1,0 +1,115 @@
+//! Serves HTTP/2 on a listener until told to stop.
+
+use std::{convert::Infallible, error::Error, io, net::SocketAddr, pin::pin, time::Duration};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::Body;
+use hyper::{body::Incoming, server::conn::http2};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::task::TaskTracker;
+use tower_service::Service;
+
+use crate::stop::{Ended, Stop};
+
+/// Flow control inside of a tunnel is the real limit; HTTP/2's must not come first. The
+/// connection has room for several streams whose reader is slow, so that they do not stop
+/// the others.
+const STREAM_WINDOW: u32 = 16 << 20;
+const CONNECTION_WINDOW: u32 = 64 << 20;
+const MAX_FRAME: u32 = 256 << 10;
+const MAX_STREAMS: u32 = 1024;
+const MAX_HEADERS: u32 = 64 << 10;
+
+/// The pause after an `accept` that failed, as it does without free file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves plain HTTP/2 on `listener`, each connection by the service that `make` makes for
+/// the address of its peer.
+///
+/// When `stop` drains, no more connections and streams are taken; returns when the last
+/// stream has ended, or when `stop` ends.
+pub(crate) async fn serve<S, B>(
+    listener: TcpListener,
+    mut make: impl FnMut(SocketAddr) -> S,
+    stop: Stop,
+) -> Ended
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
+        + Clone
+        + Send
+        + 'static,
+    S::Future: Send + 'static,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let connections = TaskTracker::new();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = stop.draining() => break,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                connections.spawn(connection(stream, make(peer), stop.clone()));
+            }
+            Err(error) if concerns_one_connection(&error) => {}
+            Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+        }
+    }
+    drop(listener);
+    connections.close();
+    tokio::select! {
+        biased;
+        () = connections.wait() => Ended::Finished,
+        () = stop.ending() => Ended::CutOff,
+    }
+}
+
+fn concerns_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
+    )
+}
+
+async fn connection<S, B>(stream: TcpStream, service: S, stop: Stop)
+where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
+        + Clone
+        + Send
+        + 'static,
+    S::Future: Send + 'static,
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    // A socket that refuses this still works, only slower.
+    let _ = stream.set_nodelay(true);
+    let serving = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_frame_size(MAX_FRAME)
+        .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(MAX_HEADERS)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+    let mut serving = pin!(serving);
+    // How a connection ends is seen by its calls and tunnels; nothing is left to tell.
+    tokio::select! {
+        biased;
+        _ = serving.as_mut() => return,
+        () = stop.draining() => serving.as_mut().graceful_shutdown(),
+    }
+    tokio::select! {
+        biased;
+        _ = serving.as_mut() => {}
+        () = stop.ending() => {}
+    }
+}
