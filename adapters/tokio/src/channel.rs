@@ -1,0 +1,121 @@
+//! A tunnel as a tonic channel.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use grpctunnel_driver::{BoxError, CallError, Counters, NeverProcessed, ResponseBody, TunnelEnd};
+use http::{Request, Response};
+use http_body::Body;
+use tonic::Status;
+use tower_service::Service;
+
+/// A tunnel to make calls on: give it, or a clone, to any generated client.
+///
+/// A call that was certainly not processed by anybody fails with a status whose
+/// [`source`](std::error::Error::source) is a [`NeverProcessed`].
+///
+/// The tunnel is drained when the last clone is gone.
+#[derive(Clone, Debug)]
+pub struct Channel {
+    inner: grpctunnel_driver::Channel,
+}
+
+impl Channel {
+    /// The channel beneath, which speaks HTTP bodies of any kind and knows no tonic.
+    #[must_use]
+    pub const fn raw(&self) -> &grpctunnel_driver::Channel {
+        &self.inner
+    }
+
+    /// Begins to drain: no new calls; those that are open may go on for `limit`, then they end
+    /// UNAVAILABLE. The tunnel is finished when the last one has ended; see [`closed`](Self::closed).
+    pub fn drain(&self, limit: Duration) {
+        self.inner.drain(limit);
+    }
+
+    /// Ends the tunnel: open calls end UNAVAILABLE, and the carrier is finished.
+    pub fn close(&self) {
+        self.inner.close();
+    }
+
+    /// Waits for the end of the tunnel. The future holds no handle of it.
+    pub fn closed(&self) -> impl Future<Output = TunnelEnd> + Send + 'static + use<> {
+        self.inner.closed()
+    }
+
+    /// Whether new calls are taken: the tunnel is neither draining nor over.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.inner.is_open()
+    }
+
+    /// Calls that have not ended.
+    #[must_use]
+    pub fn active_calls(&self) -> usize {
+        self.inner.active_calls()
+    }
+
+    /// What was counted so far.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.inner.counters()
+    }
+}
+
+impl From<grpctunnel_driver::Channel> for Channel {
+    fn from(inner: grpctunnel_driver::Channel) -> Self {
+        Self { inner }
+    }
+}
+
+impl<B> Service<Request<B>> for Channel
+where
+    B: Body<Data: bytes::Buf, Error: Into<BoxError>> + Send + 'static,
+{
+    type Response = Response<ResponseBody>;
+    type Error = Status;
+    type Future = ResponseFuture<B>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> ResponseFuture<B> {
+        ResponseFuture {
+            inner: self.inner.call(request),
+        }
+    }
+}
+
+/// A call on a [`Channel`] that has no response yet. Dropping it cancels the call.
+#[derive(Debug)]
+pub struct ResponseFuture<B> {
+    inner: grpctunnel_driver::ResponseFuture<B>,
+}
+
+impl<B> Future for ResponseFuture<B>
+where
+    B: Body<Data: bytes::Buf, Error: Into<BoxError>> + Send + 'static,
+{
+    type Output = Result<Response<ResponseBody>, Status>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let inner = Pin::new(&mut self.get_mut().inner);
+        let response = ready!(inner.poll(cx)).map_err(call_status)?;
+        if response.extensions().get::<NeverProcessed>().is_some()
+            && let Some(mut status) = Status::from_header_map(response.headers())
+        {
+            status.set_source(Arc::new(NeverProcessed));
+            return Poll::Ready(Err(status));
+        }
+        Poll::Ready(Ok(response))
+    }
+}
+
+/// The status of a call whose request body failed: the body's own, if it is one.
+fn call_status(error: CallError) -> Status {
+    Status::from_error(Box::new(error))
+}

@@ -1,0 +1,87 @@
+//! Opening tunnels.
+
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use grpctunnel_driver::{BoxError, ConnectError, Options, ServerHandle, TransmitBody};
+use http::{Request, Response};
+use tonic::metadata::MetadataMap;
+use tower_service::Service;
+
+use crate::channel::Channel;
+use crate::runtime::runtime;
+use crate::server::TonicHandler;
+
+/// Opens a forward tunnel over a tonic channel: this end makes the calls.
+///
+/// It returns when the tunnel may carry calls. `metadata` goes with the request that opens the
+/// tunnel. `carrier` is a `tonic::transport::Channel`, best one of an
+/// [`endpoint`](crate::endpoint) made for tunnels, or anything else that generated clients take:
+/// one with interceptors or layers, or the [`Channel`] of another tunnel.
+///
+/// # Errors
+/// See [`ConnectError`]: UNIMPLEMENTED where the server takes no forward tunnels,
+/// DEADLINE_EXCEEDED where it does not answer.
+pub async fn connect<C, B>(
+    carrier: C,
+    options: &Options,
+    metadata: MetadataMap,
+) -> Result<Channel, ConnectError>
+where
+    C: Service<Request<tonic::body::Body>, Response = Response<B>, Error: Into<BoxError>>,
+    C::Future: Send + 'static,
+    B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    let metadata = metadata.into_headers();
+    grpctunnel_driver::connect(Carrier(carrier), &runtime(), options, metadata)
+        .await
+        .map(Channel::from)
+}
+
+/// Opens a reverse tunnel over a tonic channel: this end handles the calls, with `handler`, which
+/// is tonic's `Routes` or one generated server.
+///
+/// It returns when the server has accepted the tunnel. For `carrier` and `metadata` see
+/// [`connect`]. The tunnel is drained when the handle is dropped.
+///
+/// # Errors
+/// See [`ConnectError`]. A tunnel that is refused is not started.
+pub async fn serve_reverse<C, B, H, R>(
+    carrier: C,
+    handler: H,
+    options: &Options,
+    metadata: MetadataMap,
+) -> Result<ServerHandle, ConnectError>
+where
+    C: Service<Request<tonic::body::Body>, Response = Response<B>, Error: Into<BoxError>>,
+    C::Future: Send + 'static,
+    B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+    H: Service<Request<tonic::body::Body>, Response = Response<R>, Error: Into<BoxError>>,
+    H: Clone + Send + 'static,
+    H::Future: Send,
+    R: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send,
+{
+    let metadata = metadata.into_headers();
+    let handler = TonicHandler::new(handler);
+    grpctunnel_driver::serve_reverse(Carrier(carrier), handler, &runtime(), options, metadata).await
+}
+
+/// Gives a tunnel's body to a service that takes tonic's.
+struct Carrier<C>(C);
+
+impl<C> Service<Request<TransmitBody>> for Carrier<C>
+where
+    C: Service<Request<tonic::body::Body>>,
+{
+    type Response = C::Response;
+    type Error = C::Error;
+    type Future = C::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), C::Error>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<TransmitBody>) -> C::Future {
+        self.0.call(request.map(tonic::body::Body::new))
+    }
+}

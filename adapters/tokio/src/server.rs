@@ -1,0 +1,208 @@
+//! Accepting tunnels in a tonic server.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::future::{Future, Ready};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use grpctunnel_driver::{
+    BoxError, Handler, NoHandler, Options, RequestBody, RequestError, TransmitBody, TunnelService,
+};
+use http::{Extensions, Request, Response};
+use http_body::{Body, Frame};
+use tonic::metadata::MetadataMap;
+use tonic::server::NamedService;
+use tower_service::Service;
+
+use crate::channel::Channel;
+use crate::runtime::runtime;
+
+/// A reverse tunnel that was accepted and may carry calls.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct ReverseTunnel {
+    /// To make calls on it. The tunnel is drained when the last clone is gone.
+    pub channel: Channel,
+    /// The metadata of the request that opened it.
+    pub metadata: MetadataMap,
+    /// What the server attached to that request: connection info, certificates.
+    pub extensions: Extensions,
+}
+
+/// Accepts tunnels in a tonic server: the service `grpctunnel.v1.TunnelService`, for `add_service`.
+///
+/// A new one takes no tunnels: say with [`forward`](TunnelServer::forward) and
+/// [`reverse`](TunnelServer::reverse) which it takes. Clones share their tunnels.
+#[derive(Clone, Debug)]
+pub struct TunnelServer<H = NoHandler> {
+    inner: TunnelService<H>,
+}
+
+impl TunnelServer {
+    /// A service that takes no tunnels yet: both openings answer UNIMPLEMENTED.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            inner: TunnelService::new(runtime()),
+        }
+    }
+}
+
+impl Default for TunnelServer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<H> TunnelServer<H> {
+    /// The settings of all tunnels.
+    #[must_use]
+    pub fn with_options(self, options: Options) -> Self {
+        Self {
+            inner: self.inner.with_options(options),
+        }
+    }
+
+    /// Takes forward tunnels, whose calls `handler` handles: tonic's `Routes`, or one generated
+    /// server. A call's extensions hold the [`TunnelPeer`](crate::TunnelPeer).
+    #[must_use]
+    pub fn forward<S, B>(self, handler: S) -> TunnelServer<TonicHandler<S>>
+    where
+        S: Service<Request<tonic::body::Body>, Response = Response<B>, Error: Into<BoxError>>,
+        S: Clone + Send + 'static,
+        S::Future: Send,
+        B: Body<Data = Bytes, Error: Into<BoxError>> + Send,
+    {
+        TunnelServer {
+            inner: self.inner.forward(TonicHandler::new(handler)),
+        }
+    }
+
+    /// Takes reverse tunnels: `accept` is called with each one that may carry calls, and what it
+    /// returns runs as a task of its own. The tunnel lives as long as its channel or a clone.
+    #[must_use]
+    pub fn reverse<F, T>(self, accept: F) -> Self
+    where
+        F: Fn(ReverseTunnel) -> T + Send + Sync + 'static,
+        T: Future<Output = ()> + Send + 'static,
+    {
+        let accept = move |tunnel: grpctunnel_driver::ReverseTunnel| {
+            accept(ReverseTunnel {
+                channel: tunnel.channel.into(),
+                metadata: MetadataMap::from_headers(tunnel.metadata),
+                extensions: tunnel.extensions,
+            })
+        };
+        Self {
+            inner: self.inner.reverse(accept),
+        }
+    }
+
+    /// Begins to drain every tunnel, and refuses new ones UNAVAILABLE. Open calls may go on for
+    /// `limit`. See [`drained`](Self::drained).
+    pub fn drain(&self, limit: Duration) {
+        self.inner.drain(limit);
+    }
+
+    /// Waits until there is no tunnel.
+    pub fn drained(&self) -> impl Future<Output = ()> + Send + 'static + use<H> {
+        self.inner.drained()
+    }
+
+    /// Tunnels that are not over.
+    #[must_use]
+    pub fn tunnels(&self) -> usize {
+        self.inner.tunnels()
+    }
+}
+
+impl<H> NamedService for TunnelServer<H> {
+    const NAME: &'static str = TunnelService::NAME;
+}
+
+impl<H, B> Service<Request<B>> for TunnelServer<H>
+where
+    H: Handler,
+    B: Body<Data: bytes::Buf, Error: Into<BoxError>> + Send + 'static,
+{
+    type Response = Response<tonic::body::Body>;
+    type Error = Infallible;
+    type Future = Ready<Result<Response<tonic::body::Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let response: Ready<Result<Response<TransmitBody>, Infallible>> = self.inner.call(request);
+        let response = response.into_inner();
+        std::future::ready(response.map(|response| response.map(tonic::body::Body::new)))
+    }
+}
+
+/// A tonic service as the handler of a tunnel's calls.
+#[derive(Clone, Debug)]
+pub struct TonicHandler<S> {
+    service: S,
+}
+
+impl<S> TonicHandler<S> {
+    pub(crate) const fn new(service: S) -> Self {
+        Self { service }
+    }
+}
+
+impl<S> Service<Request<RequestBody>> for TonicHandler<S>
+where
+    S: Service<Request<tonic::body::Body>>,
+{
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.service.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<RequestBody>) -> S::Future {
+        self.service
+            .call(request.map(|body| tonic::body::Body::new(StatusBody(body))))
+    }
+}
+
+/// A request body whose errors are tonic's, so that a service sees their codes.
+struct StatusBody(RequestBody);
+
+impl Body for StatusBody {
+    type Data = Bytes;
+    type Error = tonic::Status;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, tonic::Status>>> {
+        let frame = ready!(Pin::new(&mut self.get_mut().0).poll_frame(cx));
+        Poll::Ready(frame.map(|frame| frame.map_err(|error| request_status(&error))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_end_stream()
+    }
+}
+
+fn request_status(error: &RequestError) -> tonic::Status {
+    let status = error.status();
+    tonic::Status::new(
+        tonic::Code::from_i32(status.code().as_i32()),
+        status.message(),
+    )
+}
+
+impl fmt::Debug for StatusBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
