@@ -5,6 +5,9 @@
 
 #[cfg(feature = "codegen")]
 pub mod codegen;
+pub mod harness;
 pub mod protos;
+#[cfg(feature = "net")]
+pub mod interop;
 #[cfg(feature = "net")]
 pub mod services;
