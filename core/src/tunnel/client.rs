@@ -161,10 +161,8 @@ impl<S: Storage> Tunnel<Client, S> {
         id: i64,
         headers: Headers<'f>,
     ) -> Result<Input<'f>, Reason> {
-        let slot = match self.find(id) {
-            Found::Open(slot) => slot,
-            Found::Finished => return self.ignore(now, Charge::Useless),
-            Found::Never => return Err(Reason::StreamNeverCreated),
+        let Some(slot) = self.open_slot(now, id, Charge::Useless)? else {
+            return Ok(Input::Ignored);
         };
         if let Some(fault) = headers.fault {
             return self.violate(now, slot, content_reason(fault));
@@ -185,10 +183,8 @@ impl<S: Storage> Tunnel<Client, S> {
         id: i64,
         close: CloseStream<'f>,
     ) -> Result<Input<'f>, Reason> {
-        let slot = match self.find(id) {
-            Found::Open(slot) => slot,
-            Found::Finished => return self.ignore(now, Charge::Useless),
-            Found::Never => return Err(Reason::StreamNeverCreated),
+        let Some(slot) = self.open_slot(now, id, Charge::Useless)? else {
+            return Ok(Input::Ignored);
         };
         let Some(stream) = self.slab.get_mut(slot) else {
             return Ok(Input::Ignored);

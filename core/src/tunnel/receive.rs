@@ -40,6 +40,21 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         }
     }
 
+    /// The slot of an open stream that a frame is for. `None`: the frame is late, and was
+    /// counted and charged.
+    pub(super) fn open_slot(
+        &mut self,
+        now: Time,
+        id: i64,
+        late: Charge,
+    ) -> Result<Option<u32>, Reason> {
+        match self.find(id) {
+            Found::Open(slot) => Ok(Some(slot)),
+            Found::Finished => self.ignore(now, late).map(|_| None),
+            Found::Never => Err(Reason::StreamNeverCreated),
+        }
+    }
+
     /// A frame that means nothing: counted, and charged.
     pub(super) fn ignore<'f>(&mut self, now: Time, charge: Charge) -> Result<Input<'f>, Reason> {
         self.counters.ignored = self.counters.ignored.saturating_add(1);
@@ -79,17 +94,15 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         id: i64,
         message: MessageData<'f>,
     ) -> Result<Input<'f>, Reason> {
-        let slot = match self.find(id) {
-            Found::Open(slot) => slot,
-            Found::Finished => return self.ignore_data(now, message.data),
-            Found::Never => return Err(Reason::StreamNeverCreated),
+        let Some(slot) = self.open_slot(now, id, late_data(message.data))? else {
+            return Ok(Input::Ignored);
         };
         let max_message = self.limits.max_message;
         let Some(stream) = self.slab.get_mut(slot) else {
             return Ok(Input::Ignored);
         };
         if stream.peer_done {
-            return self.ignore_data(now, message.data);
+            return self.ignore(now, late_data(message.data));
         }
         stream.headers_done = true;
         let closing = stream.send.close != Close::Open;
@@ -127,17 +140,15 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         id: i64,
         data: &'f [u8],
     ) -> Result<Input<'f>, Reason> {
-        let slot = match self.find(id) {
-            Found::Open(slot) => slot,
-            Found::Finished => return self.ignore_data(now, data),
-            Found::Never => return Err(Reason::StreamNeverCreated),
+        let Some(slot) = self.open_slot(now, id, late_data(data))? else {
+            return Ok(Input::Ignored);
         };
         let max_empty = self.limits.empty_chunks;
         let Some(stream) = self.slab.get_mut(slot) else {
             return Ok(Input::Ignored);
         };
         if stream.peer_done {
-            return self.ignore_data(now, data);
+            return self.ignore(now, late_data(data));
         }
         if let Err(reason) = take_credit(stream, data) {
             return self.violate(now, slot, reason);
@@ -150,11 +161,6 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             Ok(None) => Ok(Input::Ignored),
             Err(reason) => self.violate(now, slot, reason),
         }
-    }
-
-    fn ignore_data<'f>(&mut self, now: Time, data: &[u8]) -> Result<Input<'f>, Reason> {
-        let bytes = u32::try_from(data.len()).unwrap_or(u32::MAX);
-        self.ignore(now, Charge::LateData(bytes))
     }
 
     fn hand_on<'f>(
@@ -199,10 +205,8 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         id: i64,
         bytes: u32,
     ) -> Result<Input<'f>, Reason> {
-        let slot = match self.find(id) {
-            Found::Open(slot) => slot,
-            Found::Finished => return self.ignore(now, Charge::WindowUpdate),
-            Found::Never => return Err(Reason::StreamNeverCreated),
+        let Some(slot) = self.open_slot(now, id, Charge::WindowUpdate)? else {
+            return Ok(Input::Ignored);
         };
         self.budget.charge(now, Charge::WindowUpdate)?;
         let Some(stream) = self.slab.get_mut(slot) else {
@@ -226,10 +230,9 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         id: i64,
         reason: Reason,
     ) -> Result<Input<'f>, Reason> {
-        match self.find(id) {
-            Found::Open(slot) => self.violate(now, slot, reason),
-            Found::Finished => self.ignore(now, Charge::Useless),
-            Found::Never => Err(Reason::StreamNeverCreated),
+        match self.open_slot(now, id, Charge::Useless)? {
+            Some(slot) => self.violate(now, slot, reason),
+            None => Ok(Input::Ignored),
         }
     }
 
@@ -249,6 +252,10 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             Revision::One => {}
         }
     }
+}
+
+fn late_data(data: &[u8]) -> Charge {
+    Charge::LateData(u32::try_from(data.len()).unwrap_or(u32::MAX))
 }
 
 fn take_credit(stream: &mut crate::stream::Stream, data: &[u8]) -> Result<(), Reason> {

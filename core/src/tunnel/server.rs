@@ -1,7 +1,7 @@
 //! The tunnel server: admitting and answering streams, and the frames of a tunnel client.
 
 use super::client::{MAX_HEAD, TUNNEL_ID};
-use super::receive::{Found, content_reason};
+use super::receive::content_reason;
 use super::{Rejection, Server, Tunnel};
 use crate::budget::{Charge, Earned};
 use crate::error::{CommandError, Reason};
@@ -212,10 +212,8 @@ impl<S: Storage> Tunnel<Server, S> {
     }
 
     fn receive_half_close<'f>(&mut self, now: Time, id: i64) -> Result<Input<'f>, Reason> {
-        let slot = match self.find(id) {
-            Found::Open(slot) => slot,
-            Found::Finished => return self.ignore(now, Charge::Useless),
-            Found::Never => return Err(Reason::StreamNeverCreated),
+        let Some(slot) = self.open_slot(now, id, Charge::Useless)? else {
+            return Ok(Input::Ignored);
         };
         let Some(stream) = self.slab.get_mut(slot) else {
             return Ok(Input::Ignored);
@@ -239,19 +237,16 @@ impl<S: Storage> Tunnel<Server, S> {
     }
 
     fn receive_cancel<'f>(&mut self, now: Time, id: i64) -> Result<Input<'f>, Reason> {
-        match self.find(id) {
-            Found::Open(slot) => {
-                let stream = self.slab.key(slot);
-                self.end_stream(slot, Terminal::PeerCancelled, Unread::Discard);
-                self.useful(Input::Ended {
-                    stream,
-                    why: End::PeerCancelled,
-                    unread: Unread::Discard,
-                })
-            }
-            Found::Finished => self.ignore(now, Charge::Useless),
-            Found::Never => Err(Reason::StreamNeverCreated),
-        }
+        let Some(slot) = self.open_slot(now, id, Charge::Useless)? else {
+            return Ok(Input::Ignored);
+        };
+        let stream = self.slab.key(slot);
+        self.end_stream(slot, Terminal::PeerCancelled, Unread::Discard);
+        self.useful(Input::Ended {
+            stream,
+            why: End::PeerCancelled,
+            unread: Unread::Discard,
+        })
     }
 }
 
