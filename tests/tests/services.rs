@@ -22,12 +22,17 @@ async fn serve() -> Channel {
     let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
     let channel = endpoint.connect_lazy();
     let tunnels = KeyedTunnels::default();
-    tunnels.add("the key", channel.clone());
+    let added = tunnels.add("the key", channel.clone());
     let server = Server::builder()
         .add_service(official())
         .add_service(grpchan())
         .add_service(Trigger::service(tunnels, Duration::from_millis(1)));
-    tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+    tokio::spawn(async move {
+        let _added = added;
+        server
+            .serve_with_incoming(TcpListenerStream::new(listener))
+            .await
+    });
     channel
 }
 

@@ -19,7 +19,7 @@ pub use extras::{ECHO_PAYLOAD, STATUS_DETAILS, status_details};
 pub use grpchan::{Grpchan, grpchan};
 pub use official::{Official, official};
 pub use outgoing::{Outgoing, WithOutgoing};
-pub use trigger::{KeyedTunnels, Trigger};
+pub use trigger::{Added, KeyedTunnels, Trigger};
 
 /// What generated clients call through: a plain connection or a tunnel.
 pub trait Caller:

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -23,7 +24,8 @@ pub struct KeyedTunnels<T>(Arc<Shared<T>>);
 
 #[derive(Debug)]
 struct Shared<T> {
-    tunnels: Mutex<HashMap<String, T>>,
+    tunnels: Mutex<HashMap<String, (u64, T)>>,
+    numbers: AtomicU64,
     added: Notify,
 }
 
@@ -37,16 +39,25 @@ impl<T> Default for KeyedTunnels<T> {
     fn default() -> Self {
         Self(Arc::new(Shared {
             tunnels: Mutex::default(),
+            numbers: AtomicU64::new(0),
             added: Notify::new(),
         }))
     }
 }
 
 impl<T: Clone> KeyedTunnels<T> {
-    /// Adds a tunnel; an older one of the same key is forgotten.
-    pub fn add(&self, key: impl Into<String>, tunnel: T) {
-        self.lock().insert(key.into(), tunnel);
+    /// Adds a tunnel, until the value that is returned is dropped. The newest of a key is the one
+    /// that is found.
+    pub fn add(&self, key: impl Into<String>, tunnel: T) -> Added<T> {
+        let added = Added {
+            tunnels: self.clone(),
+            key: key.into(),
+            number: self.0.numbers.fetch_add(1, Ordering::Relaxed),
+        };
+        self.lock()
+            .insert(added.key.clone(), (added.number, tunnel));
         self.0.added.notify_waiters();
+        added
     }
 
     /// The tunnel of this key, as soon as there is one.
@@ -55,18 +66,39 @@ impl<T: Clone> KeyedTunnels<T> {
             let added = self.0.added.notified();
             tokio::pin!(added);
             added.as_mut().enable();
-            if let Some(tunnel) = self.lock().get(key).cloned() {
-                return tunnel;
+            if let Some((_, tunnel)) = self.lock().get(key) {
+                return tunnel.clone();
             }
             added.await;
         }
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, T>> {
-        self.0
-            .tunnels
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+impl<T> KeyedTunnels<T> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, (u64, T)>> {
+        let tunnels = &self.0.tunnels;
+        tunnels.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Keeps a tunnel among those that can be found.
+#[derive(Debug)]
+#[must_use = "the tunnel is found only as long as this lives"]
+pub struct Added<T> {
+    tunnels: KeyedTunnels<T>,
+    key: String,
+    number: u64,
+}
+
+impl<T> Drop for Added<T> {
+    fn drop(&mut self) {
+        let mut tunnels = self.tunnels.lock();
+        if tunnels
+            .get(&self.key)
+            .is_some_and(|(number, _)| *number == self.number)
+        {
+            tunnels.remove(&self.key);
+        }
     }
 }
 

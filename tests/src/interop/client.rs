@@ -1,0 +1,54 @@
+//! Our tunnel client of the interoperability tests.
+
+use std::error::Error;
+use std::net::SocketAddr;
+
+use grpctunnel_tokio::{Channel, ConnectError, Options, endpoint};
+use tonic::metadata::MetadataMap;
+use tonic::{Code, Status, transport};
+
+/// Makes a plaintext HTTP/2 connection.
+///
+/// # Errors
+///
+/// UNAVAILABLE when nobody answers there.
+pub async fn connection(address: SocketAddr) -> Result<transport::Channel, Status> {
+    let endpoint = endpoint(format!("http://{address}"));
+    let endpoint = endpoint.map_err(|error| Status::invalid_argument(chain(&error)))?;
+    let channel = endpoint.connect().await;
+    channel.map_err(|error| Status::unavailable(chain(&error)))
+}
+
+/// Opens a forward tunnel on a connection of its own, with `metadata`.
+///
+/// # Errors
+///
+/// What the opening ended with, as an application sees it.
+pub async fn open(
+    address: SocketAddr,
+    options: &Options,
+    metadata: MetadataMap,
+) -> Result<Channel, Status> {
+    let connection = connection(address).await?;
+    let opened = grpctunnel_tokio::connect(connection, options, metadata).await;
+    opened.map_err(|error| status_of(&error))
+}
+
+/// The status of an opening that failed.
+#[must_use]
+pub fn status_of(error: &ConnectError) -> Status {
+    let status = error.status();
+    Status::new(Code::from_i32(status.code().as_i32()), status.message())
+}
+
+/// An error and all that caused it.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text += ": ";
+        text += &error.to_string();
+        source = error.source();
+    }
+    text
+}

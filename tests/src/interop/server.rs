@@ -1,0 +1,135 @@
+//! Our server of the interoperability tests.
+
+use std::time::Duration;
+
+use grpctunnel_tokio::{Channel, MethodKind, MethodKinds, Options, ReverseTunnel, TunnelServer};
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::service::Routes;
+use tonic::transport;
+
+use crate::services::{KeyedTunnels, Trigger, grpchan, official};
+
+/// Metadata of an opening that names the reverse tunnel, in the order in which they are looked at.
+const NAMES: [&str; 2] = ["test-client-key", "x-tunnel-name"];
+/// How long a drained tunnel's calls may go on: as good as without end, since a test server that
+/// shuts down is to end no call.
+const DRAIN_LIMIT: Duration = Duration::from_secs(86_400);
+/// Bytes of the largest message that is taken, as in gRPC: tonic gathers messages.
+const MAX_MESSAGE: u32 = 4 << 20;
+
+/// A server that offers, on one port, the test services directly and over forward tunnels, takes
+/// reverse tunnels, and calls through them when `TunnelTestService` is asked to.
+#[derive(Clone, Debug)]
+pub struct InteropServer {
+    options: Options,
+    tunnels: KeyedTunnels<Channel>,
+    trigger_time: Duration,
+}
+
+impl InteropServer {
+    /// With the settings of [`options`].
+    #[must_use]
+    pub fn new(options: Options) -> Self {
+        Self {
+            options,
+            tunnels: KeyedTunnels::default(),
+            trigger_time: Duration::from_secs(2),
+        }
+    }
+
+    /// The reverse tunnels that are open, by the metadata `test-client-key` or `x-tunnel-name` of
+    /// their opening; a nameless one has the key "".
+    #[must_use]
+    pub fn tunnels(&self) -> &KeyedTunnels<Channel> {
+        &self.tunnels
+    }
+
+    /// Serves until `shutdown` is ready, then lets every live call come to its end: tunnels refuse
+    /// new calls, and end with their last.
+    ///
+    /// # Errors
+    ///
+    /// When the listener fails.
+    pub async fn serve(
+        self,
+        listener: TcpListener,
+        shutdown: impl Future<Output = ()>,
+    ) -> Result<(), transport::Error> {
+        let tunnels = self.tunnels.clone();
+        let service = TunnelServer::new()
+            .with_options(self.options)
+            .forward(Routes::new(official()).add_service(grpchan()))
+            .reverse(move |tunnel| keep(tunnels.clone(), tunnel));
+        let drained = service.clone();
+        let shutdown = async move {
+            shutdown.await;
+            drained.drain(DRAIN_LIMIT);
+        };
+        grpctunnel_tokio::server()
+            .add_service(official())
+            .add_service(Trigger::service(self.tunnels, self.trigger_time))
+            .add_service(service)
+            .serve_with_incoming_shutdown(TcpListenerStream::new(listener), shutdown)
+            .await
+    }
+}
+
+/// The settings of the tests' ends.
+#[must_use]
+pub fn options(flow_control: bool) -> Options {
+    let mut options = Options::default();
+    options.flow_control = flow_control;
+    options.limits.max_message = MAX_MESSAGE;
+    options.method_kinds = method_kinds();
+    options
+}
+
+/// How the methods of the test services exchange messages.
+fn method_kinds() -> MethodKinds {
+    const KINDS: [(&str, MethodKind); 12] = [
+        ("grpc.testing.TestService/EmptyCall", MethodKind::Unary),
+        ("grpc.testing.TestService/UnaryCall", MethodKind::Unary),
+        (
+            "grpc.testing.TestService/CacheableUnaryCall",
+            MethodKind::Unary,
+        ),
+        (
+            "grpc.testing.TestService/UnimplementedCall",
+            MethodKind::Unary,
+        ),
+        (
+            "grpc.testing.TestService/StreamingOutputCall",
+            MethodKind::ServerStreaming,
+        ),
+        (
+            "grpc.testing.TestService/StreamingInputCall",
+            MethodKind::ClientStreaming,
+        ),
+        ("grpc.testing.TestService/FullDuplexCall", MethodKind::Bidi),
+        ("grpc.testing.TestService/HalfDuplexCall", MethodKind::Bidi),
+        ("grpchantesting.TestService/Unary", MethodKind::Unary),
+        (
+            "grpchantesting.TestService/ClientStream",
+            MethodKind::ClientStreaming,
+        ),
+        (
+            "grpchantesting.TestService/ServerStream",
+            MethodKind::ServerStreaming,
+        ),
+        ("grpchantesting.TestService/BidiStream", MethodKind::Bidi),
+    ];
+    KINDS.into_iter().collect()
+}
+
+/// Keeps a reverse tunnel for as long as it lives.
+async fn keep(tunnels: KeyedTunnels<Channel>, tunnel: ReverseTunnel) {
+    let name = NAMES
+        .iter()
+        .find_map(|name| tunnel.metadata.get(*name)?.to_str().ok());
+    let name = name.unwrap_or_default().to_owned();
+    let closed = tunnel.channel.closed();
+    let added = tunnels.add(name, tunnel.channel);
+    closed.await;
+    drop(added);
+}
