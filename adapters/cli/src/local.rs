@@ -173,7 +173,10 @@ fn status_of(error: &(dyn Error + 'static), origin: &Origin) -> Status {
     match reason {
         Some(reason) => Status::new(
             code_of(reason),
-            format!("the local server {origin} reset the call: {}", reason.description()),
+            format!(
+                "the local server {origin} reset the call: {}",
+                reason.description()
+            ),
         ),
         None => Status::unavailable(format!("the local server {origin} is not there: {last}")),
     }

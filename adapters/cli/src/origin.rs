@@ -103,10 +103,18 @@ mod tests {
 
     #[test]
     fn servers_are_taken_as_written() {
-        for good in ["http://h:1", "http://127.0.0.1:50051", "http://[::1]:7", "http://name"] {
+        for good in [
+            "http://h:1",
+            "http://127.0.0.1:50051",
+            "http://[::1]:7",
+            "http://name",
+        ] {
             assert_eq!(good.parse::<Origin>().unwrap().to_string(), good);
         }
-        assert_eq!("http://h:1/".parse::<Origin>().unwrap().to_string(), "http://h:1");
+        assert_eq!(
+            "http://h:1/".parse::<Origin>().unwrap().to_string(),
+            "http://h:1"
+        );
     }
 
     #[test]
@@ -136,7 +144,10 @@ mod tests {
 
     #[test]
     fn a_socket_address_is_a_server() {
-        for (address, expected) in [("127.0.0.1:9", "http://127.0.0.1:9"), ("[::1]:9", "http://[::1]:9")] {
+        for (address, expected) in [
+            ("127.0.0.1:9", "http://127.0.0.1:9"),
+            ("[::1]:9", "http://[::1]:9"),
+        ] {
             let address: std::net::SocketAddr = address.parse().unwrap();
             assert_eq!(Origin::from(address).to_string(), expected);
         }

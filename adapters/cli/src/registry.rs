@@ -121,6 +121,15 @@ impl<L: Link> Agent<L> {
     }
 }
 
+impl<L: Clone> Registry<L> {
+    /// The ways to all agents.
+    pub(crate) fn links(&self) -> Vec<L> {
+        let state = self.state();
+        let links = state.agents.values().flat_map(|agent| &agent.links);
+        links.map(|(_, link)| link.clone()).collect()
+    }
+}
+
 enum Choice<L> {
     Found(L),
     Arriving,
@@ -234,7 +243,8 @@ struct ArrivalGuard<L> {
 
 impl<L> Drop for ArrivalGuard<L> {
     fn drop(&mut self) {
-        self.registry.change(&self.name, |agent| agent.arriving -= 1);
+        self.registry
+            .change(&self.name, |agent| agent.arriving -= 1);
     }
 }
 
@@ -248,8 +258,9 @@ pub(crate) struct Membership<L> {
 
 impl<L> Drop for Membership<L> {
     fn drop(&mut self) {
-        self.registry
-            .change(&self.name, |agent| agent.links.retain(|(id, _)| *id != self.id));
+        self.registry.change(&self.name, |agent| {
+            agent.links.retain(|(id, _)| *id != self.id)
+        });
     }
 }
 
@@ -293,8 +304,14 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotConnected { target: None, .. } => f.write_str("no agent is connected"),
-            Self::NotConnected { target: Some(target), connected } => {
-                write!(f, "agent {target:?} is not connected; connected: {connected}")
+            Self::NotConnected {
+                target: Some(target),
+                connected,
+            } => {
+                write!(
+                    f,
+                    "agent {target:?} is not connected; connected: {connected}"
+                )
             }
             Self::Ambiguous { connected } => write!(
                 f,
@@ -337,7 +354,9 @@ mod tests {
     fn chosen(registry: &Registry<Fake>, target: Option<&str>) -> Result<&'static str, String> {
         let mut choice = spawn(registry.choose(target));
         let result = assert_ready!(choice.poll());
-        result.map(|link| link.0).map_err(|refusal| refusal.to_string())
+        result
+            .map(|link| link.0)
+            .map_err(|refusal| refusal.to_string())
     }
 
     #[test]
@@ -353,7 +372,10 @@ mod tests {
     #[test]
     fn without_a_target_the_only_agent_is_meant() {
         let registry = Registry::new();
-        assert_eq!(chosen(&registry, None).unwrap_err(), "no agent is connected");
+        assert_eq!(
+            chosen(&registry, None).unwrap_err(),
+            "no agent is connected"
+        );
         let _a = join(&registry, "a", fake("1"));
         assert_eq!(chosen(&registry, None), Ok("1"));
         let b = join(&registry, "b", fake("2"));
@@ -377,7 +399,10 @@ mod tests {
         }
         let refusal = chosen(&registry, Some("a")).unwrap_err();
         assert_eq!(refusal, "agent \"a\" is not connected; connected: none");
-        assert_eq!(chosen(&registry, None).unwrap_err(), "no agent is connected");
+        assert_eq!(
+            chosen(&registry, None).unwrap_err(),
+            "no agent is connected"
+        );
     }
 
     #[test]
@@ -420,7 +445,11 @@ mod tests {
 
     #[test]
     fn long_lists_of_names_are_cut() {
-        let names = Names((0..NAMES_TOLD + 5).map(|n| name(&format!("n{n}"))).collect());
+        let names = Names(
+            (0..NAMES_TOLD + 5)
+                .map(|n| name(&format!("n{n}")))
+                .collect(),
+        );
         assert!(names.to_string().ends_with("n19 and 5 more"), "{names}");
     }
 }

@@ -23,6 +23,9 @@ const STREAM_WINDOW: u32 = 16 << 20;
 const CONNECTION_WINDOW: u32 = 64 << 20;
 const MAX_FRAME: u32 = 256 << 10;
 const MAX_STREAMS: u32 = 1024;
+/// Dead callers and agents are noticed by pings, which no known client minds.
+const PING_EVERY: Duration = Duration::from_secs(60);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
 const MAX_HEADERS: u32 = 64 << 10;
 
 /// The pause after an `accept` that failed, as it does without free file descriptors.
@@ -98,6 +101,8 @@ where
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_frame_size(MAX_FRAME)
         .max_concurrent_streams(MAX_STREAMS)
+        .keep_alive_interval(Some(PING_EVERY))
+        .keep_alive_timeout(PING_TIMEOUT)
         .max_header_list_size(MAX_HEADERS)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
     let mut serving = pin!(serving);

@@ -1,6 +1,6 @@
 //! How a command is told to end: first in peace, then at once.
 
-use std::{io, time::Duration};
+use std::io;
 
 use tokio_util::sync::CancellationToken;
 
@@ -49,20 +49,6 @@ impl Stop {
     /// Waits for the second stage. Returns at once when it has been reached.
     pub async fn ending(&self) {
         self.now.cancelled().await;
-    }
-
-    /// Whether the first stage has been reached.
-    #[must_use]
-    pub fn is_draining(&self) -> bool {
-        self.drain.is_cancelled()
-    }
-
-    /// Reaches the second stage when the first is `limit` past. Never returns.
-    pub(crate) async fn enforce(&self, limit: Duration) {
-        self.draining().await;
-        tokio::time::sleep(limit).await;
-        self.now.cancel();
-        std::future::pending().await
     }
 
     /// Ctrl-C or SIGTERM reach the first stage, a second one of either reaches the second.

@@ -11,6 +11,7 @@ mod tally;
     unreachable_pub,
     unused_qualifications,
     clippy::all,
+    clippy::too_many_lines,
     reason = "written by the code generator"
 )]
 mod generated {

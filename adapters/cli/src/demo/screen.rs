@@ -120,9 +120,11 @@ impl Meter {
         let after = self.quarters();
         if !self.screen.live && before != after && after < 4 {
             // Progress that cannot be written is no reason to stop the step.
-            let _ = self
-                .screen
-                .line(format_args!("  ..  {:LABEL_WIDTH$} {}", self.label, self.position()));
+            let _ = self.screen.line(format_args!(
+                "  ..  {:LABEL_WIDTH$} {}",
+                self.label,
+                self.position()
+            ));
         }
     }
 
@@ -134,10 +136,13 @@ impl Meter {
             let took = style(format!("({took})")).dim();
             let mark = style(DONE).green();
             let label = style(format!("{:LABEL_WIDTH$}", self.label)).bold();
-            self.screen.line(format_args!("  {mark} {label} {text} {took}"))
-        } else {
             self.screen
-                .line(format_args!("  ok  {:LABEL_WIDTH$} {text} ({took})", self.label))
+                .line(format_args!("  {mark} {label} {text} {took}"))
+        } else {
+            self.screen.line(format_args!(
+                "  ok  {:LABEL_WIDTH$} {text} ({took})",
+                self.label
+            ))
         }
     }
 

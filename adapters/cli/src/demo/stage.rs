@@ -1,9 +1,12 @@
 //! The scene of the demo: service, agent, gateway and caller in one process.
 
-use std::{fmt, net::SocketAddr, time::Duration};
+use std::{fmt, io, net::SocketAddr, time::Duration};
 
-use hyper_util::{client::legacy::{Client, connect::HttpConnector}, rt::TokioExecutor};
-use tokio::{net::TcpListener, task::JoinHandle};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
 use tonic::{metadata::MetadataValue, service::Routes};
 
 use super::{
@@ -14,12 +17,18 @@ use super::{
     tally::Tally,
 };
 use crate::{
+    agent::{Agent, AgentEvent},
+    gateway::Gateway,
+    name::BadName,
     origin::Origin,
     serve::serve,
     stop::{Ended, Stop},
 };
 
 const NAME: &str = "demo";
+const ANY_PORT: &str = "127.0.0.1:0";
+/// How long the agent may take to connect.
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// How long the scene may take to be cleared away.
 const CLEAR_LIMIT: Duration = Duration::from_secs(2);
 
@@ -42,22 +51,25 @@ impl Stage {
         let (listener, service) = listen().await?;
         let routes = Routes::new(DepotServer::new(depot)).prepare();
         let serving = serve(listener, move |_| routes.clone(), stop.clone());
-        let running = vec![tokio::spawn(serving)];
-        let gateway = service;
+        let mut running = vec![tokio::spawn(serving)];
+        let gateway = Gateway::bind(ANY_PORT, |_| {}).await.map_err(no_listener)?;
+        let address = gateway.address();
+        running.push(tokio::spawn(gateway.run(Duration::ZERO, stop.clone())));
+        running.push(agent(address, service, stop.clone()).await?);
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         let connection = Client::builder(TokioExecutor::new())
             .http2_only(true)
             .build(connector);
         let caller = Caller {
-            client: DepotClient::with_origin(connection, Origin::from(gateway).uri()),
+            client: DepotClient::with_origin(connection, Origin::from(address).uri()),
             target: MetadataValue::from_static(NAME),
             seen,
             tally: Tally::new(),
         };
         Ok(Self {
             caller,
-            gateway,
+            gateway: address,
             service,
             stop,
             running,
@@ -83,14 +95,48 @@ impl Stage {
     }
 }
 
-async fn listen() -> Result<(TcpListener, SocketAddr), Failure> {
-    let listening = async {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let address = listener.local_addr()?;
-        Ok((listener, address))
+/// Starts an agent and waits until it can be called.
+async fn agent(
+    gateway: SocketAddr,
+    local: SocketAddr,
+    stop: Stop,
+) -> Result<JoinHandle<Ended>, Failure> {
+    let name = NAME
+        .parse()
+        .map_err(|bad: BadName| Failure::Stage(bad.to_string()))?;
+    let agent = Agent {
+        gateway: gateway.into(),
+        name,
+        local: local.into(),
+        retry_limit: CONNECT_LIMIT,
+        drain_limit: Duration::ZERO,
     };
-    let result: std::io::Result<_> = listening.await;
-    result.map_err(|error| Failure::Stage(format!("cannot listen on 127.0.0.1: {error}")))
+    let (said, mut says) = mpsc::unbounded_channel();
+    // Nobody listens any more once it is connected.
+    let tell = move |event| drop(said.send(event));
+    let running = tokio::spawn(agent.run(tell, stop));
+    let connected = async {
+        match says.recv().await {
+            Some(AgentEvent::Connected) => Ok(()),
+            Some(AgentEvent::Failed { why }) => Err(why),
+            _ => Err("the agent is gone".to_owned()),
+        }
+    };
+    match tokio::time::timeout(CONNECT_LIMIT, connected).await {
+        Ok(Ok(())) => Ok(running),
+        Ok(Err(why)) => Err(Failure::Stage(why)),
+        Err(_) => Err(Failure::Stage("the agent did not connect".to_owned())),
+    }
+}
+
+async fn listen() -> Result<(TcpListener, SocketAddr), Failure> {
+    let listener = TcpListener::bind(ANY_PORT).await.map_err(no_listener)?;
+    let address = listener.local_addr().map_err(no_listener)?;
+    Ok((listener, address))
+}
+
+fn no_listener(error: io::Error) -> Failure {
+    Failure::Stage(format!("cannot listen on {ANY_PORT}: {error}"))
 }
 
 /// The addresses of the scene, drawn: with lines on a terminal, in ASCII elsewhere.

@@ -13,9 +13,7 @@ use tonic::{Code, Request, Status, metadata::MetadataValue};
 use tonic_types::StatusExt;
 
 use super::{
-    generated::{
-        Chunk, GreetRequest, Line, WaitRequest, WorkRequest, depot_client::DepotClient,
-    },
+    generated::{Chunk, GreetRequest, Line, WaitRequest, WorkRequest, depot_client::DepotClient},
     screen::{Meter, MiB, Took},
     service::Seen,
     tally::{Tally, code_name, megabytes_per_second, status_line},
@@ -109,7 +107,11 @@ impl Caller {
     }
 
     async fn refused(&mut self) -> Result<&'static str, Wrong> {
-        let Err(status) = self.client.greet(self.request(GreetRequest::default())).await else {
+        let Err(status) = self
+            .client
+            .greet(self.request(GreetRequest::default()))
+            .await
+        else {
             return Wrong::unexpected("a request without a name was not refused");
         };
         if status.code() != Code::InvalidArgument {
@@ -144,7 +146,9 @@ impl Caller {
             meter.advance(1);
         }
         if done != JOB_STEPS {
-            return Wrong::unexpected(format!("the stream ended after {done} of {JOB_STEPS} steps"));
+            return Wrong::unexpected(format!(
+                "the stream ended after {done} of {JOB_STEPS} steps"
+            ));
         }
         self.tally.ended(Code::Ok);
         Ok(format!("{done} steps, each shown as it was done"))
@@ -228,7 +232,9 @@ impl Caller {
         let Ok(Some(at)) = stopped.await.map(|seen| seen.job_stopped_at) else {
             return Wrong::unexpected("the service is gone");
         };
-        Ok(format!("given up after {GIVE_UP_AFTER} steps; the service saw it at step {at}"))
+        Ok(format!(
+            "given up after {GIVE_UP_AFTER} steps; the service saw it at step {at}"
+        ))
     }
 
     /// A call that is never answered: its deadline ends it, at both ends.
@@ -286,7 +292,9 @@ impl Load {
     }
 
     fn piece(&self, number: u64) -> Bytes {
-        let rest = self.total.saturating_sub(number.saturating_mul(CHUNK as u64));
+        let rest = self
+            .total
+            .saturating_sub(number.saturating_mul(CHUNK as u64));
         let size = usize::try_from(rest).unwrap_or(CHUNK).min(CHUNK);
         let begin = usize::try_from(number % SHIFTS as u64).unwrap_or(0);
         self.pattern.slice(begin..begin + size)

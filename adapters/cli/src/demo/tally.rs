@@ -82,7 +82,11 @@ impl fmt::Display for Tally {
         if let Some((bytes, took)) = self.upload {
             let rate = megabytes_per_second(bytes, took);
             let took = took.as_secs_f64();
-            write!(f, "    upload    {} in {took:.2} s: {rate:.0} MB/s", MiB(bytes))?;
+            write!(
+                f,
+                "    upload    {} in {took:.2} s: {rate:.0} MB/s",
+                MiB(bytes)
+            )?;
         }
         Ok(())
     }
@@ -135,7 +139,10 @@ mod tests {
         let text = tally.to_string();
         assert!(text.contains("3 calls"), "{text}");
         assert!(text.contains("2 OK, 1 CANCELLED\n"), "{text}");
-        assert!(text.contains("2, 30 bytes to the service, 0 bytes back"), "{text}");
+        assert!(
+            text.contains("2, 30 bytes to the service, 0 bytes back"),
+            "{text}"
+        );
     }
 
     #[test]
