@@ -52,19 +52,19 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             return;
         };
         let deadline = stream.deadline <= now;
-        if stream.send.close == Close::Held {
-            // The handler is done in time: its OK goes out, whatever timer it waited for.
-            if deadline {
-                stream.deadline = Time::MAX;
-            }
-            self.end_hold(slot);
-        } else if deadline {
+        let held = stream.send.close == Close::Held;
+        if deadline && !(held && !stream.send.message) {
             self.counters.deadlines = self.counters.deadlines.saturating_add(1);
             self.end_with_event(slot, Terminal::Deadline, Unread::Discard);
-        } else {
-            stream.hold_until = Time::MAX;
-            self.timers.update(&mut self.slab, slot);
+            return;
         }
+        // The handler was done in time, and all that it said has left: its OK goes out.
+        if deadline {
+            stream.deadline = Time::MAX;
+        }
+        stream.hold_until = Time::MAX;
+        self.timers.update(&mut self.slab, slot);
+        self.end_hold(slot);
     }
 
     /// The drain limit: what is held goes out, what is open ends.
