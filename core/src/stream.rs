@@ -223,7 +223,7 @@ impl Stream {
 
     /// Whether the peer is heard no more, so that its bytes are credited at once.
     pub(crate) fn discards(&self) -> bool {
-        self.stopped || self.send.close == Close::Held
+        self.stopped || self.send.close != Close::Open
     }
 
     /// Whether this end has sent, or tried to send, its `new_stream`.
