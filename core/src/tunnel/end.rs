@@ -38,7 +38,8 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             }
         }
         let has_control = stream.has_control();
-        if early {
+        // A peer that ends the stream itself knows that what it sends behind that is useless.
+        if early && why != Terminal::PeerCancelled {
             self.budget.earn(Earned::Outstanding(in_flight));
         }
         self.forget_unread(slot);
@@ -184,11 +185,16 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     /// A second call can only shorten the limit.
     pub fn drain(&mut self, now: Time, limit: Duration) {
         self.draining = true;
-        self.drain_until = self.drain_until.min(now.saturating_add(limit));
-        if matches!(self.phase, Phase::Opening | Phase::Settling) {
-            let error = TunnelError::new(R::SIDE, Reason::Aborted);
-            self.error.get_or_insert(error);
-            self.end_tunnel(Reason::Aborted, Carrier::Finish);
+        match self.phase {
+            Phase::Opening | Phase::Settling => {
+                let error = TunnelError::new(R::SIDE, Reason::Aborted);
+                self.error.get_or_insert(error);
+                self.end_tunnel(Reason::Aborted, Carrier::Finish);
+            }
+            Phase::Open => {
+                self.drain_until = self.drain_until.min(now.saturating_add(limit));
+            }
+            Phase::Finished | Phase::Ended => {}
         }
     }
 
