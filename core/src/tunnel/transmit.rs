@@ -193,10 +193,10 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     fn give_id(&mut self, slot: u32) -> Option<i64> {
         let id = self.next_id;
         let stream = self.slab.get_mut(slot)?;
-        stream.id = id;
         if !self.index.push(id, slot) {
             return None;
         }
+        stream.id = id;
         self.highest = id;
         self.unsent = self.unsent.saturating_sub(1);
         // Past the last id, `open` answers `IdsExhausted` for ever.
