@@ -192,11 +192,7 @@ impl From<NewStream> for Frame {
 /// The bytes from `offset` on of the content that all test messages have.
 #[must_use]
 pub fn content(offset: usize, len: usize) -> Vec<u8> {
-    (0..251_u8)
-        .cycle()
-        .skip(offset % 251)
-        .take(len)
-        .collect()
+    (0..251_u8).cycle().skip(offset % 251).take(len).collect()
 }
 
 /// `request_message` or `response_message`: an envelope of `size` with `len` bytes of data.

@@ -1,0 +1,41 @@
+//! Two ends of a tunnel without a network: frames in, frames and events out.
+//!
+//! - [`frames`] writes frames byte by byte, as any peer might; [`Said`] is a frame of ours, read
+//!   by the reference decoder.
+//! - [`Endpoint`] is one end with an application on it, which holds the bytes that the core only
+//!   counts and reads through the core's receive buffer.
+//! - [`Script`] plays the catalogue's rows against one end.
+//! - [`Pair`] joins two ends by queues that can be held and cut, and [`run`] drives it by [`Op`]s
+//!   while a model and a strict validator watch. Property tests and fuzz targets share it.
+
+pub mod frames;
+pub mod wire;
+
+mod call;
+mod endpoint;
+mod lent;
+mod said;
+mod script;
+mod seen;
+mod store;
+
+use std::fmt;
+
+pub use endpoint::{ClientEnd, Endpoint, Pairs, ServerEnd};
+pub use said::{Headers, Said, Status, code_name};
+pub use script::{
+    Script, client, client_window, client_with, client_zero, config, server, server_unnegotiated,
+    server_with,
+};
+pub use seen::{Over, Seen};
+pub use store::{InPlace, OnHeap, Store};
+
+/// Stops the test: something does not hold.
+#[expect(
+    clippy::panic,
+    reason = "this crate states what must hold; a failure there is meant to stop the test"
+)]
+#[track_caller]
+pub(crate) fn fail(what: impl fmt::Display) -> ! {
+    panic!("{what}")
+}

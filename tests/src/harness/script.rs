@@ -1,0 +1,353 @@
+//! Plays the rows of the catalogue against one end: a frame in, events and frames out.
+
+use core::time::Duration;
+use std::collections::VecDeque;
+
+use grpctunnel_core::wire::StatusHead;
+use grpctunnel_core::{
+    Cause, Client, Config, Hold, MethodKind, Negotiation, OpenOptions, Opening, Role, Server, Time,
+};
+
+use super::endpoint::{ClientEnd, Endpoint, Pairs, ServerEnd};
+use super::frames::{Frame, set};
+use super::said::Said;
+use super::seen::{Listed, Over, Seen};
+use super::store::Store;
+
+/// One end under test. Every step must tell what is seen and what is said: what was not told is
+/// found out at the next step, and at the end.
+pub struct Script<R: Role, S: Store> {
+    /// The end itself.
+    pub end: Endpoint<R, S>,
+    now: Time,
+    /// Whether messages are read as they come. On at first.
+    pub reading: bool,
+    /// Whether the peer takes what is sent. On at first.
+    pub taking: bool,
+    seen: VecDeque<Seen>,
+    said: VecDeque<Said>,
+}
+
+/// The settings of an end under test.
+#[must_use]
+pub fn config<S: Store>() -> Config {
+    let mut config = Config::default();
+    config.limits.max_streams = S::STREAMS;
+    config
+}
+
+/// A tunnel server that negotiated; its settings are behind it.
+#[must_use]
+pub fn server<S: Store>() -> Script<Server, S> {
+    let mut t = server_with::<S>(config::<S>(), Opening::Accepted(Negotiation::On));
+    t.says(&["set(-1,65536,[0, 1])"]);
+    t
+}
+
+/// A tunnel server whose peer did not negotiate.
+#[must_use]
+pub fn server_unnegotiated<S: Store>() -> Script<Server, S> {
+    server_with::<S>(config::<S>(), Opening::Accepted(Negotiation::Off))
+}
+
+/// A tunnel server with these settings, opened so.
+#[must_use]
+pub fn server_with<S: Store>(config: Config, opening: Opening) -> Script<Server, S> {
+    Script::new(ServerEnd::server(Time::ZERO, config, opening))
+}
+
+/// A tunnel client that is settled: revision one, a window of 65,536.
+#[must_use]
+pub fn client<S: Store>() -> Script<Client, S> {
+    client_window::<S>(65_536)
+}
+
+/// The same, with another window for its streams' requests.
+#[must_use]
+pub fn client_window<S: Store>(window: u32) -> Script<Client, S> {
+    let mut t = client_with::<S>(config::<S>(), Opening::Accepted(Negotiation::On));
+    t.get(set(-1, window, &[0, 1]))
+        .sees(&["settled(One)", "may open"]);
+    t
+}
+
+/// A tunnel client whose peer did not negotiate: revision zero.
+#[must_use]
+pub fn client_zero<S: Store>() -> Script<Client, S> {
+    let mut t = client_with::<S>(config::<S>(), Opening::Accepted(Negotiation::Off));
+    t.sees(&["settled(Zero)", "may open"]);
+    t
+}
+
+/// A tunnel client with these settings, opened so.
+#[must_use]
+pub fn client_with<S: Store>(config: Config, opening: Opening) -> Script<Client, S> {
+    Script::new(ClientEnd::client(Time::ZERO, config, opening))
+}
+
+impl<R: Role, S: Store> Script<R, S> {
+    fn new(end: Endpoint<R, S>) -> Self {
+        let mut script = Self {
+            end,
+            now: Time::ZERO,
+            reading: true,
+            taking: true,
+            seen: VecDeque::new(),
+            said: VecDeque::new(),
+        };
+        script.settle();
+        script
+    }
+
+    /// The time.
+    #[must_use]
+    pub const fn now(&self) -> Time {
+        self.now
+    }
+
+    /// Lets the end do everything that it can.
+    pub fn settle(&mut self) {
+        loop {
+            self.seen.extend(self.end.take_seen());
+            if self.reading {
+                let calls: Vec<i64> = self.end.calls().collect();
+                for call in calls {
+                    while self.end.read(call, usize::MAX) {}
+                }
+            }
+            let frame = if self.taking {
+                self.end.transmit(self.now)
+            } else {
+                None
+            };
+            let quiet = frame.is_none();
+            let side = self.end.side();
+            self.said
+                .extend(frame.map(|frame| Said::read(side, &frame)));
+            self.seen.extend(self.end.take_seen());
+            if quiet {
+                return;
+            }
+        }
+    }
+
+    /// A frame comes.
+    #[track_caller]
+    pub fn get(&mut self, frame: impl Into<Frame>) -> &mut Self {
+        self.is_quiet();
+        let result = self.end.feed(self.now, &frame.into());
+        self.settle();
+        if let Err(error) = result {
+            assert_eq!(
+                self.end.tunnel.error(),
+                Some(&error),
+                "the first error is kept"
+            );
+            assert!(self.end.tunnel.is_ended(), "an error ends the tunnel");
+        }
+        self
+    }
+
+    /// The carrier ends.
+    #[track_caller]
+    pub fn ends(&mut self, cause: Cause) -> &mut Self {
+        self.is_quiet();
+        self.end.ended(self.now, cause);
+        self.settle();
+        self
+    }
+
+    /// Time passes, in one leap.
+    #[track_caller]
+    pub fn wait(&mut self, time: Duration) -> &mut Self {
+        self.is_quiet();
+        self.now = self.now.saturating_add(time);
+        self.end.timeout(self.now);
+        self.settle();
+        self
+    }
+
+    /// The clock advances, and nobody tells the end.
+    pub fn advance(&mut self, time: Duration) {
+        self.now = self.now.saturating_add(time);
+    }
+
+    /// The application does something with its end.
+    #[track_caller]
+    pub fn act<T>(&mut self, what: impl FnOnce(&mut Endpoint<R, S>, Time) -> T) -> T {
+        self.is_quiet();
+        let result = what(&mut self.end, self.now);
+        self.settle();
+        result
+    }
+
+    /// The application sends a whole message.
+    #[track_caller]
+    pub fn send(&mut self, call: i64, len: usize) -> &mut Self {
+        let message = super::frames::content(0, len);
+        let sent = self.act(|end, _| end.send(call, message, len));
+        assert_eq!(sent, Ok(()), "call {call} sends {len} bytes");
+        self
+    }
+
+    /// The reader of one call reads on, and what it gets is: messages, then the end if it has
+    /// come.
+    #[track_caller]
+    pub fn reads(&mut self, call: i64, expected: &[&str]) -> &mut Self {
+        self.is_quiet();
+        while self.end.read(call, usize::MAX) {}
+        let mut got: Vec<String> = self
+            .end
+            .take_seen()
+            .iter()
+            .map(|seen| seen.notation(self.end.side()))
+            .collect();
+        if self.end.told(call) {
+            got.push("end".to_owned());
+        }
+        assert_eq!(got, expected, "what call {call} reads");
+        self.settle();
+        self
+    }
+
+    /// What was seen since the last step, in order.
+    #[track_caller]
+    pub fn sees(&mut self, expected: &[&str]) -> &mut Self {
+        let side = self.end.side();
+        let seen: Vec<String> = self
+            .seen
+            .drain(..)
+            .map(|seen| seen.notation(side))
+            .collect();
+        assert_eq!(seen, expected, "what is seen");
+        self
+    }
+
+    /// What was said since the last step, in order.
+    #[track_caller]
+    pub fn says(&mut self, expected: &[&str]) -> &mut Self {
+        let said: Vec<String> = self.said.drain(..).map(|said| said.to_string()).collect();
+        assert_eq!(said, expected, "what is said");
+        self
+    }
+
+    /// Takes what was seen since the last step.
+    pub fn seen(&mut self) -> Vec<Seen> {
+        self.seen.drain(..).collect()
+    }
+
+    /// Takes what was said since the last step.
+    pub fn said(&mut self) -> Vec<Said> {
+        self.said.drain(..).collect()
+    }
+
+    /// How a call has ended.
+    #[track_caller]
+    #[must_use]
+    pub fn over(&self, call: i64) -> Over {
+        let over = self.end.over(call).cloned();
+        assert!(over.is_some(), "call {call} has not ended");
+        over.unwrap_or(Over::Closed)
+    }
+
+    /// Nothing is left that no step told.
+    #[track_caller]
+    pub fn is_quiet(&mut self) {
+        let side = self.end.side();
+        let seen: Vec<String> = self.seen.iter().map(|seen| seen.notation(side)).collect();
+        let said: Vec<String> = self.said.iter().map(ToString::to_string).collect();
+        assert!(
+            seen.is_empty() && said.is_empty(),
+            "not told: sees [{}], says [{}]",
+            Listed(&seen),
+            Listed(&said),
+        );
+    }
+
+    /// The tunnel is alive: nothing was left untold, and it has no error.
+    #[track_caller]
+    pub fn lives(&mut self) {
+        self.is_quiet();
+        assert_eq!(self.end.tunnel.error(), None, "the tunnel lives");
+        assert!(self.end.tunnel.is_open(), "the tunnel is open");
+    }
+}
+
+impl<S: Store> Script<Client, S> {
+    /// The application opens a call of a method whose kind it does not know, without a deadline.
+    #[track_caller]
+    pub fn open(&mut self) -> i64 {
+        self.open_with(OpenOptions::default())
+    }
+
+    /// The application opens a call of a method of this kind.
+    #[track_caller]
+    pub fn open_kind(&mut self, kind: MethodKind) -> i64 {
+        self.open_with(OpenOptions {
+            kind,
+            ..OpenOptions::default()
+        })
+    }
+
+    /// The application opens a call of `svc/m`; its `new_stream` leaves at once.
+    #[track_caller]
+    pub fn open_with(&mut self, options: OpenOptions) -> i64 {
+        let opened = self.act(|end, now| end.open(now, "svc/m", &[], options));
+        assert!(opened.is_ok(), "a call can be opened: {opened:?}");
+        let call = opened.unwrap_or_default();
+        if self.taking {
+            self.says(&[&format!("new({call},svc/m)")]);
+        }
+        call
+    }
+
+    /// A live call of a method whose kind is not known: what many rows begin with.
+    #[must_use]
+    pub fn with_call(mut self) -> Self {
+        assert_eq!(self.open(), 1);
+        self
+    }
+}
+
+impl<S: Store> Script<Server, S> {
+    /// A call of `svc/m` comes in, of a kind that is told.
+    #[track_caller]
+    pub fn open_kind(&mut self, id: i64, kind: MethodKind) -> &mut Self {
+        self.get(super::frames::new(id, "svc/m"))
+            .sees(&[&format!("opened({id},svc/m)")]);
+        self.act(|end, _| end.set_kind(id, kind));
+        self
+    }
+
+    /// A live call 1 of a method whose kind is not known: what many rows begin with.
+    #[must_use]
+    pub fn with_call(mut self) -> Self {
+        self.open_kind(1, MethodKind::Unknown);
+        self
+    }
+
+    /// The handler closes the call with a code and no text.
+    #[track_caller]
+    pub fn close(&mut self, call: i64, code: i32) -> &mut Self {
+        self.close_with(call, code, &[], Hold::Never)
+    }
+
+    /// The handler closes the call with a code, trailers and a hold.
+    #[track_caller]
+    pub fn close_with(
+        &mut self,
+        call: i64,
+        code: i32,
+        trailers: Pairs<'_>,
+        hold: Hold,
+    ) -> &mut Self {
+        let status = StatusHead {
+            code,
+            message: "",
+            details: &[],
+        };
+        let closed = self.act(|end, now| end.close(now, call, status, trailers, hold));
+        assert_eq!(closed, Ok(()), "call {call} can be closed");
+        self
+    }
+}

@@ -1,0 +1,208 @@
+//! Rows 178 to 189 of the catalogue: what an application may not do, refused before the wire.
+
+use grpctunnel_core::wire::{self, EncodeError, HeadOptions, StatusHead};
+use grpctunnel_core::{
+    Code, CommandError, Envelope, Hold, MethodKind, Negotiation, OpenError, OpenOptions, Opening,
+};
+use grpctunnel_tests::both_stores;
+use grpctunnel_tests::harness::frames::{half, msg, set};
+use grpctunnel_tests::harness::{client, client_with, config, server};
+
+type Pair<'a> = (&'a str, &'a [u8]);
+
+/// What the encoder says of a call's head. It leaves nothing behind that could be sent.
+fn open(method: &str, metadata: &[Pair<'_>]) -> Result<u32, EncodeError> {
+    let mut head = Vec::new();
+    let pairs = metadata.iter().copied();
+    let encoded = wire::encode_open(&mut head, method, pairs, &HeadOptions::default());
+    assert!(encoded.is_ok() || head.is_empty(), "{head:?}");
+    encoded.map(|encoded| encoded.len)
+}
+
+#[test]
+fn conf_178_a_method_that_no_peer_could_take() {
+    assert_eq!(open("", &[]), Err(EncodeError::MethodEmpty));
+    for method in ["m", "/m", "/"] {
+        assert_eq!(
+            open(method, &[]),
+            Err(EncodeError::MethodSyntax),
+            "{method}"
+        );
+    }
+    assert!(open("svc/m", &[]).is_ok());
+    assert!(open("/svc/m", &[]).is_ok());
+}
+
+#[test]
+fn conf_179_request_metadata_that_is_not_utf8() {
+    for key in ["k", "k-bin"] {
+        let encoded = open("svc/m", &[("a", b"1"), (key, b"\xff")]);
+        assert_eq!(encoded, Err(EncodeError::MetadataNotUtf8), "{key}");
+    }
+}
+
+#[test]
+fn conf_180_response_metadata_that_is_not_utf8() {
+    let bad: [Pair<'_>; 1] = [("k", b"\xff")];
+    let options = HeadOptions::default();
+    let mut head = Vec::new();
+    let headers = wire::encode_headers(&mut head, bad.into_iter(), &options);
+    assert_eq!(headers.map(|_| ()), Err(EncodeError::MetadataNotUtf8));
+    let status = StatusHead {
+        code: 0,
+        message: "",
+        details: &[],
+    };
+    let trailers = wire::encode_close(&mut head, status, bad.into_iter(), &options);
+    assert_eq!(trailers.map(|_| ()), Err(EncodeError::MetadataNotUtf8));
+    assert!(head.is_empty());
+}
+
+both_stores! {
+    fn conf_182_half_close_twice_is_once<S>() {
+        let mut t = client::<S>().with_call();
+        assert_eq!(t.act(|end, _| end.half_close(1)), Ok(()));
+        t.says(&["half(1)"]);
+        assert_eq!(t.act(|end, _| end.half_close(1)), Ok(()));
+        t.lives();
+    }
+
+    fn conf_183_a_message_after_half_close<S>() {
+        let mut t = client::<S>().with_call();
+        assert_eq!(t.act(|end, _| end.half_close(1)), Ok(()));
+        t.says(&["half(1)"]);
+        let late = t.act(|end, _| end.send(1, vec![1], 1));
+        assert_eq!(late, Err(CommandError::SendSideClosed));
+        t.lives();
+    }
+
+    fn conf_184_a_second_request<S>() {
+        for kind in [MethodKind::Unary, MethodKind::ServerStreaming] {
+            let mut t = client::<S>();
+            t.open_kind(kind);
+            t.send(1, 3).sees(&["writable(1)"]).says(&["msg(1,3,3)"]);
+            let second = t.act(|end, _| end.send(1, vec![1], 1));
+            assert_eq!(second, Err(CommandError::SecondMessage));
+            assert_eq!(CommandError::SecondMessage.code(), Code::Internal);
+            t.lives();
+        }
+    }
+
+    fn conf_186_the_last_id<S>() {
+        let mut config = config::<S>();
+        config.first_stream_id = i64::MAX - 1;
+        let mut t = client_with::<S>(config, Opening::Accepted(Negotiation::On));
+        t.get(set(-1, 65_536, &[0, 1])).sees(&["settled(One)", "may open"]);
+        t.taking = false;
+        assert_eq!((t.open(), t.open()), (1, 2));
+        let third = t.act(|end, now| end.open(now, "svc/m", &[], OpenOptions::default()));
+        assert_eq!(third, Err(OpenError::IdsExhausted));
+        assert_eq!(OpenError::IdsExhausted.code(), Code::Unavailable);
+        t.taking = true;
+        t.settle();
+        t.says(&["new(9223372036854775806,svc/m)", "new(9223372036854775807,svc/m)"]);
+        let third = t.act(|end, now| end.open(now, "svc/m", &[], OpenOptions::default()));
+        assert_eq!(third, Err(OpenError::IdsExhausted));
+        // The calls that have an id go on.
+        t.get(msg(i64::MAX, 3, 3)).sees(&["got(2,3)"]);
+        t.lives();
+    }
+
+    fn conf_187_headers_and_ends_twice<S>() {
+        let status = StatusHead { code: 0, message: "", details: &[] };
+        let mut t = server::<S>();
+        t.open_kind(1, MethodKind::Unary);
+        t.get(half(1));
+        t.seen();
+        t.said();
+
+        t.open_kind(2, MethodKind::Unary);
+        assert_eq!(t.act(|end, _| end.respond(2, &[])), Ok(()));
+        t.says(&["hdr(2)"]);
+        let again = t.act(|end, _| end.respond(2, &[]));
+        assert_eq!(again, Err(CommandError::HeadersLate));
+        t.send(2, 3).sees(&["writable(2)"]).says(&["msg(2,3,3)"]);
+        let second = t.act(|end, _| end.send(2, vec![1], 1));
+        assert_eq!(second, Err(CommandError::SecondMessage));
+        t.taking = false;
+        t.close(2, 0);
+        let again = t.act(|end, now| end.close(now, 2, status, &[], Hold::Never));
+        assert_eq!(again, Err(CommandError::SendSideClosed));
+        let late = t.act(|end, _| end.respond(2, &[]));
+        assert_eq!(late, Err(CommandError::SendSideClosed));
+        t.taking = true;
+        t.settle();
+        t.sees(&["ended(2,closed)"]).says(&["close(2,OK)"]);
+        let status = StatusHead { code: 0, message: "", details: &[] };
+        let late = t.act(|end, now| end.close(now, 2, status, &[], Hold::Never));
+        assert_eq!(late, Err(CommandError::Gone));
+
+        // Headers behind a message are late as well.
+        t.open_kind(3, MethodKind::Unknown);
+        t.send(3, 3).sees(&["writable(3)"]).says(&["msg(3,3,3)"]);
+        let late = t.act(|end, _| end.respond(3, &[]));
+        assert_eq!(late, Err(CommandError::HeadersLate));
+        t.lives();
+    }
+
+    fn conf_188_a_handler_that_goes_away<S>() {
+        let mut t = server::<S>().with_call();
+        t.open_kind(2, MethodKind::Unknown);
+        t.act(|end, _| end.release(1));
+        t.sees(&["ended(1,INTERNAL,HandlerGone)"]).says(&["close(1,INTERNAL)"]);
+        t.get(msg(2, 3, 3)).sees(&["got(2,3)"]);
+        assert_eq!(t.end.tunnel.streams(), 1);
+        t.lives();
+    }
+
+    fn conf_189_metadata_beyond_what_a_peer_takes_client<S>() {
+        let value = vec![b'v'; 70_000];
+        let encoded = open("svc/m", &[("k", &value)]);
+        assert_eq!(encoded, Err(EncodeError::MetadataTooLarge));
+        // Nor does the tunnel take a head that was encoded in another way.
+        let mut t = client::<S>();
+        let opened = t.act(|end, now| {
+            end.tunnel.open(now, 3 << 20, OpenOptions::default()).map(|_| ())
+        });
+        assert_eq!(opened, Err(OpenError::HeadTooLarge));
+        assert_eq!(OpenError::HeadTooLarge.code(), Code::ResourceExhausted);
+        t.lives();
+    }
+
+    fn conf_189_metadata_beyond_what_a_peer_takes_server<S>() {
+        let value = vec![b'v'; 70_000];
+        let pairs: [Pair<'_>; 1] = [("k", &value)];
+        let options = HeadOptions::default();
+        let headers = wire::encode_headers(&mut Vec::new(), pairs.into_iter(), &options);
+        assert_eq!(headers.map(|_| ()), Err(EncodeError::MetadataTooLarge));
+        let mut t = server::<S>().with_call();
+        let key = t.end.key(1);
+        let late = t.act(|end, _| end.tunnel.respond(key, 3 << 20));
+        assert_eq!(late, Err(CommandError::HeadTooLarge));
+        assert_eq!(CommandError::HeadTooLarge.code(), Code::ResourceExhausted);
+        let late = t.act(|end, now| end.tunnel.close(now, key, 3 << 20, false, Hold::Never));
+        assert_eq!(late, Err(CommandError::HeadTooLarge));
+        t.lives();
+    }
+}
+
+both_stores! {
+    fn a_refused_command_changes_nothing<S>() {
+        let mut t = client::<S>().with_call();
+        let key = t.end.key(1);
+        let refused = t.act(|end, _| end.tunnel.send_message(key, Envelope::new(3), 4));
+        assert_eq!(refused, Err(CommandError::TooManyBytes));
+        assert_eq!(t.act(|end, _| end.tunnel.provide(key, 1)), Err(CommandError::TooManyBytes));
+        assert_eq!(t.act(|end, _| end.tunnel.consumed(key, 1)), Err(CommandError::TooManyBytes));
+        assert_eq!(t.act(|end, _| end.send(1, vec![1; 5], 2)), Ok(()));
+        t.says(&["msg(1,5,2)"]);
+        assert_eq!(t.act(|end, _| end.send(1, vec![1], 1)), Err(CommandError::Busy));
+        assert_eq!(t.act(|end, _| end.half_close(1)), Err(CommandError::MessageIncomplete));
+        assert_eq!(t.act(|end, _| end.tunnel.provide(key, 4)), Err(CommandError::TooManyBytes));
+        assert_eq!(t.act(|end, _| end.provide(1, 3)), Ok(()));
+        t.sees(&["writable(1)"]).says(&["more(1,3)"]);
+        assert_eq!(t.act(|end, _| end.half_close(1)), Ok(()));
+        t.says(&["half(1)"]);
+        t.lives();
+    }
+}
