@@ -1,5 +1,6 @@
 //! The test services on a plain connection: what is wrong there is not the tunnel's fault.
 
+use std::io;
 use std::time::Duration;
 
 use grpctunnel_tests::interop::calls::Calls;
@@ -16,10 +17,10 @@ use tonic::transport::{Channel, Endpoint, Server};
 
 type GrpchanClient = grpchantesting::test_service_client::TestServiceClient<Channel>;
 
-async fn serve() -> Channel {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
+async fn serve() -> io::Result<Channel> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    let endpoint = Endpoint::from_shared(format!("http://{address}")).map_err(io::Error::other)?;
     let channel = endpoint.connect_lazy();
     let tunnels = KeyedTunnels::default();
     let added = tunnels.add("the key", channel.clone());
@@ -33,12 +34,12 @@ async fn serve() -> Channel {
             .serve_with_incoming(TcpListenerStream::new(listener))
             .await
     });
-    channel
+    Ok(channel)
 }
 
 #[tokio::test]
 async fn official_service_answers_calls_of_all_kinds() {
-    let channel = serve().await;
+    let channel = serve().await.unwrap();
     let extended = Calls::extended(channel.clone());
     extended.large().await.unwrap();
     extended.mixed(50).await.unwrap();
@@ -47,7 +48,7 @@ async fn official_service_answers_calls_of_all_kinds() {
 
 #[tokio::test]
 async fn official_service_refuses_what_it_cannot_give() {
-    let mut client = TestServiceClient::new(serve().await);
+    let mut client = TestServiceClient::new(serve().await.unwrap());
     let negative = SimpleRequest {
         response_size: -1,
         payload: Some(Payload::default()),
@@ -65,7 +66,7 @@ async fn official_service_refuses_what_it_cannot_give() {
 
 #[tokio::test]
 async fn grpchan_service_sends_the_headers_and_trailers_of_a_failure() {
-    let mut client = GrpchanClient::new(serve().await);
+    let mut client = GrpchanClient::new(serve().await.unwrap());
     let request = grpchantesting::Message {
         code: 9,
         headers: [("x-early".to_owned(), "one".into())].into(),
@@ -85,7 +86,7 @@ async fn grpchan_service_sends_the_headers_and_trailers_of_a_failure() {
 
 #[tokio::test]
 async fn trigger_calls_back_through_the_tunnel_that_the_key_names() {
-    let mut client = TunnelTestServiceClient::new(serve().await);
+    let mut client = TunnelTestServiceClient::new(serve().await.unwrap());
     let client_key = "the key".to_owned();
     client
         .trigger_test_rp_cs(TriggerTestRpCsRequest { client_key })

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use grpctunnel_tests::interop::probe::{Args, Outcome, Report, run};
+use grpctunnel_tokio::{Channel, TunnelEnd};
 use tokio::time::timeout;
 
 /// How much later than its guard the probe ends at the latest, even if it is stuck.
@@ -29,15 +30,17 @@ fn main() -> io::Result<()> {
     runtime.block_on(async {
         let (report, channel) = run(&args).await;
         if let Some(channel) = channel {
-            let closed = channel.closed();
-            channel.close();
-            drop(channel);
             // A server that does not end its side is no concern of the probe.
-            let _ = timeout(CLOSING, closed).await;
+            let _ = timeout(CLOSING, close(channel)).await;
         }
         say(&report);
     });
     exit(0)
+}
+
+fn close(channel: Channel) -> impl Future<Output = TunnelEnd> {
+    channel.close();
+    channel.closed()
 }
 
 /// Prints the last line. It is printed once: whoever comes second is kept waiting for the end of the
