@@ -3,6 +3,8 @@
 //! Without default features only the harness is left, which needs neither an async runtime nor a
 //! network; the fuzz targets use it so.
 
+#[cfg(feature = "net")]
+pub mod bench;
 #[cfg(feature = "codegen")]
 pub mod codegen;
 pub mod harness;
