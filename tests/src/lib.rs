@@ -8,8 +8,8 @@ pub mod bench;
 #[cfg(feature = "codegen")]
 pub mod codegen;
 pub mod harness;
-pub mod protos;
 #[cfg(feature = "net")]
 pub mod interop;
+pub mod protos;
 #[cfg(feature = "net")]
 pub mod services;

@@ -1,10 +1,8 @@
 //! The two ends of a launch.
 
-use std::error::Error;
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use grpctunnel_tokio::{Channel, TunnelServer, serve_reverse};
+use grpctunnel_tokio::{Channel, TunnelServer};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::TcpListenerStream;
@@ -13,13 +11,11 @@ use tonic::service::Routes;
 
 use super::args::{Args, End, Mode, Role};
 use super::load::Workload;
-use crate::interop::{connection, open, options};
+use crate::interop::{Outcome, connection, open, options, serve_reverse};
 use crate::services::{Caller, official};
 
 /// How long a load runs before it is measured.
 const WARM_UP: Duration = Duration::from_millis(150);
-
-type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
 pub(super) async fn play(args: &Args, role: &Role) -> Outcome {
     match role {
@@ -61,18 +57,13 @@ async fn handle(end: &End) -> Outcome {
             let server = server.add_service(tunnels.forward(Routes::new(official())));
             Ok(server.serve_with_incoming(listen().await?).await?)
         }
-        (Mode::Reverse, Some(address)) => serve(address).await,
+        (Mode::Reverse, Some(address)) => {
+            let tunnel = serve_reverse(address, &options(true), MetadataMap::new()).await?;
+            tunnel.closed().await;
+            Ok(())
+        }
         (mode, _) => Err(format!("wrong end of a {mode} launch").into()),
     }
-}
-
-async fn serve(address: SocketAddr) -> Outcome {
-    let connection = connection(address).await?;
-    let handler = Routes::new(official());
-    let metadata = MetadataMap::new();
-    let tunnel = serve_reverse(connection, handler, &options(true), metadata).await?;
-    tunnel.closed().await;
-    Ok(())
 }
 
 /// Listens for a reverse tunnel and returns the first.

@@ -1,11 +1,14 @@
-//! Our tunnel client of the interoperability tests.
+//! Our ends of tunnels that we open, in the interoperability tests.
 
 use std::error::Error;
 use std::net::SocketAddr;
 
-use grpctunnel_tokio::{Channel, ConnectError, Options, endpoint};
+use grpctunnel_tokio::{Channel, ConnectError, Options, ServerHandle, endpoint};
 use tonic::metadata::MetadataMap;
+use tonic::service::Routes;
 use tonic::{Code, Status, transport};
+
+use crate::services::{grpchan, official};
 
 /// Makes a plaintext HTTP/2 connection.
 ///
@@ -31,6 +34,23 @@ pub async fn open(
 ) -> Result<Channel, Status> {
     let connection = connection(address).await?;
     let opened = grpctunnel_tokio::connect(connection, options, metadata).await;
+    opened.map_err(|error| status_of(&error))
+}
+
+/// Opens a reverse tunnel on a connection of its own, with `metadata`, and serves all the test
+/// services on it.
+///
+/// # Errors
+///
+/// What the opening ended with.
+pub async fn serve_reverse(
+    address: SocketAddr,
+    options: &Options,
+    metadata: MetadataMap,
+) -> Result<ServerHandle, Status> {
+    let connection = connection(address).await?;
+    let handler = Routes::new(official()).add_service(grpchan());
+    let opened = grpctunnel_tokio::serve_reverse(connection, handler, options, metadata).await;
     opened.map_err(|error| status_of(&error))
 }
 

@@ -8,7 +8,12 @@ pub mod probe;
 mod process;
 mod server;
 
-pub use client::{connection, open, status_of};
+use std::error::Error;
+
+pub use client::{connection, open, serve_reverse, status_of};
 pub use peers::Peers;
 pub use process::Process;
-pub use server::{InteropServer, options};
+pub use server::{InteropServer, Running, options};
+
+/// What a test of real peers ends with.
+pub type Outcome<T = ()> = Result<T, Box<dyn Error>>;

@@ -1,9 +1,12 @@
 //! Our server of the interoperability tests.
 
+use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use grpctunnel_tokio::{Channel, MethodKind, MethodKinds, Options, ReverseTunnel, TunnelServer};
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::service::Routes;
 use tonic::transport;
@@ -38,11 +41,21 @@ impl InteropServer {
         }
     }
 
-    /// The reverse tunnels that are open, by the metadata `test-client-key` or `x-tunnel-name` of
-    /// their opening; a nameless one has the key "".
-    #[must_use]
-    pub fn tunnels(&self) -> &KeyedTunnels<Channel> {
-        &self.tunnels
+    /// Serves in this process, on a free port of the loopback interface.
+    ///
+    /// # Errors
+    ///
+    /// When there is no port.
+    pub async fn start(self) -> io::Result<Running> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let tunnels = self.tunnels.clone();
+        let task = tokio::spawn(self.serve(listener, std::future::pending()));
+        Ok(Running {
+            address,
+            tunnels,
+            task,
+        })
     }
 
     /// Serves until `shutdown` is ready, then lets every live call come to its end: tunnels refuse
@@ -72,6 +85,34 @@ impl InteropServer {
             .add_service(service)
             .serve_with_incoming_shutdown(TcpListenerStream::new(listener), shutdown)
             .await
+    }
+}
+
+/// A server in this process. It listens until it is dropped.
+#[derive(Debug)]
+pub struct Running {
+    address: SocketAddr,
+    tunnels: KeyedTunnels<Channel>,
+    task: JoinHandle<Result<(), transport::Error>>,
+}
+
+impl Running {
+    /// Where it listens.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The reverse tunnel of this name, as soon as there is one; its name is the metadata
+    /// `test-client-key` or `x-tunnel-name` of its opening, else "".
+    pub async fn tunnel(&self, name: &str) -> Channel {
+        self.tunnels.get(name).await
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.task.abort();
     }
 }
 

@@ -1,0 +1,116 @@
+//! gRPC's interoperability calls between our ends and those of the Go module.
+
+#![cfg(feature = "net")]
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use grpctunnel_tests::interop::calls::Calls;
+use grpctunnel_tests::interop::{InteropServer, Outcome, Peers, open, options, serve_reverse};
+use tonic::metadata::{MetadataMap, MetadataValue};
+
+/// How long a program may take.
+const LIMIT: Duration = Duration::from_secs(60);
+/// Flow control at our end, and at theirs.
+const FLOW_CONTROL: [(bool, bool); 4] =
+    [(true, true), (true, false), (false, true), (false, false)];
+
+fn with_flag<'a>(arguments: &[&'a str], theirs: bool) -> Vec<&'a str> {
+    let flag = (!theirs).then_some("-no-flow-control");
+    arguments.iter().copied().chain(flag).collect()
+}
+
+/// Runs a Go program against our server, which is to end well.
+async fn their_program_succeeds(name: &str, arguments: &[&str]) -> Outcome {
+    let Some(peers) = Peers::get().await else {
+        return Ok(());
+    };
+    for (ours, theirs) in FLOW_CONTROL {
+        let server = InteropServer::new(options(ours)).start().await?;
+        let address = server.address().to_string();
+        let mut arguments = with_flag(arguments, theirs);
+        arguments.extend(["-server", &address]);
+        let said = peers.go(name, &arguments)?.success(LIMIT).await;
+        said.map_err(|error| format!("flow control {ours}, {theirs}: {error}"))?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn official_client_calls_us_without_a_tunnel() -> Outcome {
+    their_program_succeeds("interopclient", &["-tunnel", "direct"]).await
+}
+
+#[tokio::test]
+async fn official_client_calls_us_through_a_forward_tunnel() -> Outcome {
+    their_program_succeeds("interopclient", &["-tunnel", "forward"]).await
+}
+
+#[tokio::test]
+async fn fifty_mixed_calls_and_large_messages_reach_us_through_one_tunnel() -> Outcome {
+    let arguments = ["-tunnel", "forward", "-calls", "50", "-echo", "-details"];
+    their_program_succeeds("mixed", &arguments).await
+}
+
+#[tokio::test]
+async fn fifty_mixed_calls_and_large_messages_reach_a_go_server_through_one_tunnel() -> Outcome {
+    let Some(peers) = Peers::get().await else {
+        return Ok(());
+    };
+    for (ours, theirs) in FLOW_CONTROL {
+        let arguments = with_flag(&["-listen", "127.0.0.1:0"], theirs);
+        let mut server = peers.go("interopserver", &arguments)?;
+        let address: SocketAddr = server.line("listening ", LIMIT).await?.parse()?;
+        let channel = open(address, &options(ours), MetadataMap::new()).await?;
+        let checked = mixed(&Calls::extended(channel.clone())).await;
+        checked.map_err(|error| format!("flow control {ours}, {theirs}: {error}"))?;
+        let closed = channel.closed();
+        channel.drain(LIMIT);
+        assert!(closed.await.is_clean());
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn fifty_mixed_calls_reach_a_go_server_through_its_reverse_tunnel() -> Outcome {
+    let Some(peers) = Peers::get().await else {
+        return Ok(());
+    };
+    for (ours, theirs) in FLOW_CONTROL {
+        let server = InteropServer::new(options(ours)).start().await?;
+        let address = server.address().to_string();
+        let arguments = with_flag(&["-gateway", &address, "-name", "gopher"], theirs);
+        let mut program = peers.go("revserver", &arguments)?;
+        program.line("tunnel open", LIMIT).await?;
+        let channel = server.tunnel("gopher").await;
+        let checked = mixed(&Calls::extended(channel)).await;
+        checked.map_err(|error| format!("flow control {ours}, {theirs}: {error}"))?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn fifty_mixed_calls_of_a_go_client_reach_us_through_our_reverse_tunnel() -> Outcome {
+    let Some(peers) = Peers::get().await else {
+        return Ok(());
+    };
+    for (ours, theirs) in FLOW_CONTROL {
+        let arguments = ["-name", "crab", "-mixed", "50", "-echo", "-details"];
+        let mut program = peers.go("revclient", &with_flag(&arguments, theirs))?;
+        let address = program.line("listening ", LIMIT).await?.parse()?;
+        let mut metadata = MetadataMap::new();
+        metadata.insert("x-tunnel-name", MetadataValue::from_static("crab"));
+        let tunnel = serve_reverse(address, &options(ours), metadata).await?;
+        let said = program.success(LIMIT).await;
+        said.map_err(|error| format!("flow control {ours}, {theirs}: {error}"))?;
+        tunnel.abort();
+    }
+    Ok(())
+}
+
+async fn mixed<T: grpctunnel_tests::services::Caller>(calls: &Calls<T>) -> Outcome {
+    calls.large().await?;
+    calls.fail(7).await?;
+    calls.mixed(50).await?;
+    Ok(())
+}
