@@ -93,31 +93,25 @@ impl Gateway {
         let serving = serve(listener, make, stop.clone());
         let draining = async {
             stop.draining().await;
-            let drained = drain(&registry, &tunnels, drain_limit);
-            let ended = tokio::select! {
-                ended = drained => ended,
-                () = stop.ending() => registry.ended(),
-            };
-            // What is left are the last bytes to the callers.
+            tunnels.drain(drain_limit.saturating_add(SLACK));
+            tokio::time::sleep(drain_limit).await;
+            let ended = registry.ended();
+            tunnels.drained().await;
+            // The callers are told; whoever does not listen is left.
             tokio::time::sleep(SLACK).await;
-            stop.now();
             ended
         };
-        let (_, ended) = tokio::join!(serving, draining);
+        tokio::pin!(serving);
+        let ended = tokio::select! {
+            // Every connection is closed: no call is open, and no tunnel.
+            _ = serving.as_mut() => return Ended::Finished,
+            ended = draining => ended,
+            () = stop.ending() => registry.ended(),
+        };
+        stop.now();
+        serving.await;
         ended
     }
-}
-
-async fn drain(registry: &Registry<Channel>, tunnels: &TunnelService, limit: Duration) -> Ended {
-    tunnels.drain(limit.saturating_add(SLACK));
-    let drained = tunnels.drained();
-    tokio::pin!(drained);
-    let ended = tokio::select! {
-        () = drained.as_mut() => return Ended::Finished,
-        () = tokio::time::sleep(limit) => registry.ended(),
-    };
-    drained.await;
-    ended
 }
 
 impl Registry<Channel> {

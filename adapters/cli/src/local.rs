@@ -28,6 +28,7 @@ const STREAM_WINDOW: u32 = 256 << 10;
 const CONNECTION_WINDOW: u32 = STREAM_WINDOW * STREAMS;
 const STREAMS: u32 = 1024;
 const MAX_FRAME: u32 = 256 << 10;
+const MAX_HEADERS: u32 = 64 << 10;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 type BoxError = Box<dyn Error + Send + Sync>;
@@ -65,6 +66,7 @@ where
             .http2_initial_stream_window_size(STREAM_WINDOW)
             .http2_initial_connection_window_size(CONNECTION_WINDOW)
             .http2_max_frame_size(MAX_FRAME)
+            .http2_max_header_list_size(MAX_HEADERS)
             .build(connector);
         Self { client, origin }
     }

@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::TaskTracker;
 use tower_service::Service;
 
-use crate::stop::{Ended, Stop};
+use crate::stop::Stop;
 
 /// Flow control inside of a tunnel is the real limit; HTTP/2's must not come first. The
 /// connection has room for several streams whose reader is slow, so that they do not stop
@@ -40,8 +40,7 @@ pub(crate) async fn serve<S, B>(
     listener: TcpListener,
     mut make: impl FnMut(SocketAddr) -> S,
     stop: Stop,
-) -> Ended
-where
+) where
     S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
         + Clone
         + Send
@@ -69,8 +68,8 @@ where
     connections.close();
     tokio::select! {
         biased;
-        () = connections.wait() => Ended::Finished,
-        () = stop.ending() => Ended::CutOff,
+        () = connections.wait() => {}
+        () = stop.ending() => {}
     }
 }
 

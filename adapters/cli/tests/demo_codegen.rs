@@ -1,29 +1,27 @@
 //! The demo's committed stubs are what its `.proto` file says.
 
-use std::{env, fs, path::Path};
+use std::{env, error::Error, fs, path::Path};
 
 const COMMITTED: &str = "src/demo/generated/grpctunnel.demo.v1.rs";
 const REGENERATE: &str = "GRPCTUNNEL_REGENERATE";
 
-fn generate() -> String {
+fn generate() -> Result<String, Box<dyn Error>> {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let descriptors =
-        protox::compile(["grpctunnel/demo/v1/demo.proto"], [package.join("proto")]).unwrap();
+    let descriptors = protox::compile(["grpctunnel/demo/v1/demo.proto"], [package.join("proto")])?;
     let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join("demo_codegen");
-    fs::create_dir_all(&out).unwrap();
+    fs::create_dir_all(&out)?;
     tonic_prost_build::configure()
         .out_dir(&out)
         .bytes(".grpctunnel.demo.v1")
         .build_transport(false)
-        .compile_fds(descriptors)
-        .unwrap();
-    fs::read_to_string(out.join("grpctunnel.demo.v1.rs")).unwrap()
+        .compile_fds(descriptors)?;
+    Ok(fs::read_to_string(out.join("grpctunnel.demo.v1.rs"))?)
 }
 
 #[test]
 fn committed_stubs_are_those_of_the_proto_file() {
     let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join(COMMITTED);
-    let generated = generate();
+    let generated = generate().unwrap();
     if env::var_os(REGENERATE).is_some() {
         fs::write(&committed, &generated).unwrap();
     }

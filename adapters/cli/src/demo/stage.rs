@@ -22,7 +22,7 @@ use crate::{
     name::BadName,
     origin::Origin,
     serve::serve,
-    stop::{Ended, Stop},
+    stop::Stop,
 };
 
 const NAME: &str = "demo";
@@ -40,7 +40,7 @@ pub(super) struct Stage {
     gateway: SocketAddr,
     service: SocketAddr,
     stop: Stop,
-    running: Vec<JoinHandle<Ended>>,
+    running: Vec<JoinHandle<()>>,
 }
 
 impl Stage {
@@ -51,10 +51,10 @@ impl Stage {
         let (listener, service) = listen().await?;
         let routes = Routes::new(DepotServer::new(depot)).prepare();
         let serving = serve(listener, move |_| routes.clone(), stop.clone());
-        let mut running = vec![tokio::spawn(serving)];
+        let mut running = vec![spawn(serving)];
         let gateway = Gateway::bind(ANY_PORT, |_| {}).await.map_err(no_listener)?;
         let address = gateway.address();
-        running.push(tokio::spawn(gateway.run(Duration::ZERO, stop.clone())));
+        running.push(spawn(gateway.run(Duration::ZERO, stop.clone())));
         running.push(agent(address, service, stop.clone()).await?);
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
@@ -100,7 +100,7 @@ async fn agent(
     gateway: SocketAddr,
     local: SocketAddr,
     stop: Stop,
-) -> Result<JoinHandle<Ended>, Failure> {
+) -> Result<JoinHandle<()>, Failure> {
     let name = NAME
         .parse()
         .map_err(|bad: BadName| Failure::Stage(bad.to_string()))?;
@@ -114,7 +114,7 @@ async fn agent(
     let (said, mut says) = mpsc::unbounded_channel();
     // Nobody listens any more once it is connected.
     let tell = move |event| drop(said.send(event));
-    let running = tokio::spawn(agent.run(tell, stop));
+    let running = spawn(agent.run(tell, stop));
     let connected = async {
         match says.recv().await {
             Some(AgentEvent::Connected) => Ok(()),
@@ -127,6 +127,12 @@ async fn agent(
         Ok(Err(why)) => Err(Failure::Stage(why)),
         Err(_) => Err(Failure::Stage("the agent did not connect".to_owned())),
     }
+}
+
+fn spawn<T: Send>(task: impl Future<Output = T> + Send + 'static) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        task.await;
+    })
 }
 
 async fn listen() -> Result<(TcpListener, SocketAddr), Failure> {

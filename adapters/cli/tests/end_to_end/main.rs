@@ -1,0 +1,7 @@
+//! Gateway, agent, local server and caller together, and the program itself.
+
+mod calls;
+mod program;
+mod raw;
+mod routing;
+mod support;

@@ -1,0 +1,180 @@
+//! The program itself: what it prints, and how it ends.
+
+use std::{
+    process::{ExitStatus, Stdio},
+    time::Duration,
+};
+
+use crate::support::{
+    Tested, bounded, caller, depot,
+    stubs::{GreetRequest, WaitRequest},
+    to,
+};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader, Lines},
+    process::{Child, ChildStdout, Command},
+};
+use tonic::Code;
+
+const DEMO_LIMIT: Duration = Duration::from_secs(150);
+
+fn program(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_grpctunnel"));
+    command
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    command
+}
+
+/// The program while it runs.
+struct Running {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Running {
+    fn start(arguments: &[&str]) -> Tested<Self> {
+        let mut child = program(arguments).stderr(Stdio::inherit()).spawn()?;
+        let stdout = child.stdout.take().ok_or("no stdout")?;
+        let lines = BufReader::new(stdout).lines();
+        Ok(Self { child, lines })
+    }
+
+    async fn line(&mut self) -> Tested<String> {
+        Ok(self.lines.next_line().await?.ok_or("ended early")?)
+    }
+
+    async fn terminated(mut self) -> Tested<ExitStatus> {
+        let id = i32::try_from(self.child.id().ok_or("ended early")?)?;
+        let pid = Pid::from_raw(id).ok_or("no pid")?;
+        kill_process(pid, Signal::TERM)?;
+        Ok(self.child.wait().await?)
+    }
+}
+
+async fn pair(local: std::net::SocketAddr) -> Tested<(Running, Running, String)> {
+    let mut gateway = Running::start(&["gateway", "--listen", "127.0.0.1:0"])?;
+    let line = gateway.line().await?;
+    let address = line
+        .strip_prefix("listening on ")
+        .ok_or("another line")?
+        .to_owned();
+    let url = format!("http://{address}");
+    let local = format!("http://{local}");
+    let agent = [
+        "agent",
+        "--gateway",
+        &url,
+        "--name",
+        "pi",
+        "--local",
+        &local,
+    ];
+    let mut agent = Running::start(&agent)?;
+    assert_eq!(agent.line().await?, format!("connected to {url} as pi"));
+    Ok((gateway, agent, address))
+}
+
+#[tokio::test]
+async fn the_demo_shows_everything_and_ends_well() -> Tested {
+    let output = tokio::time::timeout(DEMO_LIMIT, program(&["demo"]).output()).await??;
+    let shown = String::from_utf8(output.stdout)?;
+    let said = String::from_utf8(output.stderr)?;
+    assert!(output.status.success(), "{shown}\n{said}");
+    assert_eq!(said, "");
+    for step in [
+        "unary calls",
+        "server stream",
+        "bidi exchange",
+        "upload",
+        "cancelled call",
+        "deadline",
+    ] {
+        assert!(shown.contains(&format!("ok  {step}")), "{step}: {shown}");
+    }
+    assert!(shown.contains("64 MiB"), "{shown}");
+    assert!(shown.contains("DEADLINE_EXCEEDED"), "{shown}");
+    assert!(
+        !shown.contains('\x1b') && !shown.contains('\r'),
+        "not plain: {shown:?}"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn gateway_and_agent_pass_calls_and_end_by_a_signal() -> Tested {
+    bounded(async {
+        let depot = depot("depot").await?;
+        let (gateway, agent, address) = pair(depot.address).await?;
+        let request = GreetRequest {
+            name: "x".to_owned(),
+        };
+        let mut caller = caller(address.parse()?)?;
+        let reply = caller.greet(to("pi", request)).await?.into_inner();
+        assert_eq!(reply.text, "depot greets x");
+        assert_eq!(agent.terminated().await?.code(), Some(0));
+        assert_eq!(gateway.terminated().await?.code(), Some(0));
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_killed_agent_ends_its_calls_unavailable() -> Tested {
+    bounded(async {
+        let depot = depot("depot").await?;
+        let (_gateway, mut agent, address) = pair(depot.address).await?;
+        let mut caller = caller(address.parse()?)?;
+        let waiting = tokio::spawn(async move { caller.wait(to("pi", WaitRequest {})).await });
+        depot
+            .seen
+            .begun
+            .subscribe()
+            .wait_for(|begun| *begun == 1)
+            .await?;
+        agent.child.kill().await?;
+        let status = waiting.await?.err().ok_or("was answered")?;
+        assert_eq!(status.code(), Code::Unavailable, "{status}");
+        depot
+            .seen
+            .ended
+            .subscribe()
+            .wait_for(|ended| *ended == 1)
+            .await?;
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_wrong_command_line_is_told_and_has_its_own_code() -> Tested {
+    bounded(async {
+        let output = program(&["agent", "--gateway", "h:1"]).output().await?;
+        assert_eq!(output.status.code(), Some(2));
+        let said = String::from_utf8(output.stderr)?;
+        assert!(
+            said.contains("--gateway") && said.contains("http://HOST:PORT"),
+            "{said}"
+        );
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_told() -> Tested {
+    bounded(async {
+        let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+        let address = taken.local_addr()?.to_string();
+        let output = program(&["gateway", "--listen", &address]).output().await?;
+        assert_eq!(output.status.code(), Some(1));
+        let said = String::from_utf8(output.stderr)?;
+        assert!(said.contains(&address), "{said}");
+        Ok(())
+    })
+    .await
+}

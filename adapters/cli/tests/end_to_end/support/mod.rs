@@ -1,0 +1,217 @@
+//! A gateway, agents, local servers and callers, in one process on loopback.
+
+pub(crate) mod depot;
+pub(crate) mod stubs {
+    #![allow(
+        missing_docs,
+        unreachable_pub,
+        unused_qualifications,
+        clippy::all,
+        clippy::too_many_lines,
+        reason = "written by the code generator"
+    )]
+    include!("../../../src/demo/generated/grpctunnel.demo.v1.rs");
+}
+
+use std::{error::Error, net::SocketAddr, sync::Arc, time::Duration};
+
+use grpctunnel_cli::{
+    agent::{Agent, AgentEvent},
+    gateway::{Gateway, GatewayEvent},
+    stop::{Ended, Stop},
+};
+use http::Uri;
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use tokio::{
+    net::TcpListener,
+    sync::mpsc::{UnboundedReceiver, unbounded_channel},
+    task::JoinHandle,
+};
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::{
+    Request,
+    metadata::{Ascii, MetadataValue},
+    transport::{Channel, Endpoint, Server},
+};
+
+use self::{
+    depot::{Depot, Seen},
+    stubs::{depot_client::DepotClient, depot_server::DepotServer},
+};
+
+/// What a test and its helpers return.
+pub(crate) type Tested<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
+
+/// The longest that a test may take.
+const LIMIT: Duration = Duration::from_secs(60);
+const ANY_PORT: &str = "127.0.0.1:0";
+
+/// Runs a test, but not for ever.
+pub(crate) async fn bounded(test: impl Future<Output = Tested>) -> Tested {
+    tokio::time::timeout(LIMIT, test).await?
+}
+
+/// A gateway that runs.
+pub(crate) struct RunningGateway {
+    pub(crate) address: SocketAddr,
+    pub(crate) stop: Stop,
+    pub(crate) running: JoinHandle<Ended>,
+    pub(crate) events: UnboundedReceiver<GatewayEvent>,
+}
+
+pub(crate) async fn gateway() -> Tested<RunningGateway> {
+    gateway_at(ANY_PORT, Duration::ZERO).await
+}
+
+pub(crate) async fn gateway_at(listen: &str, drain_limit: Duration) -> Tested<RunningGateway> {
+    let (said, events) = unbounded_channel();
+    let gateway = Gateway::bind(listen, move |event| drop(said.send(event))).await?;
+    let address = gateway.address();
+    let stop = Stop::new();
+    let running = tokio::spawn(gateway.run(drain_limit, stop.clone()));
+    Ok(RunningGateway {
+        address,
+        stop,
+        running,
+        events,
+    })
+}
+
+impl RunningGateway {
+    /// Waits until the tunnel of an agent is over.
+    pub(crate) async fn left(&mut self) -> Tested<String> {
+        loop {
+            if let GatewayEvent::Left { name, .. } =
+                self.events.recv().await.ok_or("the gateway is gone")?
+            {
+                return Ok(name.to_string());
+            }
+        }
+    }
+}
+
+/// An agent that runs.
+pub(crate) struct RunningAgent {
+    pub(crate) stop: Stop,
+    pub(crate) running: JoinHandle<Ended>,
+    pub(crate) events: UnboundedReceiver<AgentEvent>,
+}
+
+/// An agent that is connected.
+pub(crate) async fn agent(
+    gateway: SocketAddr,
+    name: &str,
+    local: SocketAddr,
+) -> Tested<RunningAgent> {
+    agent_that_drains(gateway, name, local, Duration::ZERO).await
+}
+
+pub(crate) async fn agent_that_drains(
+    gateway: SocketAddr,
+    name: &str,
+    local: SocketAddr,
+    drain_limit: Duration,
+) -> Tested<RunningAgent> {
+    let agent = Agent {
+        gateway: gateway.into(),
+        name: name.parse()?,
+        local: local.into(),
+        retry_limit: Duration::from_secs(1),
+        drain_limit,
+    };
+    let (said, events) = unbounded_channel();
+    let stop = Stop::new();
+    let tell = move |event| drop(said.send(event));
+    let running = tokio::spawn(agent.run(tell, stop.clone()));
+    let mut agent = RunningAgent {
+        stop,
+        running,
+        events,
+    };
+    agent.connected().await?;
+    Ok(agent)
+}
+
+impl RunningAgent {
+    /// Waits until it is connected.
+    pub(crate) async fn connected(&mut self) -> Tested {
+        loop {
+            if let AgentEvent::Connected = self.events.recv().await.ok_or("the agent is gone")? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Waits until its tunnel is over.
+    pub(crate) async fn lost(&mut self) -> Tested<String> {
+        loop {
+            if let AgentEvent::Lost { why } = self.events.recv().await.ok_or("the agent is gone")? {
+                return Ok(why);
+            }
+        }
+    }
+}
+
+/// A local tonic server.
+pub(crate) struct RunningDepot {
+    pub(crate) address: SocketAddr,
+    pub(crate) seen: Arc<Seen>,
+    running: JoinHandle<Result<(), tonic::transport::Error>>,
+}
+
+impl RunningDepot {
+    /// Ends the server and every connection to it.
+    pub(crate) async fn kill(self) {
+        self.running.abort();
+        // That it was cancelled is what was wanted.
+        let _ = self.running.await;
+    }
+}
+
+pub(crate) async fn depot(label: &'static str) -> Tested<RunningDepot> {
+    depot_at(ANY_PORT, label).await
+}
+
+pub(crate) async fn depot_at(listen: &str, label: &'static str) -> Tested<RunningDepot> {
+    let listener = TcpListener::bind(listen).await?;
+    let address = listener.local_addr()?;
+    let depot = Depot::new(label);
+    let seen = Arc::clone(&depot.seen);
+    let server = Server::builder().add_service(DepotServer::new(depot));
+    let running = tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+    Ok(RunningDepot {
+        address,
+        seen,
+        running,
+    })
+}
+
+/// A plain tonic client of the gateway.
+pub(crate) fn caller(gateway: SocketAddr) -> Tested<DepotClient<Channel>> {
+    let endpoint = Endpoint::from_shared(format!("http://{gateway}"))?;
+    Ok(DepotClient::new(endpoint.connect_lazy()))
+}
+
+/// A client without any deadline of its own, as tonic's channel has.
+pub(crate) fn bare_caller(
+    gateway: SocketAddr,
+) -> Tested<DepotClient<Client<HttpConnector, tonic::body::Body>>> {
+    let client = Client::builder(TokioExecutor::new())
+        .http2_only(true)
+        .build_http();
+    let origin: Uri = format!("http://{gateway}").parse()?;
+    Ok(DepotClient::with_origin(client, origin))
+}
+
+/// A request for the agent `target`.
+pub(crate) fn to<T>(target: &'static str, message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    let target: MetadataValue<Ascii> = MetadataValue::from_static(target);
+    request
+        .metadata_mut()
+        .insert(grpctunnel_cli::TARGET, target);
+    request
+}
