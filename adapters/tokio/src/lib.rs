@@ -9,8 +9,8 @@ mod server;
 pub use channel::{Channel, ResponseFuture};
 pub use connect::{connect, serve_reverse};
 pub use grpctunnel_driver::{
-    Code, ConnectError, Counters, Limits, MethodKind, MethodKinds, NeverProcessed, Options,
-    Runtime, ServerHandle, TunnelEnd, TunnelPeer,
+    BinDialect, Code, ConnectError, Counters, Limits, MethodKind, MethodKinds, NeverProcessed,
+    Options, Runtime, ServerHandle, TunnelEnd, TunnelPeer,
 };
 pub use http2::{endpoint, server};
 pub use runtime::{TokioRuntime, runtime};
