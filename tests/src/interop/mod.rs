@@ -6,6 +6,7 @@ mod client;
 mod peers;
 pub mod probe;
 mod process;
+mod program;
 mod server;
 
 use std::error::Error;
@@ -13,6 +14,7 @@ use std::error::Error;
 pub use client::{connection, open, serve_reverse, status_of};
 pub use peers::Peers;
 pub use process::Process;
+pub use program::grpctunnel;
 pub use server::{InteropServer, Running, options};
 
 /// What a test of real peers ends with.
