@@ -33,6 +33,7 @@ mod local;
 pub mod name;
 pub mod origin;
 mod proxy;
+mod refusal;
 mod registry;
 mod serve;
 pub mod stop;

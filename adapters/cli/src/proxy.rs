@@ -17,7 +17,7 @@ use tower_service::Service;
 use crate::{
     NAME, TARGET,
     name::Name,
-    registry::{Link, Refusal, Registry},
+    registry::{Link, Registry},
 };
 
 const TUNNEL_SERVICE: &str = "/grpctunnel.v1.TunnelService/";
@@ -83,7 +83,7 @@ impl Front {
         };
         let mut channel = match self.registry.choose(target.as_deref()).await {
             Ok(channel) => channel,
-            Err(refusal) => return Ok(refuse(&status_of(&refusal))),
+            Err(refusal) => return Ok(refuse(&refusal.status())),
         };
         let response = channel.call(request).await;
         Ok(match response {
@@ -145,14 +145,6 @@ fn target_of(headers: &mut HeaderMap) -> Result<Option<String>, Status> {
 fn is_grpc(headers: &HeaderMap) -> bool {
     let value = headers.get(CONTENT_TYPE).map(HeaderValue::as_bytes);
     value.is_some_and(|value| value.starts_with(GRPC.as_bytes()))
-}
-
-fn status_of(refusal: &Refusal) -> Status {
-    let code = match refusal {
-        Refusal::NotConnected { .. } => Code::Unavailable,
-        Refusal::Ambiguous { .. } => Code::InvalidArgument,
-    };
-    Status::new(code, refusal.to_string())
 }
 
 /// A response that is nothing but a status: gRPC's trailers-only.

@@ -2,16 +2,15 @@
 
 use std::{
     collections::BTreeMap,
-    fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use tokio::sync::Notify;
 
-use crate::name::Name;
-
-/// How many names a refusal tells.
-const NAMES_TOLD: usize = 20;
+use crate::{
+    name::Name,
+    refusal::{Names, Refusal},
+};
 
 /// A way to an agent, as the registry sees it.
 pub(crate) trait Link: Clone {
@@ -185,10 +184,10 @@ impl<L: Link> Registry<L> {
         agents: &mut BTreeMap<Name, Agent<L>>,
     ) -> Result<Option<(&Name, &mut Agent<L>)>, Refusal> {
         let names = connected(agents);
-        if names.0.len() > 1 {
+        if names.count() > 1 {
             return Err(Refusal::Ambiguous { connected: names });
         }
-        let none = names.0.is_empty();
+        let none = names.count() == 0;
         let meant = |agent: &Agent<L>| match none {
             true => agent.arriving > 0,
             false => agent.is_connected(),
@@ -199,7 +198,7 @@ impl<L: Link> Registry<L> {
 
 fn connected<L: Link>(agents: &BTreeMap<Name, Agent<L>>) -> Names {
     let names = agents.iter().filter(|(_, agent)| agent.is_connected());
-    Names(names.map(|(name, _)| name.clone()).collect())
+    names.map(|(name, _)| name.clone()).collect()
 }
 
 /// A tunnel that is being opened; see [`Registry::arriving`].
@@ -261,64 +260,6 @@ impl<L> Drop for Membership<L> {
         self.registry.change(&self.name, |agent| {
             agent.links.retain(|(id, _)| *id != self.id)
         });
-    }
-}
-
-/// Names of agents, as a refusal tells them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Names(Vec<Name>);
-
-impl fmt::Display for Names {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_empty() {
-            return f.write_str("none");
-        }
-        for (place, name) in self.0.iter().take(NAMES_TOLD).enumerate() {
-            write!(f, "{}{name}", if place == 0 { "" } else { ", " })?;
-        }
-        match self.0.len().saturating_sub(NAMES_TOLD) {
-            0 => Ok(()),
-            more => write!(f, " and {more} more"),
-        }
-    }
-}
-
-/// Why a call has no agent to go to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
-    /// The agent is not there, or every tunnel of it drains.
-    NotConnected {
-        /// The agent that was asked for; nothing, when any would have done.
-        target: Option<String>,
-        /// Those that are there.
-        connected: Names,
-    },
-    /// No agent was named, and there are several.
-    Ambiguous {
-        /// Those that are there.
-        connected: Names,
-    },
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotConnected { target: None, .. } => f.write_str("no agent is connected"),
-            Self::NotConnected {
-                target: Some(target),
-                connected,
-            } => {
-                write!(
-                    f,
-                    "agent {target:?} is not connected; connected: {connected}"
-                )
-            }
-            Self::Ambiguous { connected } => write!(
-                f,
-                "several agents are connected, name one of them in the metadata {}: {connected}",
-                crate::TARGET
-            ),
-        }
     }
 }
 
@@ -441,15 +382,5 @@ mod tests {
         drop(clone);
         assert!(call.is_woken());
         assert!(assert_ready!(call.poll()).is_err());
-    }
-
-    #[test]
-    fn long_lists_of_names_are_cut() {
-        let names = Names(
-            (0..NAMES_TOLD + 5)
-                .map(|n| name(&format!("n{n}")))
-                .collect(),
-        );
-        assert!(names.to_string().ends_with("n19 and 5 more"), "{names}");
     }
 }

@@ -1,6 +1,6 @@
 //! What passes is bytes: nothing of a call is parsed, whatever its codec.
 
-use std::{convert::Infallible, net::SocketAddr};
+use std::net::SocketAddr;
 
 use crate::support::{Tested, agent, bounded, gateway};
 use bytes::Bytes;
@@ -25,7 +25,8 @@ const BINARY: &str = "AAEgcmF3IH8";
 type Caller = Client<HttpConnector, Full<Bytes>>;
 /// What a request was: its head, and its body or what broke it.
 type Arrived = (http::request::Parts, Result<Bytes, String>);
-type Answer = StreamBody<tokio_stream::Iter<std::vec::IntoIter<Result<Frame<Bytes>, Infallible>>>>;
+type Step = Result<Frame<Bytes>, h2::Error>;
+type Answer = StreamBody<tokio_stream::Iter<std::vec::IntoIter<Step>>>;
 
 fn caller() -> Caller {
     Client::builder(TokioExecutor::new())
@@ -51,8 +52,14 @@ fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
         .collect()
 }
 
-/// A server that says `MESSAGES`, with a header and trailers.
-fn answer() -> Response<Answer> {
+/// `MESSAGES`, with a header and trailers; or, by the method, a reset before or behind them.
+fn answer(method: &str) -> Result<Response<Answer>, h2::Error> {
+    let reset = match method {
+        "/a.B/Refuse" => return Err(h2::Reason::REFUSED_STREAM.into()),
+        "/a.B/Calm" => return Err(h2::Reason::ENHANCE_YOUR_CALM.into()),
+        "/a.B/Break" => Some(h2::Reason::INTERNAL_ERROR),
+        _ => None,
+    };
     let trailers = headers(&[
         ("grpc-status", "0"),
         ("x-trailer", "one"),
@@ -60,25 +67,32 @@ fn answer() -> Response<Answer> {
     ]);
     let frames = vec![
         Ok(Frame::data(Bytes::from_static(MESSAGES))),
-        Ok(Frame::trailers(trailers)),
+        reset.map_or_else(
+            || Ok(Frame::trailers(trailers)),
+            |reason| Err(reason.into()),
+        ),
     ];
     let mut response = Response::new(StreamBody::new(tokio_stream::iter(frames)));
     *response.headers_mut() = headers(&[
         ("content-type", "application/grpc+custom"),
         ("x-header", "h"),
     ]);
-    response
+    Ok(response)
 }
 
-async fn take(request: Request<Incoming>, arrived: UnboundedSender<Arrived>) -> Response<Answer> {
+async fn take(
+    request: Request<Incoming>,
+    arrived: UnboundedSender<Arrived>,
+) -> Result<Response<Answer>, h2::Error> {
     let (head, body) = request.into_parts();
     let body = body.collect().await;
     let body = body
         .map(|body| body.to_bytes())
         .map_err(|error| error.to_string());
+    let answer = answer(head.uri.path());
     // The test ends when it has seen enough.
     let _ = arrived.send((head, body));
-    answer()
+    answer
 }
 
 async fn server() -> Tested<(SocketAddr, UnboundedReceiver<Arrived>)> {
@@ -88,10 +102,7 @@ async fn server() -> Tested<(SocketAddr, UnboundedReceiver<Arrived>)> {
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             let arrived = arrived.clone();
-            let service = service_fn(move |request| {
-                let answered = take(request, arrived.clone());
-                async move { Ok::<_, Infallible>(answered.await) }
-            });
+            let service = service_fn(move |request| take(request, arrived.clone()));
             let builder = http2::Builder::new(TokioExecutor::new());
             tokio::spawn(builder.serve_connection(TokioIo::new(stream), service));
         }
@@ -150,6 +161,29 @@ async fn a_message_cut_short_never_arrives_as_a_whole_one() -> Tested {
         // The local server either saw a request that broke, or none.
         if let Ok((_, body)) = arrivals.try_recv() {
             assert!(body.is_err(), "{body:?}");
+        }
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_reset_by_the_local_server_has_the_code_that_grpc_gives_it() -> Tested {
+    bounded(async {
+        let gateway = gateway().await?;
+        let (local, _arrivals) = server().await?;
+        let _agent = agent(gateway.address, "a", local).await?;
+        for (path, code) in [
+            ("/a.B/Refuse", "14"),
+            ("/a.B/Calm", "8"),
+            ("/a.B/Break", "13"),
+        ] {
+            let request = request(gateway.address, path, MESSAGES)?;
+            let response = caller().request(request).await?;
+            let in_headers = grpc_status(response.headers()).map(str::to_owned);
+            let body = response.into_body().collect().await?;
+            let in_trailers = body.trailers().and_then(grpc_status).map(str::to_owned);
+            assert_eq!(in_headers.or(in_trailers).as_deref(), Some(code), "{path}");
         }
         Ok(())
     })
