@@ -46,6 +46,18 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         None
     }
 
+    /// Whether `poll_transmit` may have something to do: a frame to send, or the end of a drain.
+    /// False is certain. For a caller that wakes its carrier only when there is a reason.
+    #[must_use]
+    pub fn wants_transmit(&self) -> bool {
+        self.phase == Phase::Open
+            && (self.settings_due
+                || self.rejections.len() > 0
+                || self.control.front().is_some()
+                || self.data.front().is_some()
+                || (self.draining && self.active == 0))
+    }
+
     /// The next control frame of the stream at the front, which leaves when it has no other.
     fn control_frame(&mut self, slot: u32) -> Option<Transmit> {
         let stream = self.slab.get_mut(slot)?;

@@ -56,6 +56,8 @@ impl ExtensionSet {
     }
 
     pub(super) const fn add(&mut self, number: u64) {
+        // Protobuf keeps the low 32 bits of an enum.
+        let number = number & 0xffff_ffff;
         if number >= 1 && number <= 4 {
             self.0 |= 1 << number;
         }
