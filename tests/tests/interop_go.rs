@@ -2,7 +2,6 @@
 
 #![cfg(feature = "net")]
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
@@ -58,7 +57,7 @@ async fn tunneltestclient_has_both_tunnels() -> Outcome {
 }
 
 /// Runs `check` against a `tunneltestsvr` for each choice of flow control.
-async fn with_their_server(check: impl AsyncFn(SocketAddr, bool) -> Outcome) -> Outcome {
+async fn with_their_server(check: impl AsyncFn(String, bool) -> Outcome) -> Outcome {
     let Some(peers) = Peers::get().await else {
         return Ok(());
     };
@@ -66,7 +65,7 @@ async fn with_their_server(check: impl AsyncFn(SocketAddr, bool) -> Outcome) -> 
         let mut arguments = vec!["-port", "0"];
         arguments.extend(flag(theirs));
         let mut server = peers.go("tunneltestsvr", &arguments)?;
-        let address = server.line("Listening on ", LIMIT).await?.parse()?;
+        let address = server.line("Listening on ", LIMIT).await?;
         let checked = check(address, ours).await;
         checked.map_err(|error| format!("flow control {ours}, {theirs}: {error}"))?;
         Outcome::Ok(())
@@ -78,7 +77,7 @@ async fn with_their_server(check: impl AsyncFn(SocketAddr, bool) -> Outcome) -> 
 #[tokio::test]
 async fn our_forward_tunnel_carries_calls_to_tunneltestsvr() -> Outcome {
     with_their_server(async |address, flow_control| {
-        let channel = open(address, &options(flow_control), MetadataMap::new()).await?;
+        let channel = open(&address, &options(flow_control), MetadataMap::new()).await?;
         send_batches(channel.clone(), Duration::from_secs(2)).await?;
         let closed = channel.closed();
         channel.drain(LIMIT);
@@ -94,8 +93,8 @@ async fn our_reverse_tunnel_carries_calls_from_tunneltestsvr() -> Outcome {
         let client_key = "a key that is ours";
         let mut metadata = MetadataMap::new();
         metadata.insert("test-client-key", MetadataValue::from_static(client_key));
-        let tunnel = serve_reverse(address, &options(flow_control), metadata).await?;
-        let mut trigger = TunnelTestServiceClient::new(connection(address).await?);
+        let tunnel = serve_reverse(&address, &options(flow_control), metadata).await?;
+        let mut trigger = TunnelTestServiceClient::new(connection(&address).await?);
         let client_key = client_key.to_owned();
         let request = TriggerTestRpCsRequest { client_key };
         trigger.trigger_test_rp_cs(request).await?;

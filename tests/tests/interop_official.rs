@@ -2,7 +2,6 @@
 
 #![cfg(feature = "net")]
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use grpctunnel_tests::interop::calls::Calls;
@@ -60,8 +59,8 @@ async fn fifty_mixed_calls_and_large_messages_reach_a_go_server_through_one_tunn
     for (ours, theirs) in FLOW_CONTROL {
         let arguments = with_flag(&["-listen", "127.0.0.1:0"], theirs);
         let mut server = peers.go("interopserver", &arguments)?;
-        let address: SocketAddr = server.line("listening ", LIMIT).await?.parse()?;
-        let channel = open(address, &options(ours), MetadataMap::new()).await?;
+        let address = server.line("listening ", LIMIT).await?;
+        let channel = open(&address, &options(ours), MetadataMap::new()).await?;
         let checked = mixed(&Calls::extended(channel.clone())).await;
         checked.map_err(|error| format!("flow control {ours}, {theirs}: {error}"))?;
         let closed = channel.closed();
@@ -97,10 +96,10 @@ async fn fifty_mixed_calls_of_a_go_client_reach_us_through_our_reverse_tunnel() 
     for (ours, theirs) in FLOW_CONTROL {
         let arguments = ["-name", "crab", "-mixed", "50", "-echo", "-details"];
         let mut program = peers.go("revclient", &with_flag(&arguments, theirs))?;
-        let address = program.line("listening ", LIMIT).await?.parse()?;
+        let address = program.line("listening ", LIMIT).await?;
         let mut metadata = MetadataMap::new();
         metadata.insert("x-tunnel-name", MetadataValue::from_static("crab"));
-        let tunnel = serve_reverse(address, &options(ours), metadata).await?;
+        let tunnel = serve_reverse(&address, &options(ours), metadata).await?;
         let said = program.success(LIMIT).await;
         said.map_err(|error| format!("flow control {ours}, {theirs}: {error}"))?;
         tunnel.abort();

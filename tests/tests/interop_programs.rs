@@ -156,9 +156,9 @@ async fn probe_gives_up_when_its_time_is_over() -> Outcome {
 #[tokio::test]
 async fn server_that_shuts_down_lets_live_calls_finish() -> Outcome {
     let (server, address) = server(&[]).await?;
-    let channel = open(address.parse()?, &options(true), MetadataMap::new()).await?;
+    let channel = open(&address, &options(true), MetadataMap::new()).await?;
     let mut tunnelled = Live::begin(channel.clone()).await?;
-    let mut direct = Live::begin(connection(address.parse()?).await?).await?;
+    let mut direct = Live::begin(connection(&address).await?).await?;
     let id = server
         .id()
         .and_then(|id| Pid::from_raw(id.try_into().ok()?));

@@ -80,8 +80,8 @@ async fn we_call_a_python_server_through_our_forward_tunnel() -> Outcome {
     for flow_control in [true, false] {
         let arguments = with_flag(&["--role", "server"], flow_control);
         let mut server = peers.python("tunnel_peer.py", &arguments)?;
-        let address = server.line("listening ", LIMIT).await?.parse()?;
-        let channel = open(address, &towards_python(true), MetadataMap::new()).await?;
+        let address = server.line("listening ", LIMIT).await?;
+        let channel = open(&address, &towards_python(true), MetadataMap::new()).await?;
         call(channel).await?;
     }
     Ok(())
@@ -95,9 +95,9 @@ async fn python_client_calls_us_through_our_reverse_tunnel() -> Outcome {
     for flow_control in [true, false] {
         let arguments = with_flag(&["--role", "revclient"], flow_control);
         let mut program = peers.python("tunnel_peer.py", &arguments)?;
-        let address = program.line("listening ", LIMIT).await?.parse()?;
+        let address = program.line("listening ", LIMIT).await?;
         let metadata = MetadataMap::new();
-        let _tunnel = serve_reverse(address, &towards_python(true), metadata).await?;
+        let _tunnel = serve_reverse(&address, &towards_python(true), metadata).await?;
         program.success(LIMIT).await?;
     }
     Ok(())

@@ -63,8 +63,8 @@ async fn we_call_an_old_server_through_our_forward_tunnel() -> Outcome {
         return Ok(());
     };
     let mut server = peers.go("old", &["-role", "server"])?;
-    let address = server.line("listening ", LIMIT).await?.parse()?;
-    call(open(address, &old_peer(), MetadataMap::new()).await?).await
+    let address = server.line("listening ", LIMIT).await?;
+    call(open(&address, &old_peer(), MetadataMap::new()).await?).await
 }
 
 #[tokio::test]
@@ -73,8 +73,8 @@ async fn old_client_calls_us_through_our_reverse_tunnel() -> Outcome {
         return Ok(());
     };
     let mut program = peers.go("old", &["-role", "revclient"])?;
-    let address = program.line("listening ", LIMIT).await?.parse()?;
-    let tunnel = serve_reverse(address, &old_peer(), MetadataMap::new()).await?;
+    let address = program.line("listening ", LIMIT).await?;
+    let tunnel = serve_reverse(&address, &old_peer(), MetadataMap::new()).await?;
     program.success(LIMIT).await?;
     tunnel.abort();
     Ok(())

@@ -1,7 +1,6 @@
 //! The official test service, directly and over tunnels, until SIGUSR1.
 
 use std::error::Error;
-use std::net::SocketAddr;
 
 use clap::Parser;
 use grpctunnel_tests::interop::{InteropServer, options};
@@ -16,9 +15,9 @@ use tokio::signal::unix::{SignalKind, signal};
 #[derive(Debug, Parser)]
 #[command(name = "interop-server")]
 struct Args {
-    /// Where to listen; port 0 is any that is free.
+    /// Where to listen, as `HOST:PORT`; port 0 is any that is free.
     #[arg(long, value_name = "ADDR")]
-    listen: SocketAddr,
+    listen: String,
     /// Offer revision zero of the protocol only.
     #[arg(long)]
     no_flow_control: bool,

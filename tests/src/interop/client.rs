@@ -1,7 +1,7 @@
 //! Our ends of tunnels that we open, in the interoperability tests.
 
 use std::error::Error;
-use std::net::SocketAddr;
+use std::fmt::Display;
 
 use grpctunnel_tokio::{Channel, ConnectError, Options, ServerHandle, endpoint};
 use tonic::metadata::MetadataMap;
@@ -10,12 +10,12 @@ use tonic::{Code, Status, transport};
 
 use crate::services::{grpchan, official};
 
-/// Makes a plaintext HTTP/2 connection.
+/// Makes a plaintext HTTP/2 connection to `HOST:PORT`.
 ///
 /// # Errors
 ///
 /// UNAVAILABLE when nobody answers there.
-pub async fn connection(address: SocketAddr) -> Result<transport::Channel, Status> {
+pub async fn connection(address: impl Display) -> Result<transport::Channel, Status> {
     let endpoint = endpoint(format!("http://{address}"));
     let endpoint = endpoint.map_err(|error| Status::invalid_argument(chain(&error)))?;
     let channel = endpoint.connect().await;
@@ -28,7 +28,7 @@ pub async fn connection(address: SocketAddr) -> Result<transport::Channel, Statu
 ///
 /// What the opening ended with, as an application sees it.
 pub async fn open(
-    address: SocketAddr,
+    address: impl Display,
     options: &Options,
     metadata: MetadataMap,
 ) -> Result<Channel, Status> {
@@ -44,7 +44,7 @@ pub async fn open(
 ///
 /// What the opening ended with.
 pub async fn serve_reverse(
-    address: SocketAddr,
+    address: impl Display,
     options: &Options,
     metadata: MetadataMap,
 ) -> Result<ServerHandle, Status> {

@@ -1,6 +1,5 @@
 //! The command line of the probe. Other programs call it: names and defaults stay.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
@@ -14,9 +13,9 @@ use tonic::metadata::{Ascii, MetadataValue};
 #[derive(Clone, Debug, Parser)]
 #[command(name = "interop-probe")]
 pub struct Args {
-    /// Where the server listens, plaintext HTTP/2.
+    /// Where the server listens, as `HOST:PORT`; plaintext HTTP/2.
     #[arg(long, value_name = "ADDR")]
-    pub connect: SocketAddr,
+    pub connect: String,
     /// The metadata `x-case` of the tunnel's opening and of the call.
     #[arg(long, value_name = "ID")]
     pub case: MetadataValue<Ascii>,
@@ -27,7 +26,12 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub payload: usize,
     /// Bytes of payload that each request asks for.
-    #[arg(long, value_name = "N", default_value_t = 314)]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 314,
+        allow_negative_numbers = true
+    )]
     pub resp: i32,
     /// Requests of a duplex or upload call.
     #[arg(long, value_name = "N", default_value_t = 1)]

@@ -30,7 +30,7 @@ pub async fn run(args: &Args) -> (Report, Option<Channel>) {
     let mut metadata = MetadataMap::new();
     metadata.insert(CASE, args.case.clone());
     let options = super::options(true);
-    let opened = super::open(args.connect, &options, metadata);
+    let opened = super::open(&args.connect, &options, metadata);
     let channel = match timeout_at(end, opened).await {
         Err(_) => return (Report::late(Outcome::None), None),
         Ok(Err(status)) => return (Report::not_opened(&status), None),
