@@ -2,40 +2,33 @@
 
 #![cfg(feature = "net")]
 
-use std::convert::Infallible;
 use std::future::poll_fn;
 use std::time::Duration;
 
-use bytes::{Buf, Bytes, BytesMut};
 use grpctunnel_proto::v1::{
     ClientToServer, MessageData, NewStream, ProtocolRevision, ServerToClient, client_to_server,
     server_to_client,
 };
-use grpctunnel_tests::interop::{InteropServer, Outcome, Running, connection, options};
+use grpctunnel_tests::interop::{
+    FrameReader, FrameWriter, InteropServer, Outcome, Running, connection, options,
+};
 use grpctunnel_tests::protos::grpc::testing::{Payload, SimpleRequest, SimpleResponse};
-use http_body::Frame;
-use http_body_util::{BodyExt as _, StreamBody};
 use prost::Message as _;
-use tokio::sync::mpsc;
 use tokio::time::timeout;
-use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::Code;
-use tonic::body::Body;
 use tonic::client::GrpcService as _;
 
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// A carrier whose frames are written and read by hand.
-struct Carrier {
-    requests: mpsc::UnboundedSender<Result<Frame<Bytes>, Infallible>>,
-    responses: Body,
-    received: BytesMut,
+/// A forward tunnel of which this end is played by hand.
+struct Tunnel {
+    writer: FrameWriter,
+    reader: FrameReader,
 }
 
-impl Carrier {
+impl Tunnel {
     async fn open(server: &Running, negotiate: bool) -> Outcome<Self> {
-        let (requests, receiver) = mpsc::unbounded_channel();
-        let body = Body::new(StreamBody::new(UnboundedReceiverStream::new(receiver)));
+        let (writer, body) = FrameWriter::new();
         let mut request = http::Request::post("/grpctunnel.v1.TunnelService/OpenTunnel")
             .header("te", "trailers")
             .header("content-type", "application/grpc");
@@ -46,45 +39,19 @@ impl Carrier {
         poll_fn(|context| channel.poll_ready(context)).await?;
         let response = timeout(LIMIT, channel.call(request.body(body)?)).await??;
         assert_eq!(response.headers()["grpctunnel-negotiate"], "on");
-        Ok(Self {
-            requests,
-            responses: response.into_body(),
-            received: BytesMut::new(),
-        })
+        let reader = FrameReader::new(response.into_body());
+        Ok(Self { writer, reader })
     }
 
-    fn write(&self, frame: &[u8]) -> Outcome {
-        let mut bytes = vec![0];
-        bytes.extend(u32::try_from(frame.len())?.to_be_bytes());
-        bytes.extend(frame);
-        Ok(self.requests.send(Ok(Frame::data(bytes.into())))?)
-    }
-
-    fn send(&self, stream_id: i64, frame: client_to_server::Frame) -> Outcome {
-        let frame = ClientToServer {
-            stream_id,
-            frame: Some(frame),
-        };
-        self.write(&frame.encode_to_vec())
+    fn send(&self, stream_id: i64, frame: client_to_server::Frame) {
+        let frame = Some(frame);
+        self.writer.send(&ClientToServer { stream_id, frame });
     }
 
     /// The next frame, and the id of its stream.
     async fn next(&mut self) -> Outcome<(i64, server_to_client::Frame)> {
-        loop {
-            if let Some(length) = self.received.get(1..5) {
-                let length = usize::try_from(length.try_into().map(u32::from_be_bytes)?)?;
-                if self.received.len() >= 5 + length {
-                    let mut frame = self.received.split_to(5 + length);
-                    frame.advance(5);
-                    let frame = ServerToClient::decode(frame)?;
-                    return Ok((frame.stream_id, frame.frame.ok_or("no member")?));
-                }
-            }
-            let frame = timeout(LIMIT, self.responses.frame()).await?;
-            let frame = frame.ok_or("the carrier has ended")??;
-            let data = frame.into_data().map_err(|_| "the carrier has trailers")?;
-            self.received.extend_from_slice(&data);
-        }
+        let frame: ServerToClient = self.reader.next().await?.ok_or("the tunnel has ended")?;
+        Ok((frame.stream_id, frame.frame.ok_or("no member")?))
     }
 
     /// A unary call on a stream, which must succeed.
@@ -106,9 +73,9 @@ impl Carrier {
             data: request.into(),
             ..MessageData::default()
         };
-        self.send(stream_id, client_to_server::Frame::NewStream(new_stream))?;
-        self.send(stream_id, client_to_server::Frame::RequestMessage(message))?;
-        self.send(stream_id, client_to_server::Frame::HalfClose(()))?;
+        self.send(stream_id, client_to_server::Frame::NewStream(new_stream));
+        self.send(stream_id, client_to_server::Frame::RequestMessage(message));
+        self.send(stream_id, client_to_server::Frame::HalfClose(()));
         let mut payload = None;
         loop {
             match self.next().await? {
@@ -141,32 +108,34 @@ impl Carrier {
 #[tokio::test]
 async fn an_empty_method_ends_its_stream_and_nothing_else() -> Outcome {
     let server = InteropServer::new(options(true)).start().await?;
-    let mut carrier = Carrier::open(&server, true).await?;
-    carrier.write(&[0x12, 0x00])?;
-    let first = carrier.next().await?;
+    let mut tunnel = Tunnel::open(&server, true).await?;
+    tunnel.writer.write(&[0x12, 0x00]);
+    let first = tunnel.next().await?;
     assert!(
         matches!(first, (-1, server_to_client::Frame::Settings(_))),
         "{first:?}"
     );
-    carrier.refused(0, Code::InvalidArgument).await?;
-    carrier.call(1, ProtocolRevision::RevisionOne).await
+    tunnel.refused(0, Code::InvalidArgument).await?;
+    tunnel.call(1, ProtocolRevision::RevisionOne).await
 }
 
 #[tokio::test]
 async fn an_empty_method_ends_its_stream_where_nothing_was_negotiated() -> Outcome {
     let server = InteropServer::new(options(true)).start().await?;
-    let mut carrier = Carrier::open(&server, false).await?;
-    carrier.write(&[0x12, 0x00])?;
-    carrier.refused(0, Code::InvalidArgument).await?;
-    carrier.call(1, ProtocolRevision::RevisionZero).await
+    let mut tunnel = Tunnel::open(&server, false).await?;
+    tunnel.writer.write(&[0x12, 0x00]);
+    tunnel.refused(0, Code::InvalidArgument).await?;
+    tunnel.call(1, ProtocolRevision::RevisionZero).await
 }
 
 #[tokio::test]
 async fn text_that_is_not_utf8_ends_its_stream_and_nothing_else() -> Outcome {
     let server = InteropServer::new(options(true)).start().await?;
-    let mut carrier = Carrier::open(&server, false).await?;
+    let mut tunnel = Tunnel::open(&server, false).await?;
     // new_stream of id 1 whose method is the bytes "a/", 0xff.
-    carrier.write(&[0x08, 0x01, 0x12, 0x05, 0x0a, 0x03, b'a', b'/', 0xff])?;
-    carrier.refused(1, Code::InvalidArgument).await?;
-    carrier.call(2, ProtocolRevision::RevisionZero).await
+    tunnel
+        .writer
+        .write(&[0x08, 0x01, 0x12, 0x05, 0x0a, 0x03, b'a', b'/', 0xff]);
+    tunnel.refused(1, Code::InvalidArgument).await?;
+    tunnel.call(2, ProtocolRevision::RevisionZero).await
 }

@@ -2,6 +2,7 @@
 //! calls between them.
 
 pub mod calls;
+mod carrier;
 mod client;
 mod peers;
 pub mod probe;
@@ -11,6 +12,7 @@ mod server;
 
 use std::error::Error;
 
+pub use carrier::{FrameReader, FrameWriter};
 pub use client::{connection, open, serve_reverse, status_of};
 pub use peers::Peers;
 pub use process::Process;

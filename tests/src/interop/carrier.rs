@@ -1,0 +1,112 @@
+//! A tunnel's carrier whose frames are written and read by hand, to say what no end of ours says.
+
+use std::time::Duration;
+
+use bytes::{Buf as _, Bytes, BytesMut};
+use http_body::{Body as HttpBody, Frame};
+use http_body_util::{BodyExt as _, StreamBody};
+use prost::Message;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tokio_stream::wrappers::UnboundedReceiverStream;
+use tonic::Status;
+use tonic::body::Body;
+
+use super::Outcome;
+
+/// How long a frame may take to come.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// Writes frames.
+#[derive(Clone, Debug)]
+pub struct FrameWriter(mpsc::UnboundedSender<Result<Frame<Bytes>, Status>>);
+
+impl FrameWriter {
+    /// A writer, and the HTTP body that it fills.
+    #[must_use]
+    pub fn new() -> (Self, Body) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let body = StreamBody::new(UnboundedReceiverStream::new(receiver));
+        (Self(sender), Body::new(body))
+    }
+
+    /// Writes these bytes as one frame. Nothing happens when nobody reads any more.
+    pub fn write(&self, frame: &[u8]) {
+        let length = u32::try_from(frame.len()).unwrap_or(u32::MAX);
+        let mut bytes = vec![0];
+        bytes.extend(length.to_be_bytes());
+        bytes.extend(frame);
+        let _ = self.0.send(Ok(Frame::data(bytes.into())));
+    }
+
+    /// Writes one frame.
+    pub fn send(&self, frame: &impl Message) {
+        self.write(&frame.encode_to_vec());
+    }
+
+    /// Ends the carrier with a status, in trailers.
+    pub fn finish(&self, status: &Status) {
+        let mut trailers = http::HeaderMap::new();
+        if status.add_header(&mut trailers).is_ok() {
+            let _ = self.0.send(Ok(Frame::trailers(trailers)));
+        }
+    }
+
+    /// Ends the carrier with a reset.
+    pub fn reset(&self) {
+        let _ = self.0.send(Err(Status::internal("reset")));
+    }
+}
+
+/// Reads frames.
+#[derive(Debug)]
+pub struct FrameReader {
+    body: Body,
+    received: BytesMut,
+}
+
+impl FrameReader {
+    /// Reads the frames of this body.
+    pub fn new<B>(body: B) -> Self
+    where
+        B: HttpBody<Data = Bytes, Error: Into<tonic::codegen::StdError>> + Send + 'static,
+    {
+        Self {
+            body: Body::new(body),
+            received: BytesMut::new(),
+        }
+    }
+
+    /// The next frame; `None` at the end of the carrier.
+    ///
+    /// # Errors
+    ///
+    /// When none came in time, when it cannot be decoded, and when the carrier was reset.
+    pub async fn next<M: Message + Default>(&mut self) -> Outcome<Option<M>> {
+        loop {
+            if let Some(frame) = self.take()? {
+                return Ok(Some(M::decode(frame)?));
+            }
+            let Some(frame) = timeout(LIMIT, self.body.frame()).await? else {
+                return Ok(None);
+            };
+            if let Ok(data) = frame?.into_data() {
+                self.received.extend_from_slice(&data);
+            }
+        }
+    }
+
+    /// A frame that is there as a whole.
+    fn take(&mut self) -> Outcome<Option<Bytes>> {
+        let Some(Ok(length)) = self.received.get(1..5).map(<[u8; 4]>::try_from) else {
+            return Ok(None);
+        };
+        let end = 5 + usize::try_from(u32::from_be_bytes(length))?;
+        if self.received.len() < end {
+            return Ok(None);
+        }
+        let mut frame = self.received.split_to(end).freeze();
+        frame.advance(5);
+        Ok(Some(frame))
+    }
+}
