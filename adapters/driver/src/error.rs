@@ -15,22 +15,17 @@ pub type BoxError = Box<dyn Error + Send + Sync + 'static>;
 #[derive(Debug)]
 pub struct ConnectError {
     status: Status,
-    source: Option<BoxError>,
+    end: TunnelEnd,
 }
 
 impl ConnectError {
-    pub(crate) fn refused(status: Status) -> Self {
-        Self {
-            status,
-            source: None,
-        }
-    }
-
-    pub(crate) fn transport(source: BoxError) -> Self {
-        Self {
-            status: Status::new(Code::Unavailable, "the tunnel's RPC could not be started"),
-            source: Some(source),
-        }
+    pub(crate) fn new(end: TunnelEnd) -> Self {
+        let status = match (&end.peer, &end.error) {
+            (Some(status), _) => status.clone(),
+            (None, Some(error)) => Status::new(error.code(), end.to_string()),
+            (None, None) => Status::new(Code::Unavailable, "the tunnel ended before it started"),
+        };
+        Self { status, end }
     }
 
     /// The status of the opening: the peer's own where it answered with one (UNIMPLEMENTED where
@@ -39,6 +34,12 @@ impl ConnectError {
     #[must_use]
     pub const fn status(&self) -> &Status {
         &self.status
+    }
+
+    /// How the tunnel ended that was not opened.
+    #[must_use]
+    pub const fn end(&self) -> &TunnelEnd {
+        &self.end
     }
 
     /// The code of [`status`](Self::status).
@@ -56,7 +57,7 @@ impl fmt::Display for ConnectError {
 
 impl Error for ConnectError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.source.as_deref().map(|source| source as _)
+        Some(&self.status)
     }
 }
 
@@ -146,7 +147,7 @@ impl Error for RequestError {
 pub struct TunnelEnd {
     pub(crate) error: Option<TunnelError>,
     pub(crate) peer: Option<Status>,
-    pub(crate) text: Option<Arc<str>>,
+    pub(crate) transport: Option<Arc<str>>,
 }
 
 impl TunnelEnd {
@@ -171,7 +172,7 @@ impl TunnelEnd {
     /// The error of the transport below, where that is what ended the tunnel.
     #[must_use]
     pub fn transport_error(&self) -> Option<&str> {
-        self.text.as_deref()
+        self.transport.as_deref()
     }
 
     /// The end as a status: OK if it is clean, else the tunnel error's code and all that is known.
@@ -193,7 +194,7 @@ impl fmt::Display for TunnelEnd {
         if let Some(status) = &self.peer {
             write!(f, "; the peer said: {status}")?;
         }
-        if let Some(text) = &self.text {
+        if let Some(text) = &self.transport {
             write!(f, "; the transport said: {text}")?;
         }
         Ok(())

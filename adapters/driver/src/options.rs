@@ -1,6 +1,7 @@
 //! The settings of a tunnel.
 
 use std::collections::HashMap;
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,6 +9,8 @@ use grpctunnel_core::wire::BinDialect;
 use grpctunnel_core::{Config, Limits, MethodKind};
 use http::Uri;
 use http::uri::Authority;
+
+use crate::status::Status;
 
 /// The settings of one end of a tunnel. Every field has a default that suits known peers.
 ///
@@ -63,6 +66,9 @@ pub struct Options {
     /// The same for a tunnel that is settled on revision zero, where a slow reader holds back
     /// everything. Default: 10 min.
     pub stall_revision_zero: Duration,
+    /// Finds the status in an error of a handler, or of the body of its response, where it has
+    /// one. What has none is UNAVAILABLE. Default: none has.
+    pub status_of_error: Option<fn(&(dyn Error + 'static)) -> Option<Status>>,
 }
 
 impl Default for Options {
@@ -85,6 +91,7 @@ impl Default for Options {
             hold_unknown: Duration::from_secs(1),
             stall: Duration::from_secs(60),
             stall_revision_zero: Duration::from_secs(600),
+            status_of_error: None,
         }
     }
 }

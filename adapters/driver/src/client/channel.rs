@@ -1,0 +1,118 @@
+//! A tunnel to make calls on.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Buf;
+use grpctunnel_core::Client;
+use http::{Request, Response};
+use http_body::Body;
+use tower_service::Service;
+
+use crate::client::{ResponseBody, ResponseFuture};
+use crate::counters::Counters;
+use crate::error::{BoxError, CallError, TunnelEnd};
+use crate::peer::TunnelPeer;
+use crate::shared::Shared;
+
+/// A tunnel to make calls on: a tower service of HTTP requests, for generated clients and proxies.
+///
+/// It is always ready: a call that the tunnel has no room for waits its turn, under its own
+/// deadline. A call that fails has a response with a gRPC status; see [`CallError`] for the only
+/// exception. If it was certainly not processed by anybody, the response's extensions hold
+/// [`NeverProcessed`](crate::NeverProcessed).
+///
+/// A call's `grpc-timeout` header is its deadline, enforced here and at the other end. Its
+/// [`MethodKind`](crate::MethodKind), where that is known, is taken from the request's extensions,
+/// or from the [`MethodKinds`](crate::MethodKinds) of the tunnel.
+///
+/// The tunnel is drained when the last clone is gone.
+#[derive(Clone, Debug)]
+pub struct Channel {
+    handle: Arc<Handle>,
+}
+
+/// What the clones of a channel share. The calls that are open are not among them.
+#[derive(Debug)]
+pub(crate) struct Handle {
+    pub(crate) shared: Arc<Shared<Client>>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.shared.drain(self.shared.options.drain_limit);
+    }
+}
+
+impl Channel {
+    pub(crate) fn new(shared: Arc<Shared<Client>>) -> Self {
+        Self {
+            handle: Arc::new(Handle { shared }),
+        }
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared<Client>> {
+        &self.handle.shared
+    }
+
+    /// Begins to drain: no new calls; those that are open may go on for `limit`, then they end
+    /// UNAVAILABLE. The tunnel is finished when the last one has ended; see [`closed`](Self::closed).
+    pub fn drain(&self, limit: Duration) {
+        self.shared().drain(limit);
+    }
+
+    /// Ends the tunnel: open calls end UNAVAILABLE, and the carrier is finished.
+    pub fn close(&self) {
+        self.shared().drain(Duration::ZERO);
+    }
+
+    /// Waits for the end of the tunnel. The future holds no handle of it.
+    pub fn closed(&self) -> impl Future<Output = TunnelEnd> + Send + 'static + use<> {
+        self.shared().closed()
+    }
+
+    /// Whether new calls are taken: the tunnel is neither draining nor over.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.shared()
+            .look(|state| state.tunnel.is_open() && !state.tunnel.is_draining())
+    }
+
+    /// Calls that have not ended.
+    #[must_use]
+    pub fn active_calls(&self) -> usize {
+        self.shared().look(|state| state.tunnel.active_streams())
+    }
+
+    /// What was counted so far.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.shared().counters()
+    }
+
+    /// Who is at the other end, as the opening of the tunnel said; `None` before an old peer has
+    /// answered.
+    #[must_use]
+    pub fn peer(&self) -> Option<&TunnelPeer> {
+        self.shared().peer.get()
+    }
+}
+
+impl<B> Service<Request<B>> for Channel
+where
+    B: Body<Data: Buf, Error: Into<BoxError>> + Send + 'static,
+{
+    type Response = Response<ResponseBody>;
+    type Error = CallError;
+    type Future = ResponseFuture<B>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), CallError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> ResponseFuture<B> {
+        ResponseFuture::new(self.clone(), request)
+    }
+}

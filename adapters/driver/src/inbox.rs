@@ -1,0 +1,243 @@
+//! What came on one stream and was not read, as a reader of gRPC over HTTP wants it: each message
+//! behind its length prefix.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use grpctunnel_core::receive_buffer::{GrowingStore, PushError, Read, ReceiveBuffer};
+use grpctunnel_core::wire::{PREFIX_LEN, length_prefix};
+use grpctunnel_core::{Envelope, Unread};
+
+/// Framed bytes that are kept ready for the reader before further messages go to the buffer
+/// behind, where a message costs less than its prefix.
+const READY: usize = 64 << 10;
+
+type Behind = ReceiveBuffer<GrowingStore, ()>;
+
+/// Payload of one stream on its way to the reader.
+///
+/// A reader that keeps up finds bytes that were copied once, from the carrier's buffer, and takes
+/// them without a copy. For one that does not, messages gather in the core's receive buffer, whose
+/// memory is bounded by the window whatever the messages' sizes.
+#[derive(Debug, Default)]
+pub(crate) struct Inbox {
+    ready: BytesMut,
+    /// Bytes of payload in `ready`.
+    payload: u32,
+    /// Where in `ready` the message begins that is not whole, if it is there: at 0 if its
+    /// beginning was taken already.
+    open: Option<usize>,
+    behind: Option<Box<Behind>>,
+    /// Whether the reader has begun a message of `behind` that it has not ended.
+    inside: bool,
+}
+
+impl Inbox {
+    /// Takes payload, as the core describes it.
+    pub(crate) fn push(
+        &mut self,
+        bytes: &[u8],
+        begins: Option<Envelope>,
+        ends: bool,
+    ) -> Result<(), PushError> {
+        if let Some(behind) = &mut self.behind {
+            return behind.push(bytes, begins, ends);
+        }
+        if let Some(envelope) = begins {
+            if self.ready.len() >= READY {
+                return self.behind.insert(Box::default()).push(bytes, begins, ends);
+            }
+            self.open = Some(self.ready.len());
+            self.ready.reserve(PREFIX_LEN.saturating_add(bytes.len()));
+            self.ready.put_slice(&length_prefix(0, envelope.size));
+        }
+        self.ready.extend_from_slice(bytes);
+        let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        self.payload = self.payload.saturating_add(len);
+        if ends {
+            self.open = None;
+        }
+        Ok(())
+    }
+
+    /// Takes out what is ready, and how much payload is in it, which is to be reported as
+    /// consumed. Empty: there is nothing to read now.
+    pub(crate) fn take(&mut self) -> (Bytes, u32) {
+        if self.ready.is_empty() {
+            self.refill();
+        }
+        if self.open.is_some() {
+            self.open = Some(0);
+        }
+        (
+            self.ready.split().freeze(),
+            std::mem::take(&mut self.payload),
+        )
+    }
+
+    fn refill(&mut self) {
+        let Some(behind) = &mut self.behind else {
+            return;
+        };
+        while self.ready.len() < READY {
+            match behind.poll_read() {
+                Read::Begin(envelope) => {
+                    self.inside = true;
+                    self.ready.put_slice(&length_prefix(0, envelope.size));
+                }
+                Read::Data { head, tail } => {
+                    let len = head.len().saturating_add(tail.len());
+                    self.ready.reserve(len);
+                    self.ready.extend_from_slice(head);
+                    self.ready.extend_from_slice(tail);
+                    let taken = behind.consume(len);
+                    self.payload = self.payload.saturating_add(taken);
+                }
+                Read::End => self.inside = false,
+                Read::Pending => {
+                    // In the middle of a message what follows must come the same way.
+                    if !self.inside {
+                        self.behind = None;
+                    }
+                    return;
+                }
+                Read::Terminal(()) | Read::Done => {
+                    self.behind = None;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Nothing more will come. What has come of a message that is not whole is thrown away where
+    /// the reader has not begun it.
+    pub(crate) fn finish(&mut self, unread: Unread) {
+        if let Some(behind) = &mut self.behind {
+            behind.finish((), unread);
+        }
+        match unread {
+            Unread::Discard => self.clear(),
+            Unread::Deliver => {
+                if let Some(open) = self.open.take() {
+                    self.ready.truncate(open);
+                }
+            }
+        }
+    }
+
+    /// Forgets everything.
+    pub(crate) fn clear(&mut self) {
+        self.ready = BytesMut::new();
+        self.payload = 0;
+        self.open = None;
+        self.behind = None;
+        self.inside = false;
+    }
+
+    /// Whether there is nothing to read now.
+    pub(crate) fn is_empty(&mut self) -> bool {
+        if self.ready.is_empty() {
+            self.refill();
+        }
+        self.ready.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn push_message(inbox: &mut Inbox, message: &[u8]) {
+        let size = u32::try_from(message.len()).unwrap();
+        inbox
+            .push(message, Some(Envelope::new(size)), true)
+            .unwrap();
+    }
+
+    /// Takes everything out: the framed bytes and the payload reported.
+    fn drain(inbox: &mut Inbox) -> (Vec<u8>, usize) {
+        let mut all = Vec::new();
+        let mut payload = 0;
+        while !inbox.is_empty() {
+            let (bytes, taken) = inbox.take();
+            all.extend_from_slice(&bytes);
+            payload += usize::try_from(taken).unwrap();
+        }
+        (all, payload)
+    }
+
+    fn framed(messages: &[&[u8]]) -> Vec<u8> {
+        let mut all = Vec::new();
+        for message in messages {
+            all.extend_from_slice(&length_prefix(0, u32::try_from(message.len()).unwrap()));
+            all.extend_from_slice(message);
+        }
+        all
+    }
+
+    #[test]
+    fn messages_come_out_framed() {
+        let mut inbox = Inbox::default();
+        push_message(&mut inbox, b"hello");
+        push_message(&mut inbox, b"");
+        inbox.push(b"ab", Some(Envelope::new(4)), false).unwrap();
+        assert_eq!(
+            drain(&mut inbox),
+            (framed(&[b"hello", b"", b"ab??"])[..22].to_vec(), 7)
+        );
+        inbox.push(b"cd", None, true).unwrap();
+        assert_eq!(drain(&mut inbox), (b"cd".to_vec(), 2));
+    }
+
+    #[test]
+    fn conf_077_a_million_empty_messages_take_no_memory_and_all_come_out() {
+        let mut inbox = Inbox::default();
+        for _ in 0..1_000_000 {
+            push_message(&mut inbox, b"");
+        }
+        assert!(inbox.ready.capacity() <= 4 * READY);
+        assert!(inbox.behind.as_ref().unwrap().memory() < 1024);
+        let (all, payload) = drain(&mut inbox);
+        assert_eq!((all.len(), payload), (5_000_000, 0));
+        assert!(all.iter().all(|byte| *byte == 0));
+    }
+
+    #[test]
+    fn a_slow_reader_gets_the_same_bytes() {
+        let large = vec![7; 300_000];
+        let mut inbox = Inbox::default();
+        push_message(&mut inbox, &large);
+        push_message(&mut inbox, b"second");
+        inbox
+            .push(&large[..10], Some(Envelope::new(300_000)), false)
+            .unwrap();
+        let (mut all, mut payload) = drain(&mut inbox);
+        inbox.push(&large[10..], None, true).unwrap();
+        push_message(&mut inbox, b"last");
+        let (rest, taken) = drain(&mut inbox);
+        all.extend_from_slice(&rest);
+        payload += taken;
+        assert_eq!(all, framed(&[&large, b"second", &large, b"last"]));
+        assert_eq!(payload, 600_010);
+        assert!(inbox.behind.is_none());
+    }
+
+    #[test]
+    fn an_end_cuts_the_message_that_is_not_whole() {
+        for spilled in [false, true] {
+            let mut inbox = Inbox::default();
+            let first = vec![1; if spilled { READY } else { 3 }];
+            push_message(&mut inbox, &first);
+            inbox.push(b"par", Some(Envelope::new(9)), false).unwrap();
+            inbox.finish(Unread::Deliver);
+            assert_eq!(drain(&mut inbox).0, framed(&[&first]));
+        }
+    }
+
+    #[test]
+    fn an_end_that_discards_leaves_nothing() {
+        let mut inbox = Inbox::default();
+        push_message(&mut inbox, &vec![1; READY]);
+        push_message(&mut inbox, b"behind");
+        inbox.finish(Unread::Discard);
+        assert!(inbox.is_empty());
+    }
+}

@@ -1,0 +1,141 @@
+//! Taking in calls: an HTTP request for each, and a task that handles it.
+
+use std::sync::Arc;
+
+use grpctunnel_core::wire::format_timeout;
+use grpctunnel_core::{Code, Key, MethodKind, Reason, Server, Side};
+use http::header::{CONTENT_TYPE, TE};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderValue, Method, Request, Uri, Version};
+
+use crate::after::After;
+use crate::input::{Incoming, Intake};
+use crate::metadata::{leaving, names};
+use crate::opening::GRPC;
+use crate::server::task::handle;
+use crate::server::{Handler, RequestBody};
+use crate::shared::Shared;
+use crate::state::State;
+use crate::status::Status;
+use crate::stream::Stream;
+
+/// Takes in calls for a handler.
+pub(crate) struct Calls<H> {
+    handler: H,
+    admitted: Vec<Admitted>,
+}
+
+struct Admitted {
+    stream: Key,
+    kind: MethodKind,
+    request: Request<()>,
+}
+
+impl<H> Calls<H> {
+    pub(crate) const fn new(handler: H) -> Self {
+        Self {
+            handler,
+            admitted: Vec::new(),
+        }
+    }
+}
+
+impl<H: Handler> Intake<Server> for Calls<H> {
+    fn admit(
+        &mut self,
+        shared: &Arc<Shared<Server>>,
+        state: &mut State<Server>,
+        call: Incoming<'_>,
+        after: &mut After,
+    ) {
+        let stream = call.stream;
+        let kind = state.options.method_kinds.get(call.method);
+        state.streams.insert(Stream::new(stream), after);
+        match request(state, &call) {
+            Ok(mut request) => {
+                if kind != MethodKind::Unknown {
+                    // The stream was opened a moment ago.
+                    let _ = state.tunnel.set_method_kind(stream, kind);
+                    request.extensions_mut().insert(kind);
+                }
+                if let Some(peer) = shared.peer.get() {
+                    request.extensions_mut().insert(peer.clone());
+                }
+                self.admitted.push(Admitted {
+                    stream,
+                    kind,
+                    request,
+                });
+            }
+            Err(status) => {
+                state.close(stream, &status, after);
+                state.task_done(stream, after);
+            }
+        }
+    }
+
+    fn start(&mut self, shared: &Arc<Shared<Server>>) {
+        for admitted in self.admitted.drain(..) {
+            let body = RequestBody::new(shared.clone(), admitted.stream);
+            shared.runtime.spawn(handle(
+                shared.clone(),
+                admitted.stream,
+                admitted.kind,
+                self.handler.clone(),
+                admitted.request.map(|()| body),
+            ));
+        }
+    }
+}
+
+/// The HTTP request of a call.
+fn request(state: &State<Server>, call: &Incoming<'_>) -> Result<Request<()>, Status> {
+    let uri = uri(call.method, &state.options.authority).ok_or_else(|| {
+        let reason = Reason::UnknownMethod;
+        Status::new(reason.code(Side::Server), reason.text())
+    })?;
+    let mut headers = leaving(&call.metadata, state.options.bin_dialect)
+        .map_err(|bad| Status::new(Code::InvalidArgument, bad.text()))?;
+    headers.insert(TE, HeaderValue::from_static("trailers"));
+    headers.insert(CONTENT_TYPE, GRPC);
+    if let Some(deadline) = call.deadline {
+        let left = format_timeout(deadline.saturating_since(state.now));
+        if let Ok(left) = HeaderValue::from_str(&left) {
+            headers.insert(names::GRPC_TIMEOUT, left);
+        }
+    }
+    let mut request = Request::new(());
+    *request.method_mut() = Method::POST;
+    *request.version_mut() = Version::HTTP_2;
+    *request.uri_mut() = uri;
+    *request.headers_mut() = headers;
+    Ok(request)
+}
+
+/// The URI of a method, if its name is a path and nothing else.
+fn uri(method: &str, authority: &Authority) -> Option<Uri> {
+    if method.contains(['?', '#']) {
+        return None;
+    }
+    let path = PathAndQuery::try_from(format!("/{method}")).ok()?;
+    let mut parts = http::uri::Parts::default();
+    parts.scheme = Some(Scheme::HTTP);
+    parts.authority = Some(authority.clone());
+    parts.path_and_query = Some(path);
+    Uri::from_parts(parts).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_method_is_a_path_and_nothing_else() {
+        let authority = Authority::from_static("somewhere:1");
+        let uri_of = |method: &str| uri(method, &authority).map(|uri| uri.to_string());
+        assert_eq!(uri_of("a.B/C").as_deref(), Some("http://somewhere:1/a.B/C"));
+        for method in ["a.B/C?x", "a.B/C#x", "a b/C", "a.B/C\r\nx: y"] {
+            assert_eq!(uri_of(method), None, "{method:?}");
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! Calls over a tunnel in memory, on a tokio runtime and on smol's.
+
+mod common;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use common::service::{self, DETAILS, Seen, failure};
+use common::{body_of, call_of, channel_body, data, forward, make, next_data, on_both, read};
+use grpctunnel_driver::{CallError, Code, MethodKind, Runtime};
+use http::{HeaderValue, Request};
+use http_body::Frame;
+use tower_service::Service;
+
+async fn sample(runtime: &Runtime) -> grpctunnel_driver::Channel {
+    forward(runtime, service::sample(Arc::new(Seen::default()))).await
+}
+
+#[test]
+fn the_four_kinds() {
+    on_both(|runtime| async move {
+        let channel = sample(&runtime).await;
+        let done = make(&channel, call_of("t.S/Unary", body_of(&[b"hello"]))).await;
+        assert_eq!(done.messages, [b"hello"]);
+        assert_eq!(done.status.code(), Code::Ok);
+
+        let done = make(
+            &channel,
+            call_of("t.S/Collect", body_of(&[b"a", b"", b"bcd"])),
+        )
+        .await;
+        assert_eq!(done.messages, [b"1,0,3"]);
+
+        let done = make(&channel, call_of("t.S/Count", body_of(&[b"1000"]))).await;
+        assert_eq!(done.messages.len(), 1_000);
+        assert_eq!(done.messages[999], b"999");
+        assert_eq!(done.status.code(), Code::Ok);
+
+        let (requests, body) = channel_body();
+        let response = channel
+            .clone()
+            .call(call_of("t.S/Echo", body))
+            .await
+            .unwrap();
+        let mut body = response.into_body();
+        for message in [&b"one"[..], b"", b"three"] {
+            requests.send(data(message)).await.unwrap();
+            assert_eq!(next_data(&mut body).await.unwrap(), common::framed(message));
+        }
+        drop(requests);
+        let (rest, trailers) = read(body).await.unwrap();
+        assert!(rest.is_empty());
+        assert_eq!(trailers["grpc-status"], "0");
+        assert_eq!(channel.active_calls(), 0);
+        assert_eq!(channel.counters().opened, 4);
+    });
+}
+
+#[test]
+fn metadata_crosses_both_ways() {
+    on_both(|runtime| async move {
+        let channel = sample(&runtime).await;
+        let mut request = call_of("t.S/Unary", body_of(&[b"m"]));
+        let headers = request.headers_mut();
+        headers.append("x-text", HeaderValue::from_static("one"));
+        headers.append("x-text", HeaderValue::from_static("two, three"));
+        headers.append("x-raw-bin", HeaderValue::from_static("aGk=,eW91"));
+        headers.append("grpc-encoding", HeaderValue::from_static("gzip"));
+        headers.append("te", HeaderValue::from_static("else"));
+        let done = make(&channel, request).await;
+        for headers in [&done.headers, &done.trailers] {
+            let text: Vec<_> = headers.get_all("x-text").iter().collect();
+            assert_eq!(text, ["one", "two, three"]);
+            let raw: Vec<_> = headers.get_all("x-raw-bin").iter().collect();
+            assert_eq!(raw, ["aGk", "eW91"]);
+            assert!(headers.get("te").is_none());
+        }
+        assert_eq!(done.headers["content-type"], "application/grpc");
+    });
+}
+
+#[test]
+fn conf_122_status_details_and_trailers_arrive_unchanged() {
+    on_both(|runtime| async move {
+        let channel = sample(&runtime).await;
+        let done = make(&channel, call_of("t.S/Fail", body_of(&[]))).await;
+        assert_eq!(done.status, failure_as_sent());
+        assert!(done.messages.is_empty());
+        assert!(!done.never_processed);
+
+        let done = make(&channel, call_of("t.S/FailLate", body_of(&[]))).await;
+        assert_eq!(done.status, failure_as_sent());
+        assert_eq!(done.messages, [b"before"]);
+    });
+}
+
+/// Code and message are those of the status, the details byte for byte those that were given.
+fn failure_as_sent() -> grpctunnel_driver::Status {
+    let mut details = b"\x08\x05\x12\x10n\xc3\xb6thing: 100%\n".to_vec();
+    details[3] = u8::try_from(details.len() - 4).unwrap();
+    details.extend_from_slice(&DETAILS[8..]);
+    failure().with_details(Bytes::from(details))
+}
+
+#[test]
+fn conf_101_messages_larger_than_a_window_cross_both_ways() {
+    on_both(|runtime| async move {
+        let channel = sample(&runtime).await;
+        let large: Vec<u8> = (0..200_000_u32).map(|n| n.to_le_bytes()[0]).collect();
+        let done = make(&channel, call_of("t.S/Unary", body_of(&[&large]))).await;
+        assert!(done.messages == [large.clone()]);
+        let huge = vec![3; 10 << 20];
+        let done = make(
+            &channel,
+            call_of("t.S/Echo", body_of(&[&huge, b"", &large])),
+        )
+        .await;
+        assert!(done.messages == [huge, Vec::new(), large]);
+        assert_eq!(done.status.code(), Code::Ok);
+    });
+}
+
+#[test]
+fn a_request_is_sent_however_its_body_is_split() {
+    on_both(|runtime| async move {
+        let channel = sample(&runtime).await;
+        let all: Vec<u8> = [&b"first"[..], b"", b"third"]
+            .iter()
+            .flat_map(|message| common::framed(message))
+            .collect();
+        for size in 1..all.len() {
+            let (frames, body) = channel_body();
+            for chunk in all.chunks(size) {
+                let chunk = Bytes::copy_from_slice(chunk);
+                frames.send(Ok(Frame::data(chunk))).await.unwrap();
+            }
+            drop(frames);
+            let done = make(&channel, call_of("t.S/Unary", body)).await;
+            assert_eq!(done.messages, [&b"first"[..], b"", b"third"], "{size}");
+        }
+    });
+}
+
+#[test]
+fn a_compressed_message_is_refused() {
+    on_both(|runtime| async move {
+        let channel = sample(&runtime).await;
+        let (frames, body) = channel_body();
+        let compressed = Bytes::from_static(&[1, 0, 0, 0, 1, 7]);
+        frames.send(Ok(Frame::data(compressed))).await.unwrap();
+        let done = make(&channel, call_of("t.S/Unary", body)).await;
+        assert_eq!(done.status.code(), Code::Unimplemented);
+    });
+}
+
+#[test]
+fn a_request_that_is_cut_short_fails_and_is_no_short_message() {
+    on_both(|runtime| async move {
+        let seen = Arc::new(Seen::default());
+        let channel = forward(&runtime, service::sample(seen.clone())).await;
+        let (frames, body) = channel_body();
+        let part = Bytes::from_static(&[0, 0, 0, 0, 9, 1, 2]);
+        frames.send(Ok(Frame::data(part))).await.unwrap();
+        drop(frames);
+        let done = make(&channel, call_of("t.S/Collect", body)).await;
+        assert_eq!(done.status.code(), Code::Internal);
+    });
+}
+
+#[test]
+fn an_error_of_the_request_body_is_the_error_of_the_call() {
+    on_both(|runtime| async move {
+        let channel = sample(&runtime).await;
+        for before in [None, Some(data(b"message"))] {
+            let (frames, body) = channel_body();
+            if let Some(frame) = before {
+                frames.send(frame).await.unwrap();
+            }
+            frames.send(Err("no more".into())).await.unwrap();
+            let error = channel
+                .clone()
+                .call(call_of("t.S/Collect", body))
+                .await
+                .unwrap_err();
+            let CallError::RequestBody(source) = error else {
+                panic!("{error}");
+            };
+            assert_eq!(source.to_string(), "no more");
+        }
+        // Behind the response's headers, it is the error of the response's body.
+        let (frames, body) = channel_body();
+        let response = channel
+            .clone()
+            .call(call_of("t.S/HeadersThenHang", body))
+            .await
+            .unwrap();
+        frames.send(Err("no more".into())).await.unwrap();
+        assert!(read(response.into_body()).await.is_err());
+    });
+}
+
+#[test]
+fn responses_that_are_no_grpc_become_one() {
+    on_both(|runtime| async move {
+        let channel = sample(&runtime).await;
+        let done = make(&channel, call_of("t.S/NoStatus", body_of(&[]))).await;
+        assert_eq!(done.status.code(), Code::Unknown);
+        let done = make(&channel, call_of("t.S/Http", body_of(&[]))).await;
+        assert_eq!(done.status.code(), Code::Unavailable);
+        let done = make(&channel, call_of("t.S/Nothing", body_of(&[]))).await;
+        assert_eq!(done.status.code(), Code::Unimplemented);
+    });
+}
+
+#[test]
+fn calls_that_cannot_be_made_are_refused_here() {
+    on_both(|runtime| async move {
+        let seen = Arc::new(Seen::default());
+        let channel = forward(&runtime, service::sample(seen.clone())).await;
+        let not_utf8 = |mut request: Request<_>| {
+            let value = HeaderValue::from_static("/w==");
+            request.headers_mut().insert("x-bin", value);
+            request
+        };
+        let too_large = |mut request: Request<_>| {
+            let value = HeaderValue::from_str(&"x".repeat(70_000)).unwrap();
+            request.headers_mut().insert("x-large", value);
+            request
+        };
+        let cases = [
+            // conf_178, conf_179, conf_189
+            (call_of("", body_of(&[])), Code::InvalidArgument),
+            (call_of("foo", body_of(&[])), Code::InvalidArgument),
+            (
+                not_utf8(call_of("t.S/Unary", body_of(&[]))),
+                Code::InvalidArgument,
+            ),
+            (
+                too_large(call_of("t.S/Unary", body_of(&[]))),
+                Code::ResourceExhausted,
+            ),
+        ];
+        for (request, code) in cases {
+            let done = make(&channel, request).await;
+            assert_eq!(done.status.code(), code, "{}", done.status);
+            assert!(done.never_processed);
+        }
+        // conf_184
+        let mut request = call_of("t.S/Unary", body_of(&[b"one", b"two"]));
+        request.extensions_mut().insert(MethodKind::Unary);
+        let done = make(&channel, request).await;
+        assert_eq!(done.status.code(), Code::Internal);
+        assert_eq!(channel.counters().opened, 1);
+    });
+}
+
+#[test]
+fn conf_058_values_of_the_drop_list_are_dropped_and_counted() {
+    on_both(|runtime| async move {
+        let channel = sample(&runtime).await;
+        let mut request = call_of("t.S/Unary", body_of(&[b"m"]));
+        let value = HeaderValue::from_static("/w==");
+        request.headers_mut().insert("grpc-trace-bin", value);
+        let done = make(&channel, request).await;
+        assert_eq!(done.status.code(), Code::Ok);
+        assert_eq!(channel.counters().dropped, 1);
+    });
+}

@@ -1,0 +1,287 @@
+//! A tunnel in memory: the request body of one end is handed to the other end's service.
+
+#![allow(dead_code, reason = "each test program uses its own part of it")]
+
+use std::convert::Infallible;
+use std::future::{Future, Ready, ready};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use grpctunnel_driver::{
+    BoxError, Channel, Executor, Handler, Options, RequestBody, ResponseBody, Runtime, Sleep,
+    Status, Task, Timer, TransmitBody, TunnelService,
+};
+use http::{HeaderMap, Request, Response};
+use http_body::{Body, Frame};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use tower_service::Service;
+
+pub mod service;
+
+pub type AnyBody = UnsyncBoxBody<Bytes, BoxError>;
+pub type AnyFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// How long a test may take.
+const LIMIT: Duration = Duration::from_secs(30);
+
+struct Tokio;
+
+impl Executor for Tokio {
+    fn execute(&self, task: Task) {
+        tokio::spawn(task);
+    }
+}
+
+impl Timer for Tokio {
+    fn sleep_until(&self, deadline: Instant) -> Sleep {
+        Box::pin(tokio::time::sleep_until(deadline.into()))
+    }
+}
+
+struct Smol;
+
+impl Executor for Smol {
+    fn execute(&self, task: Task) {
+        smol::spawn(task).detach();
+    }
+}
+
+impl Timer for Smol {
+    fn sleep_until(&self, deadline: Instant) -> Sleep {
+        Box::pin(async move {
+            smol::Timer::at(deadline).await;
+        })
+    }
+}
+
+/// Runs a test on a tokio runtime, then on smol's.
+pub fn on_both<F, T>(test: F)
+where
+    F: Fn(Runtime) -> T,
+    T: Future<Output = ()>,
+{
+    let tokio = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_time()
+        .build()
+        .unwrap();
+    tokio.block_on(async {
+        let test = test(Runtime::new(Tokio, Tokio));
+        tokio::time::timeout(LIMIT, test).await.unwrap();
+    });
+    tokio.shutdown_timeout(Duration::from_secs(1));
+    smol::block_on(smol::future::or(test(Runtime::new(Smol, Smol)), async {
+        smol::Timer::after(LIMIT).await;
+        panic!("the test takes too long");
+    }));
+}
+
+/// A carrier: hands the request that opens a tunnel to a service.
+#[derive(Clone)]
+pub struct InMemory<S>(pub S);
+
+impl<S> Service<Request<TransmitBody>> for InMemory<S>
+where
+    S: Service<Request<TransmitBody>, Response = Response<TransmitBody>>,
+{
+    type Response = Response<TransmitBody>;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<TransmitBody>) -> S::Future {
+        self.0.call(request)
+    }
+}
+
+/// A service made of a function.
+#[derive(Clone)]
+pub struct Function<F>(pub F);
+
+impl<F, T, B> Service<Request<B>> for Function<F>
+where
+    F: Fn(Request<B>) -> T,
+    T: Future<Output = Response<AnyBody>>,
+{
+    type Response = Response<AnyBody>;
+    type Error = Infallible;
+    type Future = Infallibly<T>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        Infallibly(Box::pin((self.0)(request)))
+    }
+}
+
+pub struct Infallibly<T>(Pin<Box<T>>);
+
+impl<T: Future> Future for Infallibly<T> {
+    type Output = Result<T::Output, Infallible>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(cx).map(Ok)
+    }
+}
+
+/// A forward tunnel to a handler.
+pub async fn forward<H: Handler + Sync>(runtime: &Runtime, handler: H) -> Channel {
+    forward_with(runtime, handler, &Options::default()).await
+}
+
+pub async fn forward_with<H: Handler + Sync>(
+    runtime: &Runtime,
+    handler: H,
+    options: &Options,
+) -> Channel {
+    let service = TunnelService::new(runtime.clone())
+        .with_options(options.clone())
+        .forward(handler);
+    grpctunnel_driver::connect(InMemory(service), runtime, options, HeaderMap::new())
+        .await
+        .unwrap()
+}
+
+/// A message behind its prefix.
+pub fn framed(message: &[u8]) -> Bytes {
+    let mut bytes = BytesMut::new();
+    bytes.put_u8(0);
+    bytes.put_u32(u32::try_from(message.len()).unwrap());
+    bytes.put_slice(message);
+    bytes.freeze()
+}
+
+/// The messages of a body that was read whole.
+pub fn messages(mut bytes: &[u8]) -> Vec<Vec<u8>> {
+    let mut messages = Vec::new();
+    while !bytes.is_empty() {
+        assert_eq!(bytes[0], 0, "flags");
+        let len = u32::from_be_bytes(bytes[1..5].try_into().unwrap());
+        let end = 5 + usize::try_from(len).unwrap();
+        messages.push(bytes[5..end].to_vec());
+        bytes = &bytes[end..];
+    }
+    messages
+}
+
+/// A body of these messages, without trailers.
+pub fn body_of(messages: &[&[u8]]) -> AnyBody {
+    let all: Vec<u8> = messages
+        .iter()
+        .flat_map(|message| framed(message))
+        .collect();
+    Full::new(Bytes::from(all))
+        .map_err(|never| match never {})
+        .boxed_unsync()
+}
+
+pub type Frames = smol::channel::Sender<Result<Frame<Bytes>, BoxError>>;
+
+/// A body that is sent frame by frame. It ends when the sender is dropped.
+pub fn channel_body() -> (Frames, AnyBody) {
+    let (sender, receiver) = smol::channel::unbounded();
+    (sender, StreamBody::new(receiver).boxed_unsync())
+}
+
+pub fn data(message: &[u8]) -> Result<Frame<Bytes>, BoxError> {
+    Ok(Frame::data(framed(message)))
+}
+
+pub fn trailers(status: &Status) -> Result<Frame<Bytes>, BoxError> {
+    let mut trailers = HeaderMap::new();
+    status.write_headers(&mut trailers);
+    Ok(Frame::trailers(trailers))
+}
+
+pub fn call_of(method: &str, body: AnyBody) -> Request<AnyBody> {
+    Request::post(format!("/{method}")).body(body).unwrap()
+}
+
+/// A call that is over.
+#[derive(Debug)]
+pub struct Done {
+    pub headers: HeaderMap,
+    pub messages: Vec<Vec<u8>>,
+    pub trailers: HeaderMap,
+    pub status: Status,
+    pub never_processed: bool,
+}
+
+/// Makes a call and reads its response to the end.
+pub async fn make(channel: &Channel, request: Request<AnyBody>) -> Done {
+    let response = channel.clone().call(request).await.unwrap();
+    finish(response).await
+}
+
+pub async fn finish(response: Response<ResponseBody>) -> Done {
+    let never_processed = response
+        .extensions()
+        .get::<grpctunnel_driver::NeverProcessed>()
+        .is_some();
+    let (parts, body) = response.into_parts();
+    let (bytes, trailers) = read(body).await.unwrap();
+    let status = Status::from_headers(&parts.headers)
+        .or_else(|| Status::from_headers(&trailers))
+        .expect("a response without a status");
+    Done {
+        headers: parts.headers,
+        messages: messages(&bytes),
+        trailers,
+        status,
+        never_processed,
+    }
+}
+
+/// Reads a body to its end.
+pub async fn read<B>(body: B) -> Result<(Vec<u8>, HeaderMap), B::Error>
+where
+    B: Body<Data = Bytes>,
+{
+    let collected = body.collect().await?;
+    let trailers = collected.trailers().cloned().unwrap_or_default();
+    Ok((collected.to_bytes().to_vec(), trailers))
+}
+
+/// Reads the next piece of data.
+pub async fn next_data<B: Body<Data = Bytes> + Unpin>(body: &mut B) -> Option<Bytes>
+where
+    B::Error: std::fmt::Debug,
+{
+    body.frame().await?.unwrap().into_data().ok()
+}
+
+pub fn request_of(request: Request<RequestBody>) -> (http::request::Parts, RequestBody) {
+    request.into_parts()
+}
+
+/// A service that never answers.
+#[derive(Clone, Copy)]
+pub struct Silent;
+
+impl<B> Service<Request<B>> for Silent {
+    type Response = Response<TransmitBody>;
+    type Error = Infallible;
+    type Future = std::future::Pending<Result<Response<TransmitBody>, Infallible>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        // The body stays with the connection.
+        std::mem::forget(request);
+        std::future::pending()
+    }
+}
+
+pub fn soon<T>(value: T) -> Ready<T> {
+    ready(value)
+}
