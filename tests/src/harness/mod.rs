@@ -14,14 +14,22 @@ pub mod wire;
 mod call;
 mod endpoint;
 mod lent;
+mod model;
+mod op;
+mod pair;
+mod play;
 mod said;
 mod script;
 mod seen;
 mod store;
+mod validator;
 
 use std::fmt;
 
 pub use endpoint::{ClientEnd, Endpoint, Pairs, ServerEnd};
+pub use op::{At, Kind, Op};
+pub use pair::{Pair, Setup, Window};
+pub use play::run;
 pub use said::{Headers, Said, Status, code_name};
 pub use script::{
     Script, client, client_window, client_with, client_zero, config, server, server_unnegotiated,

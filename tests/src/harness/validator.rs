@@ -1,0 +1,307 @@
+//! A strict judge of what our own ends send: the rules of the protocol, and of the known peers.
+//!
+//! It sees each frame when it is sent, and again when it is delivered, because what an end may
+//! send depends on what it has heard.
+
+use std::collections::BTreeMap;
+
+use grpctunnel_core::Side;
+
+use super::said::Said;
+
+/// Chunks of ours are never larger.
+const MAX_CHUNK: usize = 16_384;
+/// Known peers add up credit in 32 bits, signed.
+const MAX_CREDIT: i64 = (1 << 31) - 1;
+
+/// The payload of one direction of a stream.
+#[derive(Debug, Default)]
+struct Payload {
+    /// What the sender may still send, as far as it has heard.
+    credit: i64,
+    /// The first window.
+    initial: i64,
+    /// Bytes granted by the receiver, whether the sender has heard of it or not.
+    granted: i64,
+    /// Bytes delivered to the receiver.
+    delivered: i64,
+    /// Bytes that are missing of the message being sent; none is being sent at 0.
+    missing: usize,
+    /// Whether any message was sent.
+    any: bool,
+    /// Whether no more may be sent.
+    over: bool,
+}
+
+/// One stream.
+#[derive(Debug, Default)]
+struct Stream {
+    flow_control: bool,
+    requests: Payload,
+    responses: Payload,
+    headers_sent: bool,
+    /// Cancelled: sent, and heard.
+    cancel: (bool, bool),
+    /// Half-closed, as the server heard.
+    half_heard: bool,
+    /// Closed: sent, and heard.
+    close: (bool, bool),
+    /// Opened, as the server heard.
+    new_heard: bool,
+}
+
+/// What was sent and delivered on one tunnel.
+#[derive(Debug)]
+pub(super) struct Validator {
+    negotiated: bool,
+    /// The server's window, once it has sent its settings.
+    settings: Option<(i64, Vec<i32>)>,
+    settings_heard: bool,
+    client_window: i64,
+    highest: i64,
+    streams: BTreeMap<i64, Stream>,
+}
+
+impl Validator {
+    pub(super) fn new(negotiated: bool, client_window: u32) -> Self {
+        Self {
+            negotiated,
+            settings: None,
+            settings_heard: false,
+            client_window: i64::from(client_window),
+            highest: -1,
+            streams: BTreeMap::new(),
+        }
+    }
+
+    fn stream(&mut self, said: &Said) -> &mut Stream {
+        let stream = self.streams.get_mut(&said.id());
+        stream.unwrap_or_else(|| super::fail(format_args!("{said}: no such stream")))
+    }
+
+    /// A frame leaves.
+    pub(super) fn sent(&mut self, by: Side, said: &Said) {
+        match by {
+            Side::Client => self.sent_by_client(said),
+            Side::Server => self.sent_by_server(said),
+        }
+    }
+
+    fn sent_by_client(&mut self, said: &Said) {
+        assert!(
+            self.settings_heard || !self.negotiated,
+            "{said}: before settings"
+        );
+        if let Said::New { .. } = said {
+            self.sent_new(said);
+            return;
+        }
+        let stream = self.stream(said);
+        assert!(!stream.cancel.0, "{said}: after cancel");
+        // A cancel may have been due before the close came.
+        let crossing = matches!(said, Said::Cancel(_));
+        assert!(
+            crossing || !stream.close.1,
+            "{said}: the client has heard the close"
+        );
+        match said {
+            Said::Message { .. } | Said::More { .. } => {
+                let flow_control = stream.flow_control;
+                stream.requests.send(said, flow_control);
+            }
+            Said::HalfClose(_) => {
+                assert!(!stream.requests.over, "{said}: twice");
+                assert_eq!(stream.requests.missing, 0, "{said}: inside a message");
+                stream.requests.over = true;
+            }
+            Said::Cancel(_) => {
+                stream.cancel.0 = true;
+                stream.requests.over = true;
+            }
+            Said::WindowUpdate { bytes, .. } => {
+                assert!(stream.flow_control, "{said}: in revision zero");
+                stream.responses.grant(said, *bytes);
+            }
+            other => super::fail(format_args!("{other}: not a client's frame")),
+        }
+    }
+
+    fn sent_new(&mut self, said: &Said) {
+        let Said::New {
+            id,
+            method,
+            window,
+            revision,
+            headers,
+        } = said
+        else {
+            return;
+        };
+        assert!(*id > self.highest, "{said}: ids rise");
+        assert!(method.trim_start_matches('/').contains('/'), "{said}");
+        assert_eq!(i64::from(*window), self.client_window, "{said}: its window");
+        for value in headers.get("grpc-timeout").into_iter().flatten() {
+            let digits = value.len().saturating_sub(1);
+            assert!((1..=8).contains(&digits), "{said}: {value}");
+        }
+        let (server_window, revisions) = self.settings.clone().unwrap_or((0, vec![0]));
+        assert!(revisions.contains(revision), "{said}: revision {revision}");
+        self.highest = *id;
+        let stream = Stream {
+            flow_control: *revision == 1,
+            requests: Payload::new(server_window),
+            responses: Payload::new(self.client_window),
+            ..Stream::default()
+        };
+        self.streams.insert(*id, stream);
+    }
+
+    fn sent_by_server(&mut self, said: &Said) {
+        if let Said::Settings {
+            id,
+            window,
+            revisions,
+        } = said
+        {
+            assert!(self.negotiated, "{said}: nobody asked");
+            assert_eq!(*id, -1, "{said}");
+            let before = self
+                .settings
+                .replace((i64::from(*window), revisions.clone()));
+            assert!(before.is_none(), "{said}: twice");
+            return;
+        }
+        assert!(
+            self.settings.is_some() || !self.negotiated,
+            "{said}: before settings"
+        );
+        let stream = self.stream(said);
+        assert!(stream.new_heard, "{said}: before it was opened");
+        assert!(!stream.close.0, "{said}: after close");
+        if stream.cancel.1 {
+            let closing = matches!(said, Said::Close { .. });
+            assert!(closing, "{said}: after cancel only close is left");
+        }
+        match said {
+            Said::Message { .. } | Said::More { .. } => {
+                let flow_control = stream.flow_control;
+                stream.responses.send(said, flow_control);
+            }
+            Said::Headers { .. } => {
+                assert!(!stream.headers_sent, "{said}: twice");
+                assert!(!stream.responses.any, "{said}: behind a message");
+                stream.headers_sent = true;
+            }
+            Said::WindowUpdate { bytes, .. } => {
+                assert!(stream.flow_control, "{said}: in revision zero");
+                assert!(!stream.half_heard, "{said}: for a side that is closed");
+                stream.requests.grant(said, *bytes);
+            }
+            Said::Close { status, .. } => {
+                let whole = stream.responses.missing == 0;
+                assert!(whole || status.code != 0, "{said}: OK inside a message");
+                stream.close.0 = true;
+            }
+            other => super::fail(format_args!("{other}: not a server's frame")),
+        }
+    }
+
+    /// A frame arrives.
+    pub(super) fn delivered(&mut self, to: Side, said: &Said) {
+        if let Said::Settings { .. } = said {
+            self.settings_heard = true;
+            return;
+        }
+        let stream = self.stream(said);
+        let incoming = match to {
+            Side::Client => &mut stream.responses,
+            Side::Server => &mut stream.requests,
+        };
+        incoming.delivered += len(said.payload());
+        match said {
+            Said::New { .. } => stream.new_heard = true,
+            Said::HalfClose(_) => stream.half_heard = true,
+            Said::Cancel(_) => stream.cancel.1 = true,
+            Said::Close { .. } => stream.close.1 = true,
+            Said::WindowUpdate { bytes, .. } => {
+                let outgoing = match to {
+                    Side::Client => &mut stream.requests,
+                    Side::Server => &mut stream.responses,
+                };
+                outgoing.credit += i64::from(*bytes);
+                assert!(
+                    outgoing.credit <= MAX_CREDIT,
+                    "{said}: credit of {}",
+                    outgoing.credit
+                );
+            }
+            _ => {}
+        }
+    }
+
+    /// Credit is conserved: what an end says of its live streams is what was granted and came.
+    pub(super) fn credit(&self, of: Side, streams: Vec<(i64, u32, u32)>) {
+        for (id, available, unread) in streams {
+            let Some(stream) = self.streams.get(&id) else {
+                continue;
+            };
+            let payload = match of {
+                Side::Client => &stream.responses,
+                Side::Server => &stream.requests,
+            };
+            let expected = payload.initial + payload.granted - payload.delivered;
+            // What came behind the half-close is not measured.
+            if of == Side::Client || !stream.half_heard {
+                assert_eq!(i64::from(available), expected, "stream {id}: available");
+            }
+            let not_granted = payload.delivered - payload.granted;
+            assert!(i64::from(unread) <= not_granted, "stream {id}: unread");
+        }
+    }
+}
+
+impl Payload {
+    const fn new(window: i64) -> Self {
+        Self {
+            credit: window,
+            initial: window,
+            granted: 0,
+            delivered: 0,
+            missing: 0,
+            any: false,
+            over: false,
+        }
+    }
+
+    fn send(&mut self, said: &Said, flow_control: bool) {
+        assert!(!self.over, "{said}: after the end of its side");
+        let bytes = said.payload();
+        assert!(bytes.len() <= MAX_CHUNK, "{said}: too large a chunk");
+        self.missing = match said {
+            Said::Message { size, .. } => {
+                assert_eq!(self.missing, 0, "{said}: inside a message");
+                self.any = true;
+                *size as usize
+            }
+            _ => {
+                assert!(!bytes.is_empty(), "{said}: says nothing");
+                self.missing
+            }
+        };
+        assert!(bytes.len() <= self.missing, "{said}: beyond the message");
+        self.missing -= bytes.len();
+        self.credit -= len(bytes);
+        assert!(!flow_control || self.credit >= 0, "{said}: without credit");
+    }
+
+    fn grant(&mut self, said: &Said, bytes: u32) {
+        assert!(bytes > 0, "{said}: grants nothing");
+        self.granted += i64::from(bytes);
+        // The window does not grow: what is granted has come.
+        assert!(self.granted <= self.delivered, "{said}: more than has come");
+    }
+}
+
+fn len(bytes: &[u8]) -> i64 {
+    i64::try_from(bytes.len()).unwrap_or(i64::MAX)
+}
