@@ -81,14 +81,10 @@ async fn probe_makes_calls_of_each_kind() -> Outcome {
 #[tokio::test]
 async fn probe_tells_a_call_that_missed_its_deadline() -> Outcome {
     let (_server, address) = server(&[]).await?;
-    let arguments = [
-        "--call",
-        "duplex",
-        "--deadline-ms",
-        "200",
-        "--read-delay-ms",
-        "1000",
-    ];
+    // More than a window, of which nothing is read before the deadline.
+    let slow = ["--read-delay-ms", "1000", "--deadline-ms", "200"];
+    let large = ["--call", "duplex", "--count", "9", "--resp", "70000"];
+    let arguments = [slow.as_slice(), &large].concat();
     let said = probe(&address, &arguments).await?;
     assert!(said.starts_with("code=4 "), "{said}");
     assert!(
