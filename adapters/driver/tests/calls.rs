@@ -1,11 +1,12 @@
 //! Calls over a tunnel in memory, on a tokio runtime and on smol's.
 
+#[cfg(test)]
 mod common;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use common::service::{self, DETAILS, Seen, failure};
+use common::service::{self, Seen, failure_as_sent};
 use common::{body_of, call_of, channel_body, data, forward, make, next_data, on_both, read};
 use grpctunnel_driver::{CallError, Code, MethodKind, Runtime};
 use http::{HeaderValue, Request};
@@ -92,14 +93,6 @@ fn conf_122_status_details_and_trailers_arrive_unchanged() {
         assert_eq!(done.status, failure_as_sent());
         assert_eq!(done.messages, [b"before"]);
     });
-}
-
-/// Code and message are those of the status, the details byte for byte those that were given.
-fn failure_as_sent() -> grpctunnel_driver::Status {
-    let mut details = b"\x08\x05\x12\x10n\xc3\xb6thing: 100%\n".to_vec();
-    details[3] = u8::try_from(details.len() - 4).unwrap();
-    details.extend_from_slice(&DETAILS[8..]);
-    failure().with_details(Bytes::from(details))
 }
 
 #[test]

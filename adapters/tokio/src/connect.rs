@@ -11,6 +11,7 @@ use tower_service::Service;
 use crate::channel::Channel;
 use crate::runtime::runtime;
 use crate::server::TonicHandler;
+use crate::status::with_statuses;
 
 /// Opens a forward tunnel over a tonic channel: this end makes the calls.
 ///
@@ -29,11 +30,12 @@ pub async fn connect<C, B>(
 ) -> Result<Channel, ConnectError>
 where
     C: Service<Request<tonic::body::Body>, Response = Response<B>, Error: Into<BoxError>>,
-    C::Future: Send + 'static,
+    C: Send + 'static,
+    C::Future: Send,
     B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
-    let metadata = metadata.into_headers();
-    grpctunnel_driver::connect(Carrier(carrier), &runtime(), options, metadata)
+    let carrier = Carrier(carrier);
+    grpctunnel_driver::connect(carrier, &runtime(), options, metadata.into_headers())
         .await
         .map(Channel::from)
 }
@@ -54,16 +56,19 @@ pub async fn serve_reverse<C, B, H, R>(
 ) -> Result<ServerHandle, ConnectError>
 where
     C: Service<Request<tonic::body::Body>, Response = Response<B>, Error: Into<BoxError>>,
-    C::Future: Send + 'static,
+    C: Send + 'static,
+    C::Future: Send,
     B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
     H: Service<Request<tonic::body::Body>, Response = Response<R>, Error: Into<BoxError>>,
     H: Clone + Send + 'static,
     H::Future: Send,
     R: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send,
 {
-    let metadata = metadata.into_headers();
+    let carrier = Carrier(carrier);
     let handler = TonicHandler::new(handler);
-    grpctunnel_driver::serve_reverse(Carrier(carrier), handler, &runtime(), options, metadata).await
+    let options = with_statuses(options.clone());
+    let metadata = metadata.into_headers();
+    grpctunnel_driver::serve_reverse(carrier, handler, &runtime(), &options, metadata).await
 }
 
 /// Gives a tunnel's body to a service that takes tonic's.

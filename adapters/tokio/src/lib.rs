@@ -5,6 +5,7 @@ mod connect;
 mod http2;
 mod runtime;
 mod server;
+mod status;
 
 pub use channel::{Channel, ResponseFuture};
 pub use connect::{connect, serve_reverse};

@@ -19,6 +19,7 @@ use tower_service::Service;
 
 use crate::channel::Channel;
 use crate::runtime::runtime;
+use crate::status::with_statuses;
 
 /// A reverse tunnel that was accepted and may carry calls.
 #[derive(Debug)]
@@ -46,7 +47,7 @@ impl TunnelServer {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            inner: TunnelService::new(runtime()),
+            inner: TunnelService::new(runtime()).with_options(with_statuses(Options::default())),
         }
     }
 }
@@ -62,7 +63,7 @@ impl<H> TunnelServer<H> {
     #[must_use]
     pub fn with_options(self, options: Options) -> Self {
         Self {
-            inner: self.inner.with_options(options),
+            inner: self.inner.with_options(with_statuses(options)),
         }
     }
 

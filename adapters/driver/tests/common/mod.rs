@@ -1,17 +1,19 @@
 //! A tunnel in memory: the request body of one end is handed to the other end's service.
 
 #![allow(dead_code, reason = "each test program uses its own part of it")]
+#![allow(unreachable_pub, reason = "a test program has no outside")]
 
 use std::convert::Infallible;
 use std::future::{Future, Ready, ready};
 use std::pin::Pin;
+use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use grpctunnel_driver::{
-    BoxError, Channel, Executor, Handler, Options, RequestBody, ResponseBody, Runtime, Sleep,
-    Status, Task, Timer, TransmitBody, TunnelService,
+    BoxError, Channel, Executor, Handler, Options, ResponseBody, Runtime, Sleep, Status, Task,
+    Timer, TransmitBody, TunnelService,
 };
 use http::{HeaderMap, Request, Response};
 use http_body::{Body, Frame};
@@ -19,6 +21,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use tower_service::Service;
 
+pub mod play;
 pub mod service;
 
 pub type AnyBody = UnsyncBoxBody<Bytes, BoxError>;
@@ -134,18 +137,9 @@ impl<T: Future> Future for Infallibly<T> {
 
 /// A forward tunnel to a handler.
 pub async fn forward<H: Handler + Sync>(runtime: &Runtime, handler: H) -> Channel {
-    forward_with(runtime, handler, &Options::default()).await
-}
-
-pub async fn forward_with<H: Handler + Sync>(
-    runtime: &Runtime,
-    handler: H,
-    options: &Options,
-) -> Channel {
-    let service = TunnelService::new(runtime.clone())
-        .with_options(options.clone())
-        .forward(handler);
-    grpctunnel_driver::connect(InMemory(service), runtime, options, HeaderMap::new())
+    let service = TunnelService::new(runtime.clone()).forward(handler);
+    let options = Options::default();
+    grpctunnel_driver::connect(InMemory(service), runtime, &options, HeaderMap::new())
         .await
         .unwrap()
 }
@@ -258,10 +252,6 @@ where
     body.frame().await?.unwrap().into_data().ok()
 }
 
-pub fn request_of(request: Request<RequestBody>) -> (http::request::Parts, RequestBody) {
-    request.into_parts()
-}
-
 /// A service that never answers.
 #[derive(Clone, Copy)]
 pub struct Silent;
@@ -282,6 +272,136 @@ impl<B> Service<Request<B>> for Silent {
     }
 }
 
-pub fn soon<T>(value: T) -> Ready<T> {
-    ready(value)
+/// Waits until something is so. The test's time limit is the limit.
+pub async fn until(is_so: impl Fn() -> bool) {
+    while !is_so() {
+        smol::future::yield_now().await;
+    }
+}
+
+/// A clock that stands still until it is told otherwise.
+#[derive(Clone)]
+pub struct FakeClock {
+    inner: Arc<Mutex<Fake>>,
+}
+
+struct Fake {
+    now: Instant,
+    sleepers: Vec<(Instant, smol::channel::Sender<()>)>,
+}
+
+impl FakeClock {
+    pub fn new() -> Self {
+        Self {
+            inner: Arc::new(Mutex::new(Fake {
+                now: Instant::now(),
+                sleepers: Vec::new(),
+            })),
+        }
+    }
+
+    pub fn advance(&self, duration: Duration) {
+        let mut fake = self.inner.lock().unwrap();
+        fake.now += duration;
+        let now = fake.now;
+        // A sender that is dropped wakes its sleeper.
+        fake.sleepers.retain(|(deadline, _)| *deadline > now);
+    }
+
+    /// Whether anybody sleeps until a time within `duration`.
+    pub fn is_awaited(&self, duration: Duration) -> bool {
+        let fake = self.inner.lock().unwrap();
+        let until = fake.now + duration;
+        fake.sleepers
+            .iter()
+            .any(|(deadline, sender)| *deadline <= until && !sender.is_closed())
+    }
+}
+
+impl Timer for FakeClock {
+    fn now(&self) -> Instant {
+        self.inner.lock().unwrap().now
+    }
+
+    fn sleep_until(&self, deadline: Instant) -> Sleep {
+        let (sender, receiver) = smol::channel::bounded(1);
+        let mut fake = self.inner.lock().unwrap();
+        if deadline > fake.now {
+            fake.sleepers.push((deadline, sender));
+        }
+        Box::pin(async move {
+            let _ = receiver.recv().await;
+        })
+    }
+}
+
+/// The tasks of `runtime`, by a clock of its own.
+pub fn with_clock(runtime: &Runtime, clock: &FakeClock) -> Runtime {
+    struct Tasks(Runtime);
+    impl Executor for Tasks {
+        fn execute(&self, task: Task) {
+            self.0.spawn(task);
+        }
+    }
+    Runtime::new(Tasks(runtime.clone()), clock.clone())
+}
+
+/// A carrier that can be cut.
+#[derive(Clone)]
+pub struct Cuttable<S> {
+    service: S,
+    cut: smol::channel::Receiver<()>,
+}
+
+/// Cuts the carrier when it is dropped.
+pub type Scissors = smol::channel::Sender<()>;
+
+impl<S> Cuttable<S> {
+    pub fn new(service: S) -> (Scissors, Self) {
+        let (scissors, cut) = smol::channel::bounded(1);
+        (scissors, Self { service, cut })
+    }
+}
+
+impl<S> Service<Request<TransmitBody>> for Cuttable<S>
+where
+    S: Service<
+            Request<AnyBody>,
+            Response = Response<TransmitBody>,
+            Error = Infallible,
+            Future = Ready<Result<Response<TransmitBody>, Infallible>>,
+        >,
+{
+    type Response = Response<AnyBody>;
+    type Error = Infallible;
+    type Future = Ready<Result<Response<AnyBody>, Infallible>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.service.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<TransmitBody>) -> Self::Future {
+        let cut = self.cut.clone();
+        let request = request.map(|body| cuttable(body, cut.clone()));
+        let response = self.service.call(request);
+        ready(
+            response
+                .into_inner()
+                .map(|response| response.map(|body| cuttable(body, cut))),
+        )
+    }
+}
+
+/// A body that fails when it is cut, and drops what it was.
+fn cuttable(body: TransmitBody, cut: smol::channel::Receiver<()>) -> AnyBody {
+    use futures_util::StreamExt as _;
+    let frames = http_body_util::BodyStream::new(body)
+        .map(|frame| frame.map_err(|error| Box::new(error) as BoxError))
+        .take_until(async move {
+            let _ = cut.recv().await;
+        });
+    let frames = frames.chain(futures_util::stream::once(async {
+        Err("the connection was cut".into())
+    }));
+    StreamBody::new(frames).boxed_unsync()
 }

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 
 use bytes::Bytes;
+use futures_util::StreamExt;
 use grpctunnel_driver::{Code, RequestBody, Status};
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body::Frame;
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, BodyStream, Empty, StreamBody};
 
 use super::{AnyBody, Frames, Function, channel_body, data, messages, read, trailers};
 
@@ -16,7 +18,7 @@ use super::{AnyBody, Frames, Function, channel_body, data, messages, read, trail
 pub struct Seen {
     /// Handlers that were started.
     pub started: AtomicUsize,
-    /// Handlers that were dropped before they had ended.
+    /// Handlers and response bodies that were dropped before they had ended.
     pub dropped: AtomicUsize,
 }
 
@@ -47,6 +49,14 @@ pub fn failure() -> Status {
     Status::new(Code::NotFound, "nöthing: 100%\n").with_details(Bytes::from_static(DETAILS))
 }
 
+/// The status of `Fail` as it arrives. Code and message are those of the status, the details byte for byte those that were given.
+pub fn failure_as_sent() -> Status {
+    let mut details = b"\x08\x05\x12\x10n\xc3\xb6thing: 100%\n".to_vec();
+    details[3] = u8::try_from(details.len() - 4).unwrap();
+    details.extend_from_slice(&DETAILS[8..]);
+    failure().with_details(Bytes::from(details))
+}
+
 /// The handler. `seen` notes what it does.
 pub fn sample(
     seen: Arc<Seen>,
@@ -55,8 +65,8 @@ pub fn sample(
         let seen = seen.clone();
         let future = async move {
             seen.started.fetch_add(1, Ordering::SeqCst);
-            let mut unfinished = Unfinished(seen, false);
-            let response = dispatch(request).await;
+            let mut unfinished = Unfinished(seen.clone(), false);
+            let response = dispatch(seen, request).await;
             unfinished.1 = true;
             response
         };
@@ -64,7 +74,7 @@ pub fn sample(
     })
 }
 
-async fn dispatch(request: Request<RequestBody>) -> Response<AnyBody> {
+async fn dispatch(seen: Arc<Seen>, request: Request<RequestBody>) -> Response<AnyBody> {
     let (parts, body) = request.into_parts();
     match parts.uri.path() {
         "/t.S/Unary" => unary(parts.headers, body).await,
@@ -81,10 +91,13 @@ async fn dispatch(request: Request<RequestBody>) -> Response<AnyBody> {
         "/t.S/Panic" => panic!("a handler that panics"),
         "/t.S/Hang" => std::future::pending().await,
         "/t.S/HeadersThenHang" => {
-            let (frames, body) = channel_body();
-            put(&frames, data(b"first"));
-            std::mem::forget(frames);
-            Response::new(body)
+            let unfinished = Unfinished(seen, false);
+            let first = futures_util::stream::iter([data(b"first")]);
+            let rest = futures_util::stream::poll_fn(move |_| {
+                let _ = &unfinished;
+                Poll::Pending
+            });
+            Response::new(StreamBody::new(first.chain(rest)).boxed_unsync())
         }
         "/t.S/NoStatus" => {
             Response::new(Empty::new().map_err(|never| match never {}).boxed_unsync())
@@ -166,11 +179,10 @@ async fn count(body: RequestBody) -> Response<AnyBody> {
 
 /// Sends back what comes, as it comes, whatever its messages are.
 fn echo(body: RequestBody) -> Response<AnyBody> {
-    use futures_util::StreamExt as _;
-    let frames = http_body_util::BodyStream::new(body)
+    let frames = BodyStream::new(body)
         .map(|frame| frame.map_err(|error| Box::new(error) as grpctunnel_driver::BoxError))
         .chain(futures_util::stream::once(async {
             trailers(&Status::new(Code::Ok, ""))
         }));
-    Response::new(http_body_util::StreamBody::new(frames).boxed_unsync())
+    Response::new(StreamBody::new(frames).boxed_unsync())
 }
