@@ -49,6 +49,7 @@ func main() {
 	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, *timeout)
 	defer cancel()
+	time.AfterFunc(*timeout+time.Second, func() { fail(fmt.Errorf("not finished after %v", *timeout)) })
 	err := r.run(ctx)
 	if r.serves && ctx.Err() != nil {
 		return
@@ -81,18 +82,19 @@ func dial(opts ...grpc.DialOption) (tunnelpb.TunnelServiceClient, error) {
 func server(ctx context.Context) error {
 	tunnels := grpctunnel.NewTunnelServiceHandler(grpctunnel.TunnelServiceHandlerOptions{NoReverseTunnels: true})
 	grpc_testing.RegisterTestServiceServer(tunnels, interop.NewTestServer())
-	return serve(ctx, tunnels)
-}
-
-func serve(ctx context.Context, tunnels *grpctunnel.TunnelServiceHandler) error {
-	s := grpc.NewServer()
-	tunnelpb.RegisterTunnelServiceServer(s, tunnels.Service())
+	s := newServer(tunnels)
 	lis, err := listen()
 	if err != nil {
 		return err
 	}
 	context.AfterFunc(ctx, s.Stop)
 	return s.Serve(lis)
+}
+
+func newServer(tunnels *grpctunnel.TunnelServiceHandler) *grpc.Server {
+	s := grpc.NewServer()
+	tunnelpb.RegisterTunnelServiceServer(s, tunnels.Service())
+	return s
 }
 
 func client(ctx context.Context) error {
@@ -135,7 +137,7 @@ func announce(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn,
 	}
 	md, err := s.Header()
 	// Of a call that was refused without headers, grpc-go reports neither headers nor an error.
-	if err == nil && md != nil {
+	if md != nil {
 		fmt.Println("tunnel open")
 	}
 	return s, err
@@ -143,18 +145,26 @@ func announce(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn,
 
 func reverseClient(ctx context.Context) error {
 	tunnels := grpctunnel.NewTunnelServiceHandler(grpctunnel.TunnelServiceHandlerOptions{})
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	served := make(chan error, 1)
-	go func() { served <- serve(ctx, tunnels); cancel() }()
+	s := newServer(tunnels)
+	lis, err := listen()
+	if err != nil {
+		return err
+	}
+	go func() {
+		if err := s.Serve(lis); err != nil {
+			fail(err)
+		}
+	}()
 	channel := tunnels.AsChannel()
 	if err := channel.WaitForReady(ctx); err != nil {
-		select {
-		case err := <-served:
-			return err
-		default:
-			return fmt.Errorf("waiting for a reverse tunnel: %w", err)
-		}
+		return fmt.Errorf("waiting for a reverse tunnel: %w", err)
 	}
-	return check(ctx, channel)
+	if err := check(ctx, channel); err != nil {
+		return err
+	}
+	for _, tunnel := range tunnels.AllReverseTunnels() {
+		tunnel.Close()
+	}
+	s.GracefulStop()
+	return nil
 }

@@ -17,6 +17,9 @@ import (
 // patience is the deadline of the call that misses it: long enough to reach the handler before.
 const patience = time.Second
 
+// mostPatience is what the handler may be told at most: a hop may round a timeout up.
+const mostPatience = patience + patience/10
+
 // deadline makes a call that cannot be finished in time. The handler must have been told how long
 // it had, and must have been cancelled.
 func (c caller) deadline(ctx context.Context) error {
@@ -36,7 +39,7 @@ func (c caller) deadline(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if ms, err := strconv.Atoi(seen.timeout); err != nil || ms <= 0 || ms > int(patience.Milliseconds()) {
+	if ms, err := strconv.Atoi(seen.timeout); err != nil || ms <= 0 || ms > int(mostPatience.Milliseconds()) {
 		return fmt.Errorf("the handler was given %q ms of %v", seen.timeout, patience)
 	}
 	return seen.mustBe("cancelled")

@@ -21,6 +21,7 @@ func main() {
 	count := flag.Int("calls", 50, "how many calls run at once")
 	echo := flag.Bool("echo", false, "the service echoes payloads on request")
 	details := flag.Bool("details", false, "the service gives status details on request")
+	ascii := flag.Bool("ascii", false, "send no -bin value beyond ASCII")
 	peer.Check(func(ctx context.Context) error {
 		if *addr == "" {
 			return errors.New("-server is required")
@@ -30,7 +31,7 @@ func main() {
 			return err
 		}
 		defer end()
-		service := calls.Service{Client: grpc_testing.NewTestServiceClient(channel), Echo: *echo, Details: *details}
+		service := calls.Service{Client: grpc_testing.NewTestServiceClient(channel), Echo: *echo, Details: *details, ASCII: *ascii}
 		if err := service.Large(ctx); err != nil {
 			return err
 		}

@@ -24,13 +24,15 @@ func main() {
 	noFlowControl := flag.Bool("no-flow-control", false, "accept revision zero only")
 	echo := flag.Bool("echo", false, "the service at the other end echoes payloads on request")
 	details := flag.Bool("details", false, "the service at the other end gives status details on request")
+	ascii := flag.Bool("ascii", false, "send no -bin value beyond ASCII")
 	mixed := flag.Int("mixed", 0, "make this many concurrent calls of mixed kinds too")
 	peer.Check(func(ctx context.Context) error {
-		channel, err := accept(ctx, *addr, *name, *noFlowControl)
+		channel, end, err := accept(ctx, *addr, *name, *noFlowControl)
 		if err != nil {
 			return err
 		}
-		service := calls.Service{Client: grpc_testing.NewTestServiceClient(channel), Echo: *echo, Details: *details}
+		defer end()
+		service := calls.Service{Client: grpc_testing.NewTestServiceClient(channel), Echo: *echo, Details: *details, ASCII: *ascii}
 		if err := service.Large(ctx); err != nil {
 			return err
 		}
@@ -56,8 +58,9 @@ func main() {
 	})
 }
 
-// accept listens, and waits for the first reverse tunnel (of a name).
-func accept(ctx context.Context, addr, name string, noFlowControl bool) (grpc.ClientConnInterface, error) {
+// accept listens, and waits for the first reverse tunnel (of a name). The function that it returns
+// ends all tunnels in order.
+func accept(ctx context.Context, addr, name string, noFlowControl bool) (grpc.ClientConnInterface, func(), error) {
 	tunnels := grpctunnel.NewTunnelServiceHandler(grpctunnel.TunnelServiceHandlerOptions{
 		DisableFlowControl: noFlowControl,
 		AffinityKey:        nameOf,
@@ -66,7 +69,7 @@ func accept(ctx context.Context, addr, name string, noFlowControl bool) (grpc.Cl
 	tunnelpb.RegisterTunnelServiceServer(server, tunnels.Service())
 	lis, err := peer.Listen(addr)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	go func() {
 		if err := server.Serve(lis); err != nil {
@@ -78,9 +81,15 @@ func accept(ctx context.Context, addr, name string, noFlowControl bool) (grpc.Cl
 		channel = tunnels.KeyAsChannel(name)
 	}
 	if err := channel.WaitForReady(ctx); err != nil {
-		return nil, fmt.Errorf("waiting for a reverse tunnel: %w", err)
+		return nil, nil, fmt.Errorf("waiting for a reverse tunnel: %w", err)
 	}
-	return peer.Channel{ClientConnInterface: channel}, nil
+	end := func() {
+		for _, tunnel := range tunnels.AllReverseTunnels() {
+			tunnel.Close()
+		}
+		server.GracefulStop()
+	}
+	return peer.Channel{ClientConnInterface: channel}, end, nil
 }
 
 func nameOf(tunnel grpctunnel.TunnelChannel) any {

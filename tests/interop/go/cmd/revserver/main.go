@@ -26,7 +26,9 @@ func main() {
 		if *gateway == "" {
 			return errors.New("-gateway is required")
 		}
-		conn, err := peer.Dial(*gateway, grpc.WithStreamInterceptor(announce))
+		// The reverse tunnel server has no callback for this.
+		opened := func() { fmt.Println("tunnel open") }
+		conn, err := peer.Dial(*gateway, grpc.WithStreamInterceptor(peer.OnHeaders(opened)))
 		if err != nil {
 			return err
 		}
@@ -41,25 +43,4 @@ func main() {
 		}
 		return nil
 	})
-}
-
-// announce says in one line that the gateway has taken the tunnel, for which the reverse tunnel
-// server has no callback: it asks for the response headers before it serves.
-func announce(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn, method string, stream grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
-	s, err := stream(ctx, desc, conn, method, opts...)
-	if err != nil {
-		return nil, err
-	}
-	return announcing{s}, nil
-}
-
-type announcing struct{ grpc.ClientStream }
-
-func (s announcing) Header() (metadata.MD, error) {
-	md, err := s.ClientStream.Header()
-	// Of a call that was refused without headers, grpc-go reports neither headers nor an error.
-	if err == nil && md != nil {
-		fmt.Println("tunnel open")
-	}
-	return md, err
 }

@@ -25,6 +25,8 @@ type Service struct {
 	Echo bool
 	// Details asks for details on failed calls; without it the code and the message are checked.
 	Details bool
+	// ASCII keeps every -bin value within ASCII, as peers need that read the values as Latin-1.
+	ASCII bool
 }
 
 // call is one call: its seed makes its payloads and its metadata different from all others.
@@ -43,7 +45,12 @@ func (c call) payload() *grpc_testing.Payload {
 func (c call) initial() string { return fmt.Sprintf("initial of call %d", c.seed) }
 
 // trailing is text whose UTF-8 bytes are not its Latin-1 bytes, so that a mistaken dialect shows.
-func (c call) trailing() string { return fmt.Sprintf("trailing ☂ é of call %d", c.seed) }
+func (c call) trailing() string {
+	if c.service.ASCII {
+		return fmt.Sprintf("trailing of call %d", c.seed)
+	}
+	return fmt.Sprintf("trailing ☂ é of call %d", c.seed)
+}
 
 func (c call) context(ctx context.Context) context.Context {
 	pairs := []string{initialKey, c.initial(), trailingKey, c.trailing()}

@@ -8,7 +8,9 @@ import (
 	"github.com/jhump/grpctunnel/tunnelpb"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/emptypb"
 )
 
 // Dial makes a plain connection, which is established by the first call on it.
@@ -28,7 +30,7 @@ func TunnelOptions(noFlowControl bool) []grpctunnel.TunnelOption {
 // Open makes a channel for calls to a server: "forward" through a tunnel, "direct" without one.
 // The function that it returns ends the channel.
 func Open(ctx context.Context, addr, kind string, noFlowControl bool) (grpc.ClientConnInterface, func(), error) {
-	conn, err := Dial(addr)
+	conn, err := Dial(addr, grpc.WithStreamInterceptor(OnHeaders(func() {})))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -39,7 +41,7 @@ func Open(ctx context.Context, addr, kind string, noFlowControl bool) (grpc.Clie
 		pending := grpctunnel.NewChannel(tunnelpb.NewTunnelServiceClient(conn), TunnelOptions(noFlowControl)...)
 		channel, err := pending.Start(ctx, grpc.WaitForReady(true))
 		if err == nil {
-			// A tunnel that ends during the negotiation is reported by nothing but this.
+			// Start succeeds even when the tunnel has ended during the negotiation.
 			err = channel.Err()
 		}
 		if err != nil {
@@ -53,24 +55,63 @@ func Open(ctx context.Context, addr, kind string, noFlowControl bool) (grpc.Clie
 	}
 }
 
-// Channel is a tunnel channel of the Go module with one difference taken away. A grpc-go stream
-// whose call has failed lets CloseSend succeed and reports the failure from RecvMsg, on which the
-// official interop functions rely; the module reports it from CloseSend when it is quick enough.
-// A call that *succeeded* before CloseSend still shows: a server must not let that happen.
+// OnHeaders makes an interceptor that calls opened when somebody asks a stream for its response
+// headers and they are there. Of a call that was refused without headers, grpc-go's stream reports
+// neither headers nor an error, and the module takes it for an open tunnel: here the refusal is the
+// error.
+func OnHeaders(opened func()) grpc.StreamClientInterceptor {
+	return func(ctx context.Context, desc *grpc.StreamDesc, conn *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+		s, err := open(ctx, desc, conn, method, opts...)
+		if err != nil {
+			return nil, err
+		}
+		return onHeaders{s, opened}, nil
+	}
+}
+
+type onHeaders struct {
+	grpc.ClientStream
+	opened func()
+}
+
+func (s onHeaders) Header() (metadata.MD, error) {
+	md, err := s.ClientStream.Header()
+	if err == nil && md == nil {
+		err = s.RecvMsg(&emptypb.Empty{})
+	}
+	if err == nil {
+		s.opened()
+	}
+	return md, err
+}
+
+// Channel is a tunnel channel of the Go module with two differences from grpc-go taken away, on
+// which the official interop functions rely. When a call has failed, CloseSend of grpc-go succeeds
+// and RecvMsg reports the failure; the module's CloseSend reports it when it is quick enough. And
+// when the caller has cancelled, grpc-go sends nothing more; the module may still half-close, and
+// let the call succeed. A call that *succeeded* before CloseSend still shows: a server must not let
+// that happen.
 type Channel struct{ grpc.ClientConnInterface }
 
 // NewStream begins a streaming call.
 func (c Channel) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
-	stream, err := c.ClientConnInterface.NewStream(ctx, desc, method, opts...)
+	s, err := c.ClientConnInterface.NewStream(ctx, desc, method, opts...)
 	if err != nil {
 		return nil, err
 	}
-	return lateFailure{stream}, nil
+	return stream{s, ctx}, nil
 }
 
-type lateFailure struct{ grpc.ClientStream }
+type stream struct {
+	grpc.ClientStream
+	// caller is the context of the caller. The one of the stream also ends with the call.
+	caller context.Context
+}
 
-func (s lateFailure) CloseSend() error {
+func (s stream) CloseSend() error {
+	if s.caller.Err() != nil {
+		return nil
+	}
 	err := s.ClientStream.CloseSend()
 	if _, failed := status.FromError(err); failed {
 		return nil
