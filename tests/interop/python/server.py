@@ -18,6 +18,7 @@ import testservice_pb2_grpc as pb_grpc
 
 CODES = {code.value[0]: code for code in grpc.StatusCode}
 OBSERVER_PATIENCE_S = 10
+CANCELLATION_PATIENCE_S = 3
 #: grpcio gives calls without a deadline more time than this, not None.
 FOREVER_S = 1e9
 
@@ -37,8 +38,13 @@ class Call:
             self.over.set()
 
     def finish(self):
-        """The handler has done all that it had to do, unless the call was over before."""
-        self.finished = not self.over.is_set()
+        """The handler has done all that it had to do, unless the call was over before.
+
+        To a handler, the cancellation of a call may look like the end of its requests for a moment,
+        so a call that is observed is given time to be over.
+        """
+        patience = 0 if self.first(contract.CALL_ID) is None else CANCELLATION_PATIENCE_S
+        self.finished = not self.over.wait(patience)
 
     def first(self, key):
         return next((value for name, value in self.metadata if name == key), None)
