@@ -9,7 +9,6 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/emptypb"
 )
 
@@ -83,38 +82,4 @@ func (s onHeaders) Header() (metadata.MD, error) {
 		s.opened()
 	}
 	return md, err
-}
-
-// Channel is a tunnel channel of the Go module with two differences from grpc-go taken away, on
-// which the official interop functions rely. When a call has failed, CloseSend of grpc-go succeeds
-// and RecvMsg reports the failure; the module's CloseSend reports it when it is quick enough. And
-// when the caller has cancelled, grpc-go sends nothing more; the module may still half-close, and
-// let the call succeed. A call that *succeeded* before CloseSend still shows: a server must not let
-// that happen.
-type Channel struct{ grpc.ClientConnInterface }
-
-// NewStream begins a streaming call.
-func (c Channel) NewStream(ctx context.Context, desc *grpc.StreamDesc, method string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
-	s, err := c.ClientConnInterface.NewStream(ctx, desc, method, opts...)
-	if err != nil {
-		return nil, err
-	}
-	return stream{s, ctx}, nil
-}
-
-type stream struct {
-	grpc.ClientStream
-	// caller is the context of the caller. The one of the stream also ends with the call.
-	caller context.Context
-}
-
-func (s stream) CloseSend() error {
-	if s.caller.Err() != nil {
-		return nil
-	}
-	err := s.ClientStream.CloseSend()
-	if _, failed := status.FromError(err); failed {
-		return nil
-	}
-	return err
 }
