@@ -5,6 +5,7 @@
 
 #[cfg(feature = "net")]
 pub mod bench;
+pub mod catalogue;
 #[cfg(feature = "codegen")]
 pub mod codegen;
 pub mod harness;

@@ -9,6 +9,7 @@ use grpctunnel_tests::harness::frames::{NewStream, close, half, metadata, msg, n
 use grpctunnel_tests::harness::{Said, Seen, Store, client, client_window, client_zero, server};
 
 /// The deadline that a call with this `new_stream` gets, a second after the start.
+#[expect(clippy::panic, reason = "a helper of tests states what must hold")]
 fn deadline<S: Store>(new: NewStream) -> Option<Time> {
     let mut t = server::<S>();
     t.advance(Duration::from_secs(1));

@@ -238,6 +238,10 @@ fn flood<R: Role, S: Store>(t: &mut Script<R, S>, frame: &[u8]) {
 }
 
 /// As the Go module grants: each frame by its length, for a long time.
+#[expect(
+    clippy::unwrap_used,
+    reason = "a helper of tests states what must hold"
+)]
 fn a_grant_for_each_chunk<R: Role, S: Store>(mut t: Script<R, S>) {
     for _ in 0..400 {
         t.send(1, 100_000);
@@ -262,6 +266,11 @@ fn a_grant_for_each_chunk<R: Role, S: Store>(mut t: Script<R, S>) {
     t.lives();
 }
 
+#[expect(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a helper of tests states what must hold"
+)]
 fn a_message_larger_than_the_window<R: Role, S: Store>(mut t: Script<R, S>) {
     let size = 200_000_usize;
     let mut credit = 65_536;

@@ -304,6 +304,10 @@ both_stores! {
     }
 }
 
+#[expect(
+    clippy::unwrap_used,
+    reason = "a helper of tests states what must hold"
+)]
 fn a_flood_of_empty_messages<R: Role, S: Store>(mut t: Script<R, S>) {
     t.reading = false;
     let before = t.end.buffer_memory(1);
@@ -339,6 +343,10 @@ fn empty_chunks<R: Role, S: Store>(mut t: Script<R, S>, says: &str) {
     t.lives();
 }
 
+#[expect(
+    clippy::unwrap_used,
+    reason = "a helper of tests states what must hold"
+)]
 fn a_window_of_one_byte_messages<R: Role, S: Store>(mut t: Script<R, S>) {
     t.reading = false;
     for offset in 0..65_536 {

@@ -3,10 +3,11 @@
 use grpctunnel_core::wire::{self, EncodeError, HeadOptions, StatusHead};
 use grpctunnel_core::{
     Code, CommandError, Envelope, Hold, MethodKind, Negotiation, OpenError, OpenOptions, Opening,
+    Side,
 };
 use grpctunnel_tests::both_stores;
-use grpctunnel_tests::harness::frames::{half, msg, set};
-use grpctunnel_tests::harness::{client, client_with, config, server};
+use grpctunnel_tests::harness::frames::{Fields, close_with, half, msg, set};
+use grpctunnel_tests::harness::{Said, client, client_with, config, server};
 
 type Pair<'a> = (&'a str, &'a [u8]);
 
@@ -58,6 +59,25 @@ fn conf_180_response_metadata_that_is_not_utf8() {
     assert!(head.is_empty());
 }
 
+#[test]
+fn conf_181_a_status_that_is_too_long_is_cut_between_characters() {
+    let status = StatusHead {
+        code: 5,
+        message: &"é".repeat(20_000),
+        details: &[],
+    };
+    let mut head = Vec::new();
+    let options = HeadOptions::default();
+    let encoded = wire::encode_close(&mut head, status, std::iter::empty(), &options);
+    assert!(encoded.is_ok() && head.len() <= 17_000, "{encoded:?}");
+    let frame = close_with(1, &Fields::new().raw(&head));
+    let Said::Close { status, .. } = Said::read(Side::Server, &frame) else {
+        panic!("not a close");
+    };
+    assert_eq!(status.code, 5);
+    assert!(status.message.len() > 10_000 && status.message.starts_with("éé"));
+}
+
 both_stores! {
     fn conf_182_half_close_twice_is_once<S>() {
         let mut t = client::<S>().with_call();
@@ -86,6 +106,31 @@ both_stores! {
             assert_eq!(CommandError::SecondMessage.code(), Code::Internal);
             t.lives();
         }
+    }
+
+    fn conf_185_the_largest_message_client<S>() {
+        let mut t = client::<S>().with_call();
+        let key = t.end.key(1);
+        let sent = t.act(|end, _| end.tunnel.send_message(key, Envelope::new(u32::MAX), 0));
+        assert_eq!(sent, Ok(()));
+        // Its bytes are counted to the last one, and none beyond it.
+        assert_eq!(t.act(|end, _| end.tunnel.send_message(key, Envelope::new(1), 1)), Err(CommandError::Busy));
+        t.taking = false;
+        assert_eq!(t.act(|end, _| end.tunnel.provide(key, u32::MAX)), Ok(()));
+        assert_eq!(t.act(|end, _| end.tunnel.provide(key, 1)), Err(CommandError::TooManyBytes));
+        assert_eq!(CommandError::TooManyBytes.code(), Code::Internal);
+        t.lives();
+    }
+
+    fn conf_185_the_largest_message_server<S>() {
+        let mut t = server::<S>().with_call();
+        let key = t.end.key(1);
+        let sent = t.act(|end, _| end.tunnel.send_message(key, Envelope::new(u32::MAX), 0));
+        assert_eq!(sent, Ok(()));
+        t.taking = false;
+        assert_eq!(t.act(|end, _| end.tunnel.provide(key, u32::MAX)), Ok(()));
+        assert_eq!(t.act(|end, _| end.tunnel.provide(key, 1)), Err(CommandError::TooManyBytes));
+        t.lives();
     }
 
     fn conf_186_the_last_id<S>() {

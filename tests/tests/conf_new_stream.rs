@@ -13,7 +13,11 @@ use grpctunnel_tests::harness::{
     Headers, Seen, Store, client, config, server, server_unnegotiated, server_with,
 };
 
+/// Keys and their values.
+type Entries<'a> = &'a [(&'a [u8], &'a [&'a [u8]])];
+
 /// What the application is told when a call comes in with this frame.
+#[expect(clippy::panic, reason = "a helper of tests states what must hold")]
 fn opened<S: Store>(frame: impl Into<Frame>) -> (String, Headers) {
     let mut t = server::<S>();
     t.get(frame);
@@ -286,7 +290,7 @@ both_stores! {
     }
 
     fn conf_057_a_string_that_is_not_utf8_ends_only_its_stream_server<S>() {
-        let bad: [(&[u8], &[(&[u8], &[&[u8]])]); 3] = [
+        let bad: [(&[u8], Entries<'_>); 3] = [
             (b"svc/\xff", &[]),
             (b"svc/m", &[(b"\xc3", &[b"v"])]),
             (b"svc/m", &[(b"k", &[b"v", b"\xed\xa0\x80"])]),

@@ -21,6 +21,10 @@ fn settled<S: Store>(setup: Setup) -> Pair<S> {
     pair
 }
 
+#[expect(
+    clippy::unwrap_used,
+    reason = "a helper of tests states what must hold"
+)]
 fn open<S: Store>(pair: &mut Pair<S>) -> i64 {
     let now = pair.now();
     let call = pair.client.open(now, "svc/m", &[], OpenOptions::default());

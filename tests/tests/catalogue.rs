@@ -1,0 +1,188 @@
+//! The catalogue is whole, says the truth, and its list of gaps only becomes shorter.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use grpctunnel_tests::catalogue::{Layer, ROWS, Role, Row, State};
+
+/// The rows that nothing holds in a layer yet. A row leaves this list with its test; none enters.
+const PENDING_AT_MOST: &[(u16, Layer)] = &[
+    (14, Layer::Adapter),
+    (29, Layer::Adapter),
+    (54, Layer::Adapter),
+    (55, Layer::Adapter),
+    (56, Layer::Adapter),
+    (85, Layer::Adapter),
+    (136, Layer::Adapter),
+    (140, Layer::Adapter),
+    (149, Layer::Adapter),
+    (163, Layer::Adapter),
+    (164, Layer::Adapter),
+    (165, Layer::Adapter),
+    (166, Layer::Adapter),
+    (167, Layer::Adapter),
+    (168, Layer::Adapter),
+    (169, Layer::Adapter),
+    (170, Layer::Adapter),
+    (171, Layer::Adapter),
+    (173, Layer::Adapter),
+    (174, Layer::Adapter),
+    (175, Layer::Adapter),
+    (176, Layer::Adapter),
+    (177, Layer::Adapter),
+    (178, Layer::Adapter),
+    (179, Layer::Adapter),
+    (180, Layer::Adapter),
+    (182, Layer::Adapter),
+    (183, Layer::Adapter),
+    (184, Layer::Adapter),
+    (185, Layer::Adapter),
+    (186, Layer::Adapter),
+    (187, Layer::Adapter),
+    (189, Layer::Adapter),
+];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// The Rust sources below a directory.
+fn sources(below: &Path, found: &mut Vec<PathBuf>) -> io::Result<()> {
+    for entry in fs::read_dir(below)? {
+        let path = entry?.path();
+        let is_output = path.file_name().is_some_and(|name| name == "target");
+        if path.is_dir() && !is_output {
+            sources(&path, found)?;
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// The tests that are named after a row, with the layer that they are in.
+#[expect(
+    clippy::unwrap_used,
+    reason = "a helper of tests states what must hold"
+)]
+fn tests() -> BTreeMap<String, Layer> {
+    let mut files = Vec::new();
+    for below in ["tests/tests", "adapters"] {
+        sources(&root().join(below), &mut files).unwrap();
+    }
+    let mut tests = BTreeMap::new();
+    for file in files {
+        let is_core = file
+            .file_name()
+            .unwrap()
+            .to_string_lossy()
+            .starts_with("conf_");
+        let layer = if is_core { Layer::Core } else { Layer::Adapter };
+        let text = fs::read_to_string(&file).unwrap();
+        for rest in text.split("fn conf_").skip(1) {
+            let name: String = rest
+                .chars()
+                .take_while(|letter| letter.is_alphanumeric() || *letter == '_')
+                .collect();
+            // Such as the one that this line looks for.
+            if name.starts_with(|first: char| first.is_ascii_digit()) {
+                tests.insert(format!("conf_{name}"), layer);
+            }
+        }
+    }
+    tests
+}
+
+#[expect(
+    clippy::unwrap_used,
+    reason = "a helper of tests states what must hold"
+)]
+fn number_of(test: &str) -> u16 {
+    let digits = test.strip_prefix("conf_").and_then(|rest| rest.get(..3));
+    digits.and_then(|digits| digits.parse().ok()).unwrap()
+}
+
+fn pending() -> Vec<(u16, Layer)> {
+    let of = |row: &Row| {
+        let number = row.number;
+        row.layers()
+            .filter(|(_, state)| matches!(state, State::Pending(_)))
+            .map(move |(layer, _)| (number, layer))
+            .collect::<Vec<_>>()
+    };
+    ROWS.iter().flat_map(of).collect()
+}
+
+#[test]
+fn every_row_is_there_once() {
+    let numbers: Vec<u16> = ROWS.iter().map(|row| row.number).collect();
+    assert_eq!(numbers, (1..=189).collect::<Vec<u16>>());
+    let homeless = ROWS.iter().find(|row| row.layers().next().is_none());
+    assert!(homeless.is_none(), "{homeless:?}");
+}
+
+#[test]
+fn every_test_that_a_row_names_exists() {
+    let tests = tests();
+    for row in ROWS {
+        for (layer, state) in row.layers() {
+            let State::Tested(names) = state else {
+                continue;
+            };
+            assert!(!names.is_empty(), "row {}: tested by nothing", row.number);
+            for name in names {
+                assert_eq!(number_of(name), row.number, "{name}");
+                assert_eq!(tests.get(*name), Some(&layer), "row {}: {name}", row.number);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_row_of_both_ends_has_a_test_for_each() {
+    for row in ROWS.iter().filter(|row| row.role == Role::Both) {
+        if let Some(State::Tested(names)) = row.core {
+            for end in ["_server", "_client"] {
+                let found = names.iter().any(|name| name.ends_with(end));
+                assert!(found, "row {}: nothing that ends in {end}", row.number);
+            }
+        }
+    }
+}
+
+#[test]
+fn every_test_of_the_core_is_named_by_its_row() {
+    for (test, layer) in tests() {
+        let row = ROWS.iter().find(|row| row.number == number_of(&test));
+        let row = row.unwrap_or_else(|| panic!("{test}: no such row"));
+        let state = match layer {
+            Layer::Core => row.core,
+            // A row of the core may be looked at through an adapter as well.
+            Layer::Adapter => row.adapter,
+        };
+        match state {
+            Some(State::Tested(names)) if layer == Layer::Core => {
+                assert!(
+                    names.contains(&test.as_str()),
+                    "row {} does not name {test}",
+                    row.number
+                );
+            }
+            Some(State::Pending(_)) => {
+                panic!("row {} is not pending any more: {test}", row.number);
+            }
+            None => assert_eq!(layer, Layer::Adapter, "{test}: not a row of the core"),
+            Some(State::Tested(_)) => {}
+        }
+    }
+}
+
+#[test]
+fn the_list_of_gaps_only_becomes_shorter() {
+    assert_eq!(
+        pending(),
+        PENDING_AT_MOST,
+        "left: the gaps; right: the list of them, to which none may be added"
+    );
+}
