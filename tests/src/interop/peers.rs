@@ -2,13 +2,11 @@
 
 use std::env;
 use std::ffi::OsStr;
-use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use rustix::fs::{FlockOperation, flock};
 use tokio::process::Command;
 use tokio::sync::OnceCell;
 use tokio::time::timeout;
@@ -19,8 +17,6 @@ use super::process::Process;
 const DIRECTORY: &str = "GRPCTUNNEL_INTEROP_DIR";
 /// Set to `required`, it makes a missing peer a failure.
 const MODE: &str = "GRPCTUNNEL_INTEROP";
-/// The exit code of the build script when Go or Python is missing.
-const MISSING: i32 = 3;
 /// How long the build may take.
 const BUILD: Duration = Duration::from_secs(900);
 
@@ -29,26 +25,22 @@ const BUILD: Duration = Duration::from_secs(900);
 pub struct Peers(PathBuf);
 
 impl Peers {
-    /// The peers, built if need be; `None`, after one plain line, where Go or Python is missing.
+    /// The peers, built if need be; `None`, after one plain line, where they cannot be had: Go or
+    /// Python is missing, or what they depend on cannot be fetched.
     ///
     /// # Panics
     ///
-    /// When they cannot be had though the environment says that they are required, and when
-    /// building them fails for another reason than a missing Go or Python.
+    /// When they cannot be had though the environment says that they are required.
     #[expect(clippy::panic, reason = "a test that cannot have its peer must fail")]
     pub async fn get() -> Option<Self> {
         static BUILT: OnceCell<Result<Peers, String>> = OnceCell::const_new();
-        let built = BUILT.get_or_init(async || match build().await {
-            Ok(built) => built,
-            Err(error) => panic!("the peers cannot be built: {error}"),
-        });
-        match built.await {
+        match BUILT.get_or_init(build).await {
             Ok(peers) => Some(peers.clone()),
-            Err(missing) if env::var_os(MODE).as_deref() == Some(OsStr::new("required")) => {
-                panic!("the peers are required: {missing}")
+            Err(why) if env::var_os(MODE).as_deref() == Some(OsStr::new("required")) => {
+                panic!("the peers are required: {why}")
             }
-            Err(missing) => {
-                println!("skipped: {missing}");
+            Err(why) => {
+                println!("skipped: {}", why.lines().last().unwrap_or_default());
                 None
             }
         }
@@ -94,25 +86,24 @@ fn directory() -> PathBuf {
         .join("interop")
 }
 
-/// Runs the build script, one process at a time. `Ok(Err)` says which of Go and Python is missing.
-async fn build() -> io::Result<Result<Peers, String>> {
+/// Runs the build script, which lets one process at a time build.
+async fn build() -> Result<Peers, String> {
     let directory = directory();
-    fs::create_dir_all(&directory)?;
-    let lock = File::create(directory.join("lock"))?;
-    let lock = tokio::task::spawn_blocking(move || {
-        flock(&lock, FlockOperation::LockExclusive).map(|()| lock)
-    })
-    .await??;
     let mut script = Command::new("bash");
     script.arg(scripts().join("build.sh")).arg(&directory);
     script.stdin(Stdio::null()).kill_on_drop(true);
-    let output = timeout(BUILD, script.output()).await??;
-    drop(lock);
-    let text = String::from_utf8_lossy(&output.stderr).into_owned()
-        + &String::from_utf8_lossy(&output.stdout);
-    match output.status.code() {
-        Some(0) => Ok(Ok(Peers(directory))),
-        Some(MISSING) => Ok(Err(text.trim().to_owned())),
-        _ => Err(io::Error::other(format!("{}: {text}", output.status))),
+    let output = match timeout(BUILD, script.output()).await {
+        Ok(Ok(output)) => output,
+        Ok(Err(error)) => return Err(format!("bash: {error}")),
+        Err(_) => return Err(format!("the peers were not built within {BUILD:?}")),
+    };
+    if output.status.success() {
+        return Ok(Peers(directory));
     }
+    let errors = String::from_utf8_lossy(&output.stderr);
+    Err(format!(
+        "building the peers: {}\n{}",
+        output.status,
+        errors.trim_end()
+    ))
 }
