@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 
@@ -92,9 +93,27 @@ func server(ctx context.Context) error {
 }
 
 func newServer(tunnels *grpctunnel.TunnelServiceHandler) *grpc.Server {
-	s := grpc.NewServer()
+	s := grpc.NewServer(grpc.StreamInterceptor(oneSender))
 	tunnelpb.RegisterTunnelServiceServer(s, tunnels.Service())
 	return s
+}
+
+// oneSender makes it safe to send on a stream from several goroutines, as this version does: it
+// sends a cancel after every call, beside the frames of the next one. grpc-go's stream may then miss
+// that it can go on, and wait for ever.
+func oneSender(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	return handler(srv, &locked{ServerStream: stream})
+}
+
+type locked struct {
+	grpc.ServerStream
+	sending sync.Mutex
+}
+
+func (l *locked) SendMsg(message any) error {
+	l.sending.Lock()
+	defer l.sending.Unlock()
+	return l.ServerStream.SendMsg(message)
 }
 
 func client(ctx context.Context) error {
