@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
 };
 
 use tokio::sync::Notify;
@@ -29,12 +32,12 @@ pub(crate) struct Registry<L>(Arc<Inner<L>>);
 struct Inner<L> {
     state: Mutex<State<L>>,
     changed: Notify,
+    next_id: AtomicU64,
 }
 
 #[derive(Debug)]
 struct State<L> {
     agents: BTreeMap<Name, Agent<L>>,
-    next_id: u64,
 }
 
 #[derive(Debug)]
@@ -56,9 +59,9 @@ impl<L> Registry<L> {
         Self(Arc::new(Inner {
             state: Mutex::new(State {
                 agents: BTreeMap::new(),
-                next_id: 0,
             }),
             changed: Notify::new(),
+            next_id: AtomicU64::new(0),
         }))
     }
 
@@ -67,27 +70,34 @@ impl<L> Registry<L> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A tunnel of this name is being opened. Until the last clone of the result is gone,
-    /// calls for the name wait instead of failing: the agent may know that it is connected
-    /// before the tunnel can carry a call.
+    /// A tunnel of this name is being opened. Until it is registered, or the last clone of the
+    /// result is gone, calls for the name wait instead of failing: the agent may know that it
+    /// is connected before the tunnel can carry a call.
     pub(crate) fn arriving(&self, name: Name) -> Arrival<L> {
         self.state().agent(&name).arriving += 1;
         Arrival(Arc::new(ArrivalGuard {
             registry: self.clone(),
             name,
+            expected: AtomicBool::new(true),
         }))
     }
 
-    fn change(&self, name: &Name, change: impl FnOnce(&mut Agent<L>)) {
+    fn next_id(&self) -> u64 {
+        self.0.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Changes an agent. What `change` takes out of it is returned, to be dropped while
+    /// nothing is locked: the end of a link may come back here.
+    fn change<T>(&self, name: &Name, change: impl FnOnce(&mut Agent<L>) -> T) -> T {
         let mut state = self.state();
-        if let Some(agent) = state.agents.get_mut(name) {
-            change(agent);
-            if agent.links.is_empty() && agent.arriving == 0 {
-                state.agents.remove(name);
-            }
+        let agent = state.agent(name);
+        let taken = change(agent);
+        if agent.links.is_empty() && agent.arriving == 0 {
+            state.agents.remove(name);
         }
         drop(state);
         self.0.changed.notify_waiters();
+        taken
     }
 }
 
@@ -219,13 +229,13 @@ impl<L> Arrival<L> {
 
     /// The tunnel can carry calls from now on, until the result is dropped.
     pub(crate) fn register(&self, link: L) -> Membership<L> {
-        let ArrivalGuard { registry, name } = &*self.0;
-        let mut state = registry.state();
-        let id = state.next_id;
-        state.next_id += 1;
-        state.agent(name).links.push((id, link));
-        drop(state);
-        registry.0.changed.notify_waiters();
+        let ArrivalGuard { registry, name, .. } = &*self.0;
+        let id = registry.next_id();
+        let expected = self.0.take_expected();
+        registry.change(name, |agent| {
+            agent.links.push((id, link));
+            agent.arriving -= expected;
+        });
         Membership {
             registry: registry.clone(),
             name: name.clone(),
@@ -238,12 +248,22 @@ impl<L> Arrival<L> {
 struct ArrivalGuard<L> {
     registry: Registry<L>,
     name: Name,
+    /// Whether it still counts as arriving.
+    expected: AtomicBool,
+}
+
+impl<L> ArrivalGuard<L> {
+    /// How much it counts as arriving; nothing from now on.
+    fn take_expected(&self) -> usize {
+        self.expected.swap(false, Ordering::Relaxed).into()
+    }
 }
 
 impl<L> Drop for ArrivalGuard<L> {
     fn drop(&mut self) {
+        let expected = self.take_expected();
         self.registry
-            .change(&self.name, |agent| agent.arriving -= 1);
+            .change(&self.name, |agent| agent.arriving -= expected);
     }
 }
 
@@ -257,16 +277,16 @@ pub(crate) struct Membership<L> {
 
 impl<L> Drop for Membership<L> {
     fn drop(&mut self) {
-        self.registry.change(&self.name, |agent| {
-            agent.links.retain(|(id, _)| *id != self.id)
+        let left = self.registry.change(&self.name, |agent| {
+            let place = agent.links.iter().position(|(id, _)| *id == self.id);
+            place.map(|place| agent.links.remove(place))
         });
+        drop(left);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicBool, Ordering};
-
     use tokio_test::{assert_pending, assert_ready, task::spawn};
 
     use super::*;
@@ -358,6 +378,35 @@ mod tests {
         assert!(named.is_woken() && any.is_woken());
         assert_eq!(assert_ready!(named.poll()).unwrap().0, "1");
         assert_eq!(assert_ready!(any.poll()).unwrap().0, "1");
+    }
+
+    #[test]
+    fn an_arrival_that_is_kept_does_not_make_calls_wait() {
+        let registry = Registry::new();
+        let arrival = registry.arriving(name("a"));
+        let link = fake("1");
+        let member = arrival.register(link.clone());
+        link.1.store(false, Ordering::Relaxed);
+        assert!(chosen(&registry, Some("a")).is_err());
+        drop(member);
+        assert!(chosen(&registry, Some("a")).is_err());
+    }
+
+    #[test]
+    fn a_link_may_hold_its_own_arrival() {
+        #[derive(Clone)]
+        struct Holding(Arrival<Holding>);
+        impl Link for Holding {
+            fn takes_calls(&self) -> bool {
+                self.0.name().as_str() == "a"
+            }
+        }
+        let registry = Registry::new();
+        let arrival = registry.arriving(name("a"));
+        drop(arrival.register(Holding(arrival.clone())));
+        drop(arrival);
+        let mut call = spawn(registry.choose(Some("a")));
+        assert!(assert_ready!(call.poll()).is_err());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::support::{
     RunningAgent, RunningDepot, RunningGateway, Tested, agent, bare_caller, bounded, caller, depot,
-    depot::{BINARY, DETAILS},
+    depot::{BINARY, DETAILS, TEXT},
     gateway,
     stubs::{Chunk, GreetRequest, Line, WaitRequest, WorkRequest},
     to,
@@ -189,7 +189,7 @@ async fn a_failure_arrives_with_text_details_and_trailers_unchanged() -> Tested 
             .err()
             .ok_or("did not fail")?;
         assert_eq!(status.code(), Code::NotFound);
-        assert_eq!(status.message(), "nö, 100% \"not\" found");
+        assert_eq!(status.message(), TEXT);
         assert_eq!(status.details(), DETAILS);
         let trailer = status.metadata().get("x-trailer").ok_or("no trailer")?;
         assert_eq!(trailer, "told");

@@ -133,7 +133,7 @@ async fn while_the_local_server_is_down_calls_fail_and_the_tunnel_stays() -> Tes
         let mut agent = agent(gateway.address, "a", address).await?;
         let mut caller = caller(gateway.address)?;
         assert_eq!(greeted_by(&mut caller, "a").await?, "one");
-        first.kill().await;
+        drop(first);
         // The first call may find the old connection still ending; it fails all the same.
         for _ in 0..2 {
             let status = failure(caller.greet(greeting()).await)?;
@@ -162,7 +162,7 @@ async fn a_call_is_unavailable_when_the_local_server_dies() -> Tested {
             .subscribe()
             .wait_for(|begun| *begun == 1)
             .await?;
-        depot.kill().await;
+        drop(depot);
         let status = failure(waiting.await?)?;
         assert_eq!(status.code(), Code::Unavailable, "{status}");
         Ok(())

@@ -15,9 +15,11 @@ use super::stubs::{
     depot_server,
 };
 
-/// A serialized `google.rpc.Status`: code 5, message "no", one detail of an unknown type.
-pub(crate) const DETAILS: &[u8] =
-    b"\x08\x05\x12\x02no\x1a\x0f\x0a\x07x.y/Abc\x12\x04\x00\xff\x80\x01";
+/// The text of a failure.
+pub(crate) const TEXT: &str = "nö, 100% \"not\" found";
+/// A serialized `google.rpc.Status`: code 5, the text, one detail of an unknown type.
+pub(crate) const DETAILS: &[u8] = b"\x08\x05\x12\x15n\xc3\xb6, 100% \"not\" found\
+    \x1a\x0f\x0a\x07x.y/Abc\x12\x04\x00\xff\x80\x01";
 /// A value of binary metadata.
 pub(crate) const BINARY: &[u8] = b"\x00\x01 raw \x7f";
 
@@ -84,10 +86,9 @@ impl depot_server::Depot for Depot {
             trailers.insert("x-trailer", MetadataValue::from_static("told"));
             trailers.insert_bin("x-trailer-bin", MetadataValue::from_bytes(BINARY));
             let details = Bytes::from_static(DETAILS);
-            let text = "nö, 100% \"not\" found";
             return Err(Status::with_details_and_metadata(
                 Code::NotFound,
-                text,
+                TEXT,
                 details,
                 trailers,
             ));

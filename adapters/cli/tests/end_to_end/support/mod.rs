@@ -27,6 +27,7 @@ use hyper_util::{
 };
 use tokio::{
     net::TcpListener,
+    runtime::{self, Runtime},
     sync::mpsc::{UnboundedReceiver, unbounded_channel},
     task::JoinHandle,
 };
@@ -155,19 +156,19 @@ impl RunningAgent {
     }
 }
 
-/// A local tonic server.
+/// A local tonic server, on a runtime of its own so that it can die at once.
 pub(crate) struct RunningDepot {
     pub(crate) address: SocketAddr,
     pub(crate) seen: Arc<Seen>,
-    running: JoinHandle<Result<(), tonic::transport::Error>>,
+    runtime: Option<Runtime>,
 }
 
-impl RunningDepot {
+impl Drop for RunningDepot {
     /// Ends the server and every connection to it.
-    pub(crate) async fn kill(self) {
-        self.running.abort();
-        // That it was cancelled is what was wanted.
-        let _ = self.running.await;
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 
@@ -176,16 +177,22 @@ pub(crate) async fn depot(label: &'static str) -> Tested<RunningDepot> {
 }
 
 pub(crate) async fn depot_at(listen: &str, label: &'static str) -> Tested<RunningDepot> {
-    let listener = TcpListener::bind(listen).await?;
-    let address = listener.local_addr()?;
     let depot = Depot::new(label);
     let seen = Arc::clone(&depot.seen);
     let server = Server::builder().add_service(DepotServer::new(depot));
-    let running = tokio::spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
+    let runtime = runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?;
+    let listener = listen.to_owned();
+    let listening = runtime.spawn(TcpListener::bind(listener));
+    let listener = listening.await??;
+    let address = listener.local_addr()?;
+    runtime.spawn(server.serve_with_incoming(TcpListenerStream::new(listener)));
     Ok(RunningDepot {
         address,
         seen,
-        running,
+        runtime: Some(runtime),
     })
 }
 
