@@ -1,0 +1,180 @@
+//! What the two ends do: a unary call, and a bidi call whose messages are larger than the window.
+
+use core::time::Duration;
+
+use grpctunnel_core::wire::{HeadOptions, StatusHead, encode_close, encode_open};
+use grpctunnel_core::{
+    Cause, Client, Config, Envelope, Hold, Key, MethodKind, Negotiation, OpenOptions, Opening,
+    Server, Time, Tunnel,
+};
+
+use crate::call::Blob;
+use crate::end::End;
+use crate::fault::{Fault, Maybe, hold};
+use crate::pipe::Pipe;
+
+/// More than three windows.
+const LARGE: u32 = 200_000;
+/// Rounds within which everything comes to rest.
+const ROUNDS: usize = 10_000;
+
+struct Tunnels {
+    client: End<Client>,
+    server: End<Server>,
+    up: Pipe,
+    down: Pipe,
+    now: Time,
+}
+
+/// All of it.
+pub(crate) fn run() -> Maybe<()> {
+    let now = Time::from_millis(1);
+    let accepted = Opening::Accepted(Negotiation::On);
+    let mut tunnels = Tunnels {
+        client: End::new(Tunnel::new(now, Config::default(), Opening::Requested)),
+        server: End::new(Tunnel::new(now, Config::default(), accepted)),
+        up: Pipe::new(),
+        down: Pipe::new(),
+        now,
+    };
+    tunnels.client.tunnel.handle_opened(now, Negotiation::On);
+    tunnels.rest()?;
+    hold(tunnels.client.tunnel.is_open(), Fault::Tunnel)?;
+    tunnels.unary()?;
+    tunnels.bidi()?;
+    tunnels.bidi()?;
+    tunnels.end()
+}
+
+impl Tunnels {
+    /// Lets both ends work until nothing moves.
+    fn rest(&mut self) -> Maybe<()> {
+        let now = self.now;
+        for _ in 0..ROUNDS {
+            let client = self.client.work(now, &mut self.down, &mut self.up)?;
+            let server = self.server.work(now, &mut self.up, &mut self.down)?;
+            if !client && !server {
+                return Ok(());
+            }
+        }
+        Err(Fault::NoRest)
+    }
+
+    /// The client opens a call, and the server gets it.
+    fn open(&mut self, kind: MethodKind) -> Maybe<(Key, Key)> {
+        let metadata = [("key", &b"value"[..])];
+        let options = HeadOptions::default();
+        let head =
+            Blob::encode(|sink| encode_open(sink, "svc/method", metadata.into_iter(), &options))?;
+        let options = OpenOptions {
+            deadline: Some(self.now.saturating_add(Duration::from_secs(60))),
+            kind,
+        };
+        let opened = self.client.tunnel.open(self.now, head.len(), options);
+        let key = opened.map_err(|_| Fault::Open)?;
+        self.client.add(key)?.open = head;
+        self.rest()?;
+        let theirs = self.server.opened.take().ok_or(Fault::Open)?;
+        let told = self.server.tunnel.set_method_kind(theirs, kind);
+        told.map_err(|_| Fault::Command)?;
+        Ok((key, theirs))
+    }
+
+    /// The server closes with OK, and both let go.
+    fn close(&mut self, ours: Key, theirs: Key) -> Maybe<()> {
+        let status = StatusHead {
+            code: 0,
+            message: "",
+            details: &[],
+        };
+        let trailers = [("trailer", &b"value"[..])];
+        let options = HeadOptions::default();
+        let head = Blob::encode(|sink| encode_close(sink, status, trailers.into_iter(), &options))?;
+        let len = head.len();
+        self.server.call(theirs)?.close = head;
+        let hold_for = Hold::UntilHalfClose {
+            max: Duration::from_secs(10),
+        };
+        let closed = self
+            .server
+            .tunnel
+            .close(self.now, theirs, len, true, hold_for);
+        closed.map_err(|_| Fault::Command)?;
+        self.rest()?;
+        self.client.release(ours)?;
+        self.server.release(theirs)?;
+        let left = self.client.tunnel.streams() + self.server.tunnel.streams();
+        hold(left == 0, Fault::LeftOver)
+    }
+
+    fn unary(&mut self) -> Maybe<()> {
+        let (ours, theirs) = self.open(MethodKind::Unary)?;
+        let request = self
+            .client
+            .tunnel
+            .send_message(ours, Envelope::new(100), 100);
+        request.map_err(|_| Fault::Command)?;
+        let done = self.client.tunnel.half_close(ours);
+        done.map_err(|_| Fault::Command)?;
+        self.rest()?;
+        let call = self.server.call(theirs)?;
+        hold(
+            call.half_closed && (call.messages, call.last) == (1, 100),
+            Fault::Content,
+        )?;
+        let headers = self.server.tunnel.respond(theirs, 0);
+        headers.map_err(|_| Fault::Command)?;
+        let response = self.server.tunnel.send_message(theirs, Envelope::new(0), 0);
+        response.map_err(|_| Fault::Command)?;
+        self.rest()?;
+        let call = self.client.call(ours)?;
+        hold(
+            call.headers && (call.messages, call.last) == (1, 0),
+            Fault::Content,
+        )?;
+        self.close(ours, theirs)
+    }
+
+    /// Messages that are larger than the window go both ways at once, one of them cut through.
+    fn bidi(&mut self) -> Maybe<()> {
+        let (ours, theirs) = self.open(MethodKind::Bidi)?;
+        let up = self
+            .client
+            .tunnel
+            .send_message(ours, Envelope::new(LARGE), 1_000);
+        up.map_err(|_| Fault::Command)?;
+        let down = self
+            .server
+            .tunnel
+            .send_message(theirs, Envelope::new(LARGE), LARGE);
+        down.map_err(|_| Fault::Command)?;
+        self.rest()?;
+        let call = self.client.call(ours)?;
+        hold((call.messages, call.last) == (1, LARGE), Fault::Content)?;
+        hold(self.server.call(theirs)?.messages == 0, Fault::Content)?;
+        let rest = self.client.tunnel.provide(ours, LARGE - 1_000);
+        rest.map_err(|_| Fault::Command)?;
+        self.rest()?;
+        let call = self.server.call(theirs)?;
+        hold((call.messages, call.last) == (1, LARGE), Fault::Content)?;
+        let done = self.client.tunnel.half_close(ours);
+        done.map_err(|_| Fault::Command)?;
+        self.close(ours, theirs)
+    }
+
+    /// The client drains, and both ends finish.
+    fn end(&mut self) -> Maybe<()> {
+        self.client.tunnel.drain(self.now, Duration::from_secs(1));
+        self.rest()?;
+        hold(self.client.finished, Fault::NoEnd)?;
+        self.server.tunnel.handle_end(self.now, Cause::Finished);
+        self.rest()?;
+        hold(self.server.finished, Fault::NoEnd)?;
+        self.client.tunnel.handle_end(self.now, Cause::Finished);
+        let timers = (
+            self.client.tunnel.poll_timeout(),
+            self.server.tunnel.poll_timeout(),
+        );
+        hold(timers == (None, None), Fault::NoEnd)
+    }
+}
