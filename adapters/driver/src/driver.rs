@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
 use grpctunnel_core::wire::{Deframer, Piece};
-use grpctunnel_core::{Cause, Negotiation, Reason, Time};
+use grpctunnel_core::{Cause, Negotiation, Reason, Side, Time};
 use http::Response;
 use http::response::Parts;
 use http_body::Body;
@@ -15,34 +15,15 @@ use http_body::Body;
 use crate::after::After;
 use crate::error::{BoxError, TunnelEnd};
 use crate::input::Intake;
-use crate::opening;
+use crate::log;
 use crate::peer::TunnelPeer;
+use crate::reader::{Allowance, Carrier, CarrierEnd, News, Reader};
 use crate::runtime::Sleep;
 use crate::shared::{Shared, chain};
 use crate::state::{Half, State};
-use crate::status::Status;
-use crate::transmit::Network;
 
-/// Frames and bytes that one poll takes in before others get their turn.
-const MAX_FRAMES: usize = 64;
-const MAX_BYTES: usize = 256 << 10;
 /// Memory for a frame in pieces that is kept between two of them.
 const KEEP: usize = 64 << 10;
-
-/// The carrier's incoming half.
-pub(crate) enum Carrier<F, B> {
-    /// The response to the request that opens the tunnel is outstanding.
-    Opening(Pin<Box<F>>),
-    Open(Pin<Box<B>>),
-    Ended,
-}
-
-/// What was read of the carrier besides frames.
-enum News {
-    Response(Parts),
-    /// It ended: with this status, where there was one, or with this error.
-    End(Option<Status>, Option<BoxError>, Cause),
-}
 
 /// Runs when the tunnel has started.
 pub(crate) type Hook = Box<dyn FnOnce() + Send>;
@@ -50,17 +31,16 @@ pub(crate) type Hook = Box<dyn FnOnce() + Send>;
 /// The task of a tunnel. It ends with the tunnel.
 pub(crate) struct Driver<R: Half, F, B, I> {
     shared: Arc<Shared<R>>,
-    network: Network,
-    carrier: Carrier<F, B>,
+    reader: Reader<F, B>,
     intake: I,
     hook: Option<Hook>,
+    announced: bool,
     /// What was read and not taken in.
     chunk: Bytes,
-    news: Option<News>,
     deframer: Deframer,
     /// What came of a frame that is in several chunks.
     gathered: Vec<u8>,
-    /// The last poll stopped although there was more in `chunk`.
+    /// There is more to take in than the last poll did.
     more: bool,
     paused: bool,
     sleep: Option<Sleep>,
@@ -71,23 +51,6 @@ pub(crate) struct Driver<R: Half, F, B, I> {
 }
 
 impl<R: Half, F, B, I> Unpin for Driver<R, F, B, I> {}
-
-/// How far one poll may go.
-struct Allowance {
-    frames: usize,
-    bytes: usize,
-}
-
-impl Allowance {
-    const fn is_spent(&self) -> bool {
-        self.frames == 0 || self.bytes == 0
-    }
-
-    const fn spend(&mut self, bytes: usize) {
-        self.frames = self.frames.saturating_sub(1);
-        self.bytes = self.bytes.saturating_sub(bytes);
-    }
-}
 
 impl<R, F, B, I> Driver<R, F, B, I>
 where
@@ -100,15 +63,11 @@ where
         Self {
             deframer: Deframer::new(shared.options.limits.max_frame),
             shared,
-            network: match carrier {
-                Carrier::Opening(_) => Network::Client,
-                Carrier::Open(_) | Carrier::Ended => Network::Server,
-            },
-            carrier,
+            reader: Reader::new(carrier),
             intake,
             hook: None,
+            announced: false,
             chunk: Bytes::new(),
-            news: None,
             gathered: Vec::new(),
             more: false,
             paused: false,
@@ -131,115 +90,50 @@ where
         self
     }
 
-    /// Reads the carrier until there is something to take in. False: there is nothing now.
-    fn read(&mut self, cx: &mut Context<'_>, allowance: &mut Allowance) -> bool {
-        if self.more || self.news.is_some() {
-            return true;
+    /// Reads what there is to take in. `None`: nothing, or not now.
+    fn read(&mut self, cx: &mut Context<'_>, allowance: &mut Allowance) -> Option<News> {
+        if self.more || self.paused {
+            return None;
         }
-        while !self.paused && !allowance.is_spent() {
-            match &mut self.carrier {
-                Carrier::Opening(response) => match response.as_mut().poll(cx) {
-                    Poll::Pending => return false,
-                    Poll::Ready(response) => {
-                        self.opened(response);
-                        return true;
-                    }
-                },
-                Carrier::Open(body) => match body.as_mut().poll_frame(cx) {
-                    Poll::Pending => return false,
-                    Poll::Ready(Some(Ok(frame))) => {
-                        let frame = frame.into_data().map(|mut data| {
-                            let len = data.remaining();
-                            data.copy_to_bytes(len)
-                        });
-                        match frame {
-                            // An empty frame is not free.
-                            Ok(data) if data.is_empty() => allowance.spend(0),
-                            Ok(data) => {
-                                self.chunk = data;
-                                return true;
-                            }
-                            Err(frame) => {
-                                let trailers = frame.into_trailers().unwrap_or_default();
-                                self.ended(Status::from_headers(&trailers), None);
-                                return true;
-                            }
-                        }
-                    }
-                    Poll::Ready(Some(Err(error))) => {
-                        self.ended(None, Some(error.into()));
-                        return true;
-                    }
-                    Poll::Ready(None) => {
-                        // A request has no trailers; a response without them was cut.
-                        let cause = match self.network {
-                            Network::Client => Cause::Failed,
-                            Network::Server => Cause::Finished,
-                        };
-                        self.news = Some(News::End(None, None, cause));
-                        self.carrier = Carrier::Ended;
-                        return true;
-                    }
-                },
-                Carrier::Ended => return false,
-            }
+        match self.reader.poll_next(cx, allowance) {
+            Poll::Ready(news) => Some(news),
+            Poll::Pending => None,
         }
-        false
-    }
-
-    fn opened(&mut self, response: Result<Response<B>, BoxError>) {
-        match response {
-            Ok(response) => {
-                let (parts, body) = response.into_parts();
-                match opening::refusal(&parts) {
-                    Some(status) => self.ended(Some(status), None),
-                    None => {
-                        self.carrier = Carrier::Open(Box::pin(body));
-                        self.news = Some(News::Response(parts));
-                    }
-                }
-            }
-            Err(error) => self.ended(None, Some(error)),
-        }
-    }
-
-    fn ended(&mut self, status: Option<Status>, error: Option<BoxError>) {
-        let ok = status.as_ref() == Some(&Status::ok());
-        let cause = if ok { Cause::Finished } else { Cause::Failed };
-        self.news = Some(News::End(status, error, cause));
-        self.carrier = Carrier::Ended;
     }
 
     /// Takes in what was read, under the lock. When to wake next; `None`: the tunnel is over.
-    fn take_in(&mut self, cx: &Context<'_>, idle: bool, allowance: &mut Allowance) -> Option<Time> {
+    fn take_in(
+        &mut self,
+        cx: &Context<'_>,
+        news: Option<News>,
+        allowance: &mut Allowance,
+    ) -> Option<Time> {
         let shared = self.shared.clone();
         let now = shared.now();
         let mut after = std::mem::take(&mut self.after);
+        let idle = news.is_none() && !self.more;
         let armed = shared.with_after(&mut after, |state, after| {
             state.touch(now);
             after.register(&mut state.driver, cx.waker());
-            self.expire(state, after);
-            match self.news.take() {
+            expire(state, after);
+            match news {
                 Some(News::Response(parts)) => self.answered(state, parts, after),
-                Some(News::End(status, error, cause)) => {
-                    state.peer_status = status.filter(|status| *status != Status::ok());
-                    state.transport_error = error.map(|error| chain(error.as_ref()).into());
-                    if self.deframer.is_between_messages() || cause == Cause::Failed {
-                        state.tunnel.handle_end(state.now, cause);
-                    } else {
-                        state.tunnel.abort(state.now, Reason::FrameTruncated);
-                    }
+                Some(News::End(end)) => self.ended(state, end),
+                Some(News::Chunk(chunk)) => {
+                    self.chunk = chunk;
+                    self.frames(state, allowance, after);
                 }
-                None => self.frames(state, allowance, after),
+                None if self.more => self.frames(state, allowance, after),
+                None => {}
             }
             // The sender went away, and the reader has nothing that says why.
-            let reading = matches!(self.carrier, Carrier::Open(_));
-            if idle && reading && state.outgoing.gone && state.carrier.is_none() {
+            let lost = state.outgoing.gone && state.carrier.is_none();
+            if idle && lost && self.reader.is_open() {
                 state.tunnel.handle_end(state.now, Cause::Failed);
-                self.carrier = Carrier::Ended;
+                self.reader.stop();
             }
             state.events(after);
-            if state.is_over() || matches!(self.carrier, Carrier::Ended) {
+            if state.is_over() || self.reader.has_ended() {
                 conclude(state, after);
                 return None;
             }
@@ -252,23 +146,6 @@ where
         armed
     }
 
-    /// Does what is due because of the time.
-    fn expire(&mut self, state: &mut State<R>, after: &mut After) {
-        let now = state.now;
-        if state.tunnel.poll_timeout().is_some_and(|time| time <= now) {
-            state.tunnel.handle_timeout(now);
-        }
-        if state.stall_ends() <= now {
-            // Whether there is anything to send is known only when it has been gathered.
-            state.gather(1, after);
-            if state.outgoing.batch.is_empty() {
-                state.outgoing.asked = now;
-            } else {
-                state.tunnel.abort(now, Reason::Stalled);
-            }
-        }
-    }
-
     /// The response headers came.
     fn answered(&mut self, state: &mut State<R>, parts: Parts, after: &mut After) {
         let negotiation = {
@@ -279,8 +156,18 @@ where
         // The first one stays; there is no second.
         let _ = self.shared.peer.set(peer);
         state.tunnel.handle_opened(state.now, negotiation);
-        if R::END == grpctunnel_core::Side::Server && state.tunnel.is_open() {
+        if R::END == Side::Server && state.tunnel.is_open() {
             state.start(after);
+        }
+    }
+
+    fn ended(&self, state: &mut State<R>, end: CarrierEnd) {
+        state.peer_status = end.status;
+        state.transport_error = end.error.map(|error| chain(error.as_ref()).into());
+        if self.deframer.is_between_messages() || end.cause == Cause::Failed {
+            state.tunnel.handle_end(state.now, end.cause);
+        } else {
+            state.tunnel.abort(state.now, Reason::FrameTruncated);
         }
     }
 
@@ -332,6 +219,18 @@ where
         self.chunk = chunk;
     }
 
+    /// Does what follows, once, when the tunnel has started.
+    fn announce(&mut self) {
+        if self.announced || !self.shared.look(|state| state.started) {
+            return;
+        }
+        self.announced = true;
+        log::started(R::END);
+        if let Some(hook) = self.hook.take() {
+            hook();
+        }
+    }
+
     /// Sleeps until something is due. True: it is due now.
     fn sleep(&mut self, cx: &mut Context<'_>, until: Time) -> bool {
         if until == Time::MAX {
@@ -354,13 +253,34 @@ where
     }
 }
 
+/// Does what is due because of the time.
+fn expire<R: Half>(state: &mut State<R>, after: &mut After) {
+    let now = state.now;
+    if state.tunnel.poll_timeout().is_some_and(|time| time <= now) {
+        state.tunnel.handle_timeout(now);
+    }
+    if state.stall_ends() <= now {
+        // Whether there is anything to send is known only when it has been gathered.
+        state.gather(1, after);
+        if state.outgoing.batch.is_empty() {
+            state.outgoing.asked = now;
+        } else {
+            state.tunnel.abort(now, Reason::Stalled);
+        }
+    }
+}
+
 /// Notes how the tunnel ended.
 fn conclude<R: Half>(state: &mut State<R>, after: &mut After) {
-    state.end.get_or_insert_with(|| TunnelEnd {
-        error: state.tunnel.error().cloned(),
-        peer: state.peer_status.clone(),
-        transport: state.transport_error.clone(),
-    });
+    if state.end.is_none() {
+        let end = TunnelEnd {
+            error: state.tunnel.error().cloned(),
+            peer: state.peer_status.clone(),
+            transport: state.transport_error.clone(),
+        };
+        log::ended(R::END, &end);
+        state.end = Some(end);
+    }
     state.watchers.wake(after);
     state.refuse_waiters(after);
 }
@@ -376,20 +296,13 @@ where
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        let mut allowance = Allowance {
-            frames: MAX_FRAMES,
-            bytes: MAX_BYTES,
-        };
+        let mut allowance = Allowance::new();
         loop {
-            let idle = !this.read(cx, &mut allowance);
-            let armed = this.take_in(cx, idle, &mut allowance);
+            let news = this.read(cx, &mut allowance);
+            let idle = news.is_none() && (!this.more || this.paused);
+            let armed = this.take_in(cx, news, &mut allowance);
             this.intake.start(&this.shared);
-            if this.hook.is_some()
-                && this.shared.look(|state| state.started)
-                && let Some(hook) = this.hook.take()
-            {
-                hook();
-            }
+            this.announce();
             let Some(armed) = armed else {
                 return Poll::Ready(());
             };

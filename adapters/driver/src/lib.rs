@@ -1,4 +1,98 @@
 //! gRPC tunnels over any HTTP/2 stack and any async runtime.
+//!
+//! A tunnel is one bidirectional gRPC stream that carries other calls, in the direction in which it
+//! was opened (*forward*) or in the other (*reverse*: the side that cannot be reached opens it, and
+//! is called through it). This crate puts the protocol of `grpctunnel-core` on HTTP bodies, and
+//! knows no runtime and no HTTP stack: it takes tower services, and is one.
+//!
+//! | | the calls are made | the calls are handled |
+//! | --- | --- | --- |
+//! | this end opens the tunnel | [`connect`]: a [`Channel`] | [`serve_reverse`]: a [`Handler`] |
+//! | this end accepts it | [`TunnelService::reverse`]: a [`Channel`] | [`TunnelService::forward`]: a [`Handler`] |
+//!
+//! - A [`Channel`] is a `tower::Service<http::Request<B>>` for any HTTP body: a generated tonic
+//!   client works on it, and so does a proxy.
+//! - A [`Handler`] is any such service: tonic's `Routes`, one generated server, or a proxy.
+//! - A [`Runtime`] runs tasks and tells the time. The crate `grpctunnel-tokio` has one for tokio,
+//!   and the rest that tonic users want.
+//!
+//! Messages are bytes: nothing is parsed, any codec passes, and no message is gathered before it is
+//! handed on, whatever its size. Compressed messages cannot cross (the protocol has no place for
+//! the flag), so the headers that would negotiate compression stay behind.
+//!
+//! # Memory
+//!
+//! For each tunnel there are the frames that wait to be sent ([`Options::batch`]) and at most one
+//! incoming frame (`limits.max_frame`). For each of up to `limits.max_streams` streams there are
+//! the messages that wait to be sent ([`Options::send_queue`] and one frame of the sender's body),
+//! the payload that was not read (the receive window, with 8 bytes for each message and 64 KiB at
+//! most of framing), and its headers and trailers (`limits.decode`).
+//!
+//! # Example
+//!
+//! A forward tunnel in memory, on `smol`: the body of the one end is handed to the other.
+//!
+//! ```
+//! use bytes::Bytes;
+//! use grpctunnel_driver::{Executor, Options, Runtime, Sleep, Task, Timer, TunnelService, connect};
+//! use http::{HeaderMap, Request, Response};
+//! use http_body_util::{BodyExt, Full};
+//! # use grpctunnel_driver::RequestBody;
+//! # use std::convert::Infallible;
+//! # use std::future::{Ready, ready};
+//! # use std::task::{Context, Poll};
+//! # use tower_service::Service;
+//!
+//! struct Smol;
+//!
+//! impl Executor for Smol {
+//!     fn execute(&self, task: Task) {
+//!         smol::spawn(task).detach();
+//!     }
+//! }
+//!
+//! impl Timer for Smol {
+//!     fn sleep_until(&self, deadline: std::time::Instant) -> Sleep {
+//!         Box::pin(async move {
+//!             smol::Timer::at(deadline).await;
+//!         })
+//!     }
+//! }
+//!
+//! # /// Sends requests back.
+//! # #[derive(Clone)]
+//! # struct Echo;
+//! # impl Service<Request<RequestBody>> for Echo {
+//! #     type Response = Response<http_body_util::combinators::WithTrailers<RequestBody, Ready<Option<Result<HeaderMap, grpctunnel_driver::RequestError>>>>>;
+//! #     type Error = Infallible;
+//! #     type Future = Ready<Result<Self::Response, Infallible>>;
+//! #     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+//! #         Poll::Ready(Ok(()))
+//! #     }
+//! #     fn call(&mut self, request: Request<RequestBody>) -> Self::Future {
+//! #         let mut ok = HeaderMap::new();
+//! #         ok.insert("grpc-status", http::HeaderValue::from_static("0"));
+//! #         ready(Ok(Response::new(request.into_body().with_trailers(ready(Some(Ok(ok)))))))
+//! #     }
+//! # }
+//! # smol::block_on(async {
+//! let runtime = Runtime::new(Smol, Smol);
+//! // `Echo` is a tower service that sends each request back.
+//! let service = TunnelService::new(runtime.clone()).forward(Echo);
+//!
+//! let mut channel = connect(service, &runtime, &Options::default(), HeaderMap::new()).await?;
+//! let message = Bytes::from_static(b"\0\0\0\0\x05hello");
+//! let request = Request::post("/example.Echo/Say").body(Full::new(message.clone()))?;
+//! let response = channel.call(request).await?;
+//! let body = response.into_body().collect().await?;
+//! assert_eq!(body.trailers().unwrap()["grpc-status"], "0");
+//! assert_eq!(body.to_bytes(), message);
+//!
+//! channel.close();
+//! assert!(channel.closed().await.is_clean());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # }).unwrap();
+//! ```
 
 mod after;
 mod client;
@@ -9,12 +103,14 @@ mod error;
 mod heads;
 mod inbox;
 mod input;
+mod log;
 mod metadata;
 mod opening;
 mod options;
 mod outbox;
 mod peer;
 mod pump;
+mod reader;
 mod runtime;
 mod server;
 mod shared;

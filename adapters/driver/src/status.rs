@@ -47,6 +47,10 @@ impl Status {
         Self::new(Code::Ok, "")
     }
 
+    pub(crate) fn is_ok(&self) -> bool {
+        self.code == Code::Ok
+    }
+
     /// The same with details: a serialized `google.rpc.Status`, byte for byte as given.
     #[must_use]
     pub fn with_details(mut self, details: Bytes) -> Self {

@@ -6,6 +6,8 @@
 
 use std::time::Duration;
 
+use tokio::net::TcpListener;
+use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Endpoint, Server};
 
 /// Bytes of the HTTP/2 window of a stream, and of a connection.
@@ -51,4 +53,13 @@ pub fn server() -> Server {
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .max_concurrent_streams(STREAMS)
         .tcp_nodelay(true)
+}
+
+/// The connections of a listener, for `serve_with_incoming`, without Nagle's algorithm.
+///
+/// tonic's `tcp_nodelay` holds only where tonic itself listens. With the algorithm on, small
+/// frames such as window updates wait for the peer's delayed acknowledgement: 40 ms each.
+#[must_use]
+pub fn incoming(listener: TcpListener) -> TcpIncoming {
+    TcpIncoming::from(listener).with_nodelay(Some(true))
 }

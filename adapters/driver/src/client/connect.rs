@@ -11,11 +11,12 @@ use tower_service::Service;
 
 use crate::after::After;
 use crate::client::Channel;
-use crate::driver::{Carrier, Driver};
+use crate::driver::Driver;
 use crate::error::{BoxError, ConnectError};
 use crate::input::{Incoming, Intake};
 use crate::opening;
 use crate::options::Options;
+use crate::reader::Carrier;
 use crate::runtime::Runtime;
 use crate::shared::Shared;
 use crate::state::{Half, State};

@@ -1,6 +1,8 @@
 //! Metadata: HTTP headers on one side, the protocol's key and value strings on the other.
 
 pub(crate) mod names;
+#[cfg(test)]
+mod tests;
 
 use std::borrow::Cow;
 use std::collections::HashMap;

@@ -16,11 +16,12 @@ use http_body::Body;
 use tower_service::Service;
 
 use crate::client::{Channel, NoCalls};
-use crate::driver::{Carrier, Driver};
+use crate::driver::Driver;
 use crate::error::BoxError;
 use crate::opening;
 use crate::options::Options;
 use crate::peer::TunnelPeer;
+use crate::reader::Carrier;
 use crate::runtime::{Runtime, Task};
 use crate::server::admit::Calls;
 use crate::server::{Handler, NoHandler};

@@ -1,0 +1,25 @@
+//! Log lines: two a tunnel, whatever its peer does.
+
+use grpctunnel_core::Side;
+
+use crate::error::TunnelEnd;
+
+/// A tunnel may carry calls.
+#[cfg_attr(
+    not(feature = "tracing"),
+    expect(unused_variables, reason = "nobody listens")
+)]
+pub(crate) fn started(side: Side) {
+    #[cfg(feature = "tracing")]
+    tracing::info!(?side, "tunnel started");
+}
+
+/// A tunnel is over.
+#[cfg_attr(
+    not(feature = "tracing"),
+    expect(unused_variables, reason = "nobody listens")
+)]
+pub(crate) fn ended(side: Side, end: &TunnelEnd) {
+    #[cfg(feature = "tracing")]
+    tracing::info!(?side, clean = end.is_clean(), "tunnel ended: {end}");
+}
