@@ -87,5 +87,6 @@ pub use grpctunnel_driver::{
     Options, Runtime, ServerHandle, TunnelEnd, TunnelPeer,
 };
 pub use http2::{endpoint, incoming, server};
+pub use kinds::method_kinds;
 pub use runtime::{TokioRuntime, runtime};
 pub use server::{ReverseTunnel, TonicHandler, TunnelServer};

@@ -60,8 +60,8 @@ async fn check_health(channel: Channel, reporter: &HealthReporter) -> Outcome {
     let status = client.check(named("")).await?.into_inner();
     assert_eq!(status.status, number(ServingStatus::Serving));
 
-    let error = client.check(named("nobody")).await.unwrap_err();
-    assert_eq!(error.code(), Code::NotFound);
+    let error = client.check(named("nobody")).await.err();
+    assert_eq!(error.ok_or("no error")?.code(), Code::NotFound);
 
     let mut updates = client.watch(named("")).await?.into_inner();
     assert!(updates.message().await?.is_some());
