@@ -5,171 +5,16 @@
 //! is merged. Strings that are not UTF-8 and limits that are exceeded are faults of the content:
 //! the frame still decodes, because its stream must be known.
 
+use super::data::{self, Data};
 use super::extension::ExtensionSet;
-use super::field::{DecodeError, Fields, Value};
+use super::field::{DecodeError, Fields, Value, low_u32};
+use super::frame::{
+    ClientFrame, ClientKind, CloseStream, ContentFault, DecodeLimits, Headers, MessageData,
+    NewStream, ServerFrame, ServerKind,
+};
 use super::metadata::{Metadata, Place, Scan};
 use super::settings::Settings;
-use super::status::Status;
-use super::timeout::Timeout;
-
-/// Limits that hold while a frame is decoded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DecodeLimits {
-    /// Bytes of one frame's metadata, counted as HTTP/2 counts a header list: name, value and 32
-    /// for each value. Default 65,536.
-    pub metadata_bytes: u32,
-    /// Values in one frame's metadata; a key without one counts as one. Default 256.
-    pub metadata_entries: u32,
-    /// Bytes of `method_name`. Default 1,024.
-    pub method_name: u32,
-    /// Bytes of a status: message and details. Default 65,536.
-    pub status: u32,
-}
-
-impl Default for DecodeLimits {
-    fn default() -> Self {
-        Self {
-            metadata_bytes: 65_536,
-            metadata_entries: 256,
-            method_name: 1_024,
-            status: 65_536,
-        }
-    }
-}
-
-/// What is wrong with the content of a frame that decodes: its stream ends, the tunnel goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ContentFault {
-    /// A string is not UTF-8.
-    NotUtf8,
-    /// Above [`DecodeLimits::metadata_bytes`].
-    MetadataTooLarge,
-    /// Above [`DecodeLimits::metadata_entries`].
-    TooManyMetadataEntries,
-    /// Above [`DecodeLimits::method_name`].
-    MethodNameTooLong,
-    /// Above [`DecodeLimits::status`].
-    StatusTooLarge,
-}
-
-/// A frame from the tunnel client: `ClientToServer`.
-#[derive(Clone, Copy, Debug)]
-pub struct ClientFrame<'f> {
-    /// `stream_id`
-    pub stream_id: i64,
-    /// The member of the oneof.
-    pub kind: ClientKind<'f>,
-}
-
-/// The members of `ClientToServer.frame`.
-#[derive(Clone, Copy, Debug)]
-pub enum ClientKind<'f> {
-    /// None that we know.
-    None,
-    /// `new_stream`
-    NewStream(NewStream<'f>),
-    /// `request_message`
-    Message(MessageData<'f>),
-    /// `more_request_data`
-    More(&'f [u8]),
-    /// `half_close`
-    HalfClose,
-    /// `cancel`
-    Cancel,
-    /// `window_update`
-    WindowUpdate(u32),
-    /// `extensions`
-    Extensions(ExtensionSet),
-    /// `ping`, with its `opaque`
-    Ping(u64),
-    /// `pong`, with its `opaque`
-    Pong(u64),
-}
-
-/// `NewStream`
-#[derive(Clone, Copy, Debug)]
-pub struct NewStream<'f> {
-    /// `method_name`; empty where it is not UTF-8.
-    pub method: &'f str,
-    /// `request_headers`
-    pub metadata: Metadata<'f>,
-    /// `initial_window_size`
-    pub initial_window_size: u32,
-    /// `protocol_revision`, any number.
-    pub revision: i32,
-    /// The value of `grpc-timeout` in the metadata: the last one.
-    pub timeout: Option<Timeout>,
-    /// What is wrong with it.
-    pub fault: Option<ContentFault>,
-}
-
-/// `MessageData`
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct MessageData<'f> {
-    /// `size`, of the whole message.
-    pub size: u32,
-    /// `data`, its first chunk.
-    pub data: &'f [u8],
-    /// `compressed`
-    pub compressed: bool,
-}
-
-/// A frame from the tunnel server: `ServerToClient`.
-#[derive(Clone, Copy, Debug)]
-pub struct ServerFrame<'f> {
-    /// `stream_id`
-    pub stream_id: i64,
-    /// The member of the oneof.
-    pub kind: ServerKind<'f>,
-}
-
-/// The members of `ServerToClient.frame`.
-#[derive(Clone, Copy, Debug)]
-pub enum ServerKind<'f> {
-    /// None that we know.
-    None,
-    /// `settings`
-    Settings(Settings),
-    /// `response_headers`
-    Headers(Headers<'f>),
-    /// `response_message`
-    Message(MessageData<'f>),
-    /// `more_response_data`
-    More(&'f [u8]),
-    /// `close_stream`
-    Close(CloseStream<'f>),
-    /// `window_update`
-    WindowUpdate(u32),
-    /// `drain`
-    Drain {
-        /// `last_stream_id`
-        last_stream_id: i64,
-    },
-    /// `ping`, with its `opaque`
-    Ping(u64),
-    /// `pong`, with its `opaque`
-    Pong(u64),
-}
-
-/// `response_headers`
-#[derive(Clone, Copy, Debug)]
-pub struct Headers<'f> {
-    /// The metadata.
-    pub metadata: Metadata<'f>,
-    /// What is wrong with it.
-    pub fault: Option<ContentFault>,
-}
-
-/// `CloseStream`
-#[derive(Clone, Copy, Debug)]
-pub struct CloseStream<'f> {
-    /// `status`; OK where it is missing.
-    pub status: Status<'f>,
-    /// `response_trailers`
-    pub trailers: Metadata<'f>,
-    /// What is wrong with it.
-    pub fault: Option<ContentFault>,
-}
+use super::status::Parts;
 
 /// The last run of one oneof member: where it begins in the frame, and which one it is.
 struct Run<'f> {
@@ -260,14 +105,6 @@ impl<'f> Common<'f> {
     }
 }
 
-#[expect(
-    clippy::cast_possible_truncation,
-    reason = "protobuf keeps the low 32 bits"
-)]
-const fn low_u32(value: u64) -> u32 {
-    value as u32
-}
-
 #[inline]
 fn merge_message<'f>(message: &mut MessageData<'f>, bytes: &'f [u8]) -> Result<(), DecodeError> {
     let mut fields = Fields::new(bytes);
@@ -330,11 +167,32 @@ impl<'f> NewStreamParts<'f> {
     }
 }
 
-/// Decodes a `ClientToServer`.
+/// Decodes a frame from the tunnel client, a `ClientToServer` without its length prefix.
 ///
 /// # Errors
-/// The bytes are not a protobuf message of this shape.
+/// The bytes are not a protobuf message, or a message that is known to be in them is not. No
+/// stream can be blamed for it: the tunnel ends. (A fault of the content that only its stream
+/// pays for is no error but a [`ContentFault`] in the frame.)
+///
+/// [`ContentFault`]: super::ContentFault
+#[inline]
 pub fn decode_client<'f>(
+    frame: &'f [u8],
+    limits: &DecodeLimits,
+) -> Result<ClientFrame<'f>, DecodeError> {
+    let Some((stream_id, data)) = data::read(frame) else {
+        return decode_any_client(frame, limits);
+    };
+    let kind = match data {
+        Data::Message(message) => ClientKind::Message(message),
+        Data::More(bytes) => ClientKind::More(bytes),
+        Data::WindowUpdate(bytes) => ClientKind::WindowUpdate(bytes),
+    };
+    Ok(ClientFrame { stream_id, kind })
+}
+
+#[inline(never)]
+fn decode_any_client<'f>(
     frame: &'f [u8],
     limits: &DecodeLimits,
 ) -> Result<ClientFrame<'f>, DecodeError> {
@@ -392,7 +250,7 @@ pub fn decode_client<'f>(
 #[derive(Clone, Copy, Default)]
 struct CloseParts<'f> {
     scan: Scan,
-    status: super::status::Parts<'f>,
+    status: Parts<'f>,
 }
 
 impl<'f> CloseParts<'f> {
@@ -417,11 +275,28 @@ impl<'f> CloseParts<'f> {
     }
 }
 
-/// Decodes a `ServerToClient`.
+/// Decodes a frame from the tunnel server, a `ServerToClient` without its length prefix.
 ///
 /// # Errors
-/// The bytes are not a protobuf message of this shape.
+/// As [`decode_client`].
+#[inline]
 pub fn decode_server<'f>(
+    frame: &'f [u8],
+    limits: &DecodeLimits,
+) -> Result<ServerFrame<'f>, DecodeError> {
+    let Some((stream_id, data)) = data::read(frame) else {
+        return decode_any_server(frame, limits);
+    };
+    let kind = match data {
+        Data::Message(message) => ServerKind::Message(message),
+        Data::More(bytes) => ServerKind::More(bytes),
+        Data::WindowUpdate(bytes) => ServerKind::WindowUpdate(bytes),
+    };
+    Ok(ServerFrame { stream_id, kind })
+}
+
+#[inline(never)]
+fn decode_any_server<'f>(
     frame: &'f [u8],
     limits: &DecodeLimits,
 ) -> Result<ServerFrame<'f>, DecodeError> {

@@ -38,6 +38,16 @@ impl fmt::Display for DecodeError {
 
 impl core::error::Error for DecodeError {}
 
+/// The value of a field of 32 bits: protobuf drops what is above them.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "protobuf keeps the low 32 bits"
+)]
+#[inline]
+pub(super) const fn low_u32(value: u64) -> u32 {
+    value as u32
+}
+
 /// The value of a field, by its wire type.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Value<'f> {

@@ -1,7 +1,7 @@
 //! Metadata, walked in place.
 
-use super::decode::{ContentFault, DecodeLimits};
 use super::field::{DecodeError, Fields, Value};
+use super::frame::{ContentFault, DecodeLimits};
 use super::timeout::Timeout;
 
 /// Where in a frame the `Metadata` message is: the field numbers of the messages around it.

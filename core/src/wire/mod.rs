@@ -20,10 +20,12 @@
 //! ```
 
 mod bin;
+mod data;
 mod decode;
 mod deframer;
 mod extension;
 mod field;
+mod frame;
 mod head;
 mod metadata;
 pub mod prefix;
@@ -33,13 +35,14 @@ mod status;
 mod timeout;
 
 pub use bin::BinDialect;
-pub use decode::{
-    ClientFrame, ClientKind, CloseStream, ContentFault, DecodeLimits, Headers, MessageData,
-    NewStream, ServerFrame, ServerKind, decode_client, decode_server,
-};
+pub use decode::{decode_client, decode_server};
 pub use deframer::{Deframer, FrameTooLarge, PREFIX_LEN, Piece, length_prefix};
 pub use extension::{Extension, ExtensionSet};
 pub use field::DecodeError;
+pub use frame::{
+    ClientFrame, ClientKind, CloseStream, ContentFault, DecodeLimits, Headers, MessageData,
+    NewStream, ServerFrame, ServerKind,
+};
 pub use head::{
     EncodeError, Encoded, HeadOptions, StatusHead, encode_close, encode_headers, encode_open,
 };

@@ -1,7 +1,7 @@
 //! `Settings`
 
 use super::extension::ExtensionSet;
-use super::field::{DecodeError, Fields, Value};
+use super::field::{DecodeError, Fields, Value, low_u32};
 
 /// A protocol revision that we speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -45,12 +45,8 @@ impl Settings {
         self.revisions.get(..self.len).unwrap_or_default()
     }
 
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "protobuf keeps the low 32 bits of an enum"
-    )]
     fn add(&mut self, revision: u64) {
-        let revision = (revision as u32).cast_signed();
+        let revision = low_u32(revision).cast_signed();
         self.zero |= revision == 0;
         self.one |= revision == 1;
         if let Some(kept) = self.revisions.get_mut(self.len) {
@@ -70,11 +66,7 @@ impl Settings {
                         self.add(packed.varint()?);
                     }
                 }
-                #[expect(
-                    clippy::cast_possible_truncation,
-                    reason = "protobuf keeps the low 32 bits"
-                )]
-                (2, Value::Varint(window)) => self.initial_window_size = window as u32,
+                (2, Value::Varint(window)) => self.initial_window_size = low_u32(window),
                 (100, Value::Varint(_) | Value::Bytes(_)) => {
                     self.extensions.get_or_insert_default().add_field(value)?;
                 }

@@ -1,7 +1,7 @@
 //! `google.rpc.Status`, read in place.
 
-use super::decode::{ContentFault, DecodeLimits};
-use super::field::{DecodeError, Fields, Value};
+use super::field::{DecodeError, Fields, Value, low_u32};
+use super::frame::{ContentFault, DecodeLimits};
 use super::metadata::next_bytes;
 
 /// `close_stream.status`, borrowed from its frame.
@@ -79,11 +79,7 @@ impl<'f> Parts<'f> {
         let mut fields = Fields::new(status);
         while let Some((number, value)) = fields.next()? {
             match (number, value) {
-                #[expect(
-                    clippy::cast_possible_truncation,
-                    reason = "protobuf keeps the low 32 bits"
-                )]
-                (1, Value::Varint(code)) => self.code = (code as u32).cast_signed(),
+                (1, Value::Varint(code)) => self.code = low_u32(code).cast_signed(),
                 (2, Value::Bytes(message)) => {
                     self.not_utf8 |= core::str::from_utf8(message).is_err();
                     self.message = message;

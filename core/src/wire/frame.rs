@@ -1,0 +1,176 @@
+//! What the two frame types say, borrowed from their bytes.
+
+use super::extension::ExtensionSet;
+use super::metadata::Metadata;
+use super::settings::Settings;
+use super::status::Status;
+use super::timeout::Timeout;
+
+/// Limits that hold while a frame is decoded. What exceeds one is reported as a [`ContentFault`]
+/// of the frame; the rest of the frame is read all the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DecodeLimits {
+    /// Bytes of one frame's metadata, counted as HTTP/2 counts a header list: name, value and 32
+    /// for each value, and for a key without one. Entries that a later one replaces count too.
+    /// Default 65,536.
+    pub metadata_bytes: u32,
+    /// Values in one frame's metadata; a key without one counts as one. Default 256.
+    pub metadata_entries: u32,
+    /// Bytes of `method_name`. Default 1,024.
+    pub method_name: u32,
+    /// Bytes of `close_stream.status`: the message and the serialized details. Default 65,536.
+    pub status: u32,
+}
+
+impl Default for DecodeLimits {
+    fn default() -> Self {
+        Self {
+            metadata_bytes: 65_536,
+            metadata_entries: 256,
+            method_name: 1_024,
+            status: 65_536,
+        }
+    }
+}
+
+/// What is wrong with the content of a frame that decodes: its stream ends, the tunnel goes on.
+/// Of several faults in a frame one is named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ContentFault {
+    /// A string of the metadata, the method name or the status is not UTF-8.
+    NotUtf8,
+    /// Above [`DecodeLimits::metadata_bytes`].
+    MetadataTooLarge,
+    /// Above [`DecodeLimits::metadata_entries`].
+    TooManyMetadataEntries,
+    /// Above [`DecodeLimits::method_name`].
+    MethodNameTooLong,
+    /// Above [`DecodeLimits::status`].
+    StatusTooLarge,
+}
+
+/// A frame from the tunnel client: `ClientToServer`, from
+/// [`decode_client`](super::decode_client).
+#[derive(Clone, Copy, Debug)]
+pub struct ClientFrame<'f> {
+    /// `stream_id`: any number; -1 where the frame is about the tunnel.
+    pub stream_id: i64,
+    /// The member of the oneof `frame`.
+    pub kind: ClientKind<'f>,
+}
+
+/// The members of `ClientToServer.frame`.
+#[derive(Clone, Copy, Debug)]
+pub enum ClientKind<'f> {
+    /// No member is set, or none that we know.
+    None,
+    /// `new_stream`: a call begins.
+    NewStream(NewStream<'f>),
+    /// `request_message`: a message begins.
+    Message(MessageData<'f>),
+    /// `more_request_data`: the next bytes of the message.
+    More(&'f [u8]),
+    /// `half_close`: there will be no more messages.
+    HalfClose,
+    /// `cancel`: the client wants no more of the call.
+    Cancel,
+    /// `window_update`: bytes that the client takes beyond what it granted before; 0 means
+    /// nothing.
+    WindowUpdate(u32),
+    /// `extensions`: the answer to the server's offer; the numbers that we know.
+    Extensions(ExtensionSet),
+    /// `ping`, with its `opaque`, which the `pong` repeats.
+    Ping(u64),
+    /// `pong`, with the `opaque` of its `ping`.
+    Pong(u64),
+}
+
+/// `new_stream`: the beginning of a call.
+#[derive(Clone, Copy, Debug)]
+pub struct NewStream<'f> {
+    /// `method_name`, `service/method` with or without a slash before it, or anything else; empty
+    /// where it is not UTF-8.
+    pub method: &'f str,
+    /// `request_headers`; the `grpc-timeout` is still in it.
+    pub metadata: Metadata<'f>,
+    /// `initial_window_size`: bytes of response messages that the client takes before it grants
+    /// more. Revision zero ignores it.
+    pub initial_window_size: u32,
+    /// `protocol_revision`, any number.
+    pub revision: i32,
+    /// The last value of `grpc-timeout` in the metadata; `None` where there is none, or one that
+    /// [`Timeout::parse`] does not take.
+    pub timeout: Option<Timeout>,
+    /// What is wrong with the method name or the metadata.
+    pub fault: Option<ContentFault>,
+}
+
+/// `request_message` or `response_message`: the beginning of a message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MessageData<'f> {
+    /// `size`: bytes of the whole message, as announced.
+    pub size: u32,
+    /// `data`: the first bytes of it; all, some, none, or (a fault of the peer) too many.
+    pub data: &'f [u8],
+    /// `compressed`, of the extension `TRANSPARENT`: the message is, by the call's encoding.
+    pub compressed: bool,
+}
+
+/// A frame from the tunnel server: `ServerToClient`, from
+/// [`decode_server`](super::decode_server).
+#[derive(Clone, Copy, Debug)]
+pub struct ServerFrame<'f> {
+    /// `stream_id`: any number; -1 where the frame is about the tunnel.
+    pub stream_id: i64,
+    /// The member of the oneof `frame`.
+    pub kind: ServerKind<'f>,
+}
+
+/// The members of `ServerToClient.frame`.
+#[derive(Clone, Copy, Debug)]
+pub enum ServerKind<'f> {
+    /// No member is set, or none that we know.
+    None,
+    /// `settings`: what the server can do.
+    Settings(Settings),
+    /// `response_headers`
+    Headers(Headers<'f>),
+    /// `response_message`: a message begins.
+    Message(MessageData<'f>),
+    /// `more_response_data`: the next bytes of the message.
+    More(&'f [u8]),
+    /// `close_stream`: the call is over.
+    Close(CloseStream<'f>),
+    /// `window_update`: bytes that the server takes beyond what it granted before; 0 means
+    /// nothing.
+    WindowUpdate(u32),
+    /// `drain`: the server takes no more calls.
+    Drain {
+        /// `last_stream_id`: no stream above it was or will be handled; -1: there was none.
+        last_stream_id: i64,
+    },
+    /// `ping`, with its `opaque`, which the `pong` repeats.
+    Ping(u64),
+    /// `pong`, with the `opaque` of its `ping`.
+    Pong(u64),
+}
+
+/// `response_headers`
+#[derive(Clone, Copy, Debug)]
+pub struct Headers<'f> {
+    /// The metadata.
+    pub metadata: Metadata<'f>,
+    /// What is wrong with the metadata.
+    pub fault: Option<ContentFault>,
+}
+
+/// `close_stream`: the end of a call.
+#[derive(Clone, Copy, Debug)]
+pub struct CloseStream<'f> {
+    /// `status`; OK where it is missing.
+    pub status: Status<'f>,
+    /// `response_trailers`
+    pub trailers: Metadata<'f>,
+    /// What is wrong with the status or the trailers.
+    pub fault: Option<ContentFault>,
+}
