@@ -4,8 +4,10 @@ Prints `ok CASE` for each case and `ok` at the end; exits 1 with a message at th
 """
 
 import argparse
+import os
 import queue
 import random
+import signal
 import sys
 import uuid
 
@@ -203,6 +205,11 @@ class Requests:
         return request
 
 
+def give_up(timeout_s):
+    print(f"client.py: not finished after {timeout_s} s", file=sys.stderr, flush=True)
+    os._exit(1)
+
+
 def failing(call):
     try:
         got = call()
@@ -221,8 +228,10 @@ def main():
     parser.add_argument("--target", required=True, help="the gateway's address, or the server's")
     parser.add_argument("--name", help=f"the agent to reach, sent as {contract.TUNNEL_TARGET}")
     parser.add_argument("--case", default="all", help=f"all, or of {','.join(NAMES)}")
-    parser.add_argument("--timeout", type=float, default=60, help="seconds for each call")
+    parser.add_argument("--timeout", type=int, default=60, help="seconds to live")
     args = parser.parse_args()
+    signal.signal(signal.SIGALRM, lambda *_: give_up(args.timeout))
+    signal.alarm(args.timeout)
     chosen = [name for name in NAMES if name not in ON_REQUEST]
     if args.case != "all":
         chosen = args.case.split(",")
