@@ -21,6 +21,8 @@ const CLIENT_KEEPALIVE: Duration = Duration::from_secs(360);
 const SERVER_KEEPALIVE: Duration = Duration::from_secs(60);
 /// Time for the answer to a keepalive ping.
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+/// Idle time before TCP's own keepalive probes, which no HTTP/2 peer sees.
+const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
 /// HTTP/2 streams that a client may have open at once on a connection. tonic's default is no limit.
 const STREAMS: u32 = 1_024;
 
@@ -37,6 +39,7 @@ pub fn endpoint(uri: impl Into<String>) -> Result<Endpoint, tonic::transport::Er
         .http2_keep_alive_interval(CLIENT_KEEPALIVE)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)
         .keep_alive_while_idle(true)
+        .tcp_keepalive(Some(TCP_KEEPALIVE))
         .tcp_nodelay(true);
     Ok(endpoint)
 }
@@ -52,14 +55,18 @@ pub fn server() -> Server {
         .http2_keepalive_interval(Some(SERVER_KEEPALIVE))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .max_concurrent_streams(STREAMS)
+        .tcp_keepalive(Some(TCP_KEEPALIVE))
         .tcp_nodelay(true)
 }
 
-/// The connections of a listener, for `serve_with_incoming`, without Nagle's algorithm.
+/// The connections of a listener, for `serve_with_incoming`, without Nagle's algorithm and with
+/// TCP keepalive.
 ///
-/// tonic's `tcp_nodelay` holds only where tonic itself listens. With the algorithm on, small
+/// tonic's own settings for TCP hold only where tonic itself listens. With the algorithm on, small
 /// frames such as window updates wait for the peer's delayed acknowledgement: 40 ms each.
 #[must_use]
 pub fn incoming(listener: TcpListener) -> TcpIncoming {
-    TcpIncoming::from(listener).with_nodelay(Some(true))
+    TcpIncoming::from(listener)
+        .with_nodelay(Some(true))
+        .with_keepalive(Some(TCP_KEEPALIVE))
 }

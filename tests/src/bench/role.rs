@@ -5,9 +5,9 @@ use std::time::Duration;
 use grpctunnel_tokio::{Channel, TunnelServer};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::metadata::MetadataMap;
 use tonic::service::Routes;
+use tonic::transport::server::TcpIncoming;
 
 use super::args::{Args, End, Mode, Role};
 use super::load::Workload;
@@ -83,8 +83,8 @@ async fn accept() -> Outcome<Channel> {
     tunnels.recv().await.ok_or_else(|| "no tunnel came".into())
 }
 
-async fn listen() -> Outcome<TcpListenerStream> {
+async fn listen() -> Outcome<TcpIncoming> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("listening {}", listener.local_addr()?);
-    Ok(TcpListenerStream::new(listener))
+    Ok(grpctunnel_tokio::incoming(listener))
 }

@@ -7,7 +7,6 @@ use std::time::Duration;
 use grpctunnel_tokio::{Channel, MethodKind, MethodKinds, Options, ReverseTunnel, TunnelServer};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::service::Routes;
 use tonic::transport;
 
@@ -83,7 +82,7 @@ impl InteropServer {
             .add_service(official())
             .add_service(Trigger::service(self.tunnels, self.trigger_time))
             .add_service(service)
-            .serve_with_incoming_shutdown(TcpListenerStream::new(listener), shutdown)
+            .serve_with_incoming_shutdown(grpctunnel_tokio::incoming(listener), shutdown)
             .await
     }
 }
