@@ -123,6 +123,23 @@ both_stores! {
     }
 }
 
+both_stores! {
+    fn the_stream_that_is_over_its_budget_pays_for_it<S>() {
+        let mut t = zero_server::<S>();
+        t.get(msg(1, 1_200, 1_200));
+        assert!(!t.end.tunnel.wants_read());
+        // Frames that were read already: from now on nothing may wait.
+        t.get(new(3, "svc/m")).sees(&["opened(3,svc/m)"]);
+        assert!(t.end.tunnel.wants_read());
+        t.get(msg(2, 100, 100));
+        t.get(msg(1, 1, 1))
+            .sees(&["ended(1,RESOURCE_EXHAUSTED,RevisionZeroBudget)"])
+            .says(&["close(1,RESOURCE_EXHAUSTED)"]);
+        t.reads(2, &["got(2,100)"]);
+        t.lives();
+    }
+}
+
 /// One stream over its budget; it turns back on when the reader has read.
 fn waits_for_one_stream<R: Role, S: Store>(mut t: Script<R, S>) {
     t.get(msg(1, 1_000, 1_000));

@@ -55,13 +55,18 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             stream.over_budget = true;
             state.over = state.over.saturating_add(1);
         }
-        if !self.is_over_budget() {
-            return Ok(());
-        }
         if self.revision_zero.saw_flow_control {
-            return Err(Reason::RevisionZeroBudget);
+            // Nobody waits: the stream that goes over pays, and no other.
+            let over_all = self.revision_zero.unread > self.limits.revision_zero.tunnel;
+            return if over_all || self.slab.get(slot).is_some_and(|stream| stream.over_budget) {
+                Err(Reason::RevisionZeroBudget)
+            } else {
+                Ok(())
+            };
         }
-        self.revision_zero.stalled_since.get_or_insert(now);
+        if self.is_over_budget() {
+            self.revision_zero.stalled_since.get_or_insert(now);
+        }
         Ok(())
     }
 
