@@ -6,7 +6,7 @@ use grpctunnel_core::{
     Side,
 };
 use grpctunnel_tests::both_stores;
-use grpctunnel_tests::harness::frames::{Fields, close_with, half, msg, set};
+use grpctunnel_tests::harness::frames::{Fields, close, close_with, half, msg, set};
 use grpctunnel_tests::harness::{Said, client, client_with, config, server};
 
 type Pair<'a> = (&'a str, &'a [u8]);
@@ -232,6 +232,20 @@ both_stores! {
 }
 
 both_stores! {
+    fn a_full_client_says_when_it_has_room<S>() {
+        let mut t = client::<S>();
+        for _ in 0..S::STREAMS {
+            t.open();
+        }
+        let full = t.act(|end, now| end.open(now, "svc/m", &[], OpenOptions::default()));
+        assert_eq!(full, Err(OpenError::Full));
+        t.get(close(1, 0)).sees(&["ended(1,OK)"]);
+        t.act(|end, _| end.release(1));
+        t.sees(&["may open"]);
+        t.open();
+        t.lives();
+    }
+
     fn a_refused_command_changes_nothing<S>() {
         let mut t = client::<S>().with_call();
         let key = t.end.key(1);

@@ -418,6 +418,35 @@ both_stores! {
 }
 
 both_stores! {
+    fn refusals_that_nobody_reads_end_the_tunnel<S>() {
+        let mut t = server::<S>();
+        t.taking = false;
+        let mut refused = 0;
+        while t.end.feed(t.now(), &Frame::from(new(refused, "a/b/c"))).is_ok() {
+            refused += 1;
+            assert!(refused <= 1_024, "never cut off");
+        }
+        assert!(refused >= 64, "cut off after {refused}");
+        t.settle();
+        t.sees(&["abort(RESOURCE_EXHAUSTED,TooManyRejections)"]);
+    }
+
+    fn streams_ended_by_protocol_errors_have_a_budget<S>() {
+        let mut t = server::<S>();
+        for id in 0..1_024 {
+            t.get(new(id, "")).says(&[&format!("close({id},INVALID_ARGUMENT)")]);
+        }
+        t.get(new(1_024, "")).sees(&["abort(RESOURCE_EXHAUSTED,TooManyProtocolErrors)"]);
+
+        // One comes back each second.
+        let mut t = server::<S>();
+        for id in 0..3_000 {
+            t.get(new(id, "")).says(&[&format!("close({id},INVALID_ARGUMENT)")]);
+            t.advance(Duration::from_secs(1));
+        }
+        t.lives();
+    }
+
     fn a_handler_that_is_late_is_told_so<S>() {
         let mut t = server::<S>();
         t.open_kind(1, MethodKind::Unary);

@@ -419,7 +419,7 @@ pub const ROWS: &[Row] = &[
         Harden,
         both(
             tested(&["conf_054_an_upper_case_timeout_is_not_honoured"]),
-            pending("keys lower-cased and merged on entry"),
+            tested(&["conf_054_keys_that_differ_in_case_are_one"]),
         ),
     ),
     row(
@@ -429,7 +429,7 @@ pub const ROWS: &[Row] = &[
         Harden,
         both(
             tested(&["conf_055_transport_headers_pass_the_core"]),
-            pending("transport headers stripped on entry"),
+            tested(&["conf_055_what_means_something_to_http_or_grpc_is_stripped"]),
         ),
     ),
     row(
@@ -439,7 +439,7 @@ pub const ROWS: &[Row] = &[
         Harden,
         both(
             tested(&["conf_056_odd_keys_and_values_pass_the_core_whole"]),
-            pending("what HTTP cannot represent refused"),
+            tested(&["conf_056_what_no_header_can_be_is_refused"]),
         ),
     ),
     row(
@@ -459,7 +459,10 @@ pub const ROWS: &[Row] = &[
         Must,
         both(
             tested(&["conf_058_bytes_under_a_bin_key_pass_raw"]),
-            tested(&["conf_058_values_of_the_drop_list_are_dropped_and_counted"]),
+            tested(&[
+                "conf_058_binary_values_are_bytes_on_the_wire_and_base64_in_headers",
+                "conf_058_values_of_the_drop_list_are_dropped_and_counted",
+            ]),
         ),
     ),
     row(
