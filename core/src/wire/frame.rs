@@ -18,7 +18,8 @@ pub struct DecodeLimits {
     pub metadata_entries: u32,
     /// Bytes of `method_name`. Default 1,024.
     pub method_name: u32,
-    /// Bytes of `close_stream.status`: the message and the serialized details. Default 65,536.
+    /// Bytes of `close_stream.status`, serialized: code, message, details and whatever else is in
+    /// it, because an application may keep them all. Default 65,536.
     pub status: u32,
 }
 

@@ -4,25 +4,30 @@
 use core::fmt;
 
 use super::bin::BinDialect;
-use super::extension::{Extension, ExtensionSet};
-use super::prefix::varint_len;
+use super::extension::ExtensionSet;
+use super::pairs::Pairs;
+use super::put::{field_len, put_field, put_length};
 use super::sink::{Sink, SinkFull};
-use super::status::{Parts, any_messages};
+use super::status_head::{Fitted, StatusHead};
 
-/// How heads are encoded.
+/// How heads are encoded: what the peer can read, and how much of it we send.
 #[derive(Clone, Copy, Debug)]
 pub struct HeadOptions<'a> {
-    /// Bytes of the metadata: name, value and 32 for each value. Default 65,536.
+    /// Bytes of one head's metadata: name, value as it is written, and 32 for each value. Known
+    /// peers end the whole tunnel over a frame near 4 MiB. Default 65,536.
     pub max_metadata_bytes: u32,
-    /// Values of the metadata. Default 256.
+    /// Values in one head's metadata. Default 256.
     pub max_metadata_entries: u32,
     /// Bytes of the method name. Default 1,024.
     pub max_method_name: u32,
-    /// Bytes of the status: message and details. Default 16,384.
+    /// Bytes of a status: message and details. A longer one is cut, it is no error. Default
+    /// 16,384.
     pub max_status: u32,
-    /// The extensions in effect.
+    /// The extensions in effect on the tunnel: `RAW_METADATA` carries any `-bin` value,
+    /// `TRANSPARENT` the key `:authority`. Default none.
     pub extensions: ExtensionSet,
-    /// How the values of `-bin` keys are written.
+    /// How the values of `-bin` keys are written where `RAW_METADATA` is not in effect. Default
+    /// [`BinDialect::Utf8Bytes`].
     pub bin_dialect: BinDialect,
     /// `-bin` keys whose values are left out, and counted, where they cannot be carried; any
     /// other such value is an error. Default `grpc-trace-bin` and `grpc-tags-bin`, which
@@ -44,13 +49,14 @@ impl Default for HeadOptions<'_> {
     }
 }
 
-/// What was encoded.
+/// What was encoded: the length is what the core is told, `dropped` is for the caller's counters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Encoded {
-    /// Bytes written.
+    /// Bytes written to the sink.
     pub len: u32,
-    /// Things left out because they cannot be carried: values of [`HeadOptions::drop_bin`],
-    /// status details that are not a `google.rpc.Status` or are too large.
+    /// Things left out because they cannot be carried: each value of a key in
+    /// [`HeadOptions::drop_bin`], and status details that are not a `google.rpc.Status` or are too
+    /// large.
     pub dropped: u32,
 }
 
@@ -64,7 +70,7 @@ pub enum EncodeError {
     MethodSyntax,
     /// The method name is longer than the limit.
     MethodTooLong,
-    /// A key is not made of `0-9 a-z _ - .`, or is empty.
+    /// A key is not made of `0-9 a-z _ - .`, the characters that gRPC allows, or is empty.
     MetadataKey,
     /// A value is not UTF-8, and no extension carries it.
     MetadataNotUtf8,
@@ -102,226 +108,6 @@ impl From<SinkFull> for EncodeError {
     }
 }
 
-/// A status to send.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct StatusHead<'a> {
-    /// `code`
-    pub code: i32,
-    /// `message`
-    pub message: &'a str,
-    /// A serialized `google.rpc.Status`, as `grpc-status-details-bin` holds it, or nothing. Its
-    /// `details` are copied byte for byte; its code and message are not used.
-    pub details: &'a [u8],
-}
-
-/// Bytes of a length-delimited field whose tag is one byte.
-const fn field_len(len: usize) -> usize {
-    len.saturating_add(varint_len(len as u64) as usize)
-        .saturating_add(1)
-}
-
-fn put_varint(out: &mut impl Sink, mut value: u64) -> Result<(), SinkFull> {
-    while value >= 0x80 {
-        out.put(&[(value & 0x7f) as u8 | 0x80])?;
-        value >>= 7;
-    }
-    out.put(&[(value & 0x7f) as u8])
-}
-
-/// The tag and length of a length-delimited field.
-fn put_length(out: &mut impl Sink, number: u32, len: usize) -> Result<(), SinkFull> {
-    put_varint(out, u64::from(number << 3 | 2))?;
-    put_varint(out, len as u64)
-}
-
-fn put_field(out: &mut impl Sink, number: u32, bytes: &[u8]) -> Result<(), SinkFull> {
-    put_length(out, number, bytes.len())?;
-    out.put(bytes)
-}
-
-/// How one value travels.
-#[derive(Clone, Copy)]
-enum Carried<'m> {
-    /// As the string that it is.
-    Text(&'m [u8]),
-    /// Each byte as a code point.
-    Latin1(&'m [u8]),
-    /// In the field for raw bytes.
-    Raw(&'m [u8]),
-    Dropped,
-}
-
-impl Carried<'_> {
-    /// Bytes in a `Values` message; the tag of the field for raw bytes takes two.
-    fn len(self) -> usize {
-        match self {
-            Self::Text(value) => field_len(value.len()),
-            Self::Latin1(value) => field_len(BinDialect::latin1_len(value)),
-            Self::Raw(value) => field_len(value.len()).saturating_add(1),
-            Self::Dropped => 0,
-        }
-    }
-
-    fn put(self, out: &mut impl Sink) -> Result<(), SinkFull> {
-        match self {
-            Self::Text(value) => put_field(out, 1, value),
-            Self::Latin1(value) => {
-                put_length(out, 1, BinDialect::latin1_len(value))?;
-                for byte in value {
-                    out.put(char::from(*byte).encode_utf8(&mut [0; 2]).as_bytes())?;
-                }
-                Ok(())
-            }
-            Self::Raw(value) => put_field(out, 100, value),
-            Self::Dropped => Ok(()),
-        }
-    }
-}
-
-fn carry<'m>(
-    key: &str,
-    value: &'m [u8],
-    options: &HeadOptions<'_>,
-) -> Result<Carried<'m>, EncodeError> {
-    if key.ends_with("-bin") {
-        if options.extensions.contains(Extension::RawMetadata) {
-            return Ok(Carried::Raw(value));
-        }
-        if options.bin_dialect == BinDialect::Latin1 {
-            return Ok(Carried::Latin1(value));
-        }
-    }
-    if core::str::from_utf8(value).is_ok() {
-        Ok(Carried::Text(value))
-    } else if key.ends_with("-bin") && options.drop_bin.contains(&key) {
-        Ok(Carried::Dropped)
-    } else {
-        Err(EncodeError::MetadataNotUtf8)
-    }
-}
-
-fn is_key(key: &str) -> bool {
-    let allowed = |byte: u8| {
-        byte.is_ascii_digit() || byte.is_ascii_lowercase() || matches!(byte, b'_' | b'-' | b'.')
-    };
-    !key.is_empty() && key.bytes().all(allowed)
-}
-
-/// Metadata that was checked and measured, and is still to be written.
-struct Checked<'o, I> {
-    metadata: I,
-    options: &'o HeadOptions<'o>,
-    len: usize,
-    dropped: u32,
-}
-
-impl<'m, 'o, I> Checked<'o, I>
-where
-    I: Iterator<Item = (&'m str, &'m [u8])> + Clone,
-{
-    fn new(metadata: I, options: &'o HeadOptions<'o>) -> Result<Self, EncodeError> {
-        let mut checked = Self {
-            metadata,
-            options,
-            len: 0,
-            dropped: 0,
-        };
-        let (mut bytes, mut entries) = (0_usize, 0_usize);
-        let mut rest = checked.metadata.clone();
-        let mut before = 0_usize;
-        while let Some((key, first)) = rest.next() {
-            let position = before;
-            before = before.saturating_add(1);
-            if key == "grpc-timeout" {
-                continue;
-            }
-            if !is_key(key) {
-                return Err(EncodeError::MetadataKey);
-            }
-            let mut earlier = checked.metadata.clone().take(position);
-            if earlier.any(|(other, _)| other == key) {
-                return Err(EncodeError::DuplicateKey);
-            }
-            let mut values_len = 0_usize;
-            let mut value = Some(first);
-            while let Some(current) = value {
-                let carried = carry(key, current, options)?;
-                if matches!(carried, Carried::Dropped) {
-                    checked.dropped = checked.dropped.saturating_add(1);
-                } else {
-                    values_len = values_len.saturating_add(carried.len());
-                    let line = current.len().saturating_add(key.len()).saturating_add(32);
-                    bytes = bytes.saturating_add(line);
-                    entries = entries.saturating_add(1);
-                }
-                value = next_of_key(&mut rest, key);
-                if value.is_some() {
-                    before = before.saturating_add(1);
-                }
-            }
-            if values_len > 0 {
-                let entry = field_len(key.len()).saturating_add(field_len(values_len));
-                checked.len = checked.len.saturating_add(field_len(entry));
-            }
-        }
-        if bytes > options.max_metadata_bytes as usize {
-            return Err(EncodeError::MetadataTooLarge);
-        }
-        if entries > options.max_metadata_entries as usize {
-            return Err(EncodeError::TooManyMetadataEntries);
-        }
-        Ok(checked)
-    }
-
-    /// Writes the content of a `Metadata` message.
-    fn put(&self, out: &mut impl Sink) -> Result<(), EncodeError> {
-        let mut rest = self.metadata.clone();
-        while let Some((key, first)) = rest.next() {
-            if key == "grpc-timeout" {
-                continue;
-            }
-            let start = rest.clone();
-            let mut values_len = carry(key, first, self.options)?.len();
-            while let Some(value) = next_of_key(&mut rest, key) {
-                values_len = values_len.saturating_add(carry(key, value, self.options)?.len());
-            }
-            if values_len == 0 {
-                continue;
-            }
-            let entry = field_len(key.len()).saturating_add(field_len(values_len));
-            put_length(out, 1, entry)?;
-            put_field(out, 1, key.as_bytes())?;
-            put_length(out, 2, values_len)?;
-            carry(key, first, self.options)?.put(out)?;
-            let mut again = start;
-            while let Some(value) = next_of_key(&mut again, key) {
-                carry(key, value, self.options)?.put(out)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn encoded(&self, len: usize) -> Encoded {
-        Encoded {
-            len: u32::try_from(len).unwrap_or(u32::MAX),
-            dropped: self.dropped,
-        }
-    }
-}
-
-/// The next value, if it is of the same key; otherwise the iterator stays where it is.
-fn next_of_key<'m, I>(rest: &mut I, key: &str) -> Option<&'m [u8]>
-where
-    I: Iterator<Item = (&'m str, &'m [u8])> + Clone,
-{
-    let mut ahead = rest.clone();
-    let (next, value) = ahead.next()?;
-    (next == key).then(|| {
-        *rest = ahead;
-        value
-    })
-}
-
 /// Writes what `open` sends: `method_name` and `request_headers` of a `NewStream`. Pairs of the
 /// same key must be next to each other. A `grpc-timeout` is left out: the core writes its own.
 ///
@@ -346,7 +132,7 @@ where
     if method.len() > options.max_method_name as usize {
         return Err(EncodeError::MethodTooLong);
     }
-    let metadata = Checked::new(metadata, options)?;
+    let metadata = Pairs::new(metadata, options)?;
     let mut len = field_len(method.len());
     if metadata.len > 0 {
         len = len.saturating_add(field_len(metadata.len));
@@ -372,93 +158,10 @@ pub fn encode_headers<'m, I>(
 where
     I: Iterator<Item = (&'m str, &'m [u8])> + Clone,
 {
-    let metadata = Checked::new(metadata, options)?;
+    let metadata = Pairs::new(metadata, options)?;
     out.reserve(metadata.len)?;
     metadata.put(out)?;
     Ok(metadata.encoded(metadata.len))
-}
-
-const SHORTENED: &str = " [message shortened]";
-const DETAILS_DROPPED: &str = " [details dropped: larger than the tunnel's limit]";
-
-/// A status cut to its limit.
-struct Fitted<'a> {
-    code: u64,
-    message: &'a str,
-    marker: &'static str,
-    details: &'a [u8],
-    dropped: u32,
-}
-
-impl<'a> Fitted<'a> {
-    fn new(status: StatusHead<'a>, max: usize) -> Self {
-        let mut fitted = Self {
-            code: i64::from(status.code).cast_unsigned(),
-            message: status.message,
-            marker: "",
-            details: status.details,
-            dropped: 0,
-        };
-        if Parts::default().merge(status.details).is_err() {
-            fitted.details = &[];
-            fitted.dropped = 1;
-        }
-        let details: usize = any_messages(fitted.details).map(<[u8]>::len).sum();
-        let room = max.saturating_sub(details);
-        if details > 0 && (details > max || room < DETAILS_DROPPED.len()) {
-            fitted.details = &[];
-            fitted.dropped = 1;
-            fitted.marker = DETAILS_DROPPED;
-            fitted.shorten(max);
-        } else if fitted.message.len() > room {
-            fitted.marker = SHORTENED;
-            fitted.shorten(room);
-        }
-        fitted
-    }
-
-    fn shorten(&mut self, max: usize) {
-        let mut end = max
-            .saturating_sub(self.marker.len())
-            .min(self.message.len());
-        while !self.message.is_char_boundary(end) {
-            end = end.saturating_sub(1);
-        }
-        self.message = self.message.get(..end).unwrap_or_default();
-    }
-
-    fn message_len(&self) -> usize {
-        self.message.len().saturating_add(self.marker.len())
-    }
-
-    fn len(&self) -> usize {
-        let code = match self.code {
-            0 => 0,
-            code => 1 + varint_len(code) as usize,
-        };
-        let message = match self.message_len() {
-            0 => 0,
-            len => field_len(len),
-        };
-        let details = any_messages(self.details).map(|any| field_len(any.len()));
-        details.fold(code + message, usize::saturating_add)
-    }
-
-    fn put(&self, out: &mut impl Sink) -> Result<(), SinkFull> {
-        if self.code != 0 {
-            out.put(&[1 << 3])?;
-            put_varint(out, self.code)?;
-        }
-        if self.message_len() > 0 {
-            put_length(out, 2, self.message_len())?;
-            out.put(self.message.as_bytes())?;
-            out.put(self.marker.as_bytes())?;
-        }
-        for any in any_messages(self.details) {
-            put_field(out, 3, any)?;
-        }
-        Ok(())
-    }
 }
 
 /// Writes what `close` sends: the `CloseStream`. A status above [`HeadOptions::max_status`] is
@@ -476,7 +179,7 @@ where
     I: Iterator<Item = (&'m str, &'m [u8])> + Clone,
 {
     let status = Fitted::new(status, options.max_status as usize);
-    let trailers = Checked::new(trailers, options)?;
+    let trailers = Pairs::new(trailers, options)?;
     let status_len = status.len();
     let mut len = 0_usize;
     for part in [trailers.len, status_len] {

@@ -28,10 +28,13 @@ mod field;
 mod frame;
 mod head;
 mod metadata;
+mod pairs;
 pub mod prefix;
+mod put;
 mod settings;
 mod sink;
 mod status;
+mod status_head;
 mod timeout;
 
 pub use bin::BinDialect;
@@ -43,12 +46,11 @@ pub use frame::{
     ClientFrame, ClientKind, CloseStream, ContentFault, DecodeLimits, Headers, MessageData,
     NewStream, ServerFrame, ServerKind,
 };
-pub use head::{
-    EncodeError, Encoded, HeadOptions, StatusHead, encode_close, encode_headers, encode_open,
-};
+pub use head::{EncodeError, Encoded, HeadOptions, encode_close, encode_headers, encode_open};
 pub use metadata::{Entries, Entry, EntryValues, Metadata};
 pub use prefix::Prefix;
 pub use settings::{Revision, Settings};
 pub use sink::{Sink, SinkFull, SliceSink};
 pub use status::{Status, StatusParts};
+pub use status_head::StatusHead;
 pub use timeout::{Timeout, format_timeout};

@@ -1,5 +1,11 @@
 //! The first bytes of every frame that the core sends: gRPC's length prefix, the stream id, and
-//! the tags and lengths up to where a payload begins.
+//! the tags and lengths up to where a body begins.
+//!
+//! The bytes are those that any protobuf encoder writes (fields in rising order, defaults left
+//! out), with one exception: what the core adds to a head stands before it, and `compressed`
+//! before the data, because the body comes last. Frames of both directions share the numbers of
+//! these fields, so one function serves both. A frame whose length would not fit in 32 bits
+//! cannot be written; its length is then the largest there is.
 
 use core::time::Duration;
 
@@ -79,10 +85,11 @@ const fn number_len(value: u64) -> u32 {
 
 /// Bytes of a length-delimited field whose tag is one byte.
 const fn field_len(len: u32) -> u32 {
-    1 + varint_len(len as u64) + len
+    len.saturating_add(1 + varint_len(len as u64))
 }
 
-/// `new_stream`; the head, behind it, holds `method_name` and `request_headers`.
+/// `new_stream`; the head, behind it, is what `encode_open` wrote. The `request_headers` are then
+/// in two places, which protobuf merges.
 #[must_use]
 pub fn new_stream(
     id: i64,
@@ -121,7 +128,7 @@ pub fn new_stream(
     builder.finish(head_len)
 }
 
-/// `response_headers`; the head is the `Metadata`.
+/// `response_headers`; the head, behind it, is what `encode_headers` wrote.
 #[must_use]
 pub fn headers(id: i64, head_len: u32) -> Prefix {
     with_body(id, 2, head_len)
@@ -158,19 +165,19 @@ pub fn more(id: i64, chunk: u32) -> Prefix {
     with_body(id, 4, chunk)
 }
 
-/// `half_close`
+/// `half_close`: the tunnel client has sent its last message.
 #[must_use]
 pub fn half_close(id: i64) -> Prefix {
     with_body(id, 5, 0)
 }
 
-/// `cancel`
+/// `cancel`: the tunnel client wants no more of the call.
 #[must_use]
 pub fn cancel(id: i64) -> Prefix {
     with_body(id, 6, 0)
 }
 
-/// `window_update`
+/// `window_update`: so many more bytes may be sent; 0 of id -1 is the heartbeat.
 #[must_use]
 pub fn window_update(id: i64, bytes: u32) -> Prefix {
     let mut builder = Builder::new(id);
@@ -179,7 +186,7 @@ pub fn window_update(id: i64, bytes: u32) -> Prefix {
     builder.finish(0)
 }
 
-/// `close_stream`; the head is the `CloseStream`.
+/// `close_stream`; the head, behind it, is what `encode_close` wrote.
 #[must_use]
 pub fn close(id: i64, head_len: u32) -> Prefix {
     with_body(id, 5, head_len)
@@ -205,13 +212,15 @@ pub fn close_reason(id: i64, code: i32, message_len: u32) -> Prefix {
     builder.finish(message_len)
 }
 
-/// `settings`
+/// `settings`, on the tunnel's own id; `extensions` is the offer, which is written even if it
+/// names none. Of the revisions the first eight are written.
 #[must_use]
 pub fn settings(
     initial_window_size: u32,
     revisions: &[Revision],
     extensions: Option<ExtensionSet>,
 ) -> Prefix {
+    let revisions = revisions.get(..8).unwrap_or(revisions);
     let count = u32::try_from(revisions.len()).unwrap_or(0);
     let named = extensions.map_or(0, |set| u32::try_from(set.numbers().count()).unwrap_or(0));
     let mut len = number_len(u64::from(initial_window_size));
@@ -240,7 +249,7 @@ pub fn settings(
     builder.finish(0)
 }
 
-/// `extensions`, a tunnel client's answer to an offer.
+/// `extensions`, a tunnel client's answer to an offer, on the tunnel's own id.
 #[must_use]
 pub fn extensions(set: ExtensionSet) -> Prefix {
     let named = u32::try_from(set.numbers().count()).unwrap_or(0);
@@ -256,7 +265,7 @@ pub fn extensions(set: ExtensionSet) -> Prefix {
     builder.finish(0)
 }
 
-/// `drain`
+/// `drain`, on the tunnel's own id; -1 where there was no stream.
 #[must_use]
 pub fn drain(last_stream_id: i64) -> Prefix {
     let last = last_stream_id.cast_unsigned();
@@ -266,13 +275,13 @@ pub fn drain(last_stream_id: i64) -> Prefix {
     builder.finish(0)
 }
 
-/// `ping`
+/// `ping`, on the tunnel's own id.
 #[must_use]
 pub fn ping(opaque: u64) -> Prefix {
     opaque_frame(101, opaque)
 }
 
-/// `pong`
+/// `pong`, on the tunnel's own id, with the `opaque` of the ping.
 #[must_use]
 pub fn pong(opaque: u64) -> Prefix {
     opaque_frame(102, opaque)

@@ -69,13 +69,14 @@ impl<'f> Iterator for StatusParts<'f> {
 pub(super) struct Parts<'f> {
     pub(super) code: i32,
     pub(super) message: &'f [u8],
-    details_len: u64,
+    len: u64,
     has_details: bool,
     not_utf8: bool,
 }
 
 impl<'f> Parts<'f> {
     pub(super) fn merge(&mut self, status: &'f [u8]) -> Result<(), DecodeError> {
+        self.len = self.len.saturating_add(status.len() as u64);
         let mut fields = Fields::new(status);
         while let Some((number, value)) = fields.next()? {
             match (number, value) {
@@ -86,7 +87,6 @@ impl<'f> Parts<'f> {
                 }
                 (3, Value::Bytes(any)) => {
                     self.has_details = true;
-                    self.details_len = self.details_len.saturating_add(any.len() as u64);
                     self.check_any(any)?;
                 }
                 _ => {}
@@ -105,11 +105,15 @@ impl<'f> Parts<'f> {
         Ok(())
     }
 
+    /// Whether all of its strings are.
+    pub(super) const fn is_utf8(&self) -> bool {
+        !self.not_utf8
+    }
+
     pub(super) fn fault(&self, limits: &DecodeLimits) -> Option<ContentFault> {
-        let len = self.details_len.saturating_add(self.message.len() as u64);
         if self.not_utf8 {
             Some(ContentFault::NotUtf8)
-        } else if len > u64::from(limits.status) {
+        } else if self.len > u64::from(limits.status) {
             Some(ContentFault::StatusTooLarge)
         } else {
             None

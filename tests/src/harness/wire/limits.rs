@@ -47,9 +47,9 @@ impl Sizes {
         match kind {
             ServerKind::Headers(headers) => Self::of_metadata(&headers.metadata),
             ServerKind::Close(close) => {
-                let details: usize = close.status.details().map(<[u8]>::len).sum();
+                let status: usize = close.status.raw_parts().map(<[u8]>::len).sum();
                 Self {
-                    status: (close.status.message.len() + details) as u64,
+                    status: status as u64,
                     ..Self::of_metadata(&close.trailers)
                 }
             }
