@@ -256,9 +256,9 @@ impl Caller {
         }
         let code = code_name(status.code());
         Ok(format!(
-            "{code} after {} of {}; the service saw it",
-            Took(took),
-            Took(DEADLINE)
+            "{} set, {code} after {}; the service saw it",
+            Took(DEADLINE),
+            Took(took)
         ))
     }
 }

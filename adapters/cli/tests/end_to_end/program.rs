@@ -1,6 +1,7 @@
 //! The program itself: what it prints, and how it ends.
 
 use std::{
+    net::SocketAddr,
     process::{ExitStatus, Stdio},
     time::Duration,
 };
@@ -56,16 +57,14 @@ impl Running {
     }
 }
 
-async fn pair(local: std::net::SocketAddr) -> Tested<(Running, Running, String)> {
+/// A gateway and an agent named `pi`, and the gateway's address.
+async fn pair(local: SocketAddr, more: &[&str]) -> Tested<(Running, Running, String)> {
     let mut gateway = Running::start(&["gateway", "--listen", "127.0.0.1:0"])?;
     let line = gateway.line().await?;
-    let address = line
-        .strip_prefix("listening on ")
-        .ok_or("another line")?
-        .to_owned();
+    let address = line.strip_prefix("listening on ").ok_or("another line")?;
     let url = format!("http://{address}");
     let local = format!("http://{local}");
-    let agent = [
+    let mut arguments = vec![
         "agent",
         "--gateway",
         &url,
@@ -74,9 +73,10 @@ async fn pair(local: std::net::SocketAddr) -> Tested<(Running, Running, String)>
         "--local",
         &local,
     ];
-    let mut agent = Running::start(&agent)?;
+    arguments.extend(more);
+    let mut agent = Running::start(&arguments)?;
     assert_eq!(agent.line().await?, format!("connected to {url} as pi"));
-    Ok((gateway, agent, address))
+    Ok((gateway, agent, address.to_owned()))
 }
 
 #[tokio::test]
@@ -109,7 +109,7 @@ async fn the_demo_shows_everything_and_ends_well() -> Tested {
 async fn gateway_and_agent_pass_calls_and_end_by_a_signal() -> Tested {
     bounded(async {
         let depot = depot("depot").await?;
-        let (gateway, agent, address) = pair(depot.address).await?;
+        let (gateway, agent, address) = pair(depot.address, &[]).await?;
         let request = GreetRequest {
             name: "x".to_owned(),
         };
@@ -127,7 +127,7 @@ async fn gateway_and_agent_pass_calls_and_end_by_a_signal() -> Tested {
 async fn a_killed_agent_ends_its_calls_unavailable() -> Tested {
     bounded(async {
         let depot = depot("depot").await?;
-        let (_gateway, mut agent, address) = pair(depot.address).await?;
+        let (_gateway, mut agent, address) = pair(depot.address, &[]).await?;
         let mut caller = caller(address.parse()?)?;
         let waiting = tokio::spawn(async move { caller.wait(to("pi", WaitRequest {})).await });
         depot
@@ -145,6 +145,23 @@ async fn a_killed_agent_ends_its_calls_unavailable() -> Tested {
             .subscribe()
             .wait_for(|ended| *ended == 1)
             .await?;
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn calls_cut_off_by_the_drain_limit_show_in_the_exit_code() -> Tested {
+    bounded(async {
+        let depot = depot("depot").await?;
+        let (_gateway, agent, address) = pair(depot.address, &["--drain-limit", "0"]).await?;
+        let mut caller = caller(address.parse()?)?;
+        let waiting = tokio::spawn(async move { caller.wait(WaitRequest {}).await });
+        let seen = &depot.seen;
+        seen.begun.subscribe().wait_for(|begun| *begun == 1).await?;
+        assert_eq!(agent.terminated().await?.code(), Some(3));
+        let status = waiting.await?.err().ok_or("was answered")?;
+        assert_eq!(status.code(), Code::Unavailable, "{status}");
         Ok(())
     })
     .await
