@@ -161,6 +161,7 @@ impl Pump {
             entry.finish = finish;
         }
         self.room = entry.outbox.cost() < limit;
+        entry.wants_room = !self.room;
         after.register(&mut entry.writer, cx.waker());
         state.feed(stream, after);
         if stopped && self.room {

@@ -243,7 +243,7 @@ impl<R: Half> State<R> {
     pub(crate) fn ended(&mut self, stream: Key, why: &End<'_>, unread: Unread, after: &mut After) {
         let ending = ending_of(self, why);
         if let Some(entry) = self.streams.get(stream) {
-            entry.end(unread == Unread::Discard, ending, unread, after);
+            entry.end(ending, unread, after);
         }
         R::ended(self, stream, after);
     }
@@ -290,7 +290,8 @@ impl<R: Half> State<R> {
                     Part::Message => {
                         let len = end.saturating_sub(start);
                         entry.outbox.take(len, batch, after);
-                        if entry.outbox.cost() < self.options.send_queue / 2 {
+                        if entry.wants_room && entry.outbox.cost() < self.options.send_queue / 2 {
+                            entry.wants_room = false;
                             after.wake(&mut entry.writer);
                         }
                         return;
@@ -306,12 +307,13 @@ impl<R: Half> State<R> {
 
 impl Stream {
     /// Notes how the stream ended. Only the first end counts.
-    pub(crate) fn end(&mut self, abandon: bool, ending: Ending, unread: Unread, after: &mut After) {
+    pub(crate) fn end(&mut self, ending: Ending, unread: Unread, after: &mut After) {
         if self.ending.is_none() {
             self.ending = Some(ending);
             self.inbox.finish(unread);
         }
-        self.abandoned |= abandon;
+        // A handler that has messages to read gets them, then the end.
+        self.abandoned |= unread == Unread::Discard || self.unread || self.inbox.is_empty();
         self.outbox.clear(after);
         after.wake(&mut self.reader);
         after.wake(&mut self.writer);

@@ -73,8 +73,12 @@ pub(crate) struct Stream {
     /// At a tunnel server: the task of the call has ended.
     pub(crate) task_done: bool,
     pub(crate) ending: Option<Ending>,
-    /// Nobody wants the rest: at a tunnel server, the handler is to be dropped.
+    /// At a tunnel server: nobody wants a response, and the handler is to be dropped.
     pub(crate) abandoned: bool,
+    /// At a tunnel server: nobody reads the request.
+    pub(crate) unread: bool,
+    /// Whoever sends waits for room.
+    pub(crate) wants_room: bool,
     /// Whoever waits for something to read.
     pub(crate) reader: Option<Waker>,
     /// Whoever sends: waits for room, or for the end. At a tunnel server the task of the call.
@@ -97,6 +101,8 @@ impl Stream {
             task_done: false,
             ending: None,
             abandoned: false,
+            unread: false,
+            wants_room: false,
             reader: None,
             writer: None,
         }

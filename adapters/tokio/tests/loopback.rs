@@ -8,7 +8,6 @@ use grpctunnel_tokio::{
 };
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::metadata::MetadataMap;
 use tonic::service::Routes;
 use tonic::{Code, Request};
@@ -32,7 +31,7 @@ where
     tokio::spawn(
         grpctunnel_tokio::server()
             .add_service(tunnels)
-            .serve_with_incoming_shutdown(TcpListenerStream::new(listener), async {
+            .serve_with_incoming_shutdown(grpctunnel_tokio::incoming(listener), async {
                 let _ = stopped.await;
             }),
     );

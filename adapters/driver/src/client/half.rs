@@ -29,7 +29,7 @@ impl State<Client> {
     /// Ends a call here, and cancels it there.
     pub(crate) fn fail(&mut self, stream: Key, ending: Ending, after: &mut After) {
         if let Some(entry) = self.streams.get(stream) {
-            entry.end(false, ending, Unread::Discard, after);
+            entry.end(ending, Unread::Discard, after);
         }
         // Gone: it has ended by itself.
         let _ = self.tunnel.cancel(stream);

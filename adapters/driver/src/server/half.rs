@@ -58,15 +58,19 @@ pub(crate) fn hold(kind: MethodKind, options: &Options) -> Hold {
 }
 
 impl State<Server> {
-    /// Ends a call with an error, behind the whole messages that were handed over.
+    /// Ends a call with an error, behind the message that is being sent.
     pub(crate) fn close(&mut self, stream: Key, status: &Status, after: &mut After) {
         let (head, _) = heads::close(status, &HeaderMap::new(), &self.options);
         let Some(entry) = self.streams.get(stream) else {
             return;
         };
-        if entry.closing {
+        if entry.closing && entry.finish.is_none() {
+            // The core has its end, or refused it and finds one of its own.
+            self.tunnel.release(stream);
             return;
         }
+        // An end that has not been told yet is not the end any more.
+        entry.closing = false;
         entry.outbox.stop();
         entry.set_close(head.bytes, false, Hold::Never);
         self.feed(stream, after);

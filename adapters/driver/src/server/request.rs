@@ -52,7 +52,8 @@ impl Body for RequestBody {
         let next = shared.with(|state, after| {
             let Some(entry) = state.streams.get(stream) else {
                 let text = "the call has ended";
-                return Poll::Ready(Next::Failed(failure(Status::new(Code::Aborted, text))));
+                let status = Status::new(Code::Aborted, text);
+                return Poll::Ready(Next::Failed(RequestError::new(status)));
             };
             let (data, consumed) = entry.inbox.take();
             if !data.is_empty() {
@@ -60,7 +61,10 @@ impl Body for RequestBody {
                 return Poll::Ready(Next::Data(data));
             }
             if let Some(Ending::Status { status, .. }) = &entry.ending {
-                return Poll::Ready(Next::Failed(failure(status.clone())));
+                let error = RequestError::new(status.clone());
+                entry.abandoned = true;
+                after.wake(&mut entry.writer);
+                return Poll::Ready(Next::Failed(error));
             }
             if entry.half_closed {
                 return Poll::Ready(Next::End);
@@ -86,18 +90,19 @@ impl Body for RequestBody {
     }
 }
 
-const fn failure(status: Status) -> RequestError {
-    RequestError::new(status)
-}
-
 impl Drop for RequestBody {
     fn drop(&mut self) {
         if let Some((shared, stream)) = self.source.take() {
             shared.with(|state, after| {
                 state.tunnel.stop_reading(stream);
                 if let Some(entry) = state.streams.get(stream) {
+                    entry.unread = true;
                     entry.inbox.finish(Unread::Discard);
                     after.drop_waker(entry.reader.take());
+                    if entry.ending.is_some() {
+                        entry.abandoned = true;
+                        after.wake(&mut entry.writer);
+                    }
                 }
             });
         }

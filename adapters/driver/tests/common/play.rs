@@ -3,7 +3,7 @@
 use futures_util::future::{Either, select};
 use grpctunnel_driver::{
     Channel, Code, Handler, NoHandler, Options, ReverseTunnel, Runtime, ServerHandle, TransmitBody,
-    TunnelService, serve_reverse,
+    TunnelService, connect, serve_reverse,
 };
 use http::{HeaderMap, HeaderValue, Request, Response};
 use tower_service::Service;
@@ -102,4 +102,33 @@ pub fn metadata(name: &'static str, value: &'static str) -> HeaderMap {
     let mut metadata = HeaderMap::new();
     metadata.insert(name, HeaderValue::from_static(value));
     metadata
+}
+
+/// A forward tunnel's network client, by hand: what it sends, and the response's body.
+pub fn by_hand(runtime: &Runtime, options: Options) -> (super::Frames, TransmitBody) {
+    let mut service = TunnelService::new(runtime.clone())
+        .with_options(options)
+        .forward(super::service::sample(std::sync::Arc::new(Seen::default())));
+    let (frames, body) = channel_body();
+    let request = Request::post("/grpctunnel.v1.TunnelService/OpenTunnel")
+        .body(body)
+        .unwrap();
+    let response = service.call(request).into_inner().unwrap();
+    (frames, response.into_body())
+}
+
+/// A tunnel client to an old peer, and the body that it sends.
+pub async fn to_old_peer(runtime: &Runtime) -> (Channel, TransmitBody) {
+    let mut options = Options::default();
+    options.old_peer = true;
+    let (sender, bodies) = smol::channel::bounded(1);
+    let carrier = Function(move |request: Request<TransmitBody>| {
+        let sender = sender.clone();
+        async move {
+            let _ = sender.send(request.into_body()).await;
+            std::future::pending::<Response<AnyBody>>().await
+        }
+    });
+    let channel = connect(carrier, runtime, &options, HeaderMap::new()).await;
+    (channel.unwrap(), bodies.recv().await.unwrap())
 }
