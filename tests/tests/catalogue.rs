@@ -36,7 +36,6 @@ const PENDING_AT_MOST: &[(u16, Layer)] = &[
     (184, Layer::Adapter),
     (185, Layer::Adapter),
     (186, Layer::Adapter),
-    (187, Layer::Adapter),
     (189, Layer::Adapter),
 ];
 

@@ -1526,7 +1526,7 @@ pub const ROWS: &[Row] = &[
         Must,
         both(
             tested(&["conf_187_headers_and_ends_twice"]),
-            pending("no test through an adapter yet"),
+            tested(&["conf_187_a_second_response_of_a_unary_method_is_an_error"]),
         ),
     ),
     row(
