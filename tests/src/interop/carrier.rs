@@ -17,7 +17,7 @@ use super::Outcome;
 /// How long a frame may take to come.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// Writes frames.
+/// Writes frames. The carrier ends, in order, when it and its clones are dropped.
 #[derive(Clone, Debug)]
 pub struct FrameWriter(mpsc::UnboundedSender<Result<Frame<Bytes>, Status>>);
 
@@ -44,7 +44,7 @@ impl FrameWriter {
         self.write(&frame.encode_to_vec());
     }
 
-    /// Ends the carrier with a status, in trailers.
+    /// Ends the carrier with a status, in trailers, as a server does.
     pub fn finish(&self, status: &Status) {
         let mut trailers = http::HeaderMap::new();
         if status.add_header(&mut trailers).is_ok() {
@@ -63,6 +63,7 @@ impl FrameWriter {
 pub struct FrameReader {
     body: Body,
     received: BytesMut,
+    status: Option<Status>,
 }
 
 impl FrameReader {
@@ -74,7 +75,14 @@ impl FrameReader {
         Self {
             body: Body::new(body),
             received: BytesMut::new(),
+            status: None,
         }
+    }
+
+    /// The status that the carrier has ended with, once its end was read.
+    #[must_use]
+    pub fn status(&self) -> Option<&Status> {
+        self.status.as_ref()
     }
 
     /// The next frame; `None` at the end of the carrier.
@@ -90,8 +98,12 @@ impl FrameReader {
             let Some(frame) = timeout(LIMIT, self.body.frame()).await? else {
                 return Ok(None);
             };
-            if let Ok(data) = frame?.into_data() {
-                self.received.extend_from_slice(&data);
+            match frame?.into_data() {
+                Ok(data) => self.received.extend_from_slice(&data),
+                Err(frame) => {
+                    let trailers = frame.into_trailers().unwrap_or_default();
+                    self.status = Status::from_header_map(&trailers);
+                }
             }
         }
     }
