@@ -191,10 +191,12 @@ fn what_another_member_replaced_does_not_come_back() {
     assert_eq!((new.method, new.timeout, new.revision), ("", None, 1));
     assert!(new.metadata.is_empty());
     let status = bytes(2, &cat(&[&number(1, 5), &bytes(3, b"")]));
-    let frame = cat(&[&bytes(5, &status), &bytes(2, b""), &bytes(5, b"")]);
-    let close = close(&frame, &limits);
-    assert!(close.status.code == 0 && !close.status.has_details());
-    assert_eq!(close.status.raw_parts().count(), 0);
+    for between in [bytes(2, b""), bytes(4, b"x"), bytes(6, b"")] {
+        let frame = cat(&[&bytes(5, &status), &between, &bytes(5, b"")]);
+        let close = close(&frame, &limits);
+        assert!(close.status.code == 0 && !close.status.has_details());
+        assert_eq!(close.status.raw_parts().count(), 0);
+    }
 }
 
 #[test]
@@ -316,6 +318,31 @@ fn limits_hold_to_the_byte() {
         ..exact
     };
     assert_eq!(close(&end, &less).fault, Some(ContentFault::StatusTooLarge));
+}
+
+#[test]
+fn raw_values_count_like_others() {
+    let values = cat(&[&bytes(100, b"\xff"), &bytes(1, b"v"), &bytes(100, b"")]);
+    let body = cat(&[&bytes(1, b"k-bin"), &bytes(2, &values)]);
+    let frame = bytes(2, &bytes(1, &body));
+    let exact = DecodeLimits {
+        metadata_bytes: 3 * (5 + 32) + 2,
+        metadata_entries: 3,
+        ..DecodeLimits::default()
+    };
+    let fault = |limits: DecodeLimits| headers(&frame, &limits).fault;
+    assert_eq!(fault(exact), None);
+    let metadata_bytes = exact.metadata_bytes - 1;
+    let less = DecodeLimits {
+        metadata_bytes,
+        ..exact
+    };
+    assert_eq!(fault(less), Some(ContentFault::MetadataTooLarge));
+    let less = DecodeLimits {
+        metadata_entries: 2,
+        ..exact
+    };
+    assert_eq!(fault(less), Some(ContentFault::TooManyMetadataEntries));
 }
 
 #[test]

@@ -178,7 +178,10 @@ fn data_frames_in_every_order_and_padding() {
 fn numbers_keep_the_low_bits_that_their_type_has() {
     let above = (1 << 32) + 5;
     assert_eq!(message(&bytes(3, &number(1, above))).size, 5);
-    assert!(message(&bytes(3, &number(100, 1 << 40))).compressed);
+    for flag in [1, 2, 127, 128, 1 << 40] {
+        assert!(message(&bytes(3, &number(100, flag))).compressed, "{flag}");
+    }
+    assert!(!message(&bytes(3, &number(100, 0))).compressed);
     let frame = number(7, above);
     assert!(matches!(client(&frame).kind, ClientKind::WindowUpdate(5)));
     assert!(matches!(server(&frame).kind, ServerKind::WindowUpdate(5)));

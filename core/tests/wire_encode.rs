@@ -124,7 +124,7 @@ fn limits_hold_to_the_byte_and_count_what_is_written() {
 #[test]
 fn the_limits_end_the_search_for_keys_that_come_again() {
     let keys: Vec<String> = (0..200_000).map(|n| format!("k{n}")).collect();
-    let pairs: Vec<(&str, &[u8])> = keys.iter().map(|key| (&key[..], &b""[..])).collect();
+    let pairs: Vec<(&str, &[u8])> = keys.iter().map(|key| (key.as_str(), &b""[..])).collect();
     let options = HeadOptions::default();
     assert_eq!(
         headers(&pairs, &options),
