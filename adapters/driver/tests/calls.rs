@@ -7,9 +7,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use common::service::{self, Seen, failure_as_sent};
-use common::{body_of, call_of, channel_body, data, forward, make, next_data, on_both, read};
-use grpctunnel_driver::{CallError, Code, MethodKind, Runtime};
-use http::{HeaderValue, Request};
+use common::{
+    AnyBody, Function, body_of, call_of, channel_body, data, forward, make, next_data, on_both,
+    read,
+};
+use grpctunnel_driver::{CallError, Code, MethodKind, RequestBody, Runtime};
+use http::{HeaderValue, Request, Response};
 use http_body::Frame;
 use tower_service::Service;
 
@@ -205,45 +208,87 @@ fn responses_that_are_no_grpc_become_one() {
     });
 }
 
+/// Makes a call that is refused here.
+async fn refused(runtime: &Runtime, request: Request<AnyBody>, code: Code) {
+    let seen = Arc::new(Seen::default());
+    let channel = forward(runtime, service::sample(seen.clone())).await;
+    let done = make(&channel, request).await;
+    assert_eq!(done.status.code(), code, "{}", done.status);
+    assert!(done.never_processed);
+    assert_eq!(channel.counters().opened, 0);
+}
+
 #[test]
-fn calls_that_cannot_be_made_are_refused_here() {
+fn conf_178_a_method_that_no_peer_could_take_is_refused() {
     on_both(|runtime| async move {
-        let seen = Arc::new(Seen::default());
-        let channel = forward(&runtime, service::sample(seen.clone())).await;
-        let not_utf8 = |mut request: Request<_>| {
-            let value = HeaderValue::from_static("/w==");
-            request.headers_mut().insert("x-bin", value);
-            request
-        };
-        let too_large = |mut request: Request<_>| {
-            let value = HeaderValue::from_str(&"x".repeat(70_000)).unwrap();
-            request.headers_mut().insert("x-large", value);
-            request
-        };
-        let cases = [
-            // conf_178, conf_179, conf_189
-            (call_of("", body_of(&[])), Code::InvalidArgument),
-            (call_of("foo", body_of(&[])), Code::InvalidArgument),
-            (
-                not_utf8(call_of("t.S/Unary", body_of(&[]))),
-                Code::InvalidArgument,
-            ),
-            (
-                too_large(call_of("t.S/Unary", body_of(&[]))),
-                Code::ResourceExhausted,
-            ),
-        ];
-        for (request, code) in cases {
-            let done = make(&channel, request).await;
-            assert_eq!(done.status.code(), code, "{}", done.status);
-            assert!(done.never_processed);
+        for method in ["", "foo", "/"] {
+            let request = call_of(method, body_of(&[]));
+            refused(&runtime, request, Code::InvalidArgument).await;
         }
-        // conf_184
+    });
+}
+
+#[test]
+fn conf_179_metadata_that_is_not_utf_8_is_refused() {
+    on_both(|runtime| async move {
+        for (name, value) in [("x-bin", &b"/w=="[..]), ("x-text", b"\xff")] {
+            let mut request = call_of("t.S/Unary", body_of(&[]));
+            let value = HeaderValue::from_bytes(value).unwrap();
+            request.headers_mut().insert(name, value);
+            refused(&runtime, request, Code::InvalidArgument).await;
+        }
+    });
+}
+
+#[test]
+fn conf_189_metadata_that_no_peer_would_take_is_refused() {
+    on_both(|runtime| async move {
+        let mut request = call_of("t.S/Unary", body_of(&[]));
+        let value = HeaderValue::from_str(&"x".repeat(70_000)).unwrap();
+        request.headers_mut().insert("x-large", value);
+        refused(&runtime, request, Code::ResourceExhausted).await;
+    });
+}
+
+#[test]
+fn conf_184_a_second_request_of_a_unary_method_is_an_error() {
+    on_both(|runtime| async move {
+        let channel = sample(&runtime).await;
         let mut request = call_of("t.S/Unary", body_of(&[b"one", b"two"]));
         request.extensions_mut().insert(MethodKind::Unary);
         let done = make(&channel, request).await;
         assert_eq!(done.status.code(), Code::Internal);
-        assert_eq!(channel.counters().opened, 1);
+    });
+}
+
+#[test]
+fn conf_180_a_response_whose_metadata_cannot_cross_ends_its_call() {
+    on_both(|runtime| async move {
+        for place in ["headers", "trailers", "trailers-only"] {
+            let handler = Function(move |_: Request<RequestBody>| async move {
+                let mut bad = http::HeaderMap::new();
+                bad.insert("x-bin", HeaderValue::from_static("/w=="));
+                let (frames, body) = channel_body();
+                service::put(&frames, data(b"m"));
+                let mut response = Response::new(body);
+                let mut last = http::HeaderMap::new();
+                last.insert("grpc-status", HeaderValue::from_static("0"));
+                match place {
+                    "headers" => *response.headers_mut() = bad,
+                    "trailers" => last.extend(bad),
+                    _ => {
+                        last.extend(bad);
+                        *response.headers_mut() = last.clone();
+                    }
+                }
+                service::put(&frames, Ok(Frame::trailers(last)));
+                response
+            });
+            let channel = forward(&runtime, handler).await;
+            let done = make(&channel, call_of("t.S/M", body_of(&[]))).await;
+            assert_eq!(done.status.code(), Code::Internal, "{place}");
+            assert!(channel.is_open());
+        }
     });
 }
 

@@ -39,7 +39,7 @@ fn a_carrier_that_breaks_the_framing_ends_with_an_error() {
         for (bytes, code) in cases {
             let mut options = Options::default();
             options.limits.max_frame = 0x1_0000;
-            let (frames, body) = by_hand(&runtime, options);
+            let (_, frames, body) = by_hand(&runtime, options, &Arc::default());
             frames.send(chunk(bytes)).await.unwrap();
             drop(frames);
             let (_, trailers) = read(body).await.unwrap();
@@ -53,7 +53,7 @@ fn a_carrier_that_breaks_the_framing_ends_with_an_error() {
 fn a_carrier_that_fails_ends_with_an_error_and_one_that_finishes_does_not() {
     on_both(|runtime| async move {
         for (end, code) in [(Some("broken"), "14"), (None, "0")] {
-            let (frames, body) = by_hand(&runtime, Options::default());
+            let (_, frames, body) = by_hand(&runtime, Options::default(), &Arc::default());
             if let Some(error) = end {
                 frames.send(Err(error.into())).await.unwrap();
             }
@@ -71,7 +71,7 @@ fn frames_are_read_however_the_carrier_splits_them() {
         let mut bytes = framed(b"\x08\x01\x12\x07\x0a\x05t.S/X").to_vec();
         bytes.extend(framed(b"\x08\x02\x12\x07\x0a\x05t.S/Y"));
         for size in [1, 2, 5, 7, bytes.len()] {
-            let (frames, body) = by_hand(&runtime, Options::default());
+            let (_, frames, body) = by_hand(&runtime, Options::default(), &Arc::default());
             for chunk in bytes.chunks(size) {
                 frames.send(Ok(Frame::data(Bytes::new()))).await.unwrap();
                 let chunk = Bytes::copy_from_slice(chunk);
@@ -125,7 +125,7 @@ fn what_is_ready_goes_into_few_data_frames_and_none_is_empty() {
 }
 
 #[test]
-fn a_carrier_that_takes_nothing_is_given_up() {
+fn conf_174_a_carrier_that_takes_nothing_is_given_up() {
     on_both(|runtime| async move {
         let clock = FakeClock::new();
         let runtime = with_clock(&runtime, &clock);
@@ -245,7 +245,7 @@ fn one_poll_takes_in_a_bounded_number_of_frames() {
 }
 
 #[test]
-fn a_peer_that_answers_the_opening_and_goes_is_a_lost_tunnel() {
+fn conf_021_a_peer_that_answers_the_opening_and_goes_is_a_lost_tunnel() {
     on_both(|runtime| async move {
         let carrier = Function(move |request: Request<TransmitBody>| {
             std::mem::forget(request);
@@ -256,7 +256,6 @@ fn a_peer_that_answers_the_opening_and_goes_is_a_lost_tunnel() {
                 .header("grpctunnel-negotiate", "on");
             std::future::ready(response.body(body).unwrap())
         });
-        // conf_021
         let options = Options::default();
         let opened = connect(carrier, &runtime, &options, HeaderMap::new()).await;
         assert_eq!(opened.unwrap_err().code(), Code::Unavailable);

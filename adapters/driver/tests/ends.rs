@@ -69,7 +69,7 @@ fn conf_147_the_server_ends_a_call_at_its_deadline() {
 }
 
 #[test]
-fn the_time_that_is_left_is_told_to_the_handler() {
+fn conf_149_the_time_that_is_left_is_told_to_the_handler() {
     on_both(|runtime| async move {
         let (sender, receiver) = smol::channel::bounded(1);
         let handler = Function(move |request: Request<RequestBody>| {
@@ -156,7 +156,7 @@ fn conf_188_a_panic_ends_its_own_call() {
 }
 
 #[test]
-fn a_cut_carrier_loses_the_tunnel_for_everybody() {
+fn conf_168_a_cut_carrier_loses_the_tunnel_for_everybody() {
     on_both(|runtime| async move {
         let seen = Arc::new(Seen::default());
         let service = TunnelService::new(runtime.clone()).forward(service::sample(seen.clone()));
@@ -174,7 +174,7 @@ fn a_cut_carrier_loses_the_tunnel_for_everybody() {
         assert!(!done.never_processed);
         until(|| seen.dropped() == 1).await;
 
-        // conf_167: what comes later was never sent, and says so.
+        // What comes later was never sent, and says so.
         let done = make(&channel, call_of("t.S/Unary", body_of(&[]))).await;
         assert_eq!(done.status.code(), Code::Unavailable);
         assert!(done.never_processed);

@@ -70,19 +70,25 @@ fn conf_008_an_opening_that_is_refused_fails_as_what_it_is() {
     on_both(|runtime| async move {
         let options = Options::default();
         let none = TunnelService::new(runtime.clone());
-        let refused = connect(InMemory(none.clone()), &runtime, &options, HeaderMap::new()).await;
+        let refused = connect(InMemory(none), &runtime, &options, HeaderMap::new()).await;
         assert_eq!(refused.unwrap_err().code(), Code::Unimplemented);
-        // conf_009
-        let refused = serve_reverse(
-            InMemory(none),
-            sample(),
-            &runtime,
-            &options,
-            HeaderMap::new(),
-        )
-        .await;
-        assert_eq!(refused.unwrap_err().code(), Code::Unimplemented);
+    });
+}
 
+#[test]
+fn conf_009_a_reverse_tunnel_that_is_refused_is_not_started() {
+    on_both(|runtime| async move {
+        let none = InMemory(TunnelService::new(runtime.clone()));
+        let options = Options::default();
+        let refused = serve_reverse(none, sample(), &runtime, &options, HeaderMap::new()).await;
+        assert_eq!(refused.unwrap_err().code(), Code::Unimplemented);
+    });
+}
+
+#[test]
+fn an_opening_that_is_not_answered_with_grpc_fails() {
+    on_both(|runtime| async move {
+        let options = Options::default();
         for (http, code) in [
             (StatusCode::NOT_FOUND, Code::Unimplemented),
             (StatusCode::BAD_GATEWAY, Code::Unavailable),

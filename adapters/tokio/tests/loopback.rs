@@ -1,13 +1,18 @@
 //! Generated tonic code over tunnels over TCP on loopback.
 
 use std::error::Error;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use grpctunnel_tokio::{
     Channel, NeverProcessed, Options, ReverseTunnel, TunnelServer, connect, serve_reverse,
 };
+use http_body::Frame;
+use http_body_util::{Full, StreamBody};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
+use tokio_stream::StreamExt;
 use tonic::metadata::MetadataMap;
 use tonic::service::Routes;
 use tonic::{Code, Request};
@@ -15,6 +20,7 @@ use tonic_health::ServingStatus;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 use tonic_health::server::{HealthReporter, health_reporter};
+use tower_service::Service;
 
 type Outcome = Result<(), Box<dyn Error>>;
 
@@ -153,7 +159,7 @@ async fn a_reverse_tunnel() -> Outcome {
 }
 
 #[tokio::test]
-async fn a_tunnel_through_a_tunnel() -> Outcome {
+async fn conf_177_a_tunnel_through_a_tunnel() -> Outcome {
     tokio::time::timeout(LIMIT, async {
         let (reporter, health) = health_reporter();
         reporter
@@ -167,6 +173,59 @@ async fn a_tunnel_through_a_tunnel() -> Outcome {
         let within = connect(around, &options, MetadataMap::new()).await?;
         check_health(within, &reporter).await?;
         inner.drained().await;
+        Ok(())
+    })
+    .await?
+}
+
+/// Answers with messages that are no health responses, for ever.
+#[derive(Clone)]
+struct Garbage;
+
+impl Service<http::Request<tonic::body::Body>> for Garbage {
+    type Response = http::Response<tonic::body::Body>;
+    type Error = std::convert::Infallible;
+    type Future = std::future::Ready<Result<Self::Response, Self::Error>>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _request: http::Request<tonic::body::Body>) -> Self::Future {
+        let first = Bytes::from_static(&[0, 0, 0, 0, 1, 0xff]);
+        let frames = tokio_stream::once(Ok::<_, tonic::Status>(Frame::data(first)));
+        let frames = frames.chain(tokio_stream::pending());
+        let body = tonic::body::Body::new(StreamBody::new(frames));
+        std::future::ready(Ok(http::Response::new(body)))
+    }
+}
+
+#[tokio::test]
+async fn conf_085_a_message_that_is_not_of_its_type_ends_the_call_at_both_ends() -> Outcome {
+    tokio::time::timeout(LIMIT, async {
+        // At the client: it fails, and cancels.
+        let (uri, _stop) = serve(TunnelServer::new().forward(Garbage)).await?;
+        let options = Options::default();
+        let channel = connect(carrier(uri).await?, &options, MetadataMap::new()).await?;
+        let mut client = HealthClient::new(channel.clone());
+        let mut updates = client
+            .watch(HealthCheckRequest::default())
+            .await?
+            .into_inner();
+        let error = updates.message().await.err().ok_or("no error")?;
+        assert_eq!(error.code(), Code::Internal);
+        drop(updates);
+        assert_eq!(channel.active_calls(), 0);
+
+        // At the server: it answers so.
+        let (_, health) = health_reporter();
+        let (uri, _stop) = serve(TunnelServer::new().forward(Routes::new(health))).await?;
+        let channel = connect(carrier(uri).await?, &options, MetadataMap::new()).await?;
+        let garbage = Full::new(Bytes::from_static(&[0, 0, 0, 0, 1, 0xff]));
+        let request = http::Request::post("/grpc.health.v1.Health/Check").body(garbage)?;
+        let response = channel.clone().call(request).await?;
+        let status = tonic::Status::from_header_map(response.headers()).ok_or("no status")?;
+        assert_eq!(status.code(), Code::Internal);
         Ok(())
     })
     .await?

@@ -114,7 +114,7 @@ pub const ROWS: &[Row] = &[
         Harden,
         both(
             tested(&["conf_014_settings_without_revisions_mean_revision_zero"]),
-            pending("no test through an adapter yet"),
+            tested(&["conf_014_a_tunnel_opens_on_settings_without_revisions"]),
         ),
     ),
     row(
@@ -229,7 +229,7 @@ pub const ROWS: &[Row] = &[
         Must,
         both(
             tested(&["conf_029_no_stream_before_settings"]),
-            pending("no test through an adapter yet"),
+            tested(&["conf_029_there_is_no_channel_before_the_settings"]),
         ),
     ),
     row(
@@ -701,7 +701,9 @@ pub const ROWS: &[Row] = &[
         Messages,
         Both,
         Harden,
-        adapter(pending("codecs live above the adapters")),
+        adapter(tested(&[
+            "conf_085_a_message_that_is_not_of_its_type_ends_the_call_at_both_ends",
+        ])),
     ),
     row(
         86,
@@ -1092,7 +1094,7 @@ pub const ROWS: &[Row] = &[
         Harden,
         both(
             tested(&["conf_136_one_request_and_never_a_half_close"]),
-            pending("a handler that waits for the end of its request"),
+            tested(&["conf_136_a_request_that_does_not_end_is_waited_for_until_its_deadline"]),
         ),
     ),
     row(
@@ -1123,7 +1125,7 @@ pub const ROWS: &[Row] = &[
         MustHarden,
         both(
             tested(&["conf_140_an_expired_timeout_opens_nothing"]),
-            pending("no test through an adapter yet"),
+            tested(&["conf_140_a_call_whose_time_is_over_is_not_handled"]),
         ),
     ),
     row(
@@ -1197,7 +1199,7 @@ pub const ROWS: &[Row] = &[
         Harden,
         both(
             tested(&["conf_149_our_deadline_travels_and_has_one_meaning"]),
-            pending("the remaining time handed to a proxy"),
+            tested(&["conf_149_the_time_that_is_left_is_told_to_the_handler"]),
         ),
     ),
     row(
@@ -1303,7 +1305,7 @@ pub const ROWS: &[Row] = &[
         Must,
         both(
             tested(&["conf_163_the_end_with_a_live_handler"]),
-            pending("no test through an adapter yet"),
+            tested(&["conf_163_the_end_of_the_carrier_cancels_what_is_live_and_ends_at_once"]),
         ),
     ),
     row(
@@ -1313,7 +1315,7 @@ pub const ROWS: &[Row] = &[
         Must,
         both(
             tested(&["conf_164_the_end_behind_a_whole_request"]),
-            pending("no test through an adapter yet"),
+            tested(&["conf_164_the_end_of_the_carrier_cancels_a_call_whose_request_is_complete"]),
         ),
     ),
     row(
@@ -1323,7 +1325,7 @@ pub const ROWS: &[Row] = &[
         MustHarden,
         both(
             tested(&["conf_165_the_end_at_every_point"]),
-            pending("no test through an adapter yet"),
+            tested(&["conf_165_a_carrier_that_finishes_anywhere_leaves_nothing"]),
         ),
     ),
     row(
@@ -1333,7 +1335,7 @@ pub const ROWS: &[Row] = &[
         Must,
         both(
             tested(&["conf_166_a_cut_at_every_point"]),
-            pending("no test through an adapter yet"),
+            tested(&["conf_166_a_carrier_that_is_cut_anywhere_leaves_nothing"]),
         ),
     ),
     row(
@@ -1343,7 +1345,7 @@ pub const ROWS: &[Row] = &[
         Harden,
         both(
             tested(&["conf_167_the_server_ends_the_tunnel_during_calls"]),
-            pending("no test through an adapter yet"),
+            tested(&["conf_167_a_server_that_ends_the_tunnel_well_loses_its_calls_all_the_same"]),
         ),
     ),
     row(
@@ -1353,7 +1355,10 @@ pub const ROWS: &[Row] = &[
         Harden,
         both(
             tested(&["conf_168_the_carrier_fails_during_calls"]),
-            pending("no test through an adapter yet"),
+            tested(&[
+                "conf_168_a_cut_carrier_loses_the_tunnel_for_everybody",
+                "conf_168_a_server_that_ends_the_tunnel_with_an_error_says_why_to_its_calls",
+            ]),
         ),
     ),
     row(
@@ -1363,7 +1368,7 @@ pub const ROWS: &[Row] = &[
         Harden,
         both(
             tested(&["conf_169_the_end_at_every_point_of_a_call"]),
-            pending("no test through an adapter yet"),
+            tested(&["conf_169_the_end_of_the_carrier_is_the_end_of_a_call_wherever_it_comes"]),
         ),
     ),
     row(
@@ -1371,16 +1376,18 @@ pub const ROWS: &[Row] = &[
         LifeCycle,
         Server,
         Harden,
-        adapter(pending(
-            "the RPC of a reverse server that failed is cancelled",
-        )),
+        adapter(tested(&[
+            "conf_170_a_peer_that_breaks_the_protocol_of_a_reverse_tunnel_is_told",
+        ])),
     ),
     row(
         171,
         LifeCycle,
         Server,
         Harden,
-        adapter(pending("graceful stop of a reverse server")),
+        adapter(tested(&[
+            "conf_171_a_reverse_server_without_calls_stops_at_once",
+        ])),
     ),
     row(
         172,
@@ -1396,14 +1403,18 @@ pub const ROWS: &[Row] = &[
         LifeCycle,
         Client,
         Harden,
-        adapter(pending("closing a channel")),
+        adapter(tested(&[
+            "conf_173_a_channel_that_is_closed_finishes_its_side_and_waits_not_long",
+        ])),
     ),
     row(
         174,
         LifeCycle,
         Adapter,
         Harden,
-        adapter(pending("a transport that takes nothing")),
+        adapter(tested(&[
+            "conf_174_a_carrier_that_takes_nothing_is_given_up",
+        ])),
     ),
     row(
         175,
@@ -1417,14 +1428,16 @@ pub const ROWS: &[Row] = &[
         LifeCycle,
         Client,
         Harden,
-        adapter(pending("opening while the transport is blocked")),
+        adapter(tested(&[
+            "conf_176_each_call_waits_for_a_blocked_carrier_under_its_own_deadline",
+        ])),
     ),
     row(
         177,
         LifeCycle,
         Adapter,
         Must,
-        adapter(pending("a tunnel through a tunnel")),
+        adapter(tested(&["conf_177_a_tunnel_through_a_tunnel"])),
     ),
     row(
         178,
@@ -1433,7 +1446,7 @@ pub const ROWS: &[Row] = &[
         Must,
         both(
             tested(&["conf_178_a_method_that_no_peer_could_take"]),
-            pending("no test through an adapter yet"),
+            tested(&["conf_178_a_method_that_no_peer_could_take_is_refused"]),
         ),
     ),
     row(
@@ -1443,7 +1456,7 @@ pub const ROWS: &[Row] = &[
         Harden,
         both(
             tested(&["conf_179_request_metadata_that_is_not_utf8"]),
-            pending("no test through an adapter yet"),
+            tested(&["conf_179_metadata_that_is_not_utf_8_is_refused"]),
         ),
     ),
     row(
@@ -1453,7 +1466,7 @@ pub const ROWS: &[Row] = &[
         Harden,
         both(
             tested(&["conf_180_response_metadata_that_is_not_utf8"]),
-            pending("no test through an adapter yet"),
+            tested(&["conf_180_a_response_whose_metadata_cannot_cross_ends_its_call"]),
         ),
     ),
     row(
@@ -1493,7 +1506,7 @@ pub const ROWS: &[Row] = &[
         Must,
         both(
             tested(&["conf_184_a_second_request"]),
-            pending("no test through an adapter yet"),
+            tested(&["conf_184_a_second_request_of_a_unary_method_is_an_error"]),
         ),
     ),
     row(
@@ -1549,7 +1562,7 @@ pub const ROWS: &[Row] = &[
                 "conf_189_metadata_beyond_what_a_peer_takes_client",
                 "conf_189_metadata_beyond_what_a_peer_takes_server",
             ]),
-            pending("no test through an adapter yet"),
+            tested(&["conf_189_metadata_that_no_peer_would_take_is_refused"]),
         ),
     ),
 ];

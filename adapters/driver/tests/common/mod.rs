@@ -21,6 +21,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use tower_service::Service;
 
+pub mod frames;
 pub mod play;
 pub mod service;
 
@@ -154,16 +155,25 @@ pub fn framed(message: &[u8]) -> Bytes {
 }
 
 /// The messages of a body that was read whole.
-pub fn messages(mut bytes: &[u8]) -> Vec<Vec<u8>> {
-    let mut messages = Vec::new();
-    while !bytes.is_empty() {
-        assert_eq!(bytes[0], 0, "flags");
-        let len = u32::from_be_bytes(bytes[1..5].try_into().unwrap());
-        let end = 5 + usize::try_from(len).unwrap();
-        messages.push(bytes[5..end].to_vec());
-        bytes = &bytes[end..];
-    }
+pub fn messages(bytes: &[u8]) -> Vec<Vec<u8>> {
+    let (messages, rest) = whole_messages(bytes);
+    assert!(rest.is_empty(), "a message that is cut");
     messages
+}
+
+/// The messages of a body that may have been cut in the middle of one, and that part of one.
+pub fn whole_messages(mut bytes: &[u8]) -> (Vec<Vec<u8>>, &[u8]) {
+    let mut messages = Vec::new();
+    while let Some((prefix, rest)) = bytes.split_at_checked(5) {
+        assert_eq!(prefix[0], 0, "flags");
+        let len = u32::from_be_bytes(prefix[1..].try_into().unwrap());
+        let Some((message, rest)) = rest.split_at_checked(len.try_into().unwrap()) else {
+            break;
+        };
+        messages.push(message.to_vec());
+        bytes = rest;
+    }
+    (messages, bytes)
 }
 
 /// A body of these messages, without trailers.
@@ -225,9 +235,12 @@ pub async fn finish(response: Response<ResponseBody>) -> Done {
     let status = Status::from_headers(&parts.headers)
         .or_else(|| Status::from_headers(&trailers))
         .expect("a response without a status");
+    let (messages, rest) = whole_messages(&bytes);
+    // What was begun may be cut by an error, and by nothing else.
+    assert!(rest.is_empty() || status.code() != grpctunnel_driver::Code::Ok);
     Done {
         headers: parts.headers,
-        messages: messages(&bytes),
+        messages,
         trailers,
         status,
         never_processed,

@@ -1,5 +1,7 @@
 //! What several tests do with tunnels.
 
+use std::sync::Arc;
+
 use futures_util::future::{Either, select};
 use grpctunnel_driver::{
     Channel, Code, Handler, NoHandler, Options, ReverseTunnel, Runtime, ServerHandle, TransmitBody,
@@ -105,16 +107,20 @@ pub fn metadata(name: &'static str, value: &'static str) -> HeaderMap {
 }
 
 /// A forward tunnel's network client, by hand: what it sends, and the response's body.
-pub fn by_hand(runtime: &Runtime, options: Options) -> (super::Frames, TransmitBody) {
+pub fn by_hand(
+    runtime: &Runtime,
+    options: Options,
+    seen: &Arc<Seen>,
+) -> (TunnelService<impl Handler>, super::Frames, TransmitBody) {
     let mut service = TunnelService::new(runtime.clone())
         .with_options(options)
-        .forward(super::service::sample(std::sync::Arc::new(Seen::default())));
+        .forward(super::service::sample(seen.clone()));
     let (frames, body) = channel_body();
     let request = Request::post("/grpctunnel.v1.TunnelService/OpenTunnel")
         .body(body)
         .unwrap();
     let response = service.call(request).into_inner().unwrap();
-    (frames, response.into_body())
+    (service, frames, response.into_body())
 }
 
 /// A tunnel client to an old peer, and the body that it sends.
@@ -131,4 +137,21 @@ pub async fn to_old_peer(runtime: &Runtime) -> (Channel, TransmitBody) {
     });
     let channel = connect(carrier, runtime, &options, HeaderMap::new()).await;
     (channel.unwrap(), bodies.recv().await.unwrap())
+}
+
+/// A forward tunnel's network server, by hand: the channel, what it gets of it, and what it sends.
+/// It does not negotiate.
+pub async fn to_a_server_by_hand(runtime: &Runtime) -> (Channel, TransmitBody, super::Frames) {
+    let (sender, bodies) = smol::channel::bounded(1);
+    let (frames, body) = channel_body();
+    let body = std::sync::Mutex::new(Some(body));
+    let carrier = Function(move |request: Request<TransmitBody>| {
+        let _ = sender.try_send(request.into_body());
+        let body = body.lock().unwrap().take().unwrap();
+        let response = Response::builder().header("content-type", "application/grpc");
+        std::future::ready(response.body(body).unwrap())
+    });
+    let options = Options::default();
+    let channel = connect(carrier, runtime, &options, HeaderMap::new()).await;
+    (channel.unwrap(), bodies.recv().await.unwrap(), frames)
 }
