@@ -21,6 +21,7 @@ use crate::reader::{Allowance, Carrier, CarrierEnd, News, Reader};
 use crate::runtime::Sleep;
 use crate::shared::{Shared, chain};
 use crate::state::{Half, State};
+use crate::tunnels::Member;
 
 /// Memory for a frame in pieces that is kept between two of them.
 const KEEP: usize = 64 << 10;
@@ -47,7 +48,7 @@ pub(crate) struct Driver<R: Half, F, B, I> {
     sleeps_until: Time,
     after: After,
     /// Held as long as the task.
-    member: Option<Box<dyn Send>>,
+    member: Option<Member>,
 }
 
 impl<R: Half, F, B, I> Unpin for Driver<R, F, B, I> {}
@@ -85,7 +86,7 @@ where
     }
 
     /// Holds `member` until the task has ended.
-    pub(crate) fn member(mut self, member: Box<dyn Send>) -> Self {
+    pub(crate) fn member(mut self, member: Member) -> Self {
         self.member = Some(member);
         self
     }
@@ -226,6 +227,9 @@ where
         }
         self.announced = true;
         log::started(R::END);
+        if let Some(member) = &mut self.member {
+            member.start();
+        }
         if let Some(hook) = self.hook.take() {
             hook();
         }

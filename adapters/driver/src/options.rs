@@ -52,6 +52,9 @@ pub struct Options {
     /// Bytes of messages that wait to be sent on one stream before its sender is held back.
     /// Default: 64 KiB.
     pub send_queue: usize,
+    /// Tunnels that a [`TunnelService`](crate::TunnelService) has accepted and that are not settled
+    /// yet, at once. One more is refused RESOURCE_EXHAUSTED. Default: 1,024.
+    pub max_unsettled: usize,
     /// How long streams that are open may go on when a tunnel is drained because its last handle
     /// is gone. Default: 30 s.
     pub drain_limit: Duration,
@@ -86,6 +89,7 @@ impl Default for Options {
             drop_bin: vec!["grpc-trace-bin".to_owned(), "grpc-tags-bin".to_owned()],
             batch: 64 << 10,
             send_queue: 64 << 10,
+            max_unsettled: 1_024,
             drain_limit: Duration::from_secs(30),
             hold_known: Duration::from_secs(10),
             hold_unknown: Duration::from_secs(1),

@@ -32,6 +32,8 @@ pub(crate) struct Tunnels {
 struct Inner {
     next: u64,
     tunnels: HashMap<u64, Weak<dyn Drain>>,
+    /// How many have not started.
+    waiting: usize,
     draining: bool,
     watchers: Watchers,
 }
@@ -41,17 +43,24 @@ impl Tunnels {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a tunnel, until what is returned is dropped.
-    pub(crate) fn enter<R: Half>(self: &Arc<Self>, tunnel: &Arc<Shared<R>>) -> Box<dyn Send> {
+    /// Adds a tunnel that has not started, until what is returned is dropped.
+    pub(crate) fn enter<R: Half>(self: &Arc<Self>, tunnel: &Arc<Shared<R>>) -> Member {
         let tunnel: Weak<Shared<R>> = Arc::downgrade(tunnel);
         let mut inner = self.lock();
         let id = inner.next;
         inner.next = id.wrapping_add(1);
         inner.tunnels.insert(id, tunnel);
-        Box::new(Member {
+        inner.waiting = inner.waiting.saturating_add(1);
+        Member {
             tunnels: self.clone(),
             id,
-        })
+            waiting: true,
+        }
+    }
+
+    /// Tunnels that have not started.
+    pub(crate) fn waiting(&self) -> usize {
+        self.lock().waiting
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -113,14 +122,26 @@ impl Drop for Wait {
     }
 }
 
-/// Takes a tunnel out when it is over.
-struct Member {
+/// A tunnel among those of its service. Takes it out when it is dropped.
+pub(crate) struct Member {
     tunnels: Arc<Tunnels>,
     id: u64,
+    waiting: bool,
+}
+
+impl Member {
+    /// The tunnel has started.
+    pub(crate) fn start(&mut self) {
+        if std::mem::take(&mut self.waiting) {
+            let mut inner = self.tunnels.lock();
+            inner.waiting = inner.waiting.saturating_sub(1);
+        }
+    }
 }
 
 impl Drop for Member {
     fn drop(&mut self) {
+        self.start();
         let mut after = After::default();
         {
             let mut inner = self.tunnels.lock();

@@ -203,6 +203,8 @@ fn responses_that_are_no_grpc_become_one() {
         assert_eq!(done.status.code(), Code::Unknown);
         let done = make(&channel, call_of("t.S/Http", body_of(&[]))).await;
         assert_eq!(done.status.code(), Code::Unavailable);
+        let done = make(&channel, call_of("t.S/Html", body_of(&[]))).await;
+        assert_eq!(done.status.code(), Code::Unknown);
         let done = make(&channel, call_of("t.S/Nothing", body_of(&[]))).await;
         assert_eq!(done.status.code(), Code::Unimplemented);
     });

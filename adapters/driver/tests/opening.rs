@@ -213,6 +213,35 @@ fn conf_020_a_tunnel_that_does_not_settle_is_not_announced() {
 }
 
 #[test]
+fn conf_019_tunnels_that_do_not_settle_are_bounded_in_number_and_in_time() {
+    on_both(|runtime| async move {
+        let clock = FakeClock::new();
+        let mut options = Options::default();
+        options.max_unsettled = 3;
+        let mut service = TunnelService::new(with_clock(&runtime, &clock))
+            .with_options(options)
+            .reverse(|_| std::future::ready(()));
+        let mut open = || {
+            let (frames, body) = channel_body();
+            let request = Request::post("/grpctunnel.v1.TunnelService/OpenReverseTunnel")
+                .header("grpctunnel-negotiate", "on")
+                .body(body)
+                .unwrap();
+            (frames, service.call(request).into_inner().unwrap())
+        };
+        let accepted: Vec<_> = (0..3).map(|_| open()).collect();
+        let (_frames, refused) = open();
+        assert_eq!(refused.headers()["grpc-status"], "8");
+        until(|| clock.is_awaited(LIMIT)).await;
+        clock.advance(LIMIT);
+        for (_frames, response) in accepted {
+            let (_, trailers) = read(response.into_body()).await.unwrap();
+            assert_eq!(trailers["grpc-status"], "4");
+        }
+    });
+}
+
+#[test]
 fn a_caller_cannot_forge_who_opened_the_tunnel() {
     on_both(|runtime| async move {
         let (sender, receiver) = smol::channel::bounded(1);

@@ -186,6 +186,10 @@ impl<H: Handler> TunnelService<H> {
             let text = "the tunnel server is shutting down";
             return opening::refused(&Status::new(Code::Unavailable, text));
         }
+        if self.tunnels.waiting() >= self.options.max_unsettled {
+            let text = "too many tunnels that are not settled (options.max_unsettled)";
+            return opening::refused(&Status::new(Code::ResourceExhausted, text));
+        }
         match (parts.uri.path(), &self.handler, &self.accept) {
             (opening::OPEN_TUNNEL, Some(handler), _) => self.accept_forward(handler, parts, body),
             (opening::OPEN_REVERSE_TUNNEL, _, Some(accept)) => {

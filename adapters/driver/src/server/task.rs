@@ -8,12 +8,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use grpctunnel_core::{Code, Hold, Key, MethodKind, Server};
+use http::header::CONTENT_TYPE;
 use http::response::Parts;
 use http::{HeaderMap, Request, StatusCode};
 use http_body::Body;
 
 use crate::error::BoxError;
 use crate::heads;
+use crate::opening::GRPC;
 use crate::options::Options;
 use crate::pump::{BodyEnd, Handed, Pump};
 use crate::server::half::hold;
@@ -142,10 +144,19 @@ async fn respond<H: Handler>(
 /// The status of a response that has nothing but headers, or that is no gRPC.
 fn status_in_headers(parts: &Parts) -> Option<Status> {
     let status = Status::from_headers(&parts.headers);
-    if status.is_none() && parts.status != StatusCode::OK {
+    if status.is_some() {
+        return status;
+    }
+    if parts.status != StatusCode::OK {
         return Some(Status::from_http(parts.status));
     }
-    status
+    // Without one it is taken for what it should be.
+    let content_type = parts.headers.get(CONTENT_TYPE)?;
+    let is_grpc = content_type.as_bytes().starts_with(GRPC.as_bytes());
+    (!is_grpc).then(|| {
+        let text = format!("the response is no gRPC: its content-type is {content_type:?}");
+        Status::new(Code::Unknown, text)
+    })
 }
 
 /// Ends a call that has no response but its status.

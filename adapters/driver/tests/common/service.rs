@@ -108,6 +108,12 @@ async fn dispatch(seen: Arc<Seen>, request: Request<RequestBody>) -> Response<An
             *response.status_mut() = http::StatusCode::SERVICE_UNAVAILABLE;
             response
         }
+        "/t.S/Html" => {
+            let mut response = Response::new(super::body_of(&[b"<html>"]));
+            let html = HeaderValue::from_static("text/html");
+            response.headers_mut().insert("content-type", html);
+            response
+        }
         path => status_only(&Status::new(Code::Unimplemented, path.to_owned())),
     }
 }
