@@ -303,8 +303,11 @@ where
         let mut allowance = Allowance::new();
         loop {
             let news = this.read(cx, &mut allowance);
-            let idle = news.is_none() && (!this.more || this.paused);
+            let was_paused = this.paused;
+            let nothing = news.is_none() && (!this.more || was_paused);
             let armed = this.take_in(cx, news, &mut allowance);
+            // Where a pause has just ended, nobody has asked the reader yet.
+            let idle = nothing && this.paused == was_paused;
             this.intake.start(&this.shared);
             this.announce();
             let Some(armed) = armed else {

@@ -173,6 +173,30 @@ fn conf_151_without_flow_control_a_reader_that_stalls_is_closed() {
 }
 
 #[test]
+fn conf_153_without_flow_control_a_reader_that_was_slow_gets_everything() {
+    on_both(|runtime| async move {
+        let clock = FakeClock::new();
+        let mut old = Options::default();
+        old.flow_control = false;
+        let stall = old.limits.revision_zero.stall;
+        let service = TunnelService::new(runtime.clone())
+            .with_options(old.clone())
+            .forward(service::sample(Arc::new(Seen::default())));
+        let runtime = with_clock(&runtime, &clock);
+        let mut channel = connect(InMemory(service), &runtime, &old, HeaderMap::new())
+            .await
+            .unwrap();
+        let large = vec![7; 6 << 20];
+        let response = channel.call(call_of("t.S/Echo", body_of(&[&large, &large])));
+        let response = response.await.unwrap();
+        // The tunnel waits for its reader; the time that it would wait does not pass.
+        until(|| clock.is_awaited(stall)).await;
+        let (body, _) = read(response.into_body()).await.unwrap();
+        assert_eq!(common::messages(&body), [large.clone(), large]);
+    });
+}
+
+#[test]
 fn conf_187_a_second_response_of_a_unary_method_is_an_error() {
     on_both(|runtime| async move {
         let mut options = Options::default();
