@@ -6,6 +6,12 @@ use std::time::Duration;
 
 use grpctunnel_tests::interop::calls::Calls;
 use grpctunnel_tests::interop::{InteropServer, Outcome, Peers, open, options, serve_reverse};
+use grpctunnel_tests::protos::grpc::testing::test_service_client::TestServiceClient;
+use grpctunnel_tests::protos::grpc::testing::{
+    Empty, ResponseParameters, StreamingOutputCallRequest,
+};
+use grpctunnel_tests::services::Caller;
+use tokio::time::timeout;
 use tonic::metadata::{MetadataMap, MetadataValue};
 
 /// How long a program may take.
@@ -107,7 +113,53 @@ async fn fifty_mixed_calls_of_a_go_client_reach_us_through_our_reverse_tunnel() 
     Ok(())
 }
 
-async fn mixed<T: grpctunnel_tests::services::Caller>(calls: &Calls<T>) -> Outcome {
+#[tokio::test]
+async fn downloads_that_are_read_slowly_or_dropped_stop_nobody() -> Outcome {
+    for (ours, theirs) in FLOW_CONTROL {
+        let server = InteropServer::new(options(theirs)).start().await?;
+        let channel = open(server.address(), &options(ours), MetadataMap::new()).await?;
+        download(channel).await?;
+    }
+    let Some(peers) = Peers::get().await else {
+        return Ok(());
+    };
+    for (ours, theirs) in FLOW_CONTROL {
+        let arguments = with_flag(&["-listen", "127.0.0.1:0"], theirs);
+        let mut server = peers.go("interopserver", &arguments)?;
+        let address = server.line("listening ", LIMIT).await?;
+        let channel = open(&address, &options(ours), MetadataMap::new()).await?;
+        let done = download(channel).await;
+        done.map_err(|error| format!("flow control {ours}, {theirs}: {error}"))?;
+    }
+    Ok(())
+}
+
+/// Asks for more than a tunnel holds unread, takes it as it comes, and makes another call each time.
+async fn download<T: Caller>(channel: T) -> Outcome {
+    const MESSAGES: usize = 1_000;
+    let mut client = TestServiceClient::new(channel);
+    let size = ResponseParameters {
+        size: 16 << 10,
+        ..ResponseParameters::default()
+    };
+    let request = StreamingOutputCallRequest {
+        response_parameters: vec![size; MESSAGES],
+        ..StreamingOutputCallRequest::default()
+    };
+    for wanted in [1, MESSAGES / 4, MESSAGES / 2, MESSAGES] {
+        let responses = client.streaming_output_call(request.clone()).await?;
+        let mut responses = responses.into_inner();
+        for received in 0..wanted {
+            let response = timeout(LIMIT, responses.message()).await??;
+            response.ok_or_else(|| format!("the end after {received} messages"))?;
+        }
+        drop(responses);
+        timeout(LIMIT, client.empty_call(Empty {})).await??;
+    }
+    Ok(())
+}
+
+async fn mixed<T: Caller>(calls: &Calls<T>) -> Outcome {
     calls.large().await?;
     calls.fail(7).await?;
     calls.mixed(50).await?;
