@@ -290,7 +290,7 @@ impl<R: Half> State<R> {
                     Part::Message => {
                         let len = end.saturating_sub(start);
                         entry.outbox.take(len, batch, after);
-                        if entry.wants_room && entry.outbox.cost() < self.options.send_queue / 2 {
+                        if entry.wants_room && entry.outbox.cost() <= self.options.send_queue / 2 {
                             entry.wants_room = false;
                             after.wake(&mut entry.writer);
                         }

@@ -232,6 +232,25 @@ async fn conf_085_a_message_that_is_not_of_its_type_ends_the_call_at_both_ends()
 }
 
 #[tokio::test]
+async fn the_status_of_a_request_that_cannot_be_sent_is_that_of_the_call() -> Outcome {
+    tokio::time::timeout(LIMIT, async {
+        let (_, health) = health_reporter();
+        let (uri, _stop) = serve(TunnelServer::new().forward(Routes::new(health))).await?;
+        let options = Options::default();
+        let channel = connect(carrier(uri).await?, &options, MetadataMap::new()).await?;
+        let mut client = HealthClient::new(channel.clone()).max_encoding_message_size(8);
+        let request = HealthCheckRequest {
+            service: "longer than that".to_owned(),
+        };
+        let error = client.check(request).await.err().ok_or("no error")?;
+        assert_eq!(error.code(), Code::OutOfRange);
+        assert_eq!(channel.active_calls(), 0);
+        Ok(())
+    })
+    .await?
+}
+
+#[tokio::test]
 async fn a_server_that_takes_no_tunnels_says_so() -> Outcome {
     tokio::time::timeout(LIMIT, async {
         let (uri, _stop) = serve(TunnelServer::new()).await?;
