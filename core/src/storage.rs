@@ -4,7 +4,7 @@ use core::fmt;
 use core::marker::PhantomData;
 
 /// A vector, fixed or growing.
-pub trait List<T>: Default + fmt::Debug {
+pub trait List<T>: Clone + Default + fmt::Debug {
     /// Adds at the end.
     ///
     /// # Errors
@@ -25,9 +25,9 @@ pub trait List<T>: Default + fmt::Debug {
 /// Which lists a tunnel uses.
 pub trait Storage {
     /// The list for what there is once a stream.
-    type Streams<T: fmt::Debug>: List<T>;
+    type Streams<T: Clone + fmt::Debug>: List<T>;
     /// The list for refusals that wait to be sent.
-    type Queue<T: fmt::Debug>: List<T>;
+    type Queue<T: Clone + fmt::Debug>: List<T>;
 }
 
 /// Storage in place, with no allocator: room for `STREAMS` streams that are not retired and
@@ -36,11 +36,11 @@ pub trait Storage {
 pub struct Fixed<const STREAMS: usize, const QUEUE: usize>(PhantomData<()>);
 
 impl<const STREAMS: usize, const QUEUE: usize> Storage for Fixed<STREAMS, QUEUE> {
-    type Streams<T: fmt::Debug> = heapless::Vec<T, STREAMS>;
-    type Queue<T: fmt::Debug> = heapless::Vec<T, QUEUE>;
+    type Streams<T: Clone + fmt::Debug> = heapless::Vec<T, STREAMS>;
+    type Queue<T: Clone + fmt::Debug> = heapless::Vec<T, QUEUE>;
 }
 
-impl<T: fmt::Debug, const N: usize> List<T> for heapless::Vec<T, N> {
+impl<T: Clone + fmt::Debug, const N: usize> List<T> for heapless::Vec<T, N> {
     fn push(&mut self, item: T) -> Result<(), T> {
         heapless::Vec::push(self, item)
     }
@@ -68,12 +68,12 @@ pub struct Growing;
 
 #[cfg(feature = "alloc")]
 impl Storage for Growing {
-    type Streams<T: fmt::Debug> = alloc::vec::Vec<T>;
-    type Queue<T: fmt::Debug> = alloc::vec::Vec<T>;
+    type Streams<T: Clone + fmt::Debug> = alloc::vec::Vec<T>;
+    type Queue<T: Clone + fmt::Debug> = alloc::vec::Vec<T>;
 }
 
 #[cfg(feature = "alloc")]
-impl<T: fmt::Debug> List<T> for alloc::vec::Vec<T> {
+impl<T: Clone + fmt::Debug> List<T> for alloc::vec::Vec<T> {
     fn push(&mut self, item: T) -> Result<(), T> {
         if self.len() == self.capacity() && self.try_reserve(1).is_err() {
             return Err(item);
@@ -99,7 +99,7 @@ impl<T: fmt::Debug> List<T> for alloc::vec::Vec<T> {
 }
 
 /// A queue over a list: what was taken from the front is compacted away when it is half of it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Fifo<T, L> {
     list: L,
     head: usize,

@@ -5,7 +5,7 @@ use crate::stream::{NO_SLOT, Stream};
 use crate::types::Key;
 
 /// Records in slots that are used again. Never looks at more than one slot a call.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Slab<S: Storage> {
     records: S::Streams<Stream>,
     free: S::Streams<u32>,
@@ -112,7 +112,7 @@ struct Entry {
 
 /// Slots by stream id. Ids only rise, so the list is sorted as it grows: no hash, so no id that a
 /// peer could choose makes it slow.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Index<S: Storage> {
     entries: S::Streams<Entry>,
     /// Entries before this one are gone.

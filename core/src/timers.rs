@@ -6,7 +6,7 @@ use crate::table::Slab;
 use crate::time::Time;
 
 /// The streams that have a timer, the earliest first.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct TimerHeap<S: Storage> {
     slots: S::Streams<u32>,
 }

@@ -115,7 +115,9 @@ struct Due {
 ///
 /// Feed it with `handle_*`, take what is to be done from `poll_*`, command it with the plain
 /// verbs. After anything that was fed or commanded, poll until there is nothing more. No call
-/// blocks, panics, reads a clock or does IO.
+/// blocks, panics, reads a clock or does IO. A clone goes its own way from then on: for searches
+/// and for tests of what might happen.
+#[derive(Clone)]
 pub struct Tunnel<R: Role, S: Storage> {
     limits: Limits,
     flow_control: bool,
