@@ -179,6 +179,8 @@ reasons! {
     TooManyStreams: Stream, at(Code::ResourceExhausted), "too many streams on this tunnel (limits.max_streams); the call was not processed";
 
     // Ends of a stream that are nobody's fault.
+    /// The tunnel server drains and did not handle the call.
+    PeerDraining: Stream, at(Code::Unavailable), "the tunnel server is draining; the call was not processed";
     /// The deadline of the call passed.
     DeadlineExceeded: Stream, at(Code::DeadlineExceeded), "deadline exceeded";
     /// The call was cancelled.
@@ -267,6 +269,8 @@ reasons! {
     CarrierFailed: Tunnel, at(Code::Unavailable), "the tunnel's transport failed";
     /// The peer accepts no byte.
     Stalled: Tunnel, at(Code::Unavailable), "the peer accepted no byte of the tunnel for too long";
+    /// Two probes or pings in a row were answered by nothing.
+    Unresponsive: Tunnel, at(Code::Unavailable), "the peer answered neither of two probes (limits.liveness)";
     /// The drain limit passed.
     DrainLimit: Tunnel, at(Code::Unavailable), "the tunnel was drained and its time is up";
     /// The peer did not finish its side after we finished ours.
@@ -286,6 +290,7 @@ impl Reason {
                 | Self::DeadlineExceeded
                 | Self::Cancelled
                 | Self::HandlerGone
+                | Self::PeerDraining
                 | Self::ReceiveBufferFull
                 | Self::RevisionZeroBudget
                 | Self::UnknownMethod
@@ -423,6 +428,8 @@ pub enum CommandError {
     MessageIncomplete,
     /// Response headers twice, or after a message.
     HeadersLate,
+    /// A compressed message, and the extension `TRANSPARENT` is not in effect.
+    CompressionNotAgreed,
     /// The head is larger than any peer would take.
     HeadTooLarge,
 }
@@ -449,6 +456,9 @@ impl fmt::Display for CommandError {
             Self::TooManyBytes => "more bytes than the message or the reader has",
             Self::MessageIncomplete => "the message is not whole",
             Self::HeadersLate => "response headers go once, before the first message",
+            Self::CompressionNotAgreed => {
+                "a compressed message needs the extension TRANSPARENT in effect"
+            }
             Self::HeadTooLarge => "the head is larger than a peer would take",
         })
     }

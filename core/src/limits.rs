@@ -38,6 +38,40 @@ pub struct RevisionZeroLimits {
     pub stall: Duration,
 }
 
+/// When a tunnel that carries nothing is tested, and when it is given up. A duration of
+/// [`Duration::MAX`] turns a timer off.
+///
+/// None of these timers runs while [`wants_read`](crate::Tunnel::wants_read) is false.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Liveness {
+    /// Time in which a tunnel client sent nothing, after which it sends a heartbeat
+    /// (`window_update` of 0 on stream -1), which every tunnel server ignores: it keeps idle
+    /// timers between the ends quiet. Default 20 s.
+    pub heartbeat: Duration,
+    /// Time in which a tunnel client received nothing, after which it opens a stream to a method
+    /// that nobody has (`grpctunnel.v1.Liveness/Probe`): every tunnel server answers it by
+    /// itself. Default 30 s.
+    pub probe: Duration,
+    /// Time between two pings, at either end, where the extension `PING` is in effect. They take
+    /// the place of heartbeat and probe. Default 20 s.
+    pub ping: Duration,
+    /// Time in which something must be received after a probe or a ping has left. The first time
+    /// that nothing is, the tunnel counts as unresponsive, and is asked again at once; the second
+    /// time in a row it ends. Default 10 s.
+    pub answer: Duration,
+}
+
+impl Default for Liveness {
+    fn default() -> Self {
+        Self {
+            heartbeat: Duration::from_secs(20),
+            probe: Duration::from_secs(30),
+            ping: Duration::from_secs(20),
+            answer: Duration::from_secs(10),
+        }
+    }
+}
+
 /// Every bound of a tunnel. All are on by default; all can be set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -62,6 +96,8 @@ pub struct Limits {
     pub settings_timeout: Duration,
     /// Time from our end of the carrier to the peer's. Default 5 s; then it is aborted.
     pub finish_grace: Duration,
+    /// Heartbeats, probes and pings.
+    pub liveness: Liveness,
     /// Refusals that wait to be read by the peer. Default 1,024; one more ends the tunnel.
     pub pending_rejections: u32,
     /// Empty `more_*_data` in a row without progress. Default 100; one more ends the stream.
@@ -96,6 +132,7 @@ impl Default for Limits {
             open_timeout: Duration::from_secs(10),
             settings_timeout: Duration::from_secs(10),
             finish_grace: Duration::from_secs(5),
+            liveness: Liveness::default(),
             pending_rejections: 1_024,
             empty_chunks: 100,
             useless_frames: Bucket {

@@ -2,8 +2,11 @@
 
 mod client;
 mod command;
+mod drain;
 mod end;
 mod event;
+mod extensions;
+mod liveness;
 mod receive;
 mod revision_zero;
 mod server;
@@ -12,6 +15,7 @@ mod transmit;
 
 use core::fmt;
 use core::marker::PhantomData;
+use core::time::Duration;
 
 use crate::budget::Budget;
 use crate::error::{Reason, Side, TunnelError};
@@ -22,7 +26,8 @@ use crate::table::{Index, Slab};
 use crate::time::Time;
 use crate::timers::TimerHeap;
 use crate::types::{Carrier, Config, Counters, Input, Key, Negotiation, Opening};
-use crate::wire::Revision;
+use crate::wire::{ExtensionSet, Revision};
+use liveness::Alive;
 use revision_zero::RevisionZero;
 
 /// Which end of a tunnel a [`Tunnel`] is.
@@ -108,6 +113,9 @@ struct Rejection {
 struct Due {
     settled: bool,
     may_open: bool,
+    draining: bool,
+    round_trip: Option<Duration>,
+    responsive: Option<bool>,
     carrier: Option<Carrier>,
 }
 
@@ -146,8 +154,19 @@ pub struct Tunnel<R: Role, S: Storage> {
     active: u32,
     settings_due: bool,
     may_open_wanted: bool,
+    /// What this end can do, and what both can.
+    own_extensions: ExtensionSet,
+    extensions: ExtensionSet,
+    /// The peer has named its extensions, whichever they are.
+    peer_extends: bool,
+    extensions_due: bool,
     draining: bool,
     drain_until: Time,
+    /// The highest id when the drain began.
+    drain_last: i64,
+    drain_due: bool,
+    peer_drains: bool,
+    alive: Alive,
     revision_zero: RevisionZero,
     due: Due,
     error: Option<TunnelError>,
@@ -193,8 +212,16 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             active: 0,
             settings_due: false,
             may_open_wanted: false,
+            own_extensions: config.extensions,
+            extensions: ExtensionSet::EMPTY,
+            peer_extends: false,
+            extensions_due: false,
             draining: false,
             drain_until: Time::MAX,
+            drain_last: -1,
+            drain_due: false,
+            peer_drains: false,
+            alive: Alive::new(now),
             revision_zero: RevisionZero::default(),
             due: Due::default(),
             error: None,
@@ -223,16 +250,18 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
                 self.phase = Phase::Settling;
                 self.phase_until = now.saturating_add(self.limits.settings_timeout);
             }
-            (Side::Client, Negotiation::Off) => self.settle(Revision::Zero, 0),
+            (Side::Client, Negotiation::Off) => self.settle(now, Revision::Zero, 0),
             (Side::Server, negotiation) => {
                 self.settings_due = negotiation == Negotiation::On;
                 self.phase = Phase::Open;
                 self.phase_until = Time::MAX;
+                self.alive.start(now);
             }
         }
     }
 
-    fn settle(&mut self, revision: Revision, peer_window: u32) {
+    fn settle(&mut self, now: Time, revision: Revision, peer_window: u32) {
+        self.alive.start(now);
         self.revision = revision;
         self.peer_window = peer_window;
         self.revision_zero.saw(revision);
@@ -253,6 +282,8 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         now: Time,
         frame: &'f [u8],
     ) -> Result<Input<'f>, TunnelError> {
+        // What comes late is no less a sign of life.
+        self.note_heard(now);
         self.handle_timeout(now);
         if let Some(error) = &self.error {
             return Err(error.clone());

@@ -285,6 +285,9 @@ impl<R: Role, S: Store> Endpoint<R, S> {
                     why,
                     unread,
                 } => self.end_call(stream, Over::of(why), unread),
+                Event::Draining => self.seen.push(Seen::Draining),
+                Event::RoundTrip(time) => self.seen.push(Seen::RoundTrip(time)),
+                Event::Responsive(now) => self.seen.push(Seen::Responsive(now)),
                 Event::Carrier(carrier) => self.seen.push(Seen::Carrier(carrier)),
                 other => fail(format_args!(
                     "an event that the harness does not know: {other:?}"

@@ -28,7 +28,7 @@ use std::fmt;
 
 pub use endpoint::{ClientEnd, Endpoint, Pairs, ServerEnd};
 pub use op::{At, Kind, Op};
-pub use pair::{Pair, Setup, Window};
+pub use pair::{Pair, Setup, Window, extension_set};
 pub use play::run;
 pub use said::{Headers, Said, Status, code_name};
 pub use script::{

@@ -9,6 +9,8 @@ use grpctunnel_core::{
     Time,
 };
 
+use grpctunnel_core::wire::{Extension, ExtensionSet};
+
 use super::endpoint::{ClientEnd, ServerEnd};
 use super::fail;
 use super::frames::Frame;
@@ -31,6 +33,9 @@ pub struct Setup {
     pub windows: (Window, Window),
     /// Calls that the server takes at once, one at least.
     pub max_streams: u8,
+    /// The extensions of the client and of the server, a bit each: `RAW_METADATA` 1,
+    /// `TRANSPARENT` 2, `DRAIN` 4, `PING` 8.
+    pub extensions: (u8, u8),
 }
 
 impl Default for Setup {
@@ -41,8 +46,24 @@ impl Default for Setup {
             flow_control: (true, true),
             windows: (Window::Whole, Window::Whole),
             max_streams: 32,
+            extensions: (0, 0),
         }
     }
+}
+
+/// The set of these bits.
+#[must_use]
+pub fn extension_set(bits: u8) -> ExtensionSet {
+    let all = [
+        Extension::RawMetadata,
+        Extension::Transparent,
+        Extension::Drain,
+        Extension::Ping,
+    ];
+    let named = all.iter().zip(0..).filter(|(_, bit)| bits >> bit & 1 == 1);
+    named.fold(ExtensionSet::EMPTY, |set, (extension, _)| {
+        set.with(*extension)
+    })
 }
 
 /// A receive window.
@@ -147,8 +168,10 @@ impl<S: Store> Pair<S> {
         let now = Time::ZERO;
         let (client_flow, server_flow) = setup.flow_control;
         let (client_window, server_window) = setup.windows;
-        let client = config(client_flow, client_window, MAX_STREAMS);
-        let server = config(server_flow, server_window, u32::from(setup.max_streams));
+        let mut client = config(client_flow, client_window, MAX_STREAMS);
+        let mut server = config(server_flow, server_window, u32::from(setup.max_streams));
+        client.extensions = extension_set(setup.extensions.0);
+        server.extensions = extension_set(setup.extensions.1);
         let negotiation = if setup.negotiate {
             Negotiation::On
         } else {
