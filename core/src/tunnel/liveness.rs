@@ -189,10 +189,9 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             return;
         }
         if core::mem::take(&mut self.alive.paused) {
+            // How long the answer took, or whether there was one, is not known.
             self.alive.heard = now;
-            if let Some(asked) = &mut self.alive.asked {
-                asked.at = now;
-            }
+            self.alive.asked = None;
         }
         if self.answer_at() <= now
             && let Some(asked) = self.alive.asked.take()
