@@ -131,6 +131,7 @@ mod limits;
 mod links;
 mod message;
 pub mod receive_buffer;
+pub mod states;
 mod storage;
 mod stream;
 mod table;
