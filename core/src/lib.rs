@@ -125,6 +125,7 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod bare;
 mod budget;
 mod error;
 mod limits;

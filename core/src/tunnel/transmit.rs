@@ -73,6 +73,11 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     /// False is certain. For a caller that wakes its carrier only when there is a reason.
     #[must_use]
     pub fn wants_transmit(&self) -> bool {
+        self.has_frames() || (self.draining && self.phase == Phase::Open && self.active == 0)
+    }
+
+    /// Whether something stands in line to be sent.
+    pub(crate) fn has_frames(&self) -> bool {
         self.phase == Phase::Open
             && (self.settings_due
                 || self.extensions_due
@@ -80,8 +85,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
                 || self.alive.is_due()
                 || self.rejections.len() > 0
                 || self.control.front().is_some()
-                || self.data.front().is_some()
-                || (self.draining && self.active == 0))
+                || self.data.front().is_some())
     }
 
     /// The next control frame of the stream at the front, which leaves when it has no other.
