@@ -21,7 +21,7 @@ fn no_honest_peer_ever_trips_a_budget() {
 
 /// The heap is measured by the command.
 #[test]
-fn a30_nothing_is_left_of_calls_that_ended_in_any_way() {
+fn attack_a30_nothing_is_left_of_calls_that_ended_in_any_way() {
     for scenario in outcomes() {
         let report = scenario.calls(100_000);
         assert!(report.is_steady(), "{report}");

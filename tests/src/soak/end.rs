@@ -14,7 +14,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const WARM_UP: u64 = 60_000_000_000;
 
 /// One end of a tunnel whose carrier takes everything at once.
-pub struct End<R: Role> {
+pub(super) struct End<R: Role> {
     pub(super) tunnel: Tunnel<R, Growing>,
     pub(super) now: Time,
     /// Whether a handle is released as soon as its stream has ended.

@@ -21,10 +21,10 @@ use std::time::Duration;
 
 use grpctunnel_core::{Budgets, Reason};
 
-pub use end::End;
+pub use template::Template;
 
-/// The first stream id: ids then take the same number of bytes on the wire for ever.
-const FIRST: i64 = 1 << 40;
+/// The stream id of a [`Template`], the first one in a run: ids then take the same number of bytes on the wire for ever.
+pub const FIRST: i64 = 1 << 40;
 /// A call at 100 calls a second.
 const TICK: Duration = Duration::from_millis(10);
 /// A call at 10 calls a second, each of many frames.

@@ -7,13 +7,14 @@ use crate::harness::frames::Frame;
 /// Bytes of an id from [`FIRST`] on.
 const ID_LEN: usize = 6;
 
-/// A frame of which only the id is still to be written. To write a frame anew for each of some
-/// billions would take longer than what is measured.
+/// A frame of which only the stream id is still to be written, again and again: to write some billions
+/// of frames anew would take longer than to read them.
 #[derive(Clone, Debug)]
-pub(super) struct Template(Frame);
+pub struct Template(Frame);
 
 impl Template {
-    pub(super) fn new(frame: impl Into<Frame>) -> Self {
+    /// From a frame of stream [`FIRST`].
+    pub fn new(frame: impl Into<Frame>) -> Self {
         let frame = frame.into();
         let mut template = Self(frame.clone());
         if template.at(0) != frame {
@@ -22,8 +23,8 @@ impl Template {
         template
     }
 
-    /// The frame of the call with this number.
-    pub(super) fn at(&mut self, call: u64) -> &[u8] {
+    /// The frame of the stream whose id is `call` above [`FIRST`].
+    pub fn at(&mut self, call: u64) -> &[u8] {
         let mut id = FIRST.cast_unsigned() + call;
         for (at, byte) in self.0.iter_mut().skip(1).take(ID_LEN).enumerate() {
             let [low, ..] = id.to_le_bytes();
