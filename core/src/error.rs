@@ -280,20 +280,23 @@ reasons! {
 }
 
 impl Reason {
-    /// Whether the peer broke the protocol (as opposed to a limit, a deadline or a race).
+    /// Whether the peer itself broke the protocol, for which it has a budget.
+    ///
+    /// Not among them is what an application behind an honest peer can cause, at any rate: a
+    /// method, metadata, a message or a status that this end does not take, the wrong number of
+    /// messages, a message left unfinished. Nor is a revision of the protocol to come.
     #[must_use]
     pub(crate) const fn is_protocol_error(self) -> bool {
-        !matches!(
+        matches!(
             self,
-            Self::ShuttingDown
-                | Self::TooManyStreams
-                | Self::DeadlineExceeded
-                | Self::Cancelled
-                | Self::HandlerGone
-                | Self::PeerDraining
-                | Self::ReceiveBufferFull
-                | Self::RevisionZeroBudget
-                | Self::UnknownMethod
+            Self::UnknownFrame
+                | Self::SettingsOnStream
+                | Self::MessageInterrupted
+                | Self::DataWithoutMessage
+                | Self::DataBeyondSize
+                | Self::TooManyEmptyChunks
+                | Self::WindowExceeded
+                | Self::WindowOverflow
         )
     }
 }

@@ -146,7 +146,7 @@ pub mod wire;
 pub use error::{
     Code, CommandError, MISSING_RESPONSE, OpenError, Reason, Scope, Side, TunnelError,
 };
-pub use limits::{Bucket, Limits, Liveness, ReceiveWindowPolicy, RevisionZeroLimits};
+pub use limits::{Bucket, Budgets, Limits, Liveness, ReceiveWindowPolicy, RevisionZeroLimits};
 #[cfg(feature = "alloc")]
 pub use storage::Growing;
 pub use storage::{Fixed, List, Storage};

@@ -16,6 +16,32 @@ pub struct Bucket {
     pub per_earned: u32,
 }
 
+/// What is left of a tunnel's budgets; see [`Tunnel::budgets`](crate::Tunnel::budgets).
+///
+/// At the start each bucket is full. A tunnel ends when one would fall below zero, so a level that keeps
+/// falling is a warning.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Budgets {
+    /// Tokens of [`Limits::useless_frames`].
+    pub useless_frames: u32,
+    /// Tokens of [`Limits::window_updates`].
+    pub window_updates: u32,
+    /// Tokens of [`Limits::protocol_errors`].
+    pub protocol_errors: u32,
+    /// Refusals that may be added to those that wait to be sent:
+    /// [`Limits::pending_rejections`] less those.
+    pub pending_rejections: u32,
+    /// Frames without data that are free because they may have been in flight when this end ended
+    /// their streams early. None at the start; see [`Limits::late_streams`].
+    pub late_frames: u32,
+    /// Bytes of data that are free in the same way.
+    pub late_bytes: u64,
+    /// Data frames sent that no `window_update` has answered yet; see
+    /// [`Limits::unanswered_frames`].
+    pub unanswered_frames: u32,
+}
+
 /// The size of the receive windows that this end announces and grants; revision one only.
 ///
 /// A window grows while the link could carry more: the peer used all of it within about one round
@@ -142,11 +168,19 @@ pub struct Limits {
     /// Frames that mean nothing (for finished streams, repeats). Capacity 10,000, 100 a second,
     /// 8 for each useful frame.
     pub useless_frames: Bucket,
+    /// Streams refused, or ended early by this end, whose frames in flight are free: for each the
+    /// credit that it had, and four frames without data. What is not used is kept for so many
+    /// streams. Default 16,384; late frames beyond that are useless ones.
+    pub late_streams: u32,
     /// `window_update` frames. Capacity 1,000, 10 a second, 10 for each data frame sent; a
     /// stream opened earns 2.
     pub window_updates: Bucket,
-    /// Streams that this end closed for a protocol error of the peer. Capacity 1,024, one a
-    /// second.
+    /// Data frames sent of which each may be answered by one `window_update` more, however late.
+    /// Default 1,048,576: as many as may be in flight.
+    pub unanswered_frames: u32,
+    /// Streams that this end closed because the peer itself broke the protocol, as opposed to
+    /// what an application behind it did (an oversized message, a missing request...). Capacity
+    /// 1,024, one a second.
     pub protocol_errors: Bucket,
 }
 
@@ -174,11 +208,13 @@ impl Default for Limits {
                 per_second: 100,
                 per_earned: 8,
             },
+            late_streams: 16_384,
             window_updates: Bucket {
                 capacity: 1_000,
                 per_second: 10,
                 per_earned: 10,
             },
+            unanswered_frames: 1 << 20,
             protocol_errors: Bucket {
                 capacity: 1_024,
                 per_second: 1,

@@ -4,11 +4,13 @@ use crate::storage::{List, Storage};
 use crate::stream::{NO_SLOT, Stream};
 use crate::types::Key;
 
-/// Records in slots that are used again. Never looks at more than one slot a call.
+/// Records in slots that are used again. Never looks at more than one slot a call, and allocates
+/// only for a record more than there ever were.
 #[derive(Clone, Debug)]
 pub(crate) struct Slab<S: Storage> {
     records: S::Streams<Stream>,
-    free: S::Streams<u32>,
+    /// The slot that was freed last; the `id` of its record is the one freed before, and so on.
+    free: u32,
     in_use: u32,
 }
 
@@ -16,7 +18,7 @@ impl<S: Storage> Slab<S> {
     pub(crate) fn new() -> Self {
         Self {
             records: S::Streams::default(),
-            free: S::Streams::default(),
+            free: NO_SLOT,
             in_use: 0,
         }
     }
@@ -61,11 +63,13 @@ impl<S: Storage> Slab<S> {
 
     /// Puts a record into a free slot; `None` if there is none.
     pub(crate) fn insert(&mut self, mut stream: Stream) -> Option<Key> {
-        let slot = if let Some(slot) = self.free.pop() {
-            let record = self.records.as_mut_slice().get_mut(slot as usize)?;
+        let free = self.free;
+        let slot = if let Some(record) = self.get_mut(free) {
+            let next = u32::try_from(record.id).unwrap_or(NO_SLOT);
             stream.generation = record.generation.wrapping_add(1);
             *record = stream;
-            slot
+            self.free = next;
+            free
         } else {
             let slot = u32::try_from(self.records.as_slice().len()).ok()?;
             // The two highest numbers mean "none".
@@ -81,13 +85,14 @@ impl<S: Storage> Slab<S> {
 
     /// Frees a slot in use.
     pub(crate) fn remove(&mut self, slot: u32) {
+        let free = self.free;
         let Some(stream) = self.get_mut(slot) else {
             return;
         };
         if stream.in_use {
             stream.in_use = false;
-            // There are never more free slots than slots; without memory the slot stays unused.
-            let _ = self.free.push(slot);
+            stream.id = i64::from(free);
+            self.free = slot;
             self.in_use = self.in_use.saturating_sub(1);
         }
     }

@@ -167,7 +167,7 @@ impl<S: Storage> Tunnel<Client, S> {
         id: i64,
         headers: Headers<'f>,
     ) -> Result<Input<'f>, Reason> {
-        let Some(slot) = self.open_slot(now, id, Charge::Useless)? else {
+        let Some(slot) = self.open_slot(now, id, Charge::Late)? else {
             return Ok(Input::Ignored);
         };
         if let Some(fault) = headers.fault {
@@ -189,7 +189,7 @@ impl<S: Storage> Tunnel<Client, S> {
         id: i64,
         close: CloseStream<'f>,
     ) -> Result<Input<'f>, Reason> {
-        let Some(slot) = self.open_slot(now, id, Charge::Useless)? else {
+        let Some(slot) = self.open_slot(now, id, Charge::Late)? else {
             return Ok(Input::Ignored);
         };
         let Some(stream) = self.slab.get_mut(slot) else {

@@ -36,9 +36,10 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             }
         }
         let has_control = stream.has_control();
-        // A peer that ends the stream itself knows that what it sends behind that is useless.
-        if early && why != Terminal::PeerCancelled {
-            self.budget.earn(Earned::Outstanding(in_flight));
+        // A client that ends the stream itself knows that what it sends behind that is useless.
+        // A server may not: a Go handler can go on sending behind its own end.
+        if (early || R::SIDE == Side::Client) && why != Terminal::PeerCancelled {
+            self.budget.earn(Earned::EndedEarly(in_flight));
         }
         self.forget_unread(slot);
         self.end_growth(slot, unread == Unread::Deliver);

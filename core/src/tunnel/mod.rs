@@ -20,7 +20,7 @@ use core::time::Duration;
 
 use crate::budget::Budget;
 use crate::error::{Reason, Side, TunnelError};
-use crate::limits::Limits;
+use crate::limits::{Budgets, Limits};
 use crate::links::{QueueId, StreamQueue};
 use crate::storage::{Fifo, Storage};
 use crate::table::{Index, Slab};
@@ -356,6 +356,13 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     #[must_use]
     pub const fn counters(&self) -> Counters {
         self.counters
+    }
+
+    /// What the peer has left of its budgets at `now`.
+    #[must_use]
+    pub fn budgets(&self, now: Time) -> Budgets {
+        let waiting = u32::try_from(self.rejections.len()).unwrap_or(u32::MAX);
+        self.budget.levels(now, waiting)
     }
 
     /// The stream's id on the wire; `None` before it has one, and for an unknown key.

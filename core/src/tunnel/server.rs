@@ -209,7 +209,7 @@ impl<S: Storage> Tunnel<Server, S> {
         self.budget.charge(now, Charge::Rejection(waiting))?;
         // Its client may have sent a window of data before it hears of this.
         let in_flight = self.limits.receive_window.initial;
-        self.budget.earn(Earned::Outstanding(in_flight));
+        self.budget.earn(Earned::EndedEarly(in_flight));
         self.rejections
             .push_back(Rejection { id, reason })
             .map_err(|_| Reason::TooManyRejections)?;
@@ -217,7 +217,7 @@ impl<S: Storage> Tunnel<Server, S> {
     }
 
     fn receive_half_close<'f>(&mut self, now: Time, id: i64) -> Result<Input<'f>, Reason> {
-        let Some(slot) = self.open_slot(now, id, Charge::Useless)? else {
+        let Some(slot) = self.open_slot(now, id, Charge::Late)? else {
             return Ok(Input::Ignored);
         };
         let Some(stream) = self.slab.get_mut(slot) else {
@@ -242,7 +242,7 @@ impl<S: Storage> Tunnel<Server, S> {
     }
 
     fn receive_cancel<'f>(&mut self, now: Time, id: i64) -> Result<Input<'f>, Reason> {
-        let Some(slot) = self.open_slot(now, id, Charge::Useless)? else {
+        let Some(slot) = self.open_slot(now, id, Charge::Late)? else {
             return Ok(Input::Ignored);
         };
         let stream = self.slab.key(slot);
