@@ -7,6 +7,7 @@ mod end;
 mod event;
 mod extensions;
 mod liveness;
+mod memory;
 mod receive;
 mod revision_zero;
 mod server;
@@ -28,6 +29,7 @@ use crate::timers::TimerHeap;
 use crate::types::{Carrier, Config, Counters, Input, Key, Negotiation, Opening};
 use crate::wire::{ExtensionSet, Revision};
 use liveness::Alive;
+pub use memory::MemoryBound;
 use revision_zero::RevisionZero;
 
 /// Which end of a tunnel a [`Tunnel`] is.
