@@ -151,7 +151,7 @@ pub use limits::{Bucket, Budgets, Limits, Liveness, ReceiveWindowPolicy, Revisio
 pub use storage::Growing;
 pub use storage::{Fixed, List, Storage};
 pub use time::Time;
-pub use tunnel::{Client, Role, Server, Tunnel, TunnelClient, TunnelServer};
+pub use tunnel::{Client, MemoryBound, Role, Server, Tunnel, TunnelClient, TunnelServer};
 pub use types::{
     Body, Carrier, Cause, Config, Counters, End, Envelope, Event, Hold, Input, Key, MethodKind,
     Negotiation, OpenOptions, Opening, Part, Transmit, Unread,

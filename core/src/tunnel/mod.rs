@@ -8,6 +8,7 @@ mod event;
 mod extensions;
 mod growth;
 mod liveness;
+mod memory;
 mod receive;
 mod revision_zero;
 mod server;
@@ -30,6 +31,7 @@ use crate::types::{Carrier, Config, Counters, Input, Key, Negotiation, Opening};
 use crate::wire::{ExtensionSet, Revision};
 use growth::Growth;
 use liveness::Alive;
+pub use memory::MemoryBound;
 use revision_zero::RevisionZero;
 
 /// Which end of a tunnel a [`Tunnel`] is.
