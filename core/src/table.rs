@@ -7,9 +7,9 @@ use crate::types::Key;
 /// Records in slots that are used again. Never looks at more than one slot a call.
 #[derive(Clone, Debug)]
 pub(crate) struct Slab<S: Storage> {
-    records: S::Streams<Stream>,
-    free: S::Streams<u32>,
-    in_use: u32,
+    pub(crate) records: S::Streams<Stream>,
+    pub(crate) free: S::Streams<u32>,
+    pub(crate) in_use: u32,
 }
 
 impl<S: Storage> Slab<S> {
@@ -105,20 +105,20 @@ impl<S: Storage> Slab<S> {
 
 /// One stream id that is open, or was and has not been compacted away.
 #[derive(Clone, Copy, Debug)]
-struct Entry {
-    id: i64,
-    slot: u32,
+pub(crate) struct Entry {
+    pub(crate) id: i64,
+    pub(crate) slot: u32,
 }
 
 /// Slots by stream id. Ids only rise, so the list is sorted as it grows: no hash, so no id that a
 /// peer could choose makes it slow.
 #[derive(Clone, Debug)]
 pub(crate) struct Index<S: Storage> {
-    entries: S::Streams<Entry>,
+    pub(crate) entries: S::Streams<Entry>,
     /// Entries before this one are gone.
-    head: usize,
+    pub(crate) head: usize,
     /// Entries from `head` on that are gone.
-    gone: usize,
+    pub(crate) gone: usize,
 }
 
 impl<S: Storage> Index<S> {
