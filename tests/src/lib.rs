@@ -12,5 +12,7 @@ pub mod harness;
 #[cfg(feature = "net")]
 pub mod interop;
 pub mod protos;
+#[cfg(feature = "search")]
+pub mod search;
 #[cfg(feature = "net")]
 pub mod services;
