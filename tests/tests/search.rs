@@ -4,34 +4,36 @@ use grpctunnel_tests::search::{Policy, Report, Scope, search};
 
 const MOST: usize = 200_000;
 
-fn run(scope: &Scope) -> Report {
-    let report = search(scope, MOST).unwrap();
+/// Searches a scope; what was found is printed, and shown where a test fails.
+#[track_caller]
+fn run(scope: &Scope) -> (Report, String) {
+    let searched = search(scope, MOST);
+    assert!(searched.is_ok(), "{searched:?}");
+    let report = searched.unwrap_or_default();
+    let fault = report.fault.as_ref().map(ToString::to_string);
+    let fault = fault.unwrap_or_default();
     println!(
-        "{}: {} states, {} moves, depth {}, {} finished, {:?}",
+        "{}: {} states, {} moves, depth {}, {} finished, {:?}\n{fault}",
         report.scope, report.states, report.moves, report.depth, report.finished, report.took
     );
-    if let Some(fault) = &report.fault {
-        println!("{fault}");
-    }
-    report
+    (report, fault)
 }
 
 /// Every state is as it must be.
 #[track_caller]
 fn holds(scope: &Scope) {
-    let report = run(scope);
-    assert!(report.fault.is_none(), "{}", report.fault.unwrap());
+    let (report, fault) = run(scope);
+    assert!(report.fault.is_none(), "{fault}");
     assert!(report.finished > 0);
 }
 
 /// The search comes to states in which nothing happens any more, and shows the way to one.
 #[track_caller]
 fn gets_stuck(scope: &Scope) {
-    let report = run(scope);
-    assert!(report.stuck > 0);
-    let fault = report.fault.unwrap();
-    assert!(fault.what.contains("nothing more can happen"), "{fault}");
-    assert!(fault.steps.len() < 40, "{fault}");
+    let (report, fault) = run(scope);
+    assert!(report.stuck > 0, "{fault}");
+    assert!(fault.contains("nothing more can happen"), "{fault}");
+    assert!(fault.lines().count() < 40, "{fault}");
 }
 
 /// A message larger than the window.

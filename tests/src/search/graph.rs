@@ -33,7 +33,7 @@ pub(super) struct Arrival {
 }
 
 /// What a search has found.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Report {
     /// The scope's name.
     pub scope: &'static str,
