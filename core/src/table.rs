@@ -8,10 +8,10 @@ use crate::types::Key;
 /// only for a record more than there ever were.
 #[derive(Clone, Debug)]
 pub(crate) struct Slab<S: Storage> {
-    records: S::Streams<Stream>,
+    pub(crate) records: S::Streams<Stream>,
     /// The slot that was freed last; the `id` of its record is the one freed before, and so on.
-    free: u32,
-    in_use: u32,
+    pub(crate) free: u32,
+    pub(crate) in_use: u32,
 }
 
 impl<S: Storage> Slab<S> {
@@ -23,12 +23,12 @@ impl<S: Storage> Slab<S> {
         }
     }
 
-    /// Bytes of a stream's record and its free slot.
-    pub(crate) const STREAM: usize = size_of::<Stream>() + size_of::<u32>();
+    /// Bytes of a stream's record.
+    pub(crate) const STREAM: usize = size_of::<Stream>();
 
     /// Bytes held on the heap.
     pub(crate) fn heap(&self) -> usize {
-        self.records.heap().saturating_add(self.free.heap())
+        self.records.heap()
     }
 
     /// Slots in use.
@@ -118,20 +118,20 @@ impl<S: Storage> Slab<S> {
 
 /// One stream id that is open, or was and has not been compacted away.
 #[derive(Clone, Copy, Debug)]
-struct Entry {
-    id: i64,
-    slot: u32,
+pub(crate) struct Entry {
+    pub(crate) id: i64,
+    pub(crate) slot: u32,
 }
 
 /// Slots by stream id. Ids only rise, so the list is sorted as it grows: no hash, so no id that a
 /// peer could choose makes it slow.
 #[derive(Clone, Debug)]
 pub(crate) struct Index<S: Storage> {
-    entries: S::Streams<Entry>,
+    pub(crate) entries: S::Streams<Entry>,
     /// Entries before this one are gone.
-    head: usize,
+    pub(crate) head: usize,
     /// Entries from `head` on that are gone.
-    gone: usize,
+    pub(crate) gone: usize,
 }
 
 impl<S: Storage> Index<S> {

@@ -26,7 +26,7 @@ const PATIENCE: u64 = 100_000_000;
 const FIRST_PATIENCE: u64 = 1_000_000_000;
 
 /// A grant whose effect is waited for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash)]
 struct Sample {
     stream: Key,
     since: Time,
@@ -37,7 +37,7 @@ struct Sample {
 }
 
 /// What is known of the way to the peer and back.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 struct Route {
     /// The shortest round trip, in nanoseconds; 0 is unknown.
     round_trip: u64,
@@ -79,7 +79,7 @@ impl Route {
 }
 
 /// What all windows of a tunnel share.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(super) struct Growth {
     /// Bytes by which windows have grown.
     in_use: u64,
