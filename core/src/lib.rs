@@ -125,12 +125,14 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod bare;
 mod budget;
 mod error;
 mod limits;
 mod links;
 mod message;
 pub mod receive_buffer;
+pub mod states;
 mod storage;
 mod stream;
 mod table;
@@ -149,7 +151,7 @@ pub use limits::{Bucket, Budgets, Limits, Liveness, ReceiveWindowPolicy, Revisio
 pub use storage::Growing;
 pub use storage::{Fixed, List, Storage};
 pub use time::Time;
-pub use tunnel::{Client, Role, Server, Tunnel, TunnelClient, TunnelServer};
+pub use tunnel::{Client, MemoryBound, Role, Server, Tunnel, TunnelClient, TunnelServer};
 pub use types::{
     Body, Carrier, Cause, Config, Counters, End, Envelope, Event, Hold, Input, Key, MethodKind,
     Negotiation, OpenOptions, Opening, Part, Transmit, Unread,

@@ -42,15 +42,52 @@ pub struct Budgets {
     pub unanswered_frames: u32,
 }
 
-/// The size of the receive windows that this end announces and grants.
+/// The size of the receive windows that this end announces and grants; revision one only.
+///
+/// A window grows while the link could carry more: the peer used all of it within about one round
+/// trip, and the reader kept up. Then it doubles. Known peers add up whatever is granted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReceiveWindowPolicy {
     /// Bytes of a new stream's window: `settings.initial_window_size` from a tunnel server,
     /// `new_stream.initial_window_size` from a tunnel client. Default 65,536; a peer of the
-    /// PyPI package `grpctunnel-py` takes no other value.
+    /// PyPI package `grpctunnel-py` takes no other value. At most [`MAX`](Self::MAX) is used.
     pub initial: u32,
-    /// Bytes that a window may grow to. Default 65,536: windows stay as they begin.
+    /// Bytes that a window may grow to; no more than `initial` leaves windows as they begin.
+    /// Default 16 MiB. At most [`MAX`](Self::MAX) is used.
+    ///
+    /// So many bytes may be unread on one stream. **Where they wait in a receive buffer of fixed
+    /// size, this must not exceed its capacity**, such as `BYTES` of
+    /// [`FixedStore`](crate::receive_buffer::FixedStore): what does not fit ends its stream.
     pub max: u32,
+    /// Bytes by which all windows of a tunnel may have grown at once, over their `initial`; zero
+    /// leaves windows as they begin. Default 64 MiB. A stream gives its share back when it ends,
+    /// but for what is left unread, which it gives back when it is released. Without budget
+    /// windows stop growing, and nothing else happens.
+    pub growth_budget: u64,
+}
+
+impl ReceiveWindowPolicy {
+    /// The largest window, 2^31 - 1 bytes: known peers add up credit without a check.
+    pub const MAX: u32 = i32::MAX.unsigned_abs();
+
+    /// This, with nothing above [`MAX`](Self::MAX).
+    pub(crate) fn bounded(self) -> Self {
+        Self {
+            initial: self.initial.min(Self::MAX),
+            max: self.max.min(Self::MAX),
+            growth_budget: self.growth_budget,
+        }
+    }
+}
+
+impl Default for ReceiveWindowPolicy {
+    fn default() -> Self {
+        Self {
+            initial: 65_536,
+            max: 16 << 20,
+            growth_budget: 64 << 20,
+        }
+    }
 }
 
 /// Bounds on what a reader without flow control (revision zero) may leave unread.
@@ -182,10 +219,7 @@ impl Default for Limits {
             max_frame: 4 << 20,
             max_message: 4 << 20,
             decode: DecodeLimits::default(),
-            receive_window: ReceiveWindowPolicy {
-                initial: 65_536,
-                max: 65_536,
-            },
+            receive_window: ReceiveWindowPolicy::default(),
             revision_zero: RevisionZeroLimits {
                 stream: (4 << 20) + (64 << 10),
                 tunnel: 16 << 20,

@@ -23,6 +23,14 @@ impl<S: Storage> Slab<S> {
         }
     }
 
+    /// Bytes of a stream's record and its free slot.
+    pub(crate) const STREAM: usize = size_of::<Stream>() + size_of::<u32>();
+
+    /// Bytes held on the heap.
+    pub(crate) fn heap(&self) -> usize {
+        self.records.heap().saturating_add(self.free.heap())
+    }
+
     /// Slots in use.
     pub(crate) const fn len(&self) -> u32 {
         self.in_use
@@ -133,6 +141,14 @@ impl<S: Storage> Index<S> {
             head: 0,
             gone: 0,
         }
+    }
+
+    /// Bytes of a stream's entry.
+    pub(crate) const STREAM: usize = size_of::<Entry>();
+
+    /// Bytes held on the heap.
+    pub(crate) fn heap(&self) -> usize {
+        self.entries.heap()
     }
 
     fn position(&self, id: i64) -> Option<usize> {

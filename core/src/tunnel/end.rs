@@ -42,6 +42,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             self.budget.earn(Earned::EndedEarly(in_flight));
         }
         self.forget_unread(slot);
+        self.end_growth(slot, unread == Unread::Deliver);
         self.timers.update(&mut self.slab, slot);
         self.leave_data(slot);
         self.control.remove(&mut self.slab, slot);
@@ -87,6 +88,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         self.events.remove(&mut self.slab, slot);
         self.control.remove(&mut self.slab, slot);
         self.leave_data(slot);
+        self.release_growth(slot);
         self.slab.remove(slot);
         if core::mem::take(&mut self.may_open_wanted) {
             self.due.may_open = true;

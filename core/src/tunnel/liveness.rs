@@ -12,6 +12,7 @@ use super::{Phase, Role, Tunnel};
 use crate::budget::Charge;
 use crate::error::{Reason, Side};
 use crate::storage::Storage;
+use crate::stream::Once;
 use crate::time::Time;
 use crate::types::{Input, Transmit};
 use crate::wire::{Extension, ServerKind, prefix};
@@ -29,8 +30,7 @@ enum Question {
     /// A stream of the core's own, which holds no record.
     Probe {
         id: i64,
-        /// Its `half_close` has not left.
-        half_close_due: bool,
+        half_close: Once,
     },
     Ping(u64),
 }
@@ -98,7 +98,7 @@ impl Alive {
             self.asked,
             Some(Asked {
                 question: Question::Probe {
-                    half_close_due: true,
+                    half_close: Once::Pending,
                     ..
                 },
                 ..
@@ -167,6 +167,25 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         }
     }
 
+    /// When the probe's `half_close` is due: not with it, but only where no answer has come in half
+    /// of its time. A server that shuts down refuses the probe, and the Go module's then takes
+    /// what follows for a frame of no stream, which would end the tunnel and every call on it.
+    fn half_close_at(&self) -> Time {
+        let answer = self.limits.liveness.answer;
+        match self.alive.asked {
+            Some(Asked {
+                question:
+                    Question::Probe {
+                        half_close: Once::Open,
+                        ..
+                    },
+                at,
+                ..
+            }) => at.saturating_add(answer / 2),
+            _ => Time::MAX,
+        }
+    }
+
     /// The earliest of its timers.
     pub(super) fn liveness_at(&self) -> Time {
         if self.phase != Phase::Open || !self.wants_read() {
@@ -176,7 +195,10 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             Some(_) => Time::MAX,
             None => self.asks_at(),
         };
-        self.answer_at().min(asks_at).min(self.heartbeat_at())
+        self.answer_at()
+            .min(self.half_close_at())
+            .min(asks_at)
+            .min(self.heartbeat_at())
     }
 
     /// Runs its timers.
@@ -205,6 +227,14 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             self.alive.ask_due = true;
             self.due.responsive = Some(false);
         }
+        if self.half_close_at() <= now
+            && let Some(Asked {
+                question: Question::Probe { half_close, .. },
+                ..
+            }) = &mut self.alive.asked
+        {
+            *half_close = Once::Pending;
+        }
         if self.alive.asked.is_none() && self.asks_at() <= now {
             self.alive.ask_due = true;
         }
@@ -219,11 +249,12 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             return Some(control(prefix::pong(opaque)));
         }
         if let Some(Asked {
-            question: Question::Probe { id, half_close_due },
+            question: Question::Probe { id, half_close },
             ..
         }) = &mut self.alive.asked
-            && core::mem::take(half_close_due)
+            && *half_close == Once::Pending
         {
+            *half_close = Once::Sent;
             return Some(control(prefix::half_close(*id)));
         }
         if !core::mem::take(&mut self.alive.ask_due) {
@@ -255,7 +286,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         let prefix = prefix::new_stream(id, len, window, self.revision, None);
         let question = Question::Probe {
             id,
-            half_close_due: true,
+            half_close: Once::Open,
         };
         Some((question, with_text(prefix, PROBE_HEAD)))
     }

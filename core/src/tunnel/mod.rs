@@ -6,7 +6,9 @@ mod drain;
 mod end;
 mod event;
 mod extensions;
+mod growth;
 mod liveness;
+mod memory;
 mod receive;
 mod revision_zero;
 mod server;
@@ -27,7 +29,9 @@ use crate::time::Time;
 use crate::timers::TimerHeap;
 use crate::types::{Carrier, Config, Counters, Input, Key, Negotiation, Opening};
 use crate::wire::{ExtensionSet, Revision};
+use growth::Growth;
 use liveness::Alive;
+pub use memory::MemoryBound;
 use revision_zero::RevisionZero;
 
 /// Which end of a tunnel a [`Tunnel`] is.
@@ -144,6 +148,7 @@ pub struct Tunnel<R: Role, S: Storage> {
     spent: u32,
     rejections: Fifo<Rejection, S::Queue<Rejection>>,
     budget: Budget,
+    growth: Growth,
     counters: Counters,
     /// The highest id seen or sent; frames up to it that name no open stream are late.
     highest: i64,
@@ -182,7 +187,8 @@ pub type TunnelServer<S> = Tunnel<Server, S>;
 impl<R: Role, S: Storage> Tunnel<R, S> {
     /// One end of a tunnel whose carrier is opened, or was accepted, at `now`.
     #[must_use]
-    pub fn new(now: Time, config: Config, opening: Opening) -> Self {
+    pub fn new(now: Time, mut config: Config, opening: Opening) -> Self {
+        config.limits.receive_window = config.limits.receive_window.bounded();
         let budget = Budget::new(&config.limits, now);
         let mut tunnel = Self {
             flow_control: config.flow_control,
@@ -200,6 +206,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             spent: 0,
             rejections: Fifo::new(),
             budget,
+            growth: Growth::default(),
             counters: Counters::default(),
             // Known tunnel servers count ids from -1, so that frames for negative ids are late;
             // for a tunnel client no id is late before it has used one.
@@ -294,6 +301,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         if frame.len() > self.limits.max_frame as usize {
             return Err(self.fail(Reason::FrameTooLarge));
         }
+        self.growth.frame_came(now);
         R::receive(self, now, frame).map_err(|reason| self.fail(reason))
     }
 

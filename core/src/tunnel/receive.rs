@@ -172,6 +172,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         piece: Piece,
     ) -> Result<Input<'f>, Reason> {
         let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        self.watch_data(now, slot, len);
         let discard = self.slab.get(slot).is_some_and(|stream| stream.stopped);
         if discard {
             self.credit(slot, len);

@@ -38,6 +38,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     /// What is about the tunnel goes first.
     fn tunnel_frame(&mut self, now: Time) -> Option<Transmit> {
         if core::mem::take(&mut self.settings_due) {
+            self.watch_settings(now);
             let window = self.limits.receive_window.initial;
             let (revisions, _) = self.supported();
             let offer = (!self.own_extensions.is_empty()).then_some(self.own_extensions);
@@ -57,7 +58,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             return Some(close_with(rejection.id, rejection.reason));
         }
         while let Some(slot) = self.control.front() {
-            if let Some(transmit) = self.control_frame(slot) {
+            if let Some(transmit) = self.control_frame(now, slot) {
                 return Some(transmit);
             }
         }
@@ -73,6 +74,11 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     /// False is certain. For a caller that wakes its carrier only when there is a reason.
     #[must_use]
     pub fn wants_transmit(&self) -> bool {
+        self.has_frames() || (self.draining && self.phase == Phase::Open && self.active == 0)
+    }
+
+    /// Whether something stands in line to be sent.
+    pub(crate) fn has_frames(&self) -> bool {
         self.phase == Phase::Open
             && (self.settings_due
                 || self.extensions_due
@@ -80,12 +86,11 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
                 || self.alive.is_due()
                 || self.rejections.len() > 0
                 || self.control.front().is_some()
-                || self.data.front().is_some()
-                || (self.draining && self.active == 0))
+                || self.data.front().is_some())
     }
 
     /// The next control frame of the stream at the front, which leaves when it has no other.
-    fn control_frame(&mut self, slot: u32) -> Option<Transmit> {
+    fn control_frame(&mut self, now: Time, slot: u32) -> Option<Transmit> {
         let stream = self.slab.get_mut(slot)?;
         let id = stream.id;
         let transmit = if core::mem::take(&mut stream.cancel_due) {
@@ -93,12 +98,14 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         } else if let Some(reason) = stream.close_due.take() {
             Some(close_with(id, reason))
         } else if stream.grant_is_due() {
+            self.watch_grant(now, slot, false);
+            let stream = self.slab.get_mut(slot)?;
             let grant = stream.receive.take_grant();
             Some(control(prefix::window_update(id, grant)))
         } else {
             None
         };
-        if !stream.has_control() {
+        if !self.slab.get(slot)?.has_control() {
             self.control.remove(&mut self.slab, slot);
             self.retire(slot);
         }
@@ -217,6 +224,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
                     (stream.deadline != Time::MAX).then(|| stream.deadline.saturating_since(now));
                 let revision = stream.revision;
                 let prefix = prefix::new_stream(id, len, initial, revision, timeout);
+                self.watch_grant(now, slot, true);
                 (prefix, Part::Open)
             }
             Side::Server => (prefix::headers(id, len), Part::Headers),

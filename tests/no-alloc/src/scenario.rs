@@ -26,13 +26,20 @@ struct Tunnels {
     now: Time,
 }
 
+/// What is left unread fits the receive buffers.
+fn config() -> Config {
+    let mut config = Config::default();
+    config.limits.receive_window.max = config.limits.receive_window.initial;
+    config
+}
+
 /// All of it.
 pub(crate) fn run() -> Maybe<()> {
     let now = Time::from_millis(1);
     let accepted = Opening::Accepted(Negotiation::On);
     let mut tunnels = Tunnels {
-        client: End::new(Tunnel::new(now, Config::default(), Opening::Requested)),
-        server: End::new(Tunnel::new(now, Config::default(), accepted)),
+        client: End::new(Tunnel::new(now, config(), Opening::Requested)),
+        server: End::new(Tunnel::new(now, config(), accepted)),
         up: Pipe::new(),
         down: Pipe::new(),
         now,

@@ -115,10 +115,6 @@ const fn tested(tests: &'static [&'static str]) -> State {
     State::Tested(tests)
 }
 
-const fn pending(missing: &'static str) -> State {
-    State::Pending(missing)
-}
-
 /// A row of the core alone.
 const fn core(state: State) -> (Option<State>, Option<State>) {
     (Some(state), None)

@@ -9,6 +9,7 @@
 //!   while a model and a strict validator watch. Property tests and fuzz targets share it.
 
 pub mod frames;
+pub mod link;
 pub mod wire;
 
 mod call;

@@ -148,11 +148,12 @@ fn config(flow_control: bool, window: Window, max_streams: u32) -> Config {
     let mut config = Config::default();
     config.flow_control = flow_control;
     config.limits.max_streams = max_streams.clamp(1, MAX_STREAMS);
+    // What is left unread fits the receive buffer in place.
     config.limits.receive_window = ReceiveWindowPolicy {
         initial: window.bytes(),
-        max: window.bytes(),
+        max: InPlace::WINDOW,
+        ..ReceiveWindowPolicy::default()
     };
-    // What is left unread fits the receive buffer in place.
     config.limits.revision_zero = RevisionZeroLimits {
         stream: 20_000,
         tunnel: 40_000,
@@ -293,17 +294,18 @@ impl<S: Store> Pair<S> {
         }
     }
 
-    /// What each live stream of an end may still get: id, available, unread.
-    fn credit_of(&self, end: Side) -> Vec<(i64, u32, u32)> {
+    /// What each live stream of an end may still get: id, available, unread, size.
+    fn credit_of(&self, end: Side) -> Vec<(i64, u32, u32, u32)> {
         fn of<R: grpctunnel_core::Role, S: Store>(
             end: &super::Endpoint<R, S>,
-        ) -> Vec<(i64, u32, u32)> {
+        ) -> Vec<(i64, u32, u32, u32)> {
             end.calls()
                 .filter(|call| end.over(*call).is_none())
                 .filter_map(|call| {
                     let key = end.key(call);
                     let (available, unread) = end.tunnel.receive_credit(key)?;
-                    Some((end.tunnel.stream_id(key)?, available, unread))
+                    let size = end.tunnel.receive_window(key)?;
+                    Some((end.tunnel.stream_id(key)?, available, unread, size))
                 })
                 .collect()
         }

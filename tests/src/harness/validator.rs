@@ -8,11 +8,15 @@ use std::collections::BTreeMap;
 use grpctunnel_core::Side;
 
 use super::said::Said;
+use super::store::InPlace;
 
 /// Chunks of ours are never larger.
 const MAX_CHUNK: usize = 16_384;
 /// Known peers add up credit in 32 bits, signed.
 const MAX_CREDIT: i64 = (1 << 31) - 1;
+
+/// No window of ours grows larger.
+const MAX_WINDOW: i64 = InPlace::WINDOW as i64;
 
 /// The payload of one direction of a stream.
 #[derive(Debug, Default)]
@@ -298,8 +302,8 @@ impl Validator {
     }
 
     /// Credit is conserved: what an end says of its live streams is what was granted and came.
-    pub(super) fn credit(&self, of: Side, streams: Vec<(i64, u32, u32)>) {
-        for (id, available, unread) in streams {
+    pub(super) fn credit(&self, of: Side, streams: Vec<(i64, u32, u32, u32)>) {
+        for (id, available, unread, size) in streams {
             let Some(stream) = self.streams.get(&id) else {
                 continue;
             };
@@ -312,7 +316,8 @@ impl Validator {
             if of == Side::Client || !stream.half_heard {
                 assert_eq!(i64::from(available), expected, "stream {id}: available");
             }
-            let not_granted = payload.delivered - payload.granted;
+            let grown = i64::from(size) - payload.initial;
+            let not_granted = payload.delivered - payload.granted + grown;
             assert!(i64::from(unread) <= not_granted, "stream {id}: unread");
         }
     }
@@ -355,8 +360,12 @@ impl Payload {
     fn grant(&mut self, said: &Said, bytes: u32) {
         assert!(bytes > 0, "{said}: grants nothing");
         self.granted += i64::from(bytes);
-        // The window does not grow: what is granted has come.
-        assert!(self.granted <= self.delivered, "{said}: more than has come");
+        // What is granted has come, or the window has grown, which it does up to its limit.
+        let window = self.initial + self.granted - self.delivered;
+        assert!(
+            window <= MAX_WINDOW.max(self.initial),
+            "{said}: a window of {window}"
+        );
     }
 }
 

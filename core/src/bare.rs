@@ -1,0 +1,477 @@
+//! Bare byte streams: a forward and a reverse tunnel side by side on one stream of bytes, for
+//! transports without HTTP/2 (a TCP connection, a UART, a WebSocket) between two ends of ours.
+//!
+//! Each frame is one length-prefixed message ([`wire::Deframer`](crate::wire::Deframer) finds
+//! them), and the first byte of its prefix says which tunnel it belongs to:
+//!
+//! | flag byte | tunnel | its tunnel client is |
+//! | --- | --- | --- |
+//! | [`FORWARD`] | forward | the end that opened the pipe |
+//! | [`REVERSE`] | reverse | the end that accepted it |
+//!
+//! Any other flag ends the pipe. Who opened it, and which directions there are, is configuration
+//! that both ends share. Nothing is negotiated on the wire: negotiation counts as `on`, so for
+//! each direction the tunnel server sends its settings at once.
+//!
+//! An end of a pipe thus has at most one [`TunnelClient`] and one [`TunnelServer`], and
+//! [`Side`] tells which of its own tunnels something belongs to. Both live and die together: a
+//! frame that belongs to neither, and the end or the error of one, end both.
+//!
+//! ```
+//! use grpctunnel_core::bare::{Directions, End, Event, Pipe};
+//! use grpctunnel_core::wire::PREFIX_LEN;
+//! use grpctunnel_core::*;
+//!
+//! type Store = Fixed<4, 4>;
+//!
+//! let now = Time::ZERO;
+//! let mut opener = Pipe::<Store>::new(now, Config::default(), End::Opener, Directions::Both);
+//! let mut acceptor = Pipe::<Store>::new(now, Config::default(), End::Acceptor, Directions::Both);
+//!
+//! // Each end has a tunnel server, whose settings settle the tunnel client of the other end.
+//! let (_, settings) = opener.poll_transmit(now).unwrap();
+//! acceptor.handle_frame(now, settings.prefix[0], &settings.prefix[PREFIX_LEN..])?;
+//! let settled = acceptor.poll_event();
+//! assert!(matches!(settled, Some(Event::Tunnel(Side::Client, grpctunnel_core::Event::Settled(_)))));
+//! assert!(acceptor.client().is_some_and(|client| client.is_open()));
+//!
+//! // A flag that means nothing ends both tunnels of an end.
+//! assert_eq!(acceptor.handle_frame(now, 1, b"").unwrap_err().reason(), Reason::FrameFlags);
+//! assert!(acceptor.client().is_some_and(|client| client.is_ended()));
+//! assert!(acceptor.server().is_some_and(|server| server.is_ended()));
+//! # Ok::<(), TunnelError>(())
+//! ```
+
+use core::time::Duration;
+
+use crate::error::{Reason, Side, TunnelError};
+use crate::storage::Storage;
+use crate::time::Time;
+use crate::tunnel::{Role, Tunnel, TunnelClient, TunnelServer};
+use crate::types::{Body, Carrier, Cause, Config, Input, Negotiation, Opening, Transmit};
+
+/// The flag byte of the forward tunnel's frames.
+pub const FORWARD: u8 = 0;
+/// The flag byte of the reverse tunnel's frames.
+pub const REVERSE: u8 = 2;
+
+/// Which end of the pipe this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum End {
+    /// The one that opened it: the tunnel client of the forward tunnel, the tunnel server of the
+    /// reverse one.
+    Opener,
+    /// The one that accepted it: the other way round.
+    Acceptor,
+}
+
+/// Which tunnels a pipe has. Both ends must say the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Directions {
+    /// The forward tunnel only: the opener calls.
+    Forward,
+    /// The reverse tunnel only: the acceptor calls.
+    Reverse,
+    /// Both: either end calls.
+    Both,
+}
+
+impl Directions {
+    const fn has(self, flag: u8) -> bool {
+        match self {
+            Self::Forward => flag == FORWARD,
+            Self::Reverse => flag == REVERSE,
+            Self::Both => flag == FORWARD || flag == REVERSE,
+        }
+    }
+}
+
+/// What a pipe has to say without a frame having said it.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// An event of one of this end's tunnels; never [`Event::Carrier`](crate::Event::Carrier).
+    Tunnel(Side, crate::Event),
+    /// What is to be done with the byte stream now; nothing more is transmitted.
+    /// [`Carrier::Finish`]: end our direction of it, and wait for the other to end.
+    /// [`Carrier::Abort`]: close it. It comes after the ends of all streams.
+    Carrier(Carrier),
+}
+
+/// What the pipe told about the byte stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Told {
+    Nothing,
+    Finish,
+    Abort,
+}
+
+/// One end of a bare byte stream, with the tunnels on it.
+///
+/// It is used as a [`Tunnel`] is: `handle_*` takes what arrived, `poll_*` hands out what is to be
+/// done, and commands on streams go to [`client_mut`](Self::client_mut) and
+/// [`server_mut`](Self::server_mut). The two tunnels share the byte stream fairly, by bytes.
+#[derive(Clone, Debug)]
+pub struct Pipe<S: Storage> {
+    end: End,
+    client: Option<TunnelClient<S>>,
+    server: Option<TunnelServer<S>>,
+    /// The latest time that was told.
+    now: Time,
+    /// Bytes that the client sent beyond those of the server, while both had some to send.
+    ahead: i64,
+    draining: bool,
+    /// Both tunnels have ended, and what ended the first of them was noted.
+    over: bool,
+    due: Option<Carrier>,
+    told: Told,
+    error: Option<TunnelError>,
+}
+
+impl<S: Storage> Pipe<S> {
+    /// One end of a byte stream that is open from `now` on. `config` is for the tunnels at this
+    /// end; its limits hold for each of them.
+    #[must_use]
+    pub fn new(now: Time, config: Config, end: End, directions: Directions) -> Self {
+        let opening = Opening::Accepted(Negotiation::On);
+        let client = directions
+            .has(flag_of(end, Side::Client))
+            .then(|| Tunnel::new(now, config.clone(), opening));
+        let server = directions
+            .has(flag_of(end, Side::Server))
+            .then(|| Tunnel::new(now, config, opening));
+        Self {
+            end,
+            client,
+            server,
+            now,
+            ahead: 0,
+            draining: false,
+            over: false,
+            due: None,
+            told: Told::Nothing,
+            error: None,
+        }
+    }
+
+    /// The tunnel on which this end calls, if its direction is enabled.
+    #[must_use]
+    pub const fn client(&self) -> Option<&TunnelClient<S>> {
+        self.client.as_ref()
+    }
+
+    /// The same, for commands.
+    pub const fn client_mut(&mut self) -> Option<&mut TunnelClient<S>> {
+        self.client.as_mut()
+    }
+
+    /// The tunnel on which this end is called, if its direction is enabled.
+    #[must_use]
+    pub const fn server(&self) -> Option<&TunnelServer<S>> {
+        self.server.as_ref()
+    }
+
+    /// The same, for commands.
+    pub const fn server_mut(&mut self) -> Option<&mut TunnelServer<S>> {
+        self.server.as_mut()
+    }
+
+    /// Takes in one frame, without its prefix; `flags` is the first byte of that. Returns which
+    /// of this end's tunnels it was for, and what it means there.
+    ///
+    /// # Errors
+    /// The pipe has ended, because of this frame or before; the first error is returned again.
+    /// A flag byte of no enabled direction is [`Reason::FrameFlags`].
+    pub fn handle_frame<'f>(
+        &mut self,
+        now: Time,
+        flags: u8,
+        frame: &'f [u8],
+    ) -> Result<(Side, Input<'f>), TunnelError> {
+        self.handle_timeout(now);
+        if let Some(error) = &self.error {
+            return Err(error.clone());
+        }
+        let result = match (&mut self.client, &mut self.server) {
+            (Some(client), _) if flags == flag_of(self.end, Side::Client) => {
+                (Side::Client, client.handle_frame(now, frame))
+            }
+            (_, Some(server)) if flags == flag_of(self.end, Side::Server) => {
+                (Side::Server, server.handle_frame(now, frame))
+            }
+            _ => return Err(self.abort(now, Reason::FrameFlags)),
+        };
+        self.spread();
+        match (result, &self.error) {
+            ((side, Ok(input)), _) => Ok((side, input)),
+            ((_, Err(_)), Some(error)) => Err(error.clone()),
+            // One tunnel is over because the other was drained, which is no error of the pipe.
+            ((side, Err(_)), None) => Ok((side, Input::Ignored)),
+        }
+    }
+
+    /// The byte stream ended: cleanly, if it did between two frames and no error was seen. Every
+    /// open stream of both tunnels is lost.
+    pub fn handle_end(&mut self, now: Time, cause: Cause) {
+        self.advance(now);
+        if let Some(client) = &mut self.client {
+            client.handle_end(now, cause);
+        }
+        if let Some(server) = &mut self.server {
+            server.handle_end(now, cause);
+        }
+        self.spread();
+    }
+
+    /// Gives the pipe up for a reason that the caller found: a frame that its framer refused, a
+    /// byte stream that ended inside one, or that makes no progress. Returns the error that ended
+    /// the pipe, which is the first one if it had ended before.
+    pub fn abort(&mut self, now: Time, reason: Reason) -> TunnelError {
+        self.advance(now);
+        let client = self.client.as_mut().map(|it| it.abort(now, reason));
+        let server = self.server.as_mut().map(|it| it.abort(now, reason));
+        let fallback = || TunnelError::new(Side::Client, reason);
+        let error = client.or(server).unwrap_or_else(fallback);
+        self.error.get_or_insert(error).clone()
+    }
+
+    /// Runs every timer of both tunnels that has expired.
+    pub fn handle_timeout(&mut self, now: Time) {
+        self.advance(now);
+        if let Some(client) = &mut self.client {
+            client.handle_timeout(now);
+        }
+        if let Some(server) = &mut self.server {
+            server.handle_timeout(now);
+        }
+        self.spread();
+    }
+
+    /// When `handle_timeout` must be called next; `None`: there is no timer.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Time> {
+        let client = self.client.as_ref().and_then(Tunnel::poll_timeout);
+        let server = self.server.as_ref().and_then(Tunnel::poll_timeout);
+        client.into_iter().chain(server).min()
+    }
+
+    /// Begins to drain both tunnels: no new streams in either direction; the byte stream is
+    /// finished when the last stream of both has ended. Streams that are open after `limit` end
+    /// UNAVAILABLE. A second call can only shorten the limit.
+    pub fn drain(&mut self, now: Time, limit: Duration) {
+        self.advance(now);
+        self.draining = true;
+        if let Some(client) = &mut self.client {
+            client.drain(now, limit);
+        }
+        if let Some(server) = &mut self.server {
+            server.drain(now, limit);
+        }
+    }
+
+    /// Whether frames are to be read now; false only while a reader without flow control is
+    /// behind, in either tunnel.
+    #[must_use]
+    pub fn wants_read(&self) -> bool {
+        self.client.as_ref().is_none_or(Tunnel::wants_read)
+            && self.server.as_ref().is_none_or(Tunnel::wants_read)
+    }
+
+    /// Whether both tunnels are over, or this end has finished them.
+    #[must_use]
+    pub fn is_ended(&self) -> bool {
+        self.client.as_ref().is_none_or(Tunnel::is_ended)
+            && self.server.as_ref().is_none_or(Tunnel::is_ended)
+    }
+
+    /// The error that ended the pipe, if one did.
+    #[must_use]
+    pub const fn error(&self) -> Option<&TunnelError> {
+        self.error.as_ref()
+    }
+
+    /// The next frame, its flag byte included, and whose memory its body names. As
+    /// [`Tunnel::poll_transmit`].
+    pub fn poll_transmit(&mut self, now: Time) -> Option<(Side, Transmit)> {
+        self.advance(now);
+        self.spread();
+        let first = match self.ahead {
+            1.. => Side::Server,
+            _ => Side::Client,
+        };
+        let second = other(first);
+        let found = match self.transmit_of(first, now) {
+            Some(transmit) => Some((first, transmit)),
+            None => self.transmit_of(second, now).map(|transmit| {
+                // Who had nothing to send has nothing to catch up with.
+                self.ahead = 0;
+                (second, transmit)
+            }),
+        };
+        self.spread();
+        let (side, mut transmit) = found?;
+        if let Some(flag) = transmit.prefix.first_mut() {
+            *flag = flag_of(self.end, side);
+        }
+        let len = len_of(&transmit);
+        self.ahead = match side {
+            Side::Client => self.ahead.saturating_add(len),
+            Side::Server => self.ahead.saturating_sub(len),
+        };
+        Some((side, transmit))
+    }
+
+    /// Whether `poll_transmit` may have something to do. False is certain.
+    #[must_use]
+    pub fn wants_transmit(&self) -> bool {
+        self.client.as_ref().is_some_and(Tunnel::wants_transmit)
+            || self.server.as_ref().is_some_and(Tunnel::wants_transmit)
+    }
+
+    fn transmit_of(&mut self, side: Side, now: Time) -> Option<Transmit> {
+        // The first of two that are drained waits for the other, since both end together.
+        if self.draining && self.rests(side) && !self.rests(other(side)) {
+            return None;
+        }
+        match side {
+            Side::Client => self.client.as_mut()?.poll_transmit(now),
+            Side::Server => self.server.as_mut()?.poll_transmit(now),
+        }
+    }
+
+    /// Whether a tunnel has nothing left to do, or is not there.
+    fn rests(&self, side: Side) -> bool {
+        fn rests<R: Role, S: Storage>(tunnel: Option<&Tunnel<R, S>>) -> bool {
+            tunnel.is_none_or(|tunnel| {
+                tunnel.is_ended() || (tunnel.active_streams() == 0 && !tunnel.has_frames())
+            })
+        }
+        match side {
+            Side::Client => rests(self.client.as_ref()),
+            Side::Server => rests(self.server.as_ref()),
+        }
+    }
+
+    /// The next event. To be polled until there is none, after every call that is not a getter.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.spread();
+        if let Some(event) = self.poll_tunnels() {
+            return Some(event);
+        }
+        if !self.is_ended() {
+            return None;
+        }
+        let due = self.due.take()?;
+        let (told, carrier) = match due {
+            Carrier::Abort(error) => {
+                let first = self.error.get_or_insert(error).clone();
+                (Told::Abort, Carrier::Abort(first))
+            }
+            Carrier::Finish => (Told::Finish, Carrier::Finish),
+        };
+        if told <= self.told {
+            return None;
+        }
+        self.told = told;
+        Some(Event::Carrier(carrier))
+    }
+
+    fn poll_tunnels(&mut self) -> Option<Event> {
+        while let Some(event) = self.client.as_mut().and_then(Tunnel::poll_event) {
+            match event {
+                crate::Event::Carrier(carrier) => self.is_due(carrier),
+                event => return Some(Event::Tunnel(Side::Client, event)),
+            }
+        }
+        while let Some(event) = self.server.as_mut().and_then(Tunnel::poll_event) {
+            match event {
+                crate::Event::Carrier(carrier) => self.is_due(carrier),
+                event => return Some(Event::Tunnel(Side::Server, event)),
+            }
+        }
+        None
+    }
+
+    /// One of the tunnels has this to say; an abort is not taken back.
+    fn is_due(&mut self, carrier: Carrier) {
+        if !matches!(self.due, Some(Carrier::Abort(_))) {
+            self.due = Some(carrier);
+        }
+    }
+
+    fn advance(&mut self, now: Time) {
+        self.now = self.now.max(now);
+    }
+
+    /// What ended one tunnel ends the other, and the pipe.
+    fn spread(&mut self) {
+        if self.over {
+            return;
+        }
+        let (now, draining) = (self.now, self.draining);
+        let error = match (&mut self.client, &mut self.server) {
+            (Some(client), Some(server)) if client.is_ended() => {
+                end_both(now, client, server, draining)
+            }
+            (Some(client), Some(server)) if server.is_ended() => {
+                end_both(now, server, client, draining)
+            }
+            (Some(client), None) if client.is_ended() => client.error().cloned(),
+            (None, Some(server)) if server.is_ended() => server.error().cloned(),
+            _ => return,
+        };
+        self.over = self.is_ended();
+        if self.over && self.error.is_none() {
+            self.error = error;
+        }
+    }
+}
+
+/// Ends `other` in the way that `ended` did, and returns the error of that.
+fn end_both<R: Role, Q: Role, S: Storage>(
+    now: Time,
+    ended: &Tunnel<R, S>,
+    other: &mut Tunnel<Q, S>,
+    draining: bool,
+) -> Option<TunnelError> {
+    let error = ended.error();
+    let clean = error.is_none_or(|error| match error.reason() {
+        Reason::CarrierFinished => true,
+        // A tunnel client that has not settled has nothing to wait for when it is drained.
+        Reason::Aborted => draining,
+        _ => false,
+    });
+    let waits = clean && draining;
+    if !waits && !other.is_ended() {
+        let cause = if clean {
+            Cause::Finished
+        } else {
+            Cause::Failed
+        };
+        other.handle_end(now, cause);
+    }
+    error.cloned()
+}
+
+const fn other(side: Side) -> Side {
+    match side {
+        Side::Client => Side::Server,
+        Side::Server => Side::Client,
+    }
+}
+
+const fn flag_of(end: End, side: Side) -> u8 {
+    match (end, side) {
+        (End::Opener, Side::Client) | (End::Acceptor, Side::Server) => FORWARD,
+        (End::Opener, Side::Server) | (End::Acceptor, Side::Client) => REVERSE,
+    }
+}
+
+fn len_of(transmit: &Transmit) -> i64 {
+    let body = match &transmit.body {
+        Body::None => 0,
+        Body::Static(text) => text.len(),
+        Body::Caller { range, .. } => range.len(),
+    };
+    let len = transmit.prefix.len().saturating_add(body);
+    i64::try_from(len).unwrap_or(i64::MAX)
+}
