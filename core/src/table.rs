@@ -23,12 +23,12 @@ impl<S: Storage> Slab<S> {
         }
     }
 
-    /// Bytes of a stream's record and its free slot.
-    pub(crate) const STREAM: usize = size_of::<Stream>() + size_of::<u32>();
+    /// Bytes of a stream's record.
+    pub(crate) const STREAM: usize = size_of::<Stream>();
 
     /// Bytes held on the heap.
     pub(crate) fn heap(&self) -> usize {
-        self.records.heap().saturating_add(self.free.heap())
+        self.records.heap()
     }
 
     /// Slots in use.
