@@ -147,13 +147,17 @@ impl Default for Liveness {
 /// | [`decode.method_name`](DecodeLimits::method_name) | 1 KiB | the stream ends | no name is near it |
 /// | [`decode.status`](DecodeLimits::status) | 64 KiB | the call ends | four times what this crate sends |
 /// | [`receive_window.initial`](ReceiveWindowPolicy::initial) | 64 KiB | the stream ends | what known peers use, and some take for granted |
-/// | [`receive_window.max`](ReceiveWindowPolicy::max) | 64 KiB | the window stays | memory of a stream that is not read |
+/// | [`receive_window.max`](ReceiveWindowPolicy::max) | 16 MiB | the window stays | a round trip of 16 ms at 1 GB/s, of 160 ms at 100 MB/s |
+/// | [`receive_window.growth_budget`](ReceiveWindowPolicy::growth_budget) | 64 MiB | windows stay | memory of a tunnel whose streams stop reading at their largest |
 /// | [`revision_zero.stream`](RevisionZeroLimits::stream) | 4 MiB + 64 KiB | the tunnel waits, or the stream ends | one largest message and a window |
 /// | [`revision_zero.tunnel`](RevisionZeroLimits::tunnel) | 16 MiB | the same | four such streams |
 /// | [`revision_zero.stall`](RevisionZeroLimits::stall) | 10 s | the slowest stream ends | all others wait meanwhile |
 /// | [`open_timeout`](Self::open_timeout) | 10 s | the opening fails | an answer needs no work: a round trip, and a slow handshake |
 /// | [`settings_timeout`](Self::settings_timeout) | 10 s | the opening fails | the same |
 /// | [`finish_grace`](Self::finish_grace) | 5 s | the carrier is aborted | the peer has nothing to do but to answer |
+/// | [`liveness.heartbeat`](Liveness::heartbeat) | 20 s | a frame that means nothing is sent | idle timers in the middle begin at 30 s |
+/// | [`liveness.probe`](Liveness::probe), [`ping`](Liveness::ping) | 30 s, 20 s | the peer is asked | a dead connection is found within a minute |
+/// | [`liveness.answer`](Liveness::answer) | 10 s | the second time, the tunnel ends | no handler can delay the answer |
 /// | [`pending_rejections`](Self::pending_rejections) | 1,024 refusals | the tunnel ends | as many as there may be streams; honest peers read |
 /// | [`empty_chunks`](Self::empty_chunks) | 100 in a row | the stream ends | known peers send one at most |
 /// | [`useless_frames`](Self::useless_frames) | 10,000, 100 a second, 8 for each useful frame | the tunnel ends | an old client's `cancel` after every call, data that races with a `cancel`: one to five for each call of three useful frames and more |
