@@ -63,6 +63,8 @@ pub enum Reader {
     AtOnce,
     /// So many bytes of each call, again and again after such a time.
     Every(Duration, u32),
+    /// Nothing.
+    Never,
 }
 
 /// What a peer has to send.
@@ -177,11 +179,16 @@ impl<R: Role + Opens> Link<R> {
         self.setup.round_trip = round_trip;
     }
 
-    /// Changes how our end's application reads from now on; it reads at once.
+    /// Our end's application reads everything that has come, and at once from now on.
     pub fn read_at_once(&mut self) {
         self.setup.reader = Reader::AtOnce;
         self.read_all(u32::MAX);
         self.pump();
+    }
+
+    /// Our end's application reads no more.
+    pub const fn stop_reading(&mut self) {
+        self.setup.reader = Reader::Never;
     }
 
     /// Bytes read by our end's application so far.

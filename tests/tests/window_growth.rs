@@ -1,0 +1,253 @@
+//! Receive windows grow with what the link carries, and for no other reason.
+//!
+//! Everything happens in virtual time, on simulated links. That credit is conserved, that no
+//! window shrinks, and that growth keeps within its bounds is checked after every step of each.
+
+use core::time::Duration;
+
+use grpctunnel_core::{
+    Config, Growing, Negotiation, Opening, ReceiveWindowPolicy, Side, Time, TunnelServer,
+};
+use grpctunnel_tests::harness::link::{Grid, Link, LinkSetup, Opens, Reader, Source};
+
+const INITIAL: u32 = 65_536;
+const MB: u64 = 1_000_000;
+
+const fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+fn holds_at_every_point(receiver: Side, both_ways: bool) {
+    let grid = Grid::measure(receiver, both_ways);
+    assert_eq!(grid.points.len(), 16);
+    for point in &grid.points {
+        assert!(point.share() >= 0.95, "{point:?}\n{grid}");
+    }
+}
+
+#[test]
+fn a_server_gets_what_the_link_carries() {
+    holds_at_every_point(Side::Server, false);
+    holds_at_every_point(Side::Server, true);
+}
+
+#[test]
+fn a_client_gets_what_the_link_carries() {
+    holds_at_every_point(Side::Client, false);
+    holds_at_every_point(Side::Client, true);
+}
+
+/// Runs with both ends of ours.
+fn with_both(setup: LinkSetup, test: impl Fn(&mut dyn AnyLink)) {
+    test(&mut Link::to_server(setup));
+    test(&mut Link::to_client(setup));
+}
+
+/// A link with either end of ours on it.
+trait AnyLink {
+    fn run(&mut self, time: Duration);
+    fn largest(&self) -> u32;
+    fn bytes(&self) -> u64;
+    fn read_at_once(&mut self);
+    fn set_round_trip(&mut self, round_trip: Duration);
+    fn growth(&self) -> u64;
+    fn end_a_call(&mut self);
+}
+
+impl<R: Opens> AnyLink for Link<R> {
+    fn run(&mut self, time: Duration) {
+        self.run_for(time);
+    }
+    fn largest(&self) -> u32 {
+        self.windows().0
+    }
+    fn bytes(&self) -> u64 {
+        self.read()
+    }
+    fn read_at_once(&mut self) {
+        Self::read_at_once(self);
+    }
+    fn set_round_trip(&mut self, round_trip: Duration) {
+        Self::set_round_trip(self, round_trip);
+    }
+    fn growth(&self) -> u64 {
+        Self::growth(self)
+    }
+    fn end_a_call(&mut self) {
+        Self::end_a_call(self);
+    }
+}
+
+#[test]
+fn a_slow_reader_gets_no_larger_window() {
+    let mut setup = LinkSetup::new(millis(50), 100 * MB);
+    setup.reader = Reader::Every(millis(10), 1_000);
+    with_both(setup, |link| {
+        link.run(Duration::from_secs(20));
+        assert_eq!(link.largest(), INITIAL);
+        assert!(link.bytes() >= 1_900_000, "{} bytes", link.bytes());
+        // Once it keeps up, it does.
+        link.read_at_once();
+        link.run(millis(50) * 20);
+        assert_eq!(link.largest(), 16 << 20);
+    });
+}
+
+#[test]
+fn a_reader_that_stops_gets_no_larger_window() {
+    let mut setup = LinkSetup::new(millis(50), 100 * MB);
+    setup.reader = Reader::Never;
+    with_both(setup, |link| {
+        link.run(Duration::from_secs(20));
+        assert_eq!((link.largest(), link.bytes()), (INITIAL, 0));
+    });
+}
+
+#[test]
+fn a_trickle_gets_no_larger_window() {
+    let trickles = [
+        (1, 100),
+        (10, 1_000),
+        (100, 4_096),
+        (1_000, 1_000),
+        (1_000, 16_384),
+        (1_000, 30_000),
+        (1_000, 32_000),
+    ];
+    for (pause, bytes) in trickles {
+        let mut setup = LinkSetup::new(millis(50), 100 * MB);
+        setup.source = Source::Every(millis(pause), bytes);
+        with_both(setup, |link| {
+            link.run(Duration::from_secs(300));
+            assert_eq!(link.largest(), INITIAL, "{bytes} bytes in {pause} ms");
+            assert!(link.bytes() > 100_000);
+        });
+    }
+}
+
+/// A queue makes round trips longer on a link that is full. More credit would make the queue
+/// longer, and so on.
+#[test]
+fn a_full_link_gets_no_larger_window_with_time() {
+    with_both(LinkSetup::new(millis(10), MB), |link| {
+        link.run(Duration::from_secs(5));
+        let window = link.largest();
+        assert!(window <= 2 * INITIAL, "{window}");
+        link.run(Duration::from_secs(600));
+        assert_eq!(link.largest(), window);
+    });
+}
+
+#[test]
+fn a_longer_route_is_learned() {
+    with_both(LinkSetup::new(millis(10), 10 * MB), |link| {
+        link.run(Duration::from_secs(40));
+        let before = link.largest();
+        assert!(before <= 8 * INITIAL, "{before}");
+        link.set_round_trip(millis(200));
+        link.run(Duration::from_secs(100));
+        let bytes = link.bytes();
+        link.run(Duration::from_secs(10));
+        let carried = link.bytes() - bytes;
+        assert!(carried >= 95 * MB, "{carried} of 100 MB in 10 s");
+    });
+}
+
+#[test]
+fn growth_keeps_within_its_budget_and_is_given_back() {
+    let mut setup = LinkSetup::new(millis(50), 1_000 * MB);
+    setup.calls = 10;
+    setup.windows.growth_budget = 3 << 20;
+    with_both(setup, |link| {
+        link.run(millis(50) * 100);
+        // Who gets none goes on with what it has.
+        assert_eq!(link.growth(), 3 << 20);
+        let bytes = link.bytes();
+        link.run(Duration::from_secs(1));
+        let carried = link.bytes() - bytes;
+        let windows = 10 * u64::from(INITIAL) + (3 << 20);
+        assert!(carried >= windows * 20 * 9 / 10, "{carried}");
+        // What a call gives back, another one takes.
+        for _ in 0..5 {
+            link.end_a_call();
+            link.run(Duration::from_secs(1));
+            assert_eq!(link.growth(), 3 << 20);
+        }
+        for _ in 0..5 {
+            link.end_a_call();
+        }
+        link.run(Duration::from_secs(1));
+        assert_eq!(link.growth(), 0);
+    });
+}
+
+#[test]
+fn calls_share_what_the_link_carries() {
+    let mut setup = LinkSetup::new(millis(50), 100 * MB);
+    setup.calls = 10;
+    with_both(setup, |link| {
+        link.run(millis(50) * 60);
+        let bytes = link.bytes();
+        link.run(Duration::from_secs(1));
+        let carried = link.bytes() - bytes;
+        assert!(carried >= 95 * MB, "{carried} of 100 MB in 1 s");
+    });
+}
+
+/// What is unread when a call ends takes memory until it is let go, and growth with it.
+#[test]
+fn growth_that_is_still_unread_is_given_back_with_the_release() {
+    let setup = LinkSetup::new(millis(50), 100 * MB);
+    let mut link = Link::to_client(setup);
+    link.run_for(millis(50) * 20);
+    link.stop_reading();
+    link.run_for(Duration::from_secs(1));
+    link.end_a_call();
+    link.run_for(Duration::from_secs(1));
+    assert_eq!(link.windows(), (0, 0), "no call is left");
+    // The buffer is full, but for what was read and not granted yet.
+    let full = (16 << 20) - u64::from(INITIAL);
+    assert!(link.growth() <= full);
+    assert!(link.growth() >= full - (16 << 20) / 32);
+    link.release();
+    assert_eq!(link.growth(), 0);
+    // A cancelled call is not read.
+    let mut link = Link::to_server(setup);
+    link.run_for(millis(50) * 20);
+    link.stop_reading();
+    link.run_for(Duration::from_secs(1));
+    assert!(link.growth() > 0);
+    link.end_a_call();
+    link.run_for(Duration::from_secs(1));
+    assert_eq!(link.growth(), 0);
+}
+
+#[test]
+fn a_window_grows_no_further_than_its_limit() {
+    let mut setup = LinkSetup::new(millis(50), 100 * MB);
+    for max in [0, INITIAL, INITIAL + 1, 100_000, 1_000_000] {
+        setup.windows.max = max;
+        with_both(setup, |link| {
+            link.run(Duration::from_secs(3));
+            assert_eq!(link.largest(), max.max(INITIAL));
+        });
+    }
+    setup.windows = ReceiveWindowPolicy::default();
+    setup.windows.growth_budget = 0;
+    with_both(setup, |link| {
+        link.run(Duration::from_secs(3));
+        assert_eq!(link.largest(), INITIAL);
+    });
+}
+
+/// Known peers add up credit in 32 bits, signed, without a check.
+#[test]
+fn no_window_passes_31_bits() {
+    let mut config = Config::default();
+    config.limits.receive_window.initial = u32::MAX;
+    config.limits.receive_window.max = u32::MAX;
+    let opening = Opening::Accepted(Negotiation::On);
+    let tunnel = TunnelServer::<Growing>::new(Time::ZERO, config, opening);
+    let policy = tunnel.limits().receive_window;
+    assert_eq!((policy.initial, policy.max), (0x7fff_ffff, 0x7fff_ffff));
+}
