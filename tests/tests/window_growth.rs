@@ -18,10 +18,13 @@ const fn millis(millis: u64) -> Duration {
 }
 
 fn holds_at_every_point(receiver: Side, both_ways: bool) {
-    let grid = Grid::measure(receiver, both_ways);
-    assert_eq!(grid.points.len(), 16);
-    for point in &grid.points {
-        assert!(point.share() >= 0.95, "{point:?}\n{grid}");
+    // Messages that fill their chunks, and such that do not.
+    for message in [1 << 20, 10_007] {
+        let grid = Grid::measure(receiver, both_ways, message);
+        assert_eq!(grid.points.len(), 16);
+        for point in &grid.points {
+            assert!(point.share() >= 0.95, "{point:?}\n{grid}");
+        }
     }
 }
 

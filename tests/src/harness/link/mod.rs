@@ -34,6 +34,8 @@ pub struct LinkSetup {
     pub both_ways: bool,
     /// How our end's application reads.
     pub reader: Reader,
+    /// Bytes of each message of the peer.
+    pub message: u32,
     /// How much the peer has to send on each call.
     pub source: Source,
     /// Our end's receive windows.
@@ -50,6 +52,7 @@ impl LinkSetup {
             calls: 1,
             both_ways: false,
             reader: Reader::AtOnce,
+            message: 1 << 20,
             source: Source::Endless,
             windows: ReceiveWindowPolicy::default(),
         }
@@ -280,7 +283,7 @@ impl<R: Role + Opens> Link<R> {
     fn pump(&mut self) {
         let way = nanos(self.setup.round_trip) / 2;
         while self.up.free_at <= self.now {
-            let Some(frame) = self.peer.next(self.setup.source) else {
+            let Some(frame) = self.peer.next(self.setup.source, self.setup.message) else {
                 break;
             };
             self.up.free_at = self.now + self.busy(frame.bytes());
