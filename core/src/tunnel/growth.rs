@@ -33,7 +33,7 @@ struct Sample {
     /// Bytes that the peer could send before it heard of the grant, and those still to come.
     allowed: u32,
     left: u32,
-    /// Whether the reader had read most of what had come; not for the first window.
+    /// Whether no more than half of the window was unread; not for the first window.
     kept_up: bool,
 }
 
@@ -195,7 +195,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             since: now,
             allowed,
             left: allowed,
-            kept_up: !first && window.unread() <= window.size() / 4,
+            kept_up: !first && window.unread() <= window.size() / 2,
         });
     }
 
@@ -224,7 +224,8 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             return;
         };
         let size = stream.receive.size();
-        if stream.receive.unread().saturating_sub(bytes) > size / 2 {
+        // By now a reader that keeps up has read what was there when the grant left.
+        if stream.receive.unread().saturating_sub(bytes) > size / 4 {
             return;
         }
         let by = size
