@@ -8,7 +8,9 @@ use core::time::Duration;
 use grpctunnel_core::{
     Config, Growing, Negotiation, Opening, ReceiveWindowPolicy, Side, Time, TunnelServer,
 };
+use grpctunnel_tests::harness::frames::{more, msg};
 use grpctunnel_tests::harness::link::{Grid, Link, LinkSetup, Opens, Reader, Source};
+use grpctunnel_tests::harness::{OnHeap, server_with};
 
 const INITIAL: u32 = 65_536;
 const MB: u64 = 1_000_000;
@@ -17,9 +19,9 @@ const fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-fn holds_at_every_point(receiver: Side, both_ways: bool) {
+fn holds_at_every_point(receiver: Side) {
     // Messages that fill their chunks, and such that do not.
-    for message in [1 << 20, 10_007] {
+    for (both_ways, message) in [(false, 1 << 20), (true, 10_007)] {
         let grid = Grid::measure(receiver, both_ways, message);
         assert_eq!(grid.points.len(), 16);
         for point in &grid.points {
@@ -30,14 +32,20 @@ fn holds_at_every_point(receiver: Side, both_ways: bool) {
 
 #[test]
 fn a_server_gets_what_the_link_carries() {
-    holds_at_every_point(Side::Server, false);
-    holds_at_every_point(Side::Server, true);
+    holds_at_every_point(Side::Server);
 }
 
 #[test]
 fn a_client_gets_what_the_link_carries() {
-    holds_at_every_point(Side::Client, false);
-    holds_at_every_point(Side::Client, true);
+    holds_at_every_point(Side::Client);
+}
+
+/// Carries so many bytes within such a time.
+fn carries(link: &mut dyn AnyLink, time: Duration, bytes: u64) {
+    let before = link.bytes();
+    link.run(time);
+    let carried = link.bytes() - before;
+    assert!(carried >= bytes, "{carried} bytes in {time:?}");
 }
 
 /// Runs with both ends of ours.
@@ -149,10 +157,29 @@ fn a_longer_route_is_learned() {
         assert!(before <= 8 * INITIAL, "{before}");
         link.set_round_trip(millis(200));
         link.run(Duration::from_secs(100));
-        let bytes = link.bytes();
-        link.run(Duration::from_secs(10));
-        let carried = link.bytes() - bytes;
-        assert!(carried >= 95 * MB, "{carried} of 100 MB in 10 s");
+        carries(link, Duration::from_secs(10), 95 * MB);
+    });
+}
+
+#[test]
+fn frames_that_come_late_by_chance_keep_no_window_small() {
+    for rate in [10 * MB, 100 * MB] {
+        let mut setup = LinkSetup::new(millis(50), rate);
+        setup.jitter = millis(20);
+        with_both(setup, |link| {
+            link.run(millis(50) * 20);
+            carries(link, Duration::from_secs(1), rate * 95 / 100);
+        });
+    }
+}
+
+#[test]
+fn a_reader_that_comes_now_and_then_gets_what_the_link_carries() {
+    let mut setup = LinkSetup::new(millis(50), 100 * MB);
+    setup.reader = Reader::Every(millis(7), u32::MAX);
+    with_both(setup, |link| {
+        link.run(millis(50) * 30);
+        carries(link, Duration::from_secs(1), 95 * MB);
     });
 }
 
@@ -165,11 +192,8 @@ fn growth_keeps_within_its_budget_and_is_given_back() {
         link.run(millis(50) * 100);
         // Who gets none goes on with what it has.
         assert_eq!(link.growth(), 3 << 20);
-        let bytes = link.bytes();
-        link.run(Duration::from_secs(1));
-        let carried = link.bytes() - bytes;
         let windows = 10 * u64::from(INITIAL) + (3 << 20);
-        assert!(carried >= windows * 20 * 9 / 10, "{carried}");
+        carries(link, Duration::from_secs(1), windows * 20 * 9 / 10);
         // What a call gives back, another one takes.
         for _ in 0..5 {
             link.end_a_call();
@@ -190,10 +214,7 @@ fn calls_share_what_the_link_carries() {
     setup.calls = 10;
     with_both(setup, |link| {
         link.run(millis(50) * 60);
-        let bytes = link.bytes();
-        link.run(Duration::from_secs(1));
-        let carried = link.bytes() - bytes;
-        assert!(carried >= 95 * MB, "{carried} of 100 MB in 1 s");
+        carries(link, Duration::from_secs(1), 95 * MB);
     });
 }
 
@@ -241,6 +262,43 @@ fn a_window_grows_no_further_than_its_limit() {
         link.run(Duration::from_secs(3));
         assert_eq!(link.largest(), INITIAL);
     });
+}
+
+/// Frame by frame, at a server: the growth comes with the next grant.
+#[test]
+fn a_peer_that_waited_for_credit_is_granted_more_than_was_read() {
+    let mut config = Config::default();
+    config.limits.max_streams = 1;
+    let mut t = server_with::<OnHeap>(config, Opening::Accepted(Negotiation::On));
+    t.says(&["set(-1,65536,[0, 1])"]);
+    t = t.with_call();
+    t.get(msg(1, 1 << 20, 16_384));
+    t.get(more(1, 16_384)).says(&["wu(1,32768)"]);
+    t.get(more(1, 16_384));
+    t.get(more(1, 16_384)).says(&["wu(1,32768)"]);
+    // The peer stops, and hears of the first grant.
+    t.advance(millis(50));
+    t.get(more(1, 16_384)).says(&["wu(1,81920)"]);
+    let call = t.end.key(1);
+    assert_eq!(t.end.tunnel.receive_window(call), Some(131_072));
+    assert_eq!(t.end.tunnel.receive_growth(), 65_536);
+    assert_eq!(t.end.tunnel.round_trip(), Some(millis(50)));
+}
+
+#[test]
+fn a_clock_that_stands_still_measures_nothing() {
+    let opening = Opening::Accepted(Negotiation::On);
+    let mut t = server_with::<OnHeap>(Config::default(), opening);
+    t.says(&["set(-1,65536,[0, 1])"]);
+    t = t.with_call();
+    t.get(msg(1, 1 << 20, 16_384));
+    for _ in 0..31 {
+        t.get(more(1, 16_384)).says(&["wu(1,32768)"]);
+        t.get(more(1, 16_384));
+    }
+    let call = t.end.key(1);
+    assert_eq!(t.end.tunnel.receive_window(call), Some(INITIAL));
+    assert_eq!(t.end.tunnel.round_trip(), None);
 }
 
 /// Known peers add up credit in 32 bits, signed, without a check.

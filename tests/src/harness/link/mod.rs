@@ -26,6 +26,8 @@ pub use grid::{Grid, Point};
 pub struct LinkSetup {
     /// The way there and back.
     pub round_trip: Duration,
+    /// How much longer than half of that a frame may take, each by chance; none overtakes another.
+    pub jitter: Duration,
     /// Bytes a second, in each direction.
     pub rate: u64,
     /// Calls at once.
@@ -48,6 +50,7 @@ impl LinkSetup {
     pub fn new(round_trip: Duration, rate: u64) -> Self {
         Self {
             round_trip,
+            jitter: Duration::ZERO,
             rate,
             calls: 1,
             both_ways: false,
@@ -94,9 +97,11 @@ enum Step {
 }
 
 /// One direction of the link.
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Lane {
     free_at: u64,
+    /// When the last frame arrives.
+    last: u64,
     /// Whether the end is told already when the lane is free.
     told: bool,
 }
@@ -107,6 +112,7 @@ pub struct Link<R: Role> {
     now: u64,
     steps: BTreeMap<(u64, u64), Step>,
     count: u64,
+    chance: u64,
     up: Lane,
     down: Lane,
     peer: Peer,
@@ -149,6 +155,7 @@ impl<R: Role + Opens> Link<R> {
             now: 0,
             steps: BTreeMap::new(),
             count: 0,
+            chance: 1,
             up: Lane::default(),
             down: Lane::default(),
             peer,
@@ -279,22 +286,37 @@ impl<R: Role + Opens> Link<R> {
         (bytes as u64).saturating_mul(1_000_000_000) / self.setup.rate
     }
 
+    /// How long a frame is on its way that has left by `free_at`.
+    fn way(&mut self, lane: Lane) -> Lane {
+        // Marsaglia's xorshift64: the same each time.
+        self.chance ^= self.chance << 13;
+        self.chance ^= self.chance >> 7;
+        self.chance ^= self.chance << 17;
+        let late = self.chance % (nanos(self.setup.jitter) + 1);
+        let way = nanos(self.setup.round_trip) / 2 + late;
+        Lane {
+            last: lane.last.max(lane.free_at + way),
+            ..lane
+        }
+    }
+
     /// Both ends send what the lanes take.
     fn pump(&mut self) {
-        let way = nanos(self.setup.round_trip) / 2;
         while self.up.free_at <= self.now {
             let Some(frame) = self.peer.next(self.setup.source, self.setup.message) else {
                 break;
             };
             self.up.free_at = self.now + self.busy(frame.bytes());
-            self.after(self.up.free_at - self.now + way, Step::WeHear(frame));
+            self.up = self.way(self.up);
+            self.after(self.up.last - self.now, Step::WeHear(frame));
         }
         while self.down.free_at <= self.now {
             let Some((said, bytes)) = self.we_send() else {
                 break;
             };
             self.down.free_at = self.now + self.busy(bytes);
-            self.after(self.down.free_at - self.now + way, Step::PeerHears(said));
+            self.down = self.way(self.down);
+            self.after(self.down.last - self.now, Step::PeerHears(said));
         }
         if self.up.free_at > self.now && !core::mem::replace(&mut self.up.told, true) {
             self.after(self.up.free_at - self.now, Step::PeerSends);
