@@ -115,7 +115,7 @@ impl Scope {
     /// Whether a call may be refused though nothing went wrong.
     #[must_use]
     pub const fn may_refuse(&self) -> bool {
-        self.streams.1 < self.streams.0
+        self.streams.1 < self.streams.0 || (self.streams.1 as usize) < self.calls.len()
     }
 
     /// The settings of the client, or of the server.

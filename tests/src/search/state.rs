@@ -234,7 +234,10 @@ impl State {
         while let Some(event) = tunnel!(self, side, tunnel => tunnel.poll_event()) {
             match event {
                 Event::Settled(_) | Event::RoundTrip(_) | Event::Responsive(_) => {}
-                Event::Draining => self.drains = true,
+                Event::Draining => {
+                    self.drains = true;
+                    self.waits = false;
+                }
                 Event::MayOpen => self.waits = false,
                 Event::Writable(key) => {
                     let call = self.by_key(side, key).ok_or("an event for no call")?;
@@ -247,9 +250,13 @@ impl State {
                 }
                 Event::Ended { stream, why, .. } => self.end(world, side, stream, why)?,
                 Event::Carrier(Carrier::Finish) => {
+                    self.waits &= side == Side::Server;
                     self.to(other(side)).put(Item::End(Cause::Finished));
                 }
-                Event::Carrier(Carrier::Abort(_)) => self.break_off(side),
+                Event::Carrier(Carrier::Abort(_)) => {
+                    self.waits &= side == Side::Server;
+                    self.break_off(side);
+                }
                 other => return Err(format!("an event that nobody asked for: {other:?}")),
             }
         }

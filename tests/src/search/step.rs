@@ -161,8 +161,6 @@ impl State {
         tunnel!(self, side, tunnel => tunnel.release(key));
         self.change(side, call, |half| {
             half.released = true;
-            half.writing = false;
-            half.rest = 0;
             half.held = 0;
             half.tail = 0;
             if half.stage == Stage::Ended {
@@ -214,6 +212,8 @@ impl State {
             }
             Disturbance::ClientDrains | Disturbance::ServerDrains => {
                 self.drains = true;
+                // Its application knows that nothing can be opened any more.
+                self.waits &= side == Side::Server;
                 let now = self.now;
                 tunnel!(self, side, tunnel => tunnel.drain(now, WAIT));
                 Ok(())
