@@ -8,10 +8,10 @@ use tonic::Code::{
     Unavailable, Unimplemented,
 };
 
-use crate::tunnel::Begins::{After, Never};
-use crate::tunnel::{
-    DUPLEX, Play, Step, UNARY, WINDOW, ask, ask_and_wait, ask_stream, data, envelope, filler,
-};
+use crate::messages::{DUPLEX, UNARY, ask, ask_and_wait, ask_stream, data, envelope, filler};
+use crate::play::Begins::{After, Never};
+use crate::play::{Play, Step};
+use crate::tunnel::WINDOW;
 
 macro_rules! say {
     ($($frame:expr),* $(,)?) => { Step::Say(vec![$(Frame::from($frame)),*]) };

@@ -9,10 +9,7 @@ use grpctunnel_proto::v1::ServerToClient;
 use grpctunnel_proto::v1::server_to_client::Frame as Response;
 use grpctunnel_tests::harness::frames::{Fields, Frame, half, new, on, strings, wu};
 use grpctunnel_tests::interop::{FrameReader, FrameWriter, Outcome, connection};
-use grpctunnel_tests::protos::grpc::testing::{
-    Payload, ResponseParameters, SimpleRequest, SimpleResponse, StreamingOutputCallRequest,
-    StreamingOutputCallResponse,
-};
+use grpctunnel_tests::protos::grpc::testing::{SimpleResponse, StreamingOutputCallResponse};
 use grpctunnel_tests::services::ECHO_PAYLOAD;
 use prost::Message as _;
 use rustix::process::{Pid, Signal, kill_process};
@@ -20,128 +17,14 @@ use tokio::time::timeout;
 use tonic::Code;
 use tonic::client::GrpcService as _;
 
+use crate::messages::{DUPLEX, UNARY, ask, data, envelope, filler, payload, question};
+use crate::play::Step;
+
 const LIMIT: Duration = Duration::from_secs(10);
 /// The window that both ends announce.
 pub(crate) const WINDOW: usize = 65_536;
-/// Messages of the bystander, each sent and sent back, and bytes of each.
+/// Messages of the bystander, each sent and sent back.
 const ROUNDS: usize = 10;
-const ROUND: usize = 10_000;
-
-/// One thing that the client does, or waits for.
-pub(crate) enum Step {
-    /// Sends these frames, without looking at what comes.
-    Say(Vec<Frame>),
-    /// The stream has ended, with one of these codes.
-    Ends(i64, &'static [Code]),
-    /// Each of the streams from the first id to the second has ended, with one of these codes.
-    AllEnd(i64, i64, &'static [Code]),
-    /// The stream has got its headers.
-    Headers(i64),
-    /// The stream has got so many bytes of responses.
-    Gets(i64, usize),
-    /// By the time that the bystander has got a further answer, the stream has got no more bytes
-    /// than this, in no more frames than that.
-    NoMoreThan(i64, usize, usize),
-    /// Sends a message of so many bytes, as the window allows.
-    Uploads(i64, usize),
-    /// A unary call, which succeeds.
-    Works(i64),
-    /// Asks the process to shut down; from this id on calls are made until one is refused.
-    Drains(i64),
-    /// Ends the client's side, in order.
-    Eof,
-    /// Resets the carrier; whatever comes then is right.
-    Cut,
-    /// The tunnel has ended with this code.
-    Over(Code),
-}
-
-/// When the bystander begins.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Begins {
-    /// Before the abuse, with id 1.
-    Before,
-    /// After it, with this id: the abuse is the first thing that the tunnel sees.
-    After(i64),
-    /// There is none: the abuse is the first thing, and the last one.
-    Never,
-}
-
-/// One row, played against a server.
-pub(crate) struct Play {
-    pub(crate) name: &'static str,
-    pub(crate) steps: Vec<Step>,
-    /// The values of the header that negotiates.
-    pub(crate) negotiate: &'static [&'static str],
-    pub(crate) begins: Begins,
-    /// Against a server without flow control.
-    pub(crate) is_old: bool,
-    /// Against a process of its own, which ends with the play.
-    pub(crate) is_last: bool,
-}
-
-impl Play {
-    pub(crate) fn new(name: &'static str, steps: Vec<Step>) -> Self {
-        Self {
-            name,
-            steps,
-            negotiate: &["on"],
-            begins: Begins::Before,
-            is_old: false,
-            is_last: false,
-        }
-    }
-
-    pub(crate) fn negotiate(self, negotiate: &'static [&'static str]) -> Self {
-        Self { negotiate, ..self }
-    }
-
-    /// Without negotiation.
-    pub(crate) fn zero(self) -> Self {
-        self.negotiate(&[])
-    }
-
-    pub(crate) fn begins(self, begins: Begins) -> Self {
-        Self { begins, ..self }
-    }
-
-    pub(crate) fn old(self) -> Self {
-        Self {
-            is_old: true,
-            ..self
-        }
-    }
-
-    pub(crate) fn last(self) -> Self {
-        Self {
-            is_last: true,
-            ..self
-        }
-    }
-
-    /// Plays it against the server at this address, of this process.
-    pub(crate) async fn run(self, address: &str, process: Option<u32>) -> Outcome {
-        let mut tunnel = Tunnel::open(address, self.negotiate).await?;
-        tunnel.process = process;
-        if self.begins == Begins::Before {
-            tunnel.begin(1).await?;
-        }
-        let ends_the_tunnel = self
-            .steps
-            .iter()
-            .any(|step| matches!(step, Step::Over(_) | Step::Cut));
-        for step in self.steps {
-            tunnel.step(step).await?;
-        }
-        if let Begins::After(id) = self.begins {
-            tunnel.begin(id).await?;
-        }
-        if self.begins != Begins::Never && !ends_the_tunnel {
-            tunnel.finish().await?;
-        }
-        Ok(())
-    }
-}
 
 /// What came on a stream.
 #[derive(Default)]
@@ -156,7 +39,7 @@ struct Stream {
     closed: Option<Code>,
 }
 
-struct Tunnel {
+pub(crate) struct Tunnel {
     writer: Option<FrameWriter>,
     reader: FrameReader,
     negotiated: bool,
@@ -167,8 +50,12 @@ struct Tunnel {
 }
 
 impl Tunnel {
-    /// Opens a tunnel; on a negotiated one the first frame was settings.
-    async fn open(address: &str, negotiate: &[&str]) -> Outcome<Self> {
+    /// Opens a tunnel to the server of this process; on a negotiated one the first frame was settings.
+    pub(crate) async fn open(
+        address: &str,
+        negotiate: &[&str],
+        process: Option<u32>,
+    ) -> Outcome<Self> {
         let (writer, body) = FrameWriter::new();
         let mut request = http::Request::post("/grpctunnel.v1.TunnelService/OpenTunnel")
             .header("te", "trailers")
@@ -187,7 +74,7 @@ impl Tunnel {
             streams: HashMap::new(),
             bystander: i64::MIN,
             rounds: 0,
-            process: None,
+            process,
         };
         if tunnel.negotiated {
             let first: ServerToClient = tunnel.reader.next().await?.ok_or("no first frame")?;
@@ -207,12 +94,15 @@ impl Tunnel {
         self.streams.entry(id).or_default()
     }
 
-    /// Takes in one frame.
+    /// Takes in one frame; there must be one.
     async fn read(&mut self) -> Outcome {
-        let frame: ServerToClient = match self.reader.next().await? {
-            Some(frame) => frame,
-            None => return Err(format!("the tunnel has ended: {:?}", self.reader.status()).into()),
-        };
+        match self.reader.next().await? {
+            Some(frame) => self.take_in(frame),
+            None => Err(format!("the tunnel has ended: {:?}", self.reader.status()).into()),
+        }
+    }
+
+    fn take_in(&mut self, frame: ServerToClient) -> Outcome {
         let id = frame.stream_id;
         if id == -1 && !matches!(frame.frame, Some(Response::Settings(_))) {
             // What concerns the tunnel is not looked at, whether known or not.
@@ -273,7 +163,7 @@ impl Tunnel {
         Err(format!("stream {id} ended with {code:?}, not with {codes:?}").into())
     }
 
-    async fn step(&mut self, step: Step) -> Outcome {
+    pub(crate) async fn step(&mut self, step: Step) -> Outcome {
         match step {
             Step::Say(frames) => frames.iter().for_each(|frame| self.say(frame)),
             Step::Ends(id, codes) => self.ends(id, codes).await?,
@@ -308,12 +198,20 @@ impl Tunnel {
                 }
                 while self.read().await.is_ok() {}
             }
-            Step::Over(code) => {
-                while self.reader.next::<ServerToClient>().await?.is_some() {}
-                let status = self.reader.status().ok_or("no status")?;
-                assert_eq!(status.code(), code, "{status}");
-            }
+            Step::Over(code) => self.over(code).await?,
         }
+        Ok(())
+    }
+
+    /// Reads to the end of the tunnel, which is the end of the bystander too.
+    async fn over(&mut self, code: Code) -> Outcome {
+        while let Some(frame) = self.reader.next().await? {
+            self.take_in(frame)?;
+        }
+        let status = self.reader.status().ok_or("no status")?;
+        assert_eq!(status.code(), code, "{status}");
+        let bystander = self.stream(self.bystander).closed;
+        assert_ne!(bystander, Some(Code::Ok), "the bystander");
         Ok(())
     }
 
@@ -375,7 +273,7 @@ impl Tunnel {
     }
 
     /// Begins the bystander, which gets half of its answers.
-    async fn begin(&mut self, id: i64) -> Outcome {
+    pub(crate) async fn begin(&mut self, id: i64) -> Outcome {
         self.bystander = id;
         let mut call = new(id, DUPLEX).headers(strings(&[(ECHO_PAYLOAD, "1")]));
         if !self.negotiated {
@@ -423,7 +321,7 @@ impl Tunnel {
     }
 
     /// The rest of the bystander.
-    async fn finish(&mut self) -> Outcome {
+    pub(crate) async fn finish(&mut self) -> Outcome {
         while self.rounds < ROUNDS {
             self.exchange().await?;
         }
@@ -446,85 +344,5 @@ impl Stream {
 
 /// A new tunnel on which a call works.
 pub(crate) async fn serves_on(address: &str) -> Outcome {
-    Tunnel::open(address, &["on"]).await?.works(1).await
-}
-
-pub(crate) const UNARY: &str = "/grpc.testing.TestService/UnaryCall";
-pub(crate) const DUPLEX: &str = "/grpc.testing.TestService/FullDuplexCall";
-
-/// The first frame of a message of `size` bytes.
-pub(crate) fn envelope(id: i64, size: usize, data: &[u8]) -> Frame {
-    let size = i64::try_from(size).unwrap_or(i64::MAX);
-    let message = Fields::new().number(1, size).bytes(2, data);
-    on(id, &Fields::new().message(3, &message))
-}
-
-/// A whole message in one frame.
-pub(crate) fn data(id: i64, message: &[u8]) -> Frame {
-    envelope(id, message.len(), message)
-}
-
-/// A message of exactly so many bytes, not one, that any service understands: one field that none
-/// knows.
-pub(crate) fn filler(bytes: usize) -> Vec<u8> {
-    let overhead = match bytes {
-        0 => return Vec::new(),
-        1..130 => 2,
-        130..16_387 => 3,
-        16_387..2_097_156 => 4,
-        _ => 5,
-    };
-    let content = vec![7; bytes.saturating_sub(overhead)];
-    Fields::new().bytes(15, &content).done()
-}
-
-/// A unary request for an answer with so many bytes of payload.
-pub(crate) fn ask(size: i32) -> Vec<u8> {
-    let request = SimpleRequest {
-        response_size: size,
-        ..SimpleRequest::default()
-    };
-    request.encode_to_vec()
-}
-
-/// A request for a stream of answers of these sizes.
-pub(crate) fn ask_stream(sizes: &[i32]) -> Vec<u8> {
-    ask_slowly(sizes.iter().map(|size| (*size, 0)))
-}
-
-/// A request for one answer at once, and one that does not come while a test lasts.
-pub(crate) fn ask_and_wait() -> Vec<u8> {
-    ask_slowly([(1, 0), (1, 2_000_000_000)])
-}
-
-/// A request for a stream of answers of these sizes, each behind so many microseconds.
-fn ask_slowly(answers: impl IntoIterator<Item = (i32, i32)>) -> Vec<u8> {
-    let parameters = answers
-        .into_iter()
-        .map(|(size, interval_us)| ResponseParameters {
-            size,
-            interval_us,
-            ..ResponseParameters::default()
-        });
-    let request = StreamingOutputCallRequest {
-        response_parameters: parameters.collect(),
-        ..StreamingOutputCallRequest::default()
-    };
-    request.encode_to_vec()
-}
-
-fn payload(round: usize) -> Vec<u8> {
-    (0..251_u8).cycle().skip(round).take(ROUND).collect()
-}
-
-fn question(round: usize) -> Vec<u8> {
-    let request = StreamingOutputCallRequest {
-        response_parameters: vec![ResponseParameters::default()],
-        payload: Some(Payload {
-            body: payload(round).into(),
-            ..Payload::default()
-        }),
-        ..StreamingOutputCallRequest::default()
-    };
-    request.encode_to_vec()
+    Tunnel::open(address, &["on"], None).await?.works(1).await
 }
