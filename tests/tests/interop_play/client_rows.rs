@@ -54,10 +54,16 @@ pub(crate) fn cases() -> Vec<Case> {
     all
 }
 
-/// Those that take as long as the probe waits for a tunnel: 10 s.
-pub(crate) fn slow_cases() -> Vec<Case> {
+/// The one that takes as long as a client waits for an answer to its opening, 10 s.
+pub(crate) fn unanswered() -> Vec<Case> {
     cases! {
         play_006_client_no_response_headers.opening(NoAnswer): unopened(DeadlineExceeded), |_at| [];
+    }
+}
+
+/// The one that takes as long as a client waits for settings, 10 s.
+pub(crate) fn silent() -> Vec<Case> {
+    cases! {
         play_018_client_no_settings.opens(vec![]): unopened(DeadlineExceeded), |_at| [];
     }
 }

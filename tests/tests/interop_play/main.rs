@@ -140,6 +140,11 @@ async fn a_client_survives_every_server() -> Outcome {
 }
 
 #[tokio::test]
-async fn a_client_gives_up_a_server_that_is_silent() -> Outcome {
-    play_cases("interop_play_slow", client_rows::slow_cases).await
+async fn a_client_gives_up_a_server_that_does_not_answer() -> Outcome {
+    play_cases("interop_play_unanswered", client_rows::unanswered).await
+}
+
+#[tokio::test]
+async fn a_client_gives_up_a_server_that_does_not_settle() -> Outcome {
+    play_cases("interop_play_silent", client_rows::silent).await
 }

@@ -14,6 +14,9 @@ pub(crate) enum Step {
     Ends(i64, &'static [Code]),
     /// Each of the streams from the first id to the second has ended, with one of these codes.
     AllEnd(i64, i64, &'static [Code]),
+    /// Begins 10,000 streams, from the first id on, with the frames of this function, a few hundred
+    /// at a time; each ends with one of these codes.
+    Flood(i64, fn(i64) -> Vec<Frame>, &'static [Code]),
     /// The stream has got its headers.
     Headers(i64),
     /// The stream has got so many bytes of responses.

@@ -291,10 +291,10 @@ fn life_cycle() -> Vec<Play> {
 /// Floods in small: 10,000 of what a peer can do for free.
 fn floods() -> Vec<Play> {
     plays! {
-        play_041_server_a_flood_of_refused_calls: many(3..10_003, |id| vec![new(id, "nobody.Knows/It").into()]),
-            Step::AllEnd(3, 10_002, &[Unimplemented, ResourceExhausted]), Step::Works(20_000);
-        play_107_server_a_flood_of_cancelled_calls: many(3..10_003, |id| vec![new(id, DUPLEX).into(), cancel(id)]),
-            Step::AllEnd(3, 10_002, &[Cancelled, ResourceExhausted]), Step::Works(20_000);
+        play_041_server_a_flood_of_refused_calls: Step::Flood(3, |id| vec![new(id, "nobody.Knows/It").into()], &[Unimplemented, ResourceExhausted]),
+            Step::Works(20_000);
+        play_107_server_a_flood_of_cancelled_calls: Step::Flood(3, |id| vec![new(id, DUPLEX).into(), cancel(id)], &[Cancelled, ResourceExhausted]),
+            Step::Works(20_000);
         play_157_server_a_flood_below_the_budget: Step::Works(20), many(0..9_000, |_| vec![half(2)]), Step::Works(22);
     }
 }
