@@ -2,7 +2,7 @@
 # Builds the program, runs it, and says how large it is. Arguments go to cargo.
 set -euo pipefail
 cd "$(dirname "$0")"
-cargo build --release --locked "$@"
+cargo build --release "$@"
 program=${CARGO_TARGET_DIR:-target}/release/grpctunnel-no-alloc
 "$program"
 # The whole program: both ends of a tunnel, the scenario, and its output.
