@@ -2,12 +2,14 @@
 //! allocator: that it links is the proof that the core needs none, that it exits with 0 is a test.
 //! It prints what tunnels and streams take of memory, and a hash of all frames.
 //!
-//! Linux on x86-64 only. Any other exit code says what went wrong: the number of a fault of the
+//! For Linux on x86-64, and for a Cortex-M with semihosting. Any other exit code says what went wrong: the number of a fault of the
 //! scenario, 1 where nothing can be printed, or 101 for a panic.
 
 #![no_std]
 #![no_main]
 
+#[cfg_attr(target_os = "none", path = "cortex_m.rs")]
+#[cfg_attr(not(target_os = "none"), path = "linux.rs")]
 mod bare;
 mod scenario;
 

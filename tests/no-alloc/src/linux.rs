@@ -2,7 +2,7 @@
 //! that the compiler calls.
 #![allow(
     unsafe_code,
-    reason = "without std somebody has to speak to the kernel; this is the workspace's only place"
+    reason = "without std somebody has to speak to the kernel; only this file and `cortex_m.rs` do"
 )]
 
 use core::arch::{asm, global_asm};
