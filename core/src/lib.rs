@@ -23,9 +23,9 @@
 //! which), it cannot panic us, and no bound is left open ([`Limits`]). Every stream that was
 //! opened yields exactly one [`End`].
 //!
-//! # Example
+//! # Example: no allocator
 //!
-//! A unary call between two ends, with storage for four streams and no allocator:
+//! A unary call between two ends, frame by frame, with storage for four streams in place:
 //!
 //! ```
 //! use grpctunnel_core::wire::{self, HeadOptions, StatusHead};
@@ -119,6 +119,14 @@
 //! - `alloc`: `Growing` storage and receive buffers that grow.
 //! - `search`: fingerprints of a tunnel's state, for searches over all of them.
 
+//!
+//! # A transport of one's own
+//!
+//! Where there is no HTTP/2, [`bare`] puts a forward and a reverse tunnel on one stream of bytes.
+//! The example `tcp` of this package is a whole client and server over TCP, with threads and
+//! nothing async: `cargo run --features alloc --example tcp`.
+//!
+#![cfg_attr(feature = "alloc", doc = include_str!("growing.md"))]
 #![no_std]
 
 #[cfg(feature = "alloc")]

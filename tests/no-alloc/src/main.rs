@@ -1,23 +1,50 @@
 //! Both ends of a tunnel over byte pipes in memory, in a program with neither std nor an
 //! allocator: that it links is the proof that the core needs none, that it exits with 0 is a test.
+//! It prints what tunnels and streams take of memory, and a hash of all frames.
 //!
-//! Linux on x86-64 only. Any other exit code says what went wrong: a [`Fault`](fault::Fault), or
-//! 101 for a panic.
+//! For Linux on x86-64, and for a Cortex-M with semihosting. Any other exit code says what went wrong: the number of a fault of the
+//! scenario, 1 where nothing can be printed, or 101 for a panic.
 
 #![no_std]
 #![no_main]
 
+#[cfg_attr(target_os = "none", path = "cortex_m.rs")]
+#[cfg_attr(not(target_os = "none"), path = "linux.rs")]
 mod bare;
-mod call;
-mod end;
-mod fault;
-mod pipe;
 mod scenario;
+
+use core::fmt::{self, Write as _};
+use core::mem::size_of;
+
+use grpctunnel_core::{Fixed, TunnelClient, TunnelServer};
+
+/// Bytes that a tunnel client for four streams may take, without buffers.
+const CLIENT_OF_FOUR: usize = 2_048;
+
+const _: () = assert!(size_of::<TunnelClient<Fixed<4, 1>>>() <= CLIENT_OF_FOUR);
 
 /// The exit code.
 fn run() -> i32 {
-    match scenario::run() {
-        Ok(()) => 0,
-        Err(fault) => fault as i32,
+    match scenario::run::<scenario::InPlace>() {
+        Ok(trace) => i32::from(report(trace).is_err()),
+        Err(fault) => fault,
     }
+}
+
+fn report(trace: u64) -> fmt::Result {
+    let out = &mut bare::Output;
+    let client = size_of::<TunnelClient<Fixed<4, 1>>>();
+    let server = size_of::<TunnelServer<Fixed<4, 1>>>();
+    // From four to twenty, so that rounding does not count.
+    let stream = (size_of::<TunnelClient<Fixed<20, 1>>>() - client) / 16;
+    let none = client.saturating_sub(4 * stream);
+    writeln!(out, "RAM, without buffers:")?;
+    writeln!(out, "  a tunnel without streams    {none:6} bytes")?;
+    writeln!(out, "  each stream                 {stream:6} bytes")?;
+    writeln!(
+        out,
+        "  a client for 4 streams      {client:6} bytes, at most {CLIENT_OF_FOUR}"
+    )?;
+    writeln!(out, "  a server for 4 streams      {server:6} bytes")?;
+    writeln!(out, "trace {trace:016x}")
 }

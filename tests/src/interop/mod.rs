@@ -16,7 +16,7 @@ pub use carrier::{FrameReader, FrameWriter};
 pub use client::{connection, open, serve_reverse, status_of};
 pub use peers::Peers;
 pub use process::Process;
-pub use program::grpctunnel;
+pub use program::{grpctunnel, tcp_example};
 pub use server::{InteropServer, Running, options};
 
 /// What a test of real peers ends with.

@@ -2,11 +2,12 @@
 
 use core::ops::Range;
 
-use grpctunnel_core::receive_buffer::{FixedStore, Read, ReceiveBuffer};
+use grpctunnel_core::receive_buffer::{Read, ReceiveBuffer};
 use grpctunnel_core::wire::{EncodeError, Encoded, SliceSink};
 use grpctunnel_core::{End, Key, Part};
 
-use crate::fault::{Fault, Maybe, hold};
+use super::Memory;
+use super::fault::{Fault, Maybe, hold};
 
 /// How a call ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,9 +71,9 @@ impl Blob {
 }
 
 /// One call at one end.
-pub(crate) struct Call {
+pub(crate) struct Call<M: Memory> {
     pub(crate) key: Key,
-    pub(crate) buffer: ReceiveBuffer<FixedStore<65_536, 8>, Outcome>,
+    pub(crate) buffer: ReceiveBuffer<M::Buffer, Outcome>,
     /// Bytes read of the current message.
     offset: u32,
     /// Sizes of the messages that were read: of the last one, and how many.
@@ -85,7 +86,7 @@ pub(crate) struct Call {
     pub(crate) close: Blob,
 }
 
-impl Call {
+impl<M: Memory> Call<M> {
     pub(crate) const fn new(key: Key) -> Self {
         Self {
             key,

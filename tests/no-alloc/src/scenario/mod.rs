@@ -1,29 +1,58 @@
-//! What the two ends do: a unary call, and a bidi call whose messages are larger than the window.
+//! Both ends of a tunnel over byte pipes in memory: a unary call, and bidi calls whose messages are
+//! larger than the window.
+//!
+//! The same source runs in the program without an allocator and in a test with `std` and memory
+//! that grows; what it traces must be the same.
+
+mod call;
+mod end;
+mod fault;
+mod pipe;
+mod trace;
 
 use core::time::Duration;
 
+use grpctunnel_core::receive_buffer::{FixedStore, Store};
 use grpctunnel_core::wire::{HeadOptions, StatusHead, encode_close, encode_open};
 use grpctunnel_core::{
-    Cause, Client, Config, Envelope, Hold, Key, MethodKind, Negotiation, OpenOptions, Opening,
-    Server, Time, Tunnel,
+    Cause, Client, Config, Envelope, Fixed, Hold, Key, MethodKind, Negotiation, OpenOptions,
+    Opening, Server, Storage, Time, Tunnel,
 };
 
-use crate::call::Blob;
-use crate::end::End;
-use crate::fault::{Fault, Maybe, hold};
-use crate::pipe::Pipe;
+use call::Blob;
+use end::{End, STREAMS};
+use fault::{Fault, Maybe, hold};
+use pipe::Pipe;
+use trace::Trace;
 
 /// More than three windows.
 const LARGE: u32 = 200_000;
 /// Rounds within which everything comes to rest.
 const ROUNDS: usize = 10_000;
 
-struct Tunnels {
-    client: End<Client>,
-    server: End<Server>,
+/// Where an end keeps its streams and what they receive.
+pub(crate) trait Memory {
+    /// Streams.
+    type Streams: Storage;
+    /// Payload.
+    type Buffer: Store;
+}
+
+/// In place.
+pub(crate) enum InPlace {}
+
+impl Memory for InPlace {
+    type Streams = Fixed<STREAMS, 4>;
+    type Buffer = FixedStore<65_536, 8>;
+}
+
+struct Tunnels<M: Memory> {
+    client: End<Client, M>,
+    server: End<Server, M>,
     up: Pipe,
     down: Pipe,
     now: Time,
+    trace: Trace,
 }
 
 /// What is left unread fits the receive buffers.
@@ -33,16 +62,21 @@ fn config() -> Config {
     config
 }
 
-/// All of it.
-pub(crate) fn run() -> Maybe<()> {
+/// All of it. Returns a hash of all frames in their order, or the number of a fault.
+pub(crate) fn run<M: Memory>() -> Result<u64, i32> {
+    all::<M>().map_err(|fault| fault as i32)
+}
+
+fn all<M: Memory>() -> Maybe<u64> {
     let now = Time::from_millis(1);
     let accepted = Opening::Accepted(Negotiation::On);
-    let mut tunnels = Tunnels {
+    let mut tunnels = Tunnels::<M> {
         client: End::new(Tunnel::new(now, config(), Opening::Requested)),
         server: End::new(Tunnel::new(now, config(), accepted)),
         up: Pipe::new(),
         down: Pipe::new(),
         now,
+        trace: Trace::new(),
     };
     tunnels.client.tunnel.handle_opened(now, Negotiation::On);
     tunnels.rest()?;
@@ -50,16 +84,21 @@ pub(crate) fn run() -> Maybe<()> {
     tunnels.unary()?;
     tunnels.bidi()?;
     tunnels.bidi()?;
-    tunnels.end()
+    tunnels.end()?;
+    Ok(tunnels.trace.hash())
 }
 
-impl Tunnels {
+impl<M: Memory> Tunnels<M> {
     /// Lets both ends work until nothing moves.
     fn rest(&mut self) -> Maybe<()> {
         let now = self.now;
         for _ in 0..ROUNDS {
-            let client = self.client.work(now, &mut self.down, &mut self.up)?;
-            let server = self.server.work(now, &mut self.up, &mut self.down)?;
+            let client = self
+                .client
+                .work(now, &mut self.down, &mut self.up, &mut self.trace)?;
+            let server = self
+                .server
+                .work(now, &mut self.up, &mut self.down, &mut self.trace)?;
             if !client && !server {
                 return Ok(());
             }

@@ -1,26 +1,23 @@
 //! One end of the tunnel, with the application on it.
 
 use grpctunnel_core::wire::{Deframer, Piece};
-use grpctunnel_core::{
-    Body, Carrier, Event, Fixed, Input, Key, Role, Time, Transmit, Tunnel, Unread,
-};
+use grpctunnel_core::{Body, Carrier, Event, Input, Key, Role, Time, Transmit, Tunnel, Unread};
 
-use crate::call::{Call, Outcome};
-use crate::fault::{Fault, Maybe, hold};
-use crate::pipe::Pipe;
+use super::Memory;
+use super::call::{Call, Outcome};
+use super::fault::{Fault, Maybe, hold};
+use super::pipe::Pipe;
+use super::trace::Trace;
 
 /// Streams at once.
-const STREAMS: usize = 2;
+pub(crate) const STREAMS: usize = 2;
 /// The largest frame that the other end sends.
 const FRAME: usize = 17_000;
 
-/// Memory in place.
-pub(crate) type Memory = Fixed<STREAMS, 4>;
-
 /// One end.
-pub(crate) struct End<R: Role> {
-    pub(crate) tunnel: Tunnel<R, Memory>,
-    pub(crate) calls: [Option<Call>; STREAMS],
+pub(crate) struct End<R: Role, M: Memory> {
+    pub(crate) tunnel: Tunnel<R, M::Streams>,
+    pub(crate) calls: [Option<Call<M>>; STREAMS],
     /// The call that came in last.
     pub(crate) opened: Option<Key>,
     pub(crate) finished: bool,
@@ -29,8 +26,8 @@ pub(crate) struct End<R: Role> {
     len: usize,
 }
 
-impl<R: Role> End<R> {
-    pub(crate) fn new(tunnel: Tunnel<R, Memory>) -> Self {
+impl<R: Role, M: Memory> End<R, M> {
+    pub(crate) fn new(tunnel: Tunnel<R, M::Streams>) -> Self {
         Self {
             tunnel,
             calls: [const { None }; STREAMS],
@@ -42,13 +39,13 @@ impl<R: Role> End<R> {
         }
     }
 
-    pub(crate) fn add(&mut self, key: Key) -> Maybe<&mut Call> {
+    pub(crate) fn add(&mut self, key: Key) -> Maybe<&mut Call<M>> {
         let slot = self.calls.get_mut(key.index()).ok_or(Fault::Stream)?;
         hold(slot.is_none(), Fault::Stream)?;
         Ok(slot.insert(Call::new(key)))
     }
 
-    pub(crate) fn call(&mut self, key: Key) -> Maybe<&mut Call> {
+    pub(crate) fn call(&mut self, key: Key) -> Maybe<&mut Call<M>> {
         let call = self.calls.get_mut(key.index()).ok_or(Fault::Stream)?;
         let call = call.as_mut().ok_or(Fault::Stream)?;
         hold(call.key == key, Fault::Stream)?;
@@ -64,7 +61,13 @@ impl<R: Role> End<R> {
     }
 
     /// Does all that can be done now; false if there was nothing.
-    pub(crate) fn work(&mut self, now: Time, from: &mut Pipe, to: &mut Pipe) -> Maybe<bool> {
+    pub(crate) fn work(
+        &mut self,
+        now: Time,
+        from: &mut Pipe,
+        to: &mut Pipe,
+        trace: &mut Trace,
+    ) -> Maybe<bool> {
         let mut moved = self.receive(now, from)?;
         self.events()?;
         for slot in 0..STREAMS {
@@ -75,6 +78,7 @@ impl<R: Role> End<R> {
             && let Some(transmit) = self.tunnel.poll_transmit(now)
         {
             self.send(&transmit, to)?;
+            trace.add(to.arrived(usize::MAX));
             moved = true;
         }
         self.events()?;

@@ -1,11 +1,12 @@
-//! What std and the C library would have brought: entry, exit, panics, and four functions that the
-//! compiler calls.
+//! What std and the C library would have brought: entry, exit, panics, output, and five functions
+//! that the compiler calls.
 #![allow(
     unsafe_code,
-    reason = "without std somebody has to speak to the kernel; this is the workspace's only place"
+    reason = "without std somebody has to speak to the kernel; only this file and `cortex_m.rs` do"
 )]
 
 use core::arch::{asm, global_asm};
+use core::fmt;
 use core::panic::PanicInfo;
 
 // The kernel enters with an aligned stack and no return address.
@@ -27,6 +28,37 @@ fn exit(code: i32) -> ! {
     // SAFETY: the call does not return, and touches no memory.
     unsafe {
         asm!("syscall", in("rax") 231, in("rdi") code, options(noreturn, nostack));
+    }
+}
+
+/// Standard output, without a buffer.
+pub(crate) struct Output;
+
+impl fmt::Write for Output {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let mut rest = text.as_bytes();
+        while !rest.is_empty() {
+            let written: isize;
+            // SAFETY: `write` reads `rest`, which lives on, and changes no memory; the kernel keeps
+            // all registers but these three.
+            unsafe {
+                asm!(
+                    "syscall",
+                    inout("rax") 1_isize => written,
+                    in("rdi") 1,
+                    in("rsi") rest.as_ptr(),
+                    in("rdx") rest.len(),
+                    out("rcx") _,
+                    out("r11") _,
+                    options(nostack, readonly),
+                );
+            }
+            let written = usize::try_from(written).ok().filter(|bytes| *bytes > 0);
+            rest = written
+                .and_then(|bytes| rest.get(bytes..))
+                .ok_or(fmt::Error)?;
+        }
+        Ok(())
     }
 }
 

@@ -1,6 +1,6 @@
 //! A pipe of bytes in memory.
 
-use crate::fault::{Fault, Maybe};
+use super::fault::{Fault, Maybe};
 
 /// Room for a frame with a whole chunk, and some.
 const ROOM: usize = 20_000;
