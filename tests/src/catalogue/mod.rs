@@ -3,8 +3,10 @@
 //! Rows are tested by functions that are named after them, `conf_036_...`. A row whose case exists
 //! at both ends has a test for each, `..._server` and `..._client`.
 
+mod properties;
 mod rows;
 
+pub use properties::{Holder, PROPERTIES, Property};
 pub use rows::ROWS;
 
 /// What a group of rows is about.
