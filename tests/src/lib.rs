@@ -5,6 +5,8 @@
 
 #[cfg(feature = "net")]
 pub mod bench;
+#[cfg(feature = "arbitrary")]
+pub mod campaign;
 pub mod catalogue;
 #[cfg(feature = "codegen")]
 pub mod codegen;

@@ -1,6 +1,6 @@
 //! Whole calls between two of our own ends, step by step.
 
-use grpctunnel_core::wire::StatusHead;
+use grpctunnel_core::wire::{Revision, StatusHead};
 use grpctunnel_core::{Hold, OpenOptions, Side};
 use grpctunnel_tests::both_stores;
 use grpctunnel_tests::harness::frames::content;
@@ -65,6 +65,16 @@ fn read_all<S: Store>(pair: &mut Pair<S>) -> Vec<(Side, Seen)> {
 }
 
 both_stores! {
+    fn every_negotiation_gives_the_documented_revision<S>() {
+        for bits in 0..16_u8 {
+            let [reverse, negotiate, client, server] = [1, 2, 4, 8].map(|bit| bits & bit != 0);
+            let flow_control = (client, server);
+            let pair = settled::<S>(Setup { reverse, negotiate, flow_control, ..Setup::default() });
+            let expected = if negotiate && client && server { Revision::One } else { Revision::Zero };
+            assert_eq!(pair.client.tunnel.revision(), Some(expected), "{bits:04b}");
+        }
+    }
+
     fn a_message_larger_than_the_window_crosses_both_ways_at_once<S>() {
         for reverse in [false, true] {
             let mut pair = settled::<S>(Setup { reverse, ..Setup::default() });

@@ -7,9 +7,11 @@
 //! are named after them, `attack_a04_...`.
 
 mod attacks;
+mod properties;
 mod rows;
 
 pub use attacks::{ATTACKS, Attack};
+pub use properties::{Holder, PROPERTIES, Property};
 pub use rows::ROWS;
 
 /// What a group of rows is about.

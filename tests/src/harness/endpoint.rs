@@ -84,6 +84,12 @@ impl<R: Role, S: Store> Endpoint<R, S> {
         self.calls.iter().map(|call| call.number)
     }
 
+    /// Whether there is such a call.
+    #[must_use]
+    pub fn has(&self, number: i64) -> bool {
+        self.by_number.contains_key(&number)
+    }
+
     fn call(&self, number: i64) -> &Call<S> {
         let index = self.by_number.get(&number);
         let Some(call) = index.and_then(|index| self.calls.get(*index)) else {

@@ -8,10 +8,15 @@
 //! - [`Pair`] joins two ends by queues that can be held and cut, and [`run`] drives it by [`Op`]s
 //!   while a model and a strict validator watch. Property tests and fuzz targets share it.
 
+pub mod any_peer;
 pub mod frames;
 pub mod link;
+#[cfg(feature = "arbitrary")]
+pub mod targets;
 pub mod wire;
 
+#[cfg(feature = "arbitrary")]
+mod arbitrary;
 mod call;
 mod endpoint;
 mod lent;
@@ -30,7 +35,7 @@ use std::fmt;
 pub use endpoint::{ClientEnd, Endpoint, Pairs, ServerEnd};
 pub use op::{At, Kind, Op};
 pub use pair::{Pair, Setup, Window, extension_set};
-pub use play::run;
+pub use play::{Play, run};
 pub use said::{Headers, Said, Status, code_name};
 pub use script::{
     Script, client, client_window, client_with, client_zero, config, server, server_unnegotiated,

@@ -2,7 +2,6 @@
 
 /// One of the two ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub enum At {
     /// The tunnel client.
     Client,
@@ -12,7 +11,6 @@ pub enum At {
 
 /// The kind of a call's method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub enum Kind {
     /// Neither end knows it.
     Unknown,
@@ -29,7 +27,6 @@ pub enum Kind {
 /// One step. Calls are chosen among those that the end has, by number modulo their count; what
 /// makes no sense then is refused by the tunnel, and changes nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "arbitrary", derive(arbitrary::Arbitrary))]
 pub enum Op {
     /// The client opens a call.
     Open {

@@ -26,7 +26,7 @@ pub fn run<S: Store>(setup: Setup, ops: &[Op]) -> u64 {
         play.step(*op);
     }
     play.finish();
-    play.pair.digest()
+    play.digest()
 }
 
 const fn side(at: At) -> Side {
@@ -40,7 +40,8 @@ const fn tenths(tenths: u8) -> Duration {
     Duration::from_millis(100 * tenths as u64)
 }
 
-struct Play<S: Store> {
+/// A pair, with the model and the validator that watch it.
+pub struct Play<S: Store> {
     pair: Pair<S>,
     model: Model,
     /// Messages are held to this size, so that small windows do not take for ever.
@@ -49,7 +50,9 @@ struct Play<S: Store> {
 }
 
 impl<S: Store> Play<S> {
-    fn new(setup: Setup) -> Self {
+    /// A pair that has just been set up.
+    #[must_use]
+    pub fn new(setup: Setup) -> Self {
         let (client, server) = setup.windows;
         let window = client.bytes().min(server.bytes()) as usize;
         let mut play = Self {
@@ -60,6 +63,12 @@ impl<S: Store> Play<S> {
         };
         play.observe();
         play
+    }
+
+    /// A digest of all frames that were sent so far.
+    #[must_use]
+    pub fn digest(&self) -> u64 {
+        self.pair.digest()
     }
 
     /// Takes note of everything that was seen.
@@ -104,7 +113,7 @@ impl<S: Store> Play<S> {
     }
 
     /// Takes one step.
-    fn step(&mut self, op: Op) {
+    pub fn step(&mut self, op: Op) {
         match op {
             Op::Open {
                 kind,

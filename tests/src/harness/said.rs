@@ -145,12 +145,18 @@ impl Said {
     /// Reads a frame of the given end.
     #[must_use]
     pub fn read(by: Side, frame: &[u8]) -> Self {
+        let said = Self::try_read(by, frame);
+        said.unwrap_or_else(|| fail(format_args!("a frame of ours is refused: {frame:?}")))
+    }
+
+    /// Reads any frame of the given end; `None` if the reference decoder refuses it.
+    #[must_use]
+    pub fn try_read(by: Side, frame: &[u8]) -> Option<Self> {
         let frame = Bytes::copy_from_slice(frame);
-        let said = match by {
-            Side::Client => ClientToServer::decode(frame).map(Self::by_client),
-            Side::Server => ServerToClient::decode(frame).map(Self::by_server),
-        };
-        said.unwrap_or_else(|error| fail(format_args!("a frame of ours is refused: {error}")))
+        match by {
+            Side::Client => ClientToServer::decode(frame).map(Self::by_client).ok(),
+            Side::Server => ServerToClient::decode(frame).map(Self::by_server).ok(),
+        }
     }
 
     fn by_client(frame: ClientToServer) -> Self {

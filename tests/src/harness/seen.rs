@@ -176,6 +176,26 @@ pub enum Seen {
 }
 
 impl Seen {
+    /// The call that it is about.
+    #[must_use]
+    pub const fn call(&self) -> Option<i64> {
+        match self {
+            Self::Opened { call, .. }
+            | Self::Headers { call, .. }
+            | Self::Data { call, .. }
+            | Self::Got { call, .. }
+            | Self::HalfClosed(call)
+            | Self::Writable(call)
+            | Self::Ended { call, .. } => Some(*call),
+            Self::Settled(_)
+            | Self::MayOpen
+            | Self::Draining
+            | Self::RoundTrip(_)
+            | Self::Responsive(_)
+            | Self::Carrier(_) => None,
+        }
+    }
+
     /// `opened(1,a/b)`, `got(1,n)`, `ended(1,CODE,..)`: in the manner of the catalogue.
     #[must_use]
     pub fn notation(&self, side: Side) -> String {

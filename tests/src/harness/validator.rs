@@ -3,6 +3,8 @@
 //! It sees each frame when it is sent, and again when it is delivered, because what an end may
 //! send depends on what it has heard.
 
+mod any_peer;
+
 use std::collections::BTreeMap;
 
 use grpctunnel_core::Side;

@@ -12,9 +12,11 @@
 //! So prost judges the frame after a rewriting that takes out the first two, and is not asked in
 //! the last case.
 
+mod framer;
 mod limits;
 mod meaning;
 mod plain;
+mod roundtrip;
 
 use std::fmt;
 
@@ -22,9 +24,11 @@ use grpctunnel_core::wire::{self, ContentFault, DecodeLimits};
 use grpctunnel_proto::v1::{ClientToServer, ServerToClient};
 use prost::Message;
 
+pub use framer::check_framer;
 use limits::{Sizes, UNLIMITED};
 use meaning::{Meaning, Reference};
 use plain::{CLIENT, Plain, SERVER, Schema};
+pub use roundtrip::{Entries, Written, check_roundtrip};
 
 /// The codec's limit on the nesting of unknown groups.
 pub const MAX_GROUPS: usize = 32;

@@ -142,6 +142,7 @@ impl Scope {
         limits.receive_window = ReceiveWindowPolicy {
             initial: window,
             max: window,
+            growth_budget: 0,
         };
         limits.revision_zero = RevisionZeroLimits {
             stream: window,

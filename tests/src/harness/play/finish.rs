@@ -16,7 +16,7 @@ const MOST_ROUNDS: usize = 100_000;
 
 impl<S: Store> Play<S> {
     /// Everybody does what is to be done, in turn, until every call is over at both ends.
-    pub(super) fn finish(&mut self) {
+    pub fn finish(&mut self) {
         for _ in 0..MOST_ROUNDS {
             let moved = self.round();
             if moved {

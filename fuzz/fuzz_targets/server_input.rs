@@ -1,0 +1,12 @@
+//! A tunnel server against any client: frames, raw bytes, its application, time and the carrier.
+#![no_main]
+
+use grpctunnel_tests::harness::targets;
+use libfuzzer_sys::{Corpus, fuzz_target};
+
+fuzz_target!(|bytes: &[u8]| -> Corpus {
+    match targets::server_input(bytes) {
+        Some(_) => Corpus::Keep,
+        None => Corpus::Reject,
+    }
+});

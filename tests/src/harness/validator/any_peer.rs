@@ -1,0 +1,101 @@
+//! The same judge beside a peer that keeps to no rule: it hears what that peer says, and judges
+//! our own end alone.
+
+use grpctunnel_core::Side;
+use grpctunnel_core::wire::{DecodeLimits, ServerKind, decode_server};
+
+use super::super::said::Said;
+use super::{Payload, Stream, Validator, len};
+
+impl Validator {
+    /// Whether the ends negotiate, where that was not known at first.
+    pub(in super::super) const fn negotiated(&mut self, negotiated: bool) {
+        self.negotiated = negotiated;
+    }
+
+    /// Our end has taken in a frame of a peer of any kind. False if what it may say from now on
+    /// cannot be told.
+    pub(in super::super) fn heard_any(&mut self, to: Side, said: &Said, frame: &[u8]) -> bool {
+        match (to, said) {
+            (Side::Server, Said::New { .. }) => self.heard_new(said),
+            (Side::Server, Said::Extensions(set)) => {
+                if self.answered.is_none() && self.streams.is_empty() {
+                    self.answered = Some(set.clone());
+                    self.answer_heard = true;
+                }
+            }
+            (Side::Client, Said::Settings { .. }) => return self.heard_settings(said, frame),
+            _ => self.heard_on_stream(to, said),
+        }
+        true
+    }
+
+    fn heard_settings(&mut self, said: &Said, frame: &[u8]) -> bool {
+        let Said::Settings {
+            window,
+            revisions,
+            extensions,
+            ..
+        } = said
+        else {
+            return true;
+        };
+        if self.settings.is_some() || !self.negotiated {
+            return true;
+        }
+        // An empty list means what was the only one before there was a list.
+        let revisions = match &revisions[..] {
+            [] => vec![0],
+            revisions => revisions.to_vec(),
+        };
+        self.settings = Some((i64::from(*window), revisions));
+        self.settings_heard = true;
+        self.offered.clone_from(extensions);
+        let read = decode_server(frame, &DecodeLimits::default());
+        let offers = read.is_ok_and(|frame| match frame.kind {
+            ServerKind::Settings(settings) => settings.extensions.is_some(),
+            _ => false,
+        });
+        // The reference decoder does not tell an empty offer from none.
+        offers != self.offered.is_empty()
+    }
+
+    fn heard_new(&mut self, said: &Said) {
+        let Said::New {
+            id,
+            window,
+            revision,
+            ..
+        } = said
+        else {
+            return;
+        };
+        self.highest = *id;
+        let stream = Stream {
+            flow_control: *revision == 1,
+            requests: Payload::new(self.client_window),
+            responses: Payload::new(i64::from(*window)),
+            new_heard: true,
+            ..Stream::default()
+        };
+        self.streams.insert(*id, stream);
+    }
+
+    fn heard_on_stream(&mut self, to: Side, said: &Said) {
+        let Some(stream) = self.streams.get_mut(&said.id()) else {
+            return;
+        };
+        let (incoming, outgoing) = match to {
+            Side::Client => (&mut stream.responses, &mut stream.requests),
+            Side::Server => (&mut stream.requests, &mut stream.responses),
+        };
+        incoming.delivered += len(said.payload());
+        match said {
+            Said::HalfClose(_) => stream.half_heard = true,
+            Said::Cancel(_) => stream.cancel.1 = true,
+            Said::Close { .. } => stream.close.1 = true,
+            Said::WindowUpdate { bytes, .. } => outgoing.credit += i64::from(*bytes),
+            _ => {}
+        }
+    }
+}
