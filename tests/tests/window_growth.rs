@@ -26,6 +26,11 @@ fn holds_at_every_point(receiver: Side) {
         assert_eq!(grid.points.len(), 16);
         for point in &grid.points {
             assert!(point.share() >= 0.95, "{point:?}\n{grid}");
+            // No more than it takes, since others share the budget. A chunk of the other
+            // direction may hold a grant up.
+            let in_a_round_trip = point.possible * point.measured.as_secs_f64() + 16_384.0;
+            let enough = f64::from(2 * INITIAL).max(4.0 * in_a_round_trip);
+            assert!(f64::from(point.window) <= enough, "{point:?}\n{grid}");
         }
     }
 }

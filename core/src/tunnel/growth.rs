@@ -262,13 +262,11 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
 
     /// A stream that has ended is released: nothing of it is held any more.
     pub(super) fn release_growth(&mut self, slot: u32) {
-        let Some(stream) = self.slab.get_mut(slot) else {
+        let Some(stream) = self.slab.get(slot) else {
             return;
         };
         if stream.revision == Revision::One && stream.ended.is_some() {
-            let kept = stream.receive.size();
-            stream.receive.settle(0);
-            self.give_growth_back(kept);
+            self.give_growth_back(stream.receive.size());
         }
     }
 
