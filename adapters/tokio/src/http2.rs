@@ -30,6 +30,7 @@ const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
 const TCP_KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const TCP_KEEPALIVE_RETRIES: u32 = 3;
 /// How long bytes may go without TCP's acknowledgement before the connection is given up.
+#[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(30);
 /// HTTP/2 streams that a client may have open at once on a connection. tonic's default is no limit.
 const STREAMS: u32 = 1_024;
