@@ -1,6 +1,8 @@
 //! The search over the states of two tunnels finds what is wrong, and nothing where nothing is.
 
-use grpctunnel_tests::search::{Policy, Report, Scope, search};
+use core::time::Duration;
+
+use grpctunnel_tests::search::{Disturbance, Policy, Report, Scope, search, search_twice};
 
 const MOST: usize = 200_000;
 
@@ -114,4 +116,62 @@ fn head_of_line_blocking_without_flow_control_is_found() {
         flow_control: false,
         ..THREE_UNREAD
     });
+}
+
+#[test]
+fn a_call_that_ends_at_any_moment_leaves_nothing_behind() {
+    holds(&Scope {
+        name: "ended anywhere",
+        calls: &[(&[2], &[])],
+        again: true,
+        disturbances: &[
+            Disturbance::Cancel,
+            Disturbance::Fail,
+            Disturbance::CloseEarly,
+            Disturbance::StopReading,
+            Disturbance::Drop,
+        ],
+        at_most: 1,
+        ..Scope::LEAST
+    });
+}
+
+#[test]
+fn a_tunnel_that_ends_at_any_moment_ends_its_calls() {
+    holds(&Scope {
+        name: "tunnel ended anywhere",
+        calls: &[(&[1], &[])],
+        deadline: Some(Duration::from_secs(1)),
+        disturbances: &[
+            Disturbance::Time,
+            Disturbance::CarrierFinishes,
+            Disturbance::CarrierBreaks,
+            Disturbance::ClientDrains,
+            Disturbance::ServerDrains,
+        ],
+        at_most: 2,
+        ..Scope::LEAST
+    });
+}
+
+/// States that are taken for one have one future: a fingerprint leaves out nothing that matters.
+#[test]
+fn states_with_one_fingerprint_do_the_same_next() {
+    let searched = search_twice(
+        &Scope {
+            calls: &[(&[2], &[])],
+            deadline: Some(Duration::from_secs(1)),
+            disturbances: &[
+                Disturbance::Cancel,
+                Disturbance::Time,
+                Disturbance::CarrierBreaks,
+                Disturbance::ServerDrains,
+            ],
+            at_most: 1,
+            ..Scope::LEAST
+        },
+        MOST,
+    );
+    let fault = searched.err().unwrap_or_default();
+    assert!(fault.is_empty(), "{fault}");
 }

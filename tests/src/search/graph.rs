@@ -1,8 +1,10 @@
 //! The search itself: every state once, breadth first, then backwards from the finished ones.
 
-use core::hash::{BuildHasherDefault, Hasher};
+use core::hash::{BuildHasherDefault, Hash, Hasher};
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
+
+use siphasher::sip128::{Hasher128, SipHasher13};
 
 use super::moves::Move;
 use super::scope::Scope;
@@ -70,6 +72,17 @@ struct Graph {
     moves: u64,
     depth: u32,
     waiting: usize,
+    /// For each state, what comes next, where fingerprints are held to it.
+    futures: Option<Vec<u128>>,
+}
+
+/// Searches a scope like [`search`], and compares what can happen in every two states that were
+/// taken for one: a fingerprint that leaves out what matters is found. It takes much longer.
+///
+/// # Errors
+/// The scope has more states than `most`, or two states with one fingerprint differ.
+pub fn search_twice(scope: &Scope, most: usize) -> Result<Report, String> {
+    run(scope, most, Some(Vec::new()))
 }
 
 /// Searches a scope to the end, or to the first rule that does not hold.
@@ -77,6 +90,10 @@ struct Graph {
 /// # Errors
 /// The scope has more states than `most`.
 pub fn search(scope: &Scope, most: usize) -> Result<Report, String> {
+    run(scope, most, None)
+}
+
+fn run(scope: &Scope, most: usize, futures: Option<Vec<u128>>) -> Result<Report, String> {
     let began = Instant::now();
     let mut graph = Graph {
         world: World::new(scope),
@@ -88,6 +105,7 @@ pub fn search(scope: &Scope, most: usize) -> Result<Report, String> {
         moves: 0,
         depth: 0,
         waiting: 0,
+        futures,
     };
     let fault = graph.forward(most)?;
     let mut report = Report {
@@ -109,6 +127,18 @@ pub fn search(scope: &Scope, most: usize) -> Result<Report, String> {
     Ok(report)
 }
 
+/// Every move of a state, and where it leads.
+fn future(world: &World, state: &State) -> u128 {
+    let mut hasher = SipHasher13::new();
+    state.is_finished(world).hash(&mut hasher);
+    for by in state.moves(world) {
+        let mut next = state.clone();
+        next.make(world, by).is_ok().hash(&mut hasher);
+        (by, next.fingerprint()).hash(&mut hasher);
+    }
+    hasher.finish128().as_u128()
+}
+
 impl Graph {
     /// The number of a state, and whether it is a new one.
     fn number(&mut self, state: &State, arrival: Arrival) -> Result<(u32, bool), String> {
@@ -117,6 +147,15 @@ impl Graph {
         if number == next {
             self.arrivals.push(arrival);
             self.finished.push(state.is_finished(&self.world));
+        }
+        if let Some(futures) = &mut self.futures {
+            let future = future(&self.world, state);
+            if number == next {
+                futures.push(future);
+            } else if futures.get(number as usize) != Some(&future) {
+                let steps = trace(&self.world, &self.arrivals, number, None).join("\n");
+                return Err(format!("{:?} leads elsewhere than\n{steps}", arrival.by));
+            }
         }
         Ok((number, number == next))
     }

@@ -21,7 +21,7 @@ mod state;
 mod step;
 mod trace;
 
-pub use graph::{Report, search};
+pub use graph::{Report, search, search_twice};
 pub use scope::{CALLS, Disturbance, Policy, Scope};
 pub use scopes::{ci, large};
 pub use trace::Fault;

@@ -9,7 +9,7 @@ use super::scope::{Disturbance, Policy};
 use super::state::{State, World, other, tunnel};
 
 /// A step of the application, of the carrier or of the clock; calls by their number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Move {
     Open(u8),
     Send(Side, u8),

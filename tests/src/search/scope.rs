@@ -10,7 +10,7 @@ pub const CALLS: usize = 3;
 
 /// What ends a call or the tunnel before its time, or lets time pass. Each happens at any moment
 /// that it can, as often as the scope lets it; no call depends on it in order to finish.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Disturbance {
     /// The client cancels a call.
     Cancel,
@@ -54,7 +54,8 @@ pub struct Scope {
     pub name: &'static str,
     /// For each call the sizes of its requests and of its responses.
     pub calls: &'static [(&'static [u32], &'static [u32])],
-    /// Whether a call that is over is opened again, for ever.
+    /// Whether a call that is over is opened again, for ever. With one call only: the distance
+    /// from the id of a call that stays to those of one that comes and goes has no bound.
     pub again: bool,
     /// The receive windows of the client and of the server.
     pub windows: (u32, u32),

@@ -79,7 +79,6 @@ const AGAIN: Scope = Scope {
 const FULL: Scope = Scope {
     name: "room for one",
     calls: &[(&[], &[]), (&[1], &[])],
-    again: true,
     streams: (1, 1),
     disturbances: ONE_CALL,
     at_most: 1,
