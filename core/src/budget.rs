@@ -1,7 +1,7 @@
 //! The one place where everything is charged that a peer can do for free.
 
 use crate::error::Reason;
-use crate::limits::{Bucket, Limits};
+use crate::limits::{Bucket, Budgets, Limits};
 use crate::time::Time;
 
 const NANOS: u64 = 1_000_000_000;
@@ -34,12 +34,22 @@ impl Tokens {
 
     /// Takes one token; false if there is none.
     fn take(&mut self, now: Time) -> bool {
-        if self.left == 0 {
+        // Tokens that time brought to a full bucket are lost, so they must not wait for long; to
+        // count them at each charge would be a division each time.
+        let passed = now.as_nanos().saturating_sub(self.filled.as_nanos());
+        if self.left == 0 || passed >= NANOS {
             self.refill(now);
         }
         let enough = self.left > 0;
         self.left = self.left.saturating_sub(1);
         enough
+    }
+
+    /// What is left at `now`.
+    fn level(&self, now: Time) -> u32 {
+        let mut level = self.clone();
+        level.refill(now);
+        level.left
     }
 
     fn refill(&mut self, now: Time) {
@@ -48,12 +58,8 @@ impl Tokens {
         let Some(token) = NANOS.checked_div(per_second) else {
             return;
         };
-        let tokens = passed / token.max(1);
-        if tokens >= u64::from(self.bucket.capacity) {
-            self.filled = now;
-            self.left = self.bucket.capacity;
-            return;
-        }
+        let token = token.max(1);
+        let tokens = passed / token;
         // The remainder of a token is kept, so that frequent charges do not lose it.
         let counted = tokens.saturating_mul(token);
         self.filled = Time::from_nanos(self.filled.as_nanos().saturating_add(counted));
@@ -66,8 +72,10 @@ impl Tokens {
 pub(crate) enum Charge {
     /// A frame that means nothing.
     Useless,
-    /// Data of so many bytes for a stream that has ended. Free while it was in flight when this
-    /// end closed the stream early.
+    /// A frame without data for a stream that has ended. Free while it may have been in flight
+    /// when this end ended a stream early.
+    Late,
+    /// Data of so many bytes for a stream that has ended. Free in the same way.
     LateData(u32),
     /// A `window_update` on a stream.
     WindowUpdate,
@@ -88,8 +96,64 @@ pub(crate) enum Earned {
     DataFrame,
     /// A stream was opened.
     Stream,
-    /// A stream was ended early with so much credit outstanding.
-    Outstanding(u32),
+    /// This end refused a stream, or ended it early, with so much credit outstanding.
+    EndedEarly(u32),
+}
+
+/// Frames without data that a peer may have in flight when this end ends a stream early. A tunnel
+/// client's: `half_close`, `cancel`. A tunnel server's: `response_headers`, `close_stream`. The
+/// Go module may send headers behind the first message too, and v0.1.0 sends `cancel` after every
+/// call.
+const LATE_FRAMES: u32 = 4;
+
+/// Frames that were in flight when this end ended their streams early. Their peer could not know
+/// better, so they cost it nothing. Which streams those were is not remembered: a count for the
+/// whole tunnel is enough, and takes no memory.
+///
+/// No attack gains by it. A peer earns what one stream may have in flight by having that stream
+/// refused or ended, so there are never more free frames than streams that it opened could have
+/// made useful; and what is earned and not used is capped.
+#[derive(Clone, Debug)]
+struct Late {
+    /// Streams whose frames are remembered at most.
+    streams: u32,
+    /// Credit of one stream that is counted on top of them.
+    window: u32,
+    frames: u32,
+    bytes: u64,
+}
+
+impl Late {
+    const fn new(limits: &Limits) -> Self {
+        Self {
+            streams: limits.late_streams,
+            window: limits.receive_window.initial,
+            frames: 0,
+            bytes: 0,
+        }
+    }
+
+    fn earn(&mut self, bytes: u32) {
+        let most = self.streams.saturating_mul(LATE_FRAMES);
+        self.frames = self.frames.saturating_add(LATE_FRAMES).min(most);
+        let most = u64::from(self.streams).saturating_mul(u64::from(self.window));
+        self.bytes = self.bytes.saturating_add(u64::from(bytes)).min(most);
+    }
+
+    fn take_frame(&mut self) -> bool {
+        let rest = self.frames.checked_sub(1);
+        self.frames = rest.unwrap_or(0);
+        rest.is_some()
+    }
+
+    /// Data costs its length, and at least one: an empty chunk is a frame too.
+    fn take_data(&mut self, bytes: u32) -> bool {
+        let rest = self.bytes.checked_sub(u64::from(bytes.max(1)));
+        if let Some(rest) = rest {
+            self.bytes = rest;
+        }
+        rest.is_some()
+    }
 }
 
 /// The budgets of one tunnel.
@@ -99,8 +163,12 @@ pub(crate) struct Budget {
     window_updates: Tokens,
     protocol_errors: Tokens,
     pending_rejections: u32,
-    /// Bytes that may still arrive for streams that this end ended early.
-    late: u64,
+    /// What may still arrive for streams that this end ended early.
+    late: Late,
+    /// Data frames sent that no `window_update` has answered yet. Known peers answer each, all of
+    /// them perhaps after the last one has left, when the bucket has long been full.
+    unanswered: u32,
+    max_unanswered: u32,
     last_heartbeat: Option<Time>,
 }
 
@@ -111,8 +179,23 @@ impl Budget {
             window_updates: Tokens::new(limits.window_updates, now),
             protocol_errors: Tokens::new(limits.protocol_errors, now),
             pending_rejections: limits.pending_rejections,
-            late: 0,
+            late: Late::new(limits),
+            unanswered: 0,
+            max_unanswered: limits.unanswered_frames,
             last_heartbeat: None,
+        }
+    }
+
+    /// What is left at `now`, with so many refusals waiting.
+    pub(crate) fn levels(&self, now: Time, waiting: u32) -> Budgets {
+        Budgets {
+            useless_frames: self.useless.level(now),
+            window_updates: self.window_updates.level(now),
+            protocol_errors: self.protocol_errors.level(now),
+            pending_rejections: self.pending_rejections.saturating_sub(waiting),
+            late_frames: self.late.frames,
+            late_bytes: self.late.bytes,
+            unanswered_frames: self.unanswered,
         }
     }
 
@@ -120,15 +203,22 @@ impl Budget {
     pub(crate) fn charge(&mut self, now: Time, charge: Charge) -> Result<(), Reason> {
         let (paid, reason) = match charge {
             Charge::Useless => (self.useless.take(now), Reason::TooManyUselessFrames),
-            Charge::LateData(bytes) => {
-                let price = u64::from(bytes.max(1));
-                if let Some(rest) = self.late.checked_sub(price) {
-                    self.late = rest;
-                    return Ok(());
-                }
-                (self.useless.take(now), Reason::TooManyUselessFrames)
+            Charge::Late => (
+                self.late.take_frame() || self.useless.take(now),
+                Reason::TooManyUselessFrames,
+            ),
+            Charge::LateData(bytes) => (
+                self.late.take_data(bytes) || self.useless.take(now),
+                Reason::TooManyUselessFrames,
+            ),
+            Charge::WindowUpdate => {
+                let answers = self.unanswered > 0;
+                self.unanswered = self.unanswered.saturating_sub(1);
+                (
+                    answers || self.window_updates.take(now),
+                    Reason::TooManyWindowUpdates,
+                )
             }
-            Charge::WindowUpdate => (self.window_updates.take(now), Reason::TooManyWindowUpdates),
             Charge::Heartbeat => {
                 let free = self.last_heartbeat.is_none_or(|last| {
                     now.saturating_since(last) >= core::time::Duration::from_secs(1)
@@ -154,9 +244,13 @@ impl Budget {
     pub(crate) fn earn(&mut self, earned: Earned) {
         match earned {
             Earned::UsefulFrame => self.useless.earn(),
-            Earned::DataFrame => self.window_updates.earn(),
+            Earned::DataFrame => {
+                self.window_updates.earn();
+                let most = self.max_unanswered;
+                self.unanswered = self.unanswered.saturating_add(1).min(most);
+            }
             Earned::Stream => self.window_updates.add(2),
-            Earned::Outstanding(bytes) => self.late = self.late.saturating_add(u64::from(bytes)),
+            Earned::EndedEarly(bytes) => self.late.earn(bytes),
         }
     }
 }
@@ -188,16 +282,78 @@ mod tests {
         assert!(budget.charge(second, Charge::Useless).is_err());
     }
 
-    #[test]
-    fn late_data_is_free_while_it_was_in_flight() {
+    /// Nothing useless is allowed.
+    fn strict() -> Limits {
         let mut limits = Limits::default();
         limits.useless_frames.capacity = 0;
         limits.useless_frames.per_second = 0;
-        let mut budget = Budget::new(&limits, Time::ZERO);
-        budget.earn(Earned::Outstanding(100));
+        limits
+    }
+
+    #[test]
+    fn time_brings_no_more_than_a_bucket_holds() {
+        let mut budget = Budget::new(&Limits::default(), Time::ZERO);
+        let later = Time::from_millis(3_600_000);
+        budget.charge(later, Charge::Useless).unwrap();
+        let mut taken = 1;
+        while budget.charge(later, Charge::Useless).is_ok() {
+            taken += 1;
+        }
+        assert_eq!(taken, 10_000);
+    }
+
+    #[test]
+    fn late_data_is_free_while_it_was_in_flight() {
+        let mut budget = Budget::new(&strict(), Time::ZERO);
+        budget.earn(Earned::EndedEarly(100));
         budget.charge(Time::ZERO, Charge::LateData(99)).unwrap();
         budget.charge(Time::ZERO, Charge::LateData(0)).unwrap();
         assert!(budget.charge(Time::ZERO, Charge::LateData(1)).is_err());
+    }
+
+    #[test]
+    fn a_few_late_frames_are_free_for_each_stream_that_was_ended_early() {
+        let mut budget = Budget::new(&strict(), Time::ZERO);
+        for streams in 1..5 {
+            for _ in 0..streams {
+                budget.earn(Earned::EndedEarly(0));
+            }
+            for _ in 0..streams * LATE_FRAMES {
+                budget.charge(Time::ZERO, Charge::Late).unwrap();
+            }
+            assert!(budget.charge(Time::ZERO, Charge::Late).is_err());
+        }
+    }
+
+    #[test]
+    fn what_may_be_late_is_not_saved_up_without_end() {
+        let mut limits = strict();
+        limits.late_streams = 3;
+        let mut budget = Budget::new(&limits, Time::ZERO);
+        for _ in 0..1_000 {
+            budget.earn(Earned::EndedEarly(65_536));
+        }
+        let levels = budget.levels(Time::ZERO, 0);
+        assert_eq!(levels.late_frames, 3 * LATE_FRAMES);
+        assert_eq!(levels.late_bytes, 3 * 65_536);
+    }
+
+    #[test]
+    fn each_data_frame_may_be_answered_however_late() {
+        let limits = Limits {
+            unanswered_frames: 100_000,
+            ..Limits::default()
+        };
+        let mut budget = Budget::new(&limits, Time::ZERO);
+        for _ in 0..1_000_000 {
+            budget.earn(Earned::DataFrame);
+        }
+        let mut taken = 0;
+        while budget.charge(Time::ZERO, Charge::WindowUpdate).is_ok() {
+            taken += 1;
+        }
+        // What the bucket holds comes on top, and what was earned beyond the limit is lost.
+        assert_eq!(taken, 101_000);
     }
 
     #[test]

@@ -179,6 +179,8 @@ reasons! {
     TooManyStreams: Stream, at(Code::ResourceExhausted), "too many streams on this tunnel (limits.max_streams); the call was not processed";
 
     // Ends of a stream that are nobody's fault.
+    /// The tunnel server drains and did not handle the call.
+    PeerDraining: Stream, at(Code::Unavailable), "the tunnel server is draining; the call was not processed";
     /// The deadline of the call passed.
     DeadlineExceeded: Stream, at(Code::DeadlineExceeded), "deadline exceeded";
     /// The call was cancelled.
@@ -267,6 +269,8 @@ reasons! {
     CarrierFailed: Tunnel, at(Code::Unavailable), "the tunnel's transport failed";
     /// The peer accepts no byte.
     Stalled: Tunnel, at(Code::Unavailable), "the peer accepted no byte of the tunnel for too long";
+    /// Two probes or pings in a row were answered by nothing.
+    Unresponsive: Tunnel, at(Code::Unavailable), "the peer answered neither of two probes (limits.liveness)";
     /// The drain limit passed.
     DrainLimit: Tunnel, at(Code::Unavailable), "the tunnel was drained and its time is up";
     /// The peer did not finish its side after we finished ours.
@@ -276,19 +280,23 @@ reasons! {
 }
 
 impl Reason {
-    /// Whether the peer broke the protocol (as opposed to a limit, a deadline or a race).
+    /// Whether the peer itself broke the protocol, for which it has a budget.
+    ///
+    /// Not among them is what an application behind an honest peer can cause, at any rate: a
+    /// method, metadata, a message or a status that this end does not take, the wrong number of
+    /// messages, a message left unfinished. Nor is a revision of the protocol to come.
     #[must_use]
     pub(crate) const fn is_protocol_error(self) -> bool {
-        !matches!(
+        matches!(
             self,
-            Self::ShuttingDown
-                | Self::TooManyStreams
-                | Self::DeadlineExceeded
-                | Self::Cancelled
-                | Self::HandlerGone
-                | Self::ReceiveBufferFull
-                | Self::RevisionZeroBudget
-                | Self::UnknownMethod
+            Self::UnknownFrame
+                | Self::SettingsOnStream
+                | Self::MessageInterrupted
+                | Self::DataWithoutMessage
+                | Self::DataBeyondSize
+                | Self::TooManyEmptyChunks
+                | Self::WindowExceeded
+                | Self::WindowOverflow
         )
     }
 }
@@ -423,6 +431,8 @@ pub enum CommandError {
     MessageIncomplete,
     /// Response headers twice, or after a message.
     HeadersLate,
+    /// A compressed message, and the extension `TRANSPARENT` is not in effect.
+    CompressionNotAgreed,
     /// The head is larger than any peer would take.
     HeadTooLarge,
 }
@@ -449,6 +459,9 @@ impl fmt::Display for CommandError {
             Self::TooManyBytes => "more bytes than the message or the reader has",
             Self::MessageIncomplete => "the message is not whole",
             Self::HeadersLate => "response headers go once, before the first message",
+            Self::CompressionNotAgreed => {
+                "a compressed message needs the extension TRANSPARENT in effect"
+            }
             Self::HeadTooLarge => "the head is larger than a peer would take",
         })
     }

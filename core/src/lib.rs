@@ -139,6 +139,7 @@ mod limits;
 mod links;
 mod message;
 pub mod receive_buffer;
+pub mod states;
 mod storage;
 mod stream;
 mod table;
@@ -152,12 +153,12 @@ pub mod wire;
 pub use error::{
     Code, CommandError, MISSING_RESPONSE, OpenError, Reason, Scope, Side, TunnelError,
 };
-pub use limits::{Bucket, Limits, ReceiveWindowPolicy, RevisionZeroLimits};
+pub use limits::{Bucket, Budgets, Limits, Liveness, ReceiveWindowPolicy, RevisionZeroLimits};
 #[cfg(feature = "alloc")]
 pub use storage::Growing;
 pub use storage::{Fixed, List, Storage};
 pub use time::Time;
-pub use tunnel::{Client, Role, Server, Tunnel, TunnelClient, TunnelServer};
+pub use tunnel::{Client, MemoryBound, Role, Server, Tunnel, TunnelClient, TunnelServer};
 pub use types::{
     Body, Carrier, Cause, Config, Counters, End, Envelope, Event, Hold, Input, Key, MethodKind,
     Negotiation, OpenOptions, Opening, Part, Transmit, Unread,

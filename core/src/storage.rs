@@ -20,6 +20,10 @@ pub trait List<T>: Clone + Default + fmt::Debug {
     fn as_mut_slice(&mut self) -> &mut [T];
     /// How many there is room for without more memory.
     fn capacity(&self) -> usize;
+    /// Bytes held on the heap, unused room included. None in place.
+    fn heap(&self) -> usize {
+        0
+    }
 }
 
 /// Which lists a tunnel uses.
@@ -96,6 +100,9 @@ impl<T: Clone + fmt::Debug> List<T> for alloc::vec::Vec<T> {
     fn capacity(&self) -> usize {
         alloc::vec::Vec::capacity(self)
     }
+    fn heap(&self) -> usize {
+        self.capacity().saturating_mul(size_of::<T>())
+    }
 }
 
 /// A queue over a list: what was taken from the front is compacted away when it is half of it.
@@ -117,6 +124,10 @@ impl<T: Copy, L: List<T>> Fifo<T, L> {
 
     pub(crate) fn len(&self) -> usize {
         self.list.as_slice().len().saturating_sub(self.head)
+    }
+
+    pub(crate) fn heap(&self) -> usize {
+        self.list.heap()
     }
 
     pub(crate) fn push_back(&mut self, item: T) -> Result<(), T> {

@@ -4,21 +4,31 @@ use crate::storage::{List, Storage};
 use crate::stream::{NO_SLOT, Stream};
 use crate::types::Key;
 
-/// Records in slots that are used again. Never looks at more than one slot a call.
+/// Records in slots that are used again. Never looks at more than one slot a call, and allocates
+/// only for a record more than there ever were.
 #[derive(Clone, Debug)]
 pub(crate) struct Slab<S: Storage> {
-    records: S::Streams<Stream>,
-    free: S::Streams<u32>,
-    in_use: u32,
+    pub(crate) records: S::Streams<Stream>,
+    /// The slot that was freed last; the `id` of its record is the one freed before, and so on.
+    pub(crate) free: u32,
+    pub(crate) in_use: u32,
 }
 
 impl<S: Storage> Slab<S> {
     pub(crate) fn new() -> Self {
         Self {
             records: S::Streams::default(),
-            free: S::Streams::default(),
+            free: NO_SLOT,
             in_use: 0,
         }
+    }
+
+    /// Bytes of a stream's record.
+    pub(crate) const STREAM: usize = size_of::<Stream>();
+
+    /// Bytes held on the heap.
+    pub(crate) fn heap(&self) -> usize {
+        self.records.heap()
     }
 
     /// Slots in use.
@@ -61,11 +71,13 @@ impl<S: Storage> Slab<S> {
 
     /// Puts a record into a free slot; `None` if there is none.
     pub(crate) fn insert(&mut self, mut stream: Stream) -> Option<Key> {
-        let slot = if let Some(slot) = self.free.pop() {
-            let record = self.records.as_mut_slice().get_mut(slot as usize)?;
+        let free = self.free;
+        let slot = if let Some(record) = self.get_mut(free) {
+            let next = u32::try_from(record.id).unwrap_or(NO_SLOT);
             stream.generation = record.generation.wrapping_add(1);
             *record = stream;
-            slot
+            self.free = next;
+            free
         } else {
             let slot = u32::try_from(self.records.as_slice().len()).ok()?;
             // The two highest numbers mean "none".
@@ -81,13 +93,14 @@ impl<S: Storage> Slab<S> {
 
     /// Frees a slot in use.
     pub(crate) fn remove(&mut self, slot: u32) {
+        let free = self.free;
         let Some(stream) = self.get_mut(slot) else {
             return;
         };
         if stream.in_use {
             stream.in_use = false;
-            // There are never more free slots than slots; without memory the slot stays unused.
-            let _ = self.free.push(slot);
+            stream.id = i64::from(free);
+            self.free = slot;
             self.in_use = self.in_use.saturating_sub(1);
         }
     }
@@ -105,20 +118,20 @@ impl<S: Storage> Slab<S> {
 
 /// One stream id that is open, or was and has not been compacted away.
 #[derive(Clone, Copy, Debug)]
-struct Entry {
-    id: i64,
-    slot: u32,
+pub(crate) struct Entry {
+    pub(crate) id: i64,
+    pub(crate) slot: u32,
 }
 
 /// Slots by stream id. Ids only rise, so the list is sorted as it grows: no hash, so no id that a
 /// peer could choose makes it slow.
 #[derive(Clone, Debug)]
 pub(crate) struct Index<S: Storage> {
-    entries: S::Streams<Entry>,
+    pub(crate) entries: S::Streams<Entry>,
     /// Entries before this one are gone.
-    head: usize,
+    pub(crate) head: usize,
     /// Entries from `head` on that are gone.
-    gone: usize,
+    pub(crate) gone: usize,
 }
 
 impl<S: Storage> Index<S> {
@@ -128,6 +141,14 @@ impl<S: Storage> Index<S> {
             head: 0,
             gone: 0,
         }
+    }
+
+    /// Bytes of a stream's entry.
+    pub(crate) const STREAM: usize = size_of::<Entry>();
+
+    /// Bytes held on the heap.
+    pub(crate) fn heap(&self) -> usize {
+        self.entries.heap()
     }
 
     fn position(&self, id: i64) -> Option<usize> {

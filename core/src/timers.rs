@@ -18,6 +18,14 @@ impl<S: Storage> TimerHeap<S> {
         }
     }
 
+    /// Bytes of a stream's timer.
+    pub(crate) const STREAM: usize = size_of::<u32>();
+
+    /// Bytes held on the heap.
+    pub(crate) fn heap(&self) -> usize {
+        self.slots.heap()
+    }
+
     fn at(&self, slab: &Slab<S>, position: usize) -> Option<Time> {
         let slot = *self.slots.as_slice().get(position)?;
         Some(slab.get(slot)?.fires_at())

@@ -6,7 +6,7 @@ use core::time::Duration;
 use crate::error::{Reason, TunnelError};
 use crate::limits::Limits;
 use crate::time::Time;
-use crate::wire::{Metadata, Prefix, Revision, Status};
+use crate::wire::{ExtensionSet, Metadata, Prefix, Revision, Status};
 
 /// Names one stream of one tunnel, for as long as the tunnel lives: a slot that is used again
 /// has another generation, so an old key never names a new stream.
@@ -116,12 +116,13 @@ pub enum End<'f> {
     Deadline,
     /// The peer broke a rule, or a limit was reached.
     Violation(Reason),
-    /// The tunnel ended.
+    /// The tunnel ended, or takes no more calls.
     TunnelLost {
         /// Why.
         cause: Reason,
-        /// Whether `new_stream` had been handed to the carrier. If not, the call was never
-        /// processed and is safe to retry. Always true at a tunnel server.
+        /// Whether the peer may have processed the call. If not (its `new_stream` was never handed
+        /// to the carrier, or the tunnel server has said that it did not handle it), it is safe
+        /// to retry. Always true at a tunnel server.
         sent: bool,
     },
     /// The caller's own `close` was handed to the carrier. At the tunnel server only.
@@ -201,6 +202,15 @@ pub enum Event {
         /// What becomes of whole messages that were not read.
         unread: Unread,
     },
+    /// The tunnel server has said that it drains: no call can be opened any more. Those that it
+    /// did not handle end with [`Reason::PeerDraining`]. At the tunnel client only.
+    Draining,
+    /// A probe or ping was answered after this time. See [`Limits::liveness`].
+    RoundTrip(Duration),
+    /// Whether the peer answers: false when a probe or ping was answered by nothing, then true
+    /// when something is received again. A tunnel that does not answer is not to be picked for
+    /// new calls.
+    Responsive(bool),
     /// What the carrier must do now. Nothing more will be transmitted.
     Carrier(Carrier),
 }
@@ -310,6 +320,12 @@ pub struct Config {
     pub flow_control: bool,
     /// The id of a tunnel client's first stream. Known clients begin with 1.
     pub first_stream_id: i64,
+    /// The extensions that this end offers, or answers with. Default none.
+    ///
+    /// `DRAIN` and `PING` need nothing of the caller. With `RAW_METADATA` the caller must read
+    /// [`Entry::raw_values`](crate::wire::Entry::raw_values) as well, with `TRANSPARENT` it must
+    /// honour [`Envelope::compressed`] and pass on the metadata that belongs to it.
+    pub extensions: ExtensionSet,
 }
 
 impl Default for Config {
@@ -318,6 +334,7 @@ impl Default for Config {
             limits: Limits::default(),
             flow_control: true,
             first_stream_id: 1,
+            extensions: ExtensionSet::EMPTY,
         }
     }
 }

@@ -14,3 +14,4 @@ pub mod interop;
 pub mod protos;
 #[cfg(feature = "net")]
 pub mod services;
+pub mod soak;

@@ -217,7 +217,12 @@ const fn call_of(seen: &Seen) -> Option<i64> {
         | Seen::HalfClosed(call)
         | Seen::Writable(call)
         | Seen::Ended { call, .. } => Some(*call),
-        Seen::Settled(_) | Seen::MayOpen | Seen::Carrier(_) => None,
+        Seen::Settled(_)
+        | Seen::MayOpen
+        | Seen::Draining
+        | Seen::RoundTrip(_)
+        | Seen::Responsive(_)
+        | Seen::Carrier(_) => None,
     }
 }
 

@@ -3,14 +3,14 @@
 use core::time::Duration;
 
 use grpctunnel_core::wire::StatusHead;
-use grpctunnel_core::{CommandError, Hold, MethodKind, Negotiation, Opening};
+use grpctunnel_core::{CommandError, Hold, MethodKind, Negotiation, Opening, Server};
 use grpctunnel_tests::both_stores;
 use grpctunnel_tests::harness::frames::{
-    Fields, Frame, cancel, close_with, content, half, hdr, metadata, more, msg, new, on, status,
-    strings, wu,
+    Fields, Frame, cancel, close_with, content, half, hdr, metadata, more, msg, new, none, on,
+    status, strings, wu,
 };
 use grpctunnel_tests::harness::{
-    Headers, Seen, Store, client, config, server, server_unnegotiated, server_with,
+    Headers, Script, Seen, Store, client, config, server, server_unnegotiated, server_with,
 };
 
 /// Keys and their values.
@@ -432,17 +432,39 @@ both_stores! {
     }
 
     fn streams_ended_by_protocol_errors_have_a_budget<S>() {
+        let break_one = |t: &mut Script<Server, S>, id: i64| {
+            t.open_kind(id, MethodKind::Unknown);
+            t.get(none(id));
+            t.seen();
+            t.said();
+            if t.end.tunnel.error().is_none() {
+                t.act(|end, _| end.release(id));
+            }
+        };
         let mut t = server::<S>();
         for id in 0..1_024 {
-            t.get(new(id, "")).says(&[&format!("close({id},INVALID_ARGUMENT)")]);
+            break_one(&mut t, id);
         }
-        t.get(new(1_024, "")).sees(&["abort(RESOURCE_EXHAUSTED,TooManyProtocolErrors)"]);
+        t.lives();
+        t.open_kind(1_024, MethodKind::Unknown);
+        t.get(none(1_024)).sees(&[
+            "ended(1024,UNAVAILABLE,TooManyProtocolErrors,sent)",
+            "abort(RESOURCE_EXHAUSTED,TooManyProtocolErrors)",
+        ]);
 
         // One comes back each second.
         let mut t = server::<S>();
+        for id in 0..2_000 {
+            break_one(&mut t, id);
+            t.advance(Duration::from_secs(1));
+        }
+        t.lives();
+    }
+
+    fn what_an_application_does_is_no_protocol_error<S>() {
+        let mut t = server::<S>();
         for id in 0..3_000 {
             t.get(new(id, "")).says(&[&format!("close({id},INVALID_ARGUMENT)")]);
-            t.advance(Duration::from_secs(1));
         }
         t.lives();
     }

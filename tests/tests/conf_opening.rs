@@ -59,7 +59,7 @@ both_stores! {
         // A peer that is known to be old sends them with its first frame only.
         let mut t = client_with::<S>(config::<S>(), Opening::RequestedFromOld);
         t.sees(&["settled(Zero)", "may open"]);
-        t.wait(3_600 * SECOND);
+        t.wait(3_600 * SECOND).says(&["new(1,grpctunnel.v1.Liveness/Probe)"]);
         t.lives();
     }
 

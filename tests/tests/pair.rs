@@ -92,14 +92,16 @@ fn setup() -> impl Strategy<Value = Setup> {
         (prop::bool::weighted(0.8), prop::bool::weighted(0.8)),
         (window(), window()),
         prop_oneof![3 => Just(32), 1 => 1..4_u8],
+        prop_oneof![1 => Just((0, 0)), 2 => (0..16_u8, 0..16_u8)],
     )
         .prop_map(
-            |(reverse, negotiate, flow_control, windows, max_streams)| Setup {
+            |(reverse, negotiate, flow_control, windows, max_streams, extensions)| Setup {
                 reverse,
                 negotiate,
                 flow_control,
                 windows,
                 max_streams,
+                extensions,
             },
         )
 }

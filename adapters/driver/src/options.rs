@@ -69,6 +69,9 @@ pub struct Options {
     /// The same for a tunnel that is settled on revision zero, where a slow reader holds back
     /// everything. Default: 10 min.
     pub stall_revision_zero: Duration,
+    /// The id of the first call of a tunnel client; the next ones count up from it. Known clients
+    /// begin with 1. When `i64::MAX` is used up, further calls are refused UNAVAILABLE. Default: 1.
+    pub first_stream_id: i64,
     /// Finds the status in an error of a handler, or of the body of its response, where it has
     /// one. What has none is UNAVAILABLE. Default: none has.
     pub status_of_error: Option<fn(&(dyn Error + 'static)) -> Option<Status>>,
@@ -95,6 +98,7 @@ impl Default for Options {
             hold_unknown: Duration::from_secs(1),
             stall: Duration::from_secs(60),
             stall_revision_zero: Duration::from_secs(600),
+            first_stream_id: 1,
             status_of_error: None,
         }
     }
@@ -105,6 +109,7 @@ impl Options {
         let mut config = Config::default();
         config.limits = self.limits.clone();
         config.flow_control = self.flow_control;
+        config.first_stream_id = self.first_stream_id;
         config
     }
 }

@@ -176,6 +176,7 @@ impl<R: Half> State<R> {
                     why,
                     unread,
                 } => self.ended(stream, &why, unread, after),
+                Event::Draining => self.refuse_waiters(after),
                 Event::Carrier(carrier) => {
                     self.carrier = Some(carrier);
                     self.refuse_waiters(after);

@@ -6,9 +6,12 @@
 
 use std::time::Duration;
 
+use hyper_util::client::legacy::connect::HttpConnector;
+#[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
+use socket2::SockRef;
 use tokio::net::TcpListener;
 use tonic::transport::server::TcpIncoming;
-use tonic::transport::{Endpoint, Server};
+use tonic::transport::{Channel, Endpoint, Server};
 
 /// Bytes of the HTTP/2 window of a stream, and of a connection.
 const WINDOW: u32 = 16 << 20;
@@ -23,6 +26,11 @@ const SERVER_KEEPALIVE: Duration = Duration::from_secs(60);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 /// Idle time before TCP's own keepalive probes, which no HTTP/2 peer sees.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
+/// Time between those probes, and how many are not answered before the connection is given up.
+const TCP_KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+const TCP_KEEPALIVE_RETRIES: u32 = 3;
+/// How long bytes may go without TCP's acknowledgement before the connection is given up.
+const TCP_USER_TIMEOUT: Duration = Duration::from_secs(30);
 /// HTTP/2 streams that a client may have open at once on a connection. tonic's default is no limit.
 const STREAMS: u32 = 1_024;
 
@@ -40,8 +48,29 @@ pub fn endpoint(uri: impl Into<String>) -> Result<Endpoint, tonic::transport::Er
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)
         .keep_alive_while_idle(true)
         .tcp_keepalive(Some(TCP_KEEPALIVE))
+        .tcp_keepalive_interval(Some(TCP_KEEPALIVE_INTERVAL))
+        .tcp_keepalive_retries(Some(TCP_KEEPALIVE_RETRIES))
         .tcp_nodelay(true);
     Ok(endpoint)
+}
+
+/// Connects an endpoint, as its own `connect` does, over TCP that also gives a connection up on
+/// which sent bytes are not acknowledged for 30 s: `TCP_USER_TIMEOUT`, which tonic has no setting
+/// for. It holds where the system has that option.
+///
+/// # Errors
+/// If nobody answers there.
+pub async fn dial(endpoint: &Endpoint) -> Result<Channel, tonic::transport::Error> {
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(endpoint.get_tcp_nodelay());
+    tcp.set_keepalive(endpoint.get_tcp_keepalive());
+    tcp.set_keepalive_interval(endpoint.get_tcp_keepalive_interval());
+    tcp.set_keepalive_retries(endpoint.get_tcp_keepalive_retries());
+    tcp.set_connect_timeout(endpoint.get_connect_timeout());
+    #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
+    tcp.set_tcp_user_timeout(Some(TCP_USER_TIMEOUT));
+    endpoint.connect_with_connector(tcp).await
 }
 
 /// A server whose HTTP/2 settings suit tunnels.
@@ -56,17 +85,24 @@ pub fn server() -> Server {
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .max_concurrent_streams(STREAMS)
         .tcp_keepalive(Some(TCP_KEEPALIVE))
+        .tcp_keepalive_interval(Some(TCP_KEEPALIVE_INTERVAL))
+        .tcp_keepalive_retries(Some(TCP_KEEPALIVE_RETRIES))
         .tcp_nodelay(true)
 }
 
-/// The connections of a listener, for `serve_with_incoming`, without Nagle's algorithm and with
-/// TCP keepalive.
+/// The connections of a listener, for `serve_with_incoming`, without Nagle's algorithm, with TCP
+/// keepalive, and given up when sent bytes are not acknowledged for 30 s, where the system can.
 ///
 /// tonic's own settings for TCP hold only where tonic itself listens. With the algorithm on, small
 /// frames such as window updates wait for the peer's delayed acknowledgement: 40 ms each.
 #[must_use]
 pub fn incoming(listener: TcpListener) -> TcpIncoming {
+    // Connections inherit it from their listener. Without it they are given up later.
+    #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
+    let _ = SockRef::from(&listener).set_tcp_user_timeout(Some(TCP_USER_TIMEOUT));
     TcpIncoming::from(listener)
         .with_nodelay(Some(true))
         .with_keepalive(Some(TCP_KEEPALIVE))
+        .with_keepalive_interval(Some(TCP_KEEPALIVE_INTERVAL))
+        .with_keepalive_retries(Some(TCP_KEEPALIVE_RETRIES))
 }

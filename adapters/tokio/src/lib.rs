@@ -68,7 +68,7 @@
 //!
 //! # The HTTP/2 connection beneath
 //!
-//! [`endpoint`], [`server`] and [`incoming`] make tonic's with settings that suit tunnels. Others
+//! [`endpoint`], [`dial`], [`server`] and [`incoming`] make tonic's with settings that suit tunnels. Others
 //! work too; a server that is built otherwise should set `max_concurrent_streams`, for which tonic
 //! has no limit of its own, and `TCP_NODELAY` on what it accepts.
 
@@ -86,7 +86,7 @@ pub use grpctunnel_driver::{
     BinDialect, Code, ConnectError, Counters, Limits, MethodKind, MethodKinds, NeverProcessed,
     Options, Runtime, ServerHandle, TunnelEnd, TunnelPeer,
 };
-pub use http2::{endpoint, incoming, server};
+pub use http2::{dial, endpoint, incoming, server};
 pub use kinds::method_kinds;
 pub use runtime::{TokioRuntime, runtime};
 pub use server::{ReverseTunnel, TonicHandler, TunnelServer};

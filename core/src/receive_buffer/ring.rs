@@ -224,8 +224,9 @@ pub trait Store {
 /// Memory in place, with no allocator: room for `BYTES` bytes of payload and at least
 /// `BOUNDARIES` runs of equal messages.
 ///
-/// `BYTES` is the receive window, where each byte that was taken out is reported to the tunnel
-/// and no earlier. Messages of one byte and empty ones in turn need twice as many boundaries as
+/// `BYTES` is the largest receive window, where each byte that was taken out is reported to the
+/// tunnel and no earlier: set [`ReceiveWindowPolicy::max`](crate::ReceiveWindowPolicy::max) to no
+/// more, since windows grow by default. Messages of one byte and empty ones in turn need twice as many boundaries as
 /// there are bytes; few services come near, and the stream of one that does ends with
 /// `RESOURCE_EXHAUSTED`.
 #[derive(Clone, Copy, Debug)]

@@ -40,7 +40,7 @@ impl<S: Storage> Tunnel<Client, S> {
         if head_len > MAX_HEAD {
             return Err(OpenError::HeadTooLarge);
         }
-        if self.next_id.checked_add(i64::from(self.unsent)).is_none() {
+        if !self.has_spare_id() {
             return Err(OpenError::IdsExhausted);
         }
         if self.slab.len() >= self.limits.max_streams {
@@ -104,10 +104,15 @@ impl<S: Storage> Tunnel<Client, S> {
         let id = frame.stream_id;
         if self.phase == Phase::Settling {
             return match frame.kind {
-                ServerKind::Settings(settings) if id == TUNNEL_ID => self.receive_first(settings),
+                ServerKind::Settings(settings) if id == TUNNEL_ID => {
+                    self.receive_first(now, settings)
+                }
                 ServerKind::Settings(_) => Err(Reason::SettingsStreamId),
                 _ => Err(Reason::NotSettings),
             };
+        }
+        if self.receive_for_probe(now, id, &frame.kind) {
+            return Ok(Input::Ignored);
         }
         match frame.kind {
             ServerKind::Settings(_) => self.receive_settings(now, id),
@@ -116,15 +121,15 @@ impl<S: Storage> Tunnel<Client, S> {
             ServerKind::More(data) => self.receive_more(now, id, data),
             ServerKind::Close(close) => self.receive_close(now, id, close),
             ServerKind::WindowUpdate(bytes) => self.receive_window_update(now, id, bytes),
-            ServerKind::None
-            | ServerKind::Drain { .. }
-            | ServerKind::Ping(_)
-            | ServerKind::Pong(_) => self.receive_on_stream(now, id, Reason::UnknownFrame),
+            ServerKind::Drain { last_stream_id } => self.receive_drain(now, id, last_stream_id),
+            ServerKind::Ping(opaque) => self.receive_ping(now, id, opaque),
+            ServerKind::Pong(opaque) => self.receive_pong(now, id, opaque),
+            ServerKind::None => self.receive_on_stream(now, id, Reason::UnknownFrame),
         }
     }
 
     /// The settings that open the tunnel.
-    fn receive_first<'f>(&mut self, settings: Settings) -> Result<Input<'f>, Reason> {
+    fn receive_first<'f>(&mut self, now: Time, settings: Settings) -> Result<Input<'f>, Reason> {
         let (revisions, numbers) = self.supported();
         let common = revisions
             .iter()
@@ -140,7 +145,8 @@ impl<S: Storage> Tunnel<Client, S> {
             ));
             return Err(Reason::NoCommonRevision);
         };
-        self.settle(revision, settings.initial_window_size);
+        self.settle(now, revision, settings.initial_window_size);
+        self.receive_offer(settings.extensions);
         Ok(Input::Ignored)
     }
 
@@ -161,7 +167,7 @@ impl<S: Storage> Tunnel<Client, S> {
         id: i64,
         headers: Headers<'f>,
     ) -> Result<Input<'f>, Reason> {
-        let Some(slot) = self.open_slot(now, id, Charge::Useless)? else {
+        let Some(slot) = self.open_slot(now, id, Charge::Late)? else {
             return Ok(Input::Ignored);
         };
         if let Some(fault) = headers.fault {
@@ -173,7 +179,7 @@ impl<S: Storage> Tunnel<Client, S> {
         }
         self.useful(Input::Headers {
             stream: self.slab.key(slot),
-            metadata: headers.metadata,
+            metadata: headers.metadata.agreed(self.extensions),
         })
     }
 
@@ -183,7 +189,7 @@ impl<S: Storage> Tunnel<Client, S> {
         id: i64,
         close: CloseStream<'f>,
     ) -> Result<Input<'f>, Reason> {
-        let Some(slot) = self.open_slot(now, id, Charge::Useless)? else {
+        let Some(slot) = self.open_slot(now, id, Charge::Late)? else {
             return Ok(Input::Ignored);
         };
         let Some(stream) = self.slab.get_mut(slot) else {
@@ -215,7 +221,7 @@ impl<S: Storage> Tunnel<Client, S> {
             stream: key,
             why: End::Status {
                 status: close.status,
-                trailers: close.trailers,
+                trailers: close.trailers.agreed(self.extensions),
             },
             unread,
         })

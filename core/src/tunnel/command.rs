@@ -5,6 +5,7 @@ use crate::error::{CommandError, Side};
 use crate::storage::Storage;
 use crate::stream::{Close, Once, Stream, Terminal};
 use crate::types::{Envelope, Key, Unread};
+use crate::wire::Extension;
 
 impl<R: Role, S: Storage> Tunnel<R, S> {
     pub(super) fn live_mut(&mut self, stream: Key) -> Result<&mut Stream, CommandError> {
@@ -28,6 +29,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         message: Envelope,
         ready: u32,
     ) -> Result<(), CommandError> {
+        let transparent = self.extensions.contains(Extension::Transparent);
         let record = self.live_mut(stream)?;
         let single = match R::SIDE {
             Side::Client => record.kind.single_request(),
@@ -42,6 +44,9 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         }
         if single && send.any_message {
             return Err(CommandError::SecondMessage);
+        }
+        if message.compressed && !transparent {
+            return Err(CommandError::CompressionNotAgreed);
         }
         if ready > message.size {
             return Err(CommandError::TooManyBytes);

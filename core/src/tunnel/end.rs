@@ -1,7 +1,5 @@
 //! How streams end, retire, and how the tunnel does.
 
-use core::time::Duration;
-
 use super::{Phase, Role, Tunnel};
 use crate::budget::Earned;
 use crate::error::{Reason, Side, TunnelError};
@@ -38,11 +36,13 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             }
         }
         let has_control = stream.has_control();
-        // A peer that ends the stream itself knows that what it sends behind that is useless.
-        if early && why != Terminal::PeerCancelled {
-            self.budget.earn(Earned::Outstanding(in_flight));
+        // A client that ends the stream itself knows that what it sends behind that is useless.
+        // A server may not: a Go handler can go on sending behind its own end.
+        if (early || R::SIDE == Side::Client) && why != Terminal::PeerCancelled {
+            self.budget.earn(Earned::EndedEarly(in_flight));
         }
         self.forget_unread(slot);
+        self.end_growth(slot, unread == Unread::Deliver);
         self.timers.update(&mut self.slab, slot);
         self.leave_data(slot);
         self.control.remove(&mut self.slab, slot);
@@ -88,6 +88,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         self.events.remove(&mut self.slab, slot);
         self.control.remove(&mut self.slab, slot);
         self.leave_data(slot);
+        self.release_growth(slot);
         self.slab.remove(slot);
         if core::mem::take(&mut self.may_open_wanted) {
             self.due.may_open = true;
@@ -122,11 +123,15 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     }
 
     /// The tunnel is over: nothing more is transmitted.
-    fn end_tunnel(&mut self, cause: Reason, carrier: Carrier) {
+    pub(super) fn end_tunnel(&mut self, cause: Reason, carrier: Carrier) {
         self.phase = Phase::Ended;
         self.phase_until = Time::MAX;
         self.drain_until = Time::MAX;
         self.settings_due = false;
+        self.drain_due = false;
+        self.extensions_due = false;
+        self.due.responsive = None;
+        self.due.round_trip = None;
         self.rejections = Fifo::new();
         self.end_all(cause);
         for slot in 0..self.slab.slots_ever() {
@@ -178,34 +183,6 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         let carrier = carrier.unwrap_or_else(|| Carrier::Abort(error.clone()));
         self.error.get_or_insert(error);
         self.end_tunnel(reason, carrier);
-    }
-
-    /// Begins to drain: no new streams; the carrier is finished when the last stream has ended
-    /// and everything was transmitted. Streams that are open after `limit` end UNAVAILABLE.
-    /// A second call can only shorten the limit.
-    pub fn drain(&mut self, now: Time, limit: Duration) {
-        self.draining = true;
-        match self.phase {
-            Phase::Opening | Phase::Settling => {
-                let error = TunnelError::new(R::SIDE, Reason::Aborted);
-                self.error.get_or_insert(error);
-                self.end_tunnel(Reason::Aborted, Carrier::Finish);
-            }
-            Phase::Open => {
-                self.drain_until = self.drain_until.min(now.saturating_add(limit));
-            }
-            Phase::Finished | Phase::Ended => {}
-        }
-    }
-
-    /// Finishes the carrier once a drain has nothing left to do.
-    pub(super) fn finish_if_drained(&mut self, now: Time) {
-        if self.draining && self.phase == Phase::Open && self.active == 0 {
-            self.phase = Phase::Finished;
-            self.phase_until = now.saturating_add(self.limits.finish_grace);
-            self.drain_until = Time::MAX;
-            self.due.carrier = Some(Carrier::Finish);
-        }
     }
 }
 

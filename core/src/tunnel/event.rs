@@ -30,6 +30,15 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
                 return Some(event);
             }
         }
+        if let Some(responsive) = self.due.responsive.take() {
+            return Some(Event::Responsive(responsive));
+        }
+        if let Some(round_trip) = self.due.round_trip.take() {
+            return Some(Event::RoundTrip(round_trip));
+        }
+        if core::mem::take(&mut self.due.draining) {
+            return Some(Event::Draining);
+        }
         if core::mem::take(&mut self.due.may_open) && !self.draining && self.is_open() {
             return Some(Event::MayOpen);
         }

@@ -2,8 +2,13 @@
 
 mod client;
 mod command;
+mod drain;
 mod end;
 mod event;
+mod extensions;
+mod growth;
+mod liveness;
+mod memory;
 mod receive;
 mod revision_zero;
 mod server;
@@ -12,17 +17,21 @@ mod transmit;
 
 use core::fmt;
 use core::marker::PhantomData;
+use core::time::Duration;
 
 use crate::budget::Budget;
 use crate::error::{Reason, Side, TunnelError};
-use crate::limits::Limits;
+use crate::limits::{Budgets, Limits};
 use crate::links::{QueueId, StreamQueue};
 use crate::storage::{Fifo, Storage};
 use crate::table::{Index, Slab};
 use crate::time::Time;
 use crate::timers::TimerHeap;
 use crate::types::{Carrier, Config, Counters, Input, Key, Negotiation, Opening};
-use crate::wire::Revision;
+use crate::wire::{ExtensionSet, Revision};
+use growth::Growth;
+use liveness::Alive;
+pub use memory::MemoryBound;
 use revision_zero::RevisionZero;
 
 /// Which end of a tunnel a [`Tunnel`] is.
@@ -108,6 +117,9 @@ struct Rejection {
 struct Due {
     settled: bool,
     may_open: bool,
+    draining: bool,
+    round_trip: Option<Duration>,
+    responsive: Option<bool>,
     carrier: Option<Carrier>,
 }
 
@@ -136,6 +148,7 @@ pub struct Tunnel<R: Role, S: Storage> {
     spent: u32,
     rejections: Fifo<Rejection, S::Queue<Rejection>>,
     budget: Budget,
+    growth: Growth,
     counters: Counters,
     /// The highest id seen or sent; frames up to it that name no open stream are late.
     highest: i64,
@@ -146,8 +159,19 @@ pub struct Tunnel<R: Role, S: Storage> {
     active: u32,
     settings_due: bool,
     may_open_wanted: bool,
+    /// What this end can do, and what both can.
+    own_extensions: ExtensionSet,
+    extensions: ExtensionSet,
+    /// The peer has named its extensions, whichever they are.
+    peer_extends: bool,
+    extensions_due: bool,
     draining: bool,
     drain_until: Time,
+    /// The highest id when the drain began.
+    drain_last: i64,
+    drain_due: bool,
+    peer_drains: bool,
+    alive: Alive,
     revision_zero: RevisionZero,
     due: Due,
     error: Option<TunnelError>,
@@ -163,7 +187,8 @@ pub type TunnelServer<S> = Tunnel<Server, S>;
 impl<R: Role, S: Storage> Tunnel<R, S> {
     /// One end of a tunnel whose carrier is opened, or was accepted, at `now`.
     #[must_use]
-    pub fn new(now: Time, config: Config, opening: Opening) -> Self {
+    pub fn new(now: Time, mut config: Config, opening: Opening) -> Self {
+        config.limits.receive_window = config.limits.receive_window.bounded();
         let budget = Budget::new(&config.limits, now);
         let mut tunnel = Self {
             flow_control: config.flow_control,
@@ -181,6 +206,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             spent: 0,
             rejections: Fifo::new(),
             budget,
+            growth: Growth::default(),
             counters: Counters::default(),
             // Known tunnel servers count ids from -1, so that frames for negative ids are late;
             // for a tunnel client no id is late before it has used one.
@@ -193,8 +219,16 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             active: 0,
             settings_due: false,
             may_open_wanted: false,
+            own_extensions: config.extensions,
+            extensions: ExtensionSet::EMPTY,
+            peer_extends: false,
+            extensions_due: false,
             draining: false,
             drain_until: Time::MAX,
+            drain_last: -1,
+            drain_due: false,
+            peer_drains: false,
+            alive: Alive::new(now),
             revision_zero: RevisionZero::default(),
             due: Due::default(),
             error: None,
@@ -223,16 +257,18 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
                 self.phase = Phase::Settling;
                 self.phase_until = now.saturating_add(self.limits.settings_timeout);
             }
-            (Side::Client, Negotiation::Off) => self.settle(Revision::Zero, 0),
+            (Side::Client, Negotiation::Off) => self.settle(now, Revision::Zero, 0),
             (Side::Server, negotiation) => {
                 self.settings_due = negotiation == Negotiation::On;
                 self.phase = Phase::Open;
                 self.phase_until = Time::MAX;
+                self.alive.start(now);
             }
         }
     }
 
-    fn settle(&mut self, revision: Revision, peer_window: u32) {
+    fn settle(&mut self, now: Time, revision: Revision, peer_window: u32) {
+        self.alive.start(now);
         self.revision = revision;
         self.peer_window = peer_window;
         self.revision_zero.saw(revision);
@@ -253,6 +289,8 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         now: Time,
         frame: &'f [u8],
     ) -> Result<Input<'f>, TunnelError> {
+        // What comes late is no less a sign of life.
+        self.note_heard(now);
         self.handle_timeout(now);
         if let Some(error) = &self.error {
             return Err(error.clone());
@@ -263,6 +301,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         if frame.len() > self.limits.max_frame as usize {
             return Err(self.fail(Reason::FrameTooLarge));
         }
+        self.growth.frame_came(now);
         R::receive(self, now, frame).map_err(|reason| self.fail(reason))
     }
 
@@ -319,6 +358,13 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     #[must_use]
     pub const fn counters(&self) -> Counters {
         self.counters
+    }
+
+    /// What the peer has left of its budgets at `now`.
+    #[must_use]
+    pub fn budgets(&self, now: Time) -> Budgets {
+        let waiting = u32::try_from(self.rejections.len()).unwrap_or(u32::MAX);
+        self.budget.levels(now, waiting)
     }
 
     /// The stream's id on the wire; `None` before it has one, and for an unknown key.

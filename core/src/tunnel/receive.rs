@@ -8,7 +8,7 @@ use crate::storage::Storage;
 use crate::stream::{Close, Terminal};
 use crate::time::Time;
 use crate::types::{End, Envelope, Input, Unread};
-use crate::wire::{ContentFault, MessageData, Revision};
+use crate::wire::{ContentFault, Extension, MessageData, Revision};
 
 /// What a stream id names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +98,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             return Ok(Input::Ignored);
         };
         let max_message = self.limits.max_message;
+        let transparent = self.extensions.contains(Extension::Transparent);
         let Some(stream) = self.slab.get_mut(slot) else {
             return Ok(Input::Ignored);
         };
@@ -114,7 +115,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         }
         let envelope = Envelope {
             size: message.size,
-            compressed: message.compressed,
+            compressed: message.compressed && transparent,
         };
         let again = stream.incoming.any();
         let judged = match stream.incoming.envelope(envelope, message.data.len()) {
@@ -171,6 +172,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         piece: Piece,
     ) -> Result<Input<'f>, Reason> {
         let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        self.watch_data(now, slot, len);
         let discard = self.slab.get(slot).is_some_and(|stream| stream.stopped);
         if discard {
             self.credit(slot, len);

@@ -1,6 +1,7 @@
 //! The tunnel server: admitting and answering streams, and the frames of a tunnel client.
 
 use super::client::{MAX_HEAD, TUNNEL_ID};
+use super::liveness::PROBE_METHOD;
 use super::receive::content_reason;
 use super::{Rejection, Server, Tunnel};
 use crate::budget::{Charge, Earned};
@@ -23,6 +24,8 @@ fn method(name: &str) -> Result<&str, Reason> {
             Err(Reason::UnknownMethod)
         }
         Some((_, "")) => Err(Reason::UnknownMethod),
+        // No handler may delay the answer.
+        Some(_) if name == PROBE_METHOD => Err(Reason::UnknownMethod),
         Some(_) => Ok(name),
     }
 }
@@ -62,7 +65,8 @@ impl<S: Storage> Tunnel<Server, S> {
 
     /// Ends the call: `head_len` bytes that `wire::encode_close` wrote, which `Part::Close`
     /// names, go out behind the last whole message. `ok` says whether their code is OK; only
-    /// then `hold` applies. A message that is not wholly provided is abandoned by an error.
+    /// then `hold` applies, and not towards a peer that has answered the offer of extensions,
+    /// which loses nothing. A message that is not wholly provided is abandoned by an error.
     /// From now on incoming data is discarded. [`End::Closed`] follows when it has left.
     ///
     /// # Errors
@@ -75,6 +79,7 @@ impl<S: Storage> Tunnel<Server, S> {
         ok: bool,
         hold: Hold,
     ) -> Result<(), CommandError> {
+        let peer_extends = self.peer_extends;
         let record = self.live_mut(stream)?;
         if record.send.close != Close::Open {
             return Err(CommandError::SendSideClosed);
@@ -90,7 +95,7 @@ impl<S: Storage> Tunnel<Server, S> {
         }
         record.send.close_len = head_len;
         match record.must_hold(hold) {
-            Some(max) if ok => {
+            Some(max) if ok && !peer_extends => {
                 record.send.close = Close::Held;
                 record.hold_until = now.saturating_add(max);
                 self.timers.update(&mut self.slab, stream.slot);
@@ -120,10 +125,10 @@ impl<S: Storage> Tunnel<Server, S> {
                 Ok(Input::Ignored)
             }
             ClientKind::WindowUpdate(bytes) => self.receive_window_update(now, id, bytes),
-            ClientKind::None
-            | ClientKind::Extensions(_)
-            | ClientKind::Ping(_)
-            | ClientKind::Pong(_) => self.receive_on_stream(now, id, Reason::UnknownFrame),
+            ClientKind::Extensions(theirs) => self.receive_extensions(now, id, theirs),
+            ClientKind::Ping(opaque) => self.receive_ping(now, id, opaque),
+            ClientKind::Pong(opaque) => self.receive_pong(now, id, opaque),
+            ClientKind::None => self.receive_on_stream(now, id, Reason::UnknownFrame),
         }
     }
 
@@ -145,7 +150,7 @@ impl<S: Storage> Tunnel<Server, S> {
             Ok((stream, method, deadline)) => self.useful(Input::Opened {
                 stream,
                 method,
-                metadata: new.metadata,
+                metadata: new.metadata.agreed(self.extensions),
                 deadline,
             }),
             Err(reason) => self.reject(now, id, reason),
@@ -204,7 +209,7 @@ impl<S: Storage> Tunnel<Server, S> {
         self.budget.charge(now, Charge::Rejection(waiting))?;
         // Its client may have sent a window of data before it hears of this.
         let in_flight = self.limits.receive_window.initial;
-        self.budget.earn(Earned::Outstanding(in_flight));
+        self.budget.earn(Earned::EndedEarly(in_flight));
         self.rejections
             .push_back(Rejection { id, reason })
             .map_err(|_| Reason::TooManyRejections)?;
@@ -212,7 +217,7 @@ impl<S: Storage> Tunnel<Server, S> {
     }
 
     fn receive_half_close<'f>(&mut self, now: Time, id: i64) -> Result<Input<'f>, Reason> {
-        let Some(slot) = self.open_slot(now, id, Charge::Useless)? else {
+        let Some(slot) = self.open_slot(now, id, Charge::Late)? else {
             return Ok(Input::Ignored);
         };
         let Some(stream) = self.slab.get_mut(slot) else {
@@ -237,7 +242,7 @@ impl<S: Storage> Tunnel<Server, S> {
     }
 
     fn receive_cancel<'f>(&mut self, now: Time, id: i64) -> Result<Input<'f>, Reason> {
-        let Some(slot) = self.open_slot(now, id, Charge::Useless)? else {
+        let Some(slot) = self.open_slot(now, id, Charge::Late)? else {
             return Ok(Input::Ignored);
         };
         let stream = self.slab.key(slot);

@@ -18,11 +18,12 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         let earliest = streams
             .min(self.phase_until)
             .min(self.drain_until)
+            .min(self.liveness_at())
             .min(self.stall_ends());
         (earliest != Time::MAX).then_some(earliest)
     }
 
-    /// Runs every timer that has expired: deadlines, holds, the opening, the drain. Also called
+    /// Runs every timer that has expired: deadlines, holds, the opening, the drain, liveness. Also called
     /// first by whatever else takes the time, so that "at the deadline" has one meaning.
     pub fn handle_timeout(&mut self, now: Time) {
         if self.phase_until <= now {
@@ -45,6 +46,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         if self.stall_ends() <= now {
             self.end_stall(now);
         }
+        self.run_liveness(now);
     }
 
     fn expire(&mut self, now: Time, slot: u32) {
@@ -65,28 +67,5 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         stream.hold_until = Time::MAX;
         self.timers.update(&mut self.slab, slot);
         self.end_hold(slot);
-    }
-
-    /// The drain limit: what is held goes out, what is open ends.
-    fn expire_drain(&mut self) {
-        for slot in 0..self.slab.slots_ever() {
-            self.end_hold(slot);
-        }
-        let held_back = |stream: &crate::stream::Stream| {
-            stream.send.close == Close::Pending && !stream.send.message
-        };
-        for slot in 0..self.slab.slots_ever() {
-            let Some(stream) = self.slab.get(slot) else {
-                continue;
-            };
-            if !stream.in_use || held_back(stream) {
-                continue;
-            }
-            let why = Terminal::TunnelLost {
-                cause: Reason::DrainLimit,
-                sent: stream.on_wire(R::SIDE),
-            };
-            self.end_with_event(slot, why, Unread::Discard);
-        }
     }
 }

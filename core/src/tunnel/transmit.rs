@@ -24,16 +24,41 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         if self.phase != Phase::Open {
             return None;
         }
+        let transmit = self
+            .tunnel_frame(now)
+            .or_else(|| self.stream_frame(now))
+            .or_else(|| self.heartbeat_frame());
+        match transmit {
+            Some(_) => self.alive.sent(now),
+            None => self.finish_if_drained(now),
+        }
+        transmit
+    }
+
+    /// What is about the tunnel goes first.
+    fn tunnel_frame(&mut self, now: Time) -> Option<Transmit> {
         if core::mem::take(&mut self.settings_due) {
+            self.watch_settings(now);
             let window = self.limits.receive_window.initial;
             let (revisions, _) = self.supported();
-            return Some(control(prefix::settings(window, revisions, None)));
+            let offer = (!self.own_extensions.is_empty()).then_some(self.own_extensions);
+            return Some(control(prefix::settings(window, revisions, offer)));
         }
+        if core::mem::take(&mut self.extensions_due) {
+            return Some(control(prefix::extensions(self.own_extensions)));
+        }
+        if core::mem::take(&mut self.drain_due) && R::SIDE == Side::Server {
+            return Some(control(prefix::drain(self.drain_last)));
+        }
+        self.liveness_frame(now)
+    }
+
+    fn stream_frame(&mut self, now: Time) -> Option<Transmit> {
         if let Some(rejection) = self.rejections.pop_front() {
             return Some(close_with(rejection.id, rejection.reason));
         }
         while let Some(slot) = self.control.front() {
-            if let Some(transmit) = self.control_frame(slot) {
+            if let Some(transmit) = self.control_frame(now, slot) {
                 return Some(transmit);
             }
         }
@@ -42,7 +67,6 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
                 return Some(transmit);
             }
         }
-        self.finish_if_drained(now);
         None
     }
 
@@ -57,13 +81,16 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     pub(crate) fn has_frames(&self) -> bool {
         self.phase == Phase::Open
             && (self.settings_due
+                || self.extensions_due
+                || self.drain_due
+                || self.alive.is_due()
                 || self.rejections.len() > 0
                 || self.control.front().is_some()
                 || self.data.front().is_some())
     }
 
     /// The next control frame of the stream at the front, which leaves when it has no other.
-    fn control_frame(&mut self, slot: u32) -> Option<Transmit> {
+    fn control_frame(&mut self, now: Time, slot: u32) -> Option<Transmit> {
         let stream = self.slab.get_mut(slot)?;
         let id = stream.id;
         let transmit = if core::mem::take(&mut stream.cancel_due) {
@@ -71,12 +98,14 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         } else if let Some(reason) = stream.close_due.take() {
             Some(close_with(id, reason))
         } else if stream.grant_is_due() {
+            self.watch_grant(now, slot, false);
+            let stream = self.slab.get_mut(slot)?;
             let grant = stream.receive.take_grant();
             Some(control(prefix::window_update(id, grant)))
         } else {
             None
         };
-        if !stream.has_control() {
+        if !self.slab.get(slot)?.has_control() {
             self.control.remove(&mut self.slab, slot);
             self.retire(slot);
         }
@@ -195,6 +224,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
                     (stream.deadline != Time::MAX).then(|| stream.deadline.saturating_since(now));
                 let revision = stream.revision;
                 let prefix = prefix::new_stream(id, len, initial, revision, timeout);
+                self.watch_grant(now, slot, true);
                 (prefix, Part::Open)
             }
             Side::Server => (prefix::headers(id, len), Part::Headers),
@@ -207,20 +237,30 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
 
     /// Gives a client's stream the next id, now that its `new_stream` leaves.
     fn give_id(&mut self, slot: u32) -> Option<i64> {
-        let id = self.next_id;
         let stream = self.slab.get_mut(slot)?;
-        if !self.index.push(id, slot) {
+        if !self.index.push(self.next_id, slot) {
             return None;
         }
-        stream.id = id;
-        self.highest = id;
+        stream.id = self.next_id;
         self.unsent = self.unsent.saturating_sub(1);
+        Some(self.take_id())
+    }
+
+    /// Whether there is an id that no open call will need.
+    pub(super) fn has_spare_id(&self) -> bool {
+        self.next_id.checked_add(i64::from(self.unsent)).is_some()
+    }
+
+    /// Uses up the next id.
+    pub(super) const fn take_id(&mut self) -> i64 {
+        let id = self.next_id;
+        self.highest = id;
         // Past the last id, `open` answers `IdsExhausted` for ever.
         match id.checked_add(1) {
             Some(next) => self.next_id = next,
             None => self.unsent = self.unsent.saturating_add(1),
         }
-        Some(id)
+        id
     }
 
     fn half_close_frame(&mut self, slot: u32) -> Option<Transmit> {
@@ -242,7 +282,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     }
 }
 
-fn control(prefix: Prefix) -> Transmit {
+pub(super) fn control(prefix: Prefix) -> Transmit {
     Transmit {
         prefix,
         body: Body::None,
@@ -252,8 +292,13 @@ fn control(prefix: Prefix) -> Transmit {
 fn close_with(id: i64, reason: Reason) -> Transmit {
     let text = reason.text();
     let len = u32::try_from(text.len()).unwrap_or(0);
+    let prefix = prefix::close_reason(id, reason.code(Side::Server).as_i32(), len);
+    with_text(prefix, text)
+}
+
+pub(super) const fn with_text(prefix: Prefix, text: &'static str) -> Transmit {
     Transmit {
-        prefix: prefix::close_reason(id, reason.code(Side::Server).as_i32(), len),
+        prefix,
         body: Body::Static(text),
     }
 }

@@ -1,5 +1,6 @@
 //! Metadata, walked in place.
 
+use super::extension::{Extension, ExtensionSet};
 use super::field::{DecodeError, Fields, Value};
 use super::frame::{ContentFault, DecodeLimits};
 use super::timeout::Timeout;
@@ -24,11 +25,24 @@ pub struct Metadata<'f> {
     /// The frame from the first place on.
     frame: &'f [u8],
     place: Place,
+    /// Whether `Values.raw` is a field that we know.
+    raw: bool,
 }
 
 impl<'f> Metadata<'f> {
     pub(super) const fn new(frame: &'f [u8], place: Place) -> Self {
-        Self { frame, place }
+        Self {
+            frame,
+            place,
+            raw: true,
+        }
+    }
+
+    /// As it is where these extensions are in effect: without `RAW_METADATA` its field is one
+    /// that nobody knows.
+    pub(crate) const fn agreed(mut self, extensions: ExtensionSet) -> Self {
+        self.raw = extensions.contains(Extension::RawMetadata);
+        self
     }
 
     /// The entries, in wire order.
@@ -45,6 +59,7 @@ impl<'f> Metadata<'f> {
             inner,
             message: Fields::new(&[]),
             metadata: Fields::new(&[]),
+            raw: self.raw,
         }
     }
 
@@ -83,6 +98,7 @@ pub struct Entries<'f> {
     inner: u32,
     message: Fields<'f>,
     metadata: Fields<'f>,
+    raw: bool,
 }
 
 impl<'f> Entries<'f> {
@@ -105,7 +121,7 @@ impl<'f> Iterator for Entries<'f> {
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             if let Some(entry) = next_bytes(&mut self.metadata, 1) {
-                return Some(Entry::new(entry));
+                return Some(Entry::new(entry, self.raw));
             }
             self.metadata = Fields::new(self.next_metadata()?);
         }
@@ -127,16 +143,17 @@ pub(super) fn next_bytes<'f>(fields: &mut Fields<'f>, wanted: u32) -> Option<&'f
 pub struct Entry<'f> {
     entry: &'f [u8],
     key: &'f [u8],
+    raw: bool,
 }
 
 impl<'f> Entry<'f> {
-    fn new(entry: &'f [u8]) -> Self {
+    fn new(entry: &'f [u8], raw: bool) -> Self {
         let mut key: &[u8] = &[];
         let mut fields = Fields::new(entry);
         while let Some(bytes) = next_bytes(&mut fields, 1) {
             key = bytes;
         }
-        Self { entry, key }
+        Self { entry, key, raw }
     }
 
     /// The key; UTF-8, unless the frame's `fault` says otherwise.
@@ -151,10 +168,12 @@ impl<'f> Entry<'f> {
         EntryValues::new(self.entry, 1)
     }
 
-    /// `Values.raw`, of the extension `RAW_METADATA`: any bytes.
+    /// `Values.raw`, of the extension `RAW_METADATA`: any bytes. From a tunnel on which it is not
+    /// in effect there are none, whatever the frame holds.
     #[must_use]
     pub const fn raw_values(&self) -> EntryValues<'f> {
-        EntryValues::new(self.entry, 100)
+        let entry: &[u8] = if self.raw { self.entry } else { &[] };
+        EntryValues::new(entry, 100)
     }
 }
 

@@ -2,9 +2,14 @@
 //!
 //! Rows are tested by functions that are named after them, `conf_036_...`. A row whose case exists
 //! at both ends has a test for each, `..._server` and `..._client`.
+//!
+//! Beside them the table of attacks, each with the bound that must hold; the core's have tests that
+//! are named after them, `attack_a04_...`.
 
+mod attacks;
 mod rows;
 
+pub use attacks::{ATTACKS, Attack};
 pub use rows::ROWS;
 
 /// What a group of rows is about.
@@ -108,10 +113,6 @@ impl Row {
 
 const fn tested(tests: &'static [&'static str]) -> State {
     State::Tested(tests)
-}
-
-const fn pending(missing: &'static str) -> State {
-    State::Pending(missing)
 }
 
 /// A row of the core alone.

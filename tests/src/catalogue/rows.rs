@@ -6,7 +6,7 @@ use super::Section::{
     BackPressure, Cardinality, Close, Deadlines, FlowControl, HalfCloseAndCancel, Ids, LifeCycle,
     Messages, Misuse, NewStream, Opening, Settings,
 };
-use super::{Row, adapter, both, core, pending, row, tested};
+use super::{Row, adapter, both, core, row, tested};
 
 /// All rows, by number.
 pub const ROWS: &[Row] = &[
@@ -1421,7 +1421,12 @@ pub const ROWS: &[Row] = &[
         LifeCycle,
         Adapter,
         Harden,
-        adapter(pending("keepalive and stall detection")),
+        adapter(tested(&[
+            "conf_175_the_pings_of_a_client_find_a_half_open_connection",
+            "conf_175_the_pings_of_a_server_find_a_half_open_connection",
+            "conf_175_without_pings_a_tunnel_that_cannot_send_is_given_up",
+            "conf_175_the_system_watches_every_connection_that_is_accepted",
+        ])),
     ),
     row(
         176,
@@ -1486,7 +1491,7 @@ pub const ROWS: &[Row] = &[
         Harden,
         both(
             tested(&["conf_182_half_close_twice_is_once"]),
-            pending("no test through an adapter yet"),
+            tested(&["conf_182_a_body_that_ends_twice_half_closes_once"]),
         ),
     ),
     row(
@@ -1496,7 +1501,7 @@ pub const ROWS: &[Row] = &[
         Harden,
         both(
             tested(&["conf_183_a_message_after_half_close"]),
-            pending("no test through an adapter yet"),
+            tested(&["conf_183_what_a_body_yields_behind_its_end_is_not_sent"]),
         ),
     ),
     row(
@@ -1519,7 +1524,7 @@ pub const ROWS: &[Row] = &[
                 "conf_185_the_largest_message_client",
                 "conf_185_the_largest_message_server",
             ]),
-            pending("no test through an adapter yet"),
+            tested(&["conf_185_a_message_that_is_announced_as_four_gibibytes_fails_its_call"]),
         ),
     ),
     row(
@@ -1529,7 +1534,7 @@ pub const ROWS: &[Row] = &[
         Harden,
         both(
             tested(&["conf_186_the_last_id"]),
-            pending("no test through an adapter yet"),
+            tested(&["conf_186_when_the_ids_are_used_up_calls_are_refused_and_the_tunnel_lives"]),
         ),
     ),
     row(

@@ -285,6 +285,9 @@ impl<R: Role, S: Store> Endpoint<R, S> {
                     why,
                     unread,
                 } => self.end_call(stream, Over::of(why), unread),
+                Event::Draining => self.seen.push(Seen::Draining),
+                Event::RoundTrip(time) => self.seen.push(Seen::RoundTrip(time)),
+                Event::Responsive(now) => self.seen.push(Seen::Responsive(now)),
                 Event::Carrier(carrier) => self.seen.push(Seen::Carrier(carrier)),
                 other => fail(format_args!(
                     "an event that the harness does not know: {other:?}"
@@ -295,7 +298,9 @@ impl<R: Role, S: Store> Endpoint<R, S> {
 
     /// The next frame to send, put together from the caller's memory.
     pub fn transmit(&mut self, now: Time) -> Option<Frame> {
+        let wanted = self.tunnel.wants_transmit();
         let transmit = self.tunnel.poll_transmit(now);
+        assert!(wanted || transmit.is_none(), "it said that it had nothing");
         let frame = transmit.map(|transmit| self.gather(transmit));
         self.poll_events();
         frame

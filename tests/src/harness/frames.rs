@@ -261,6 +261,48 @@ pub fn set(id: i64, window: u32, revisions: &[i32]) -> Frame {
     on(id, &Fields::new().message(6, &fields))
 }
 
+/// `settings` of revisions zero and one, with an offer of extensions.
+#[must_use]
+pub fn set_with(window: u32, extensions: &[u8]) -> Frame {
+    let fields = Fields::new().bytes(1, &[0, 1]).number(2, i64::from(window));
+    on(
+        -1,
+        &Fields::new().message(6, &fields.bytes(100, extensions)),
+    )
+}
+
+/// `extensions`, packed.
+#[must_use]
+pub fn extensions(id: i64, numbers: &[u8]) -> Frame {
+    let fields = Fields::new().bytes(1, numbers);
+    on(id, &Fields::new().message(100, &fields))
+}
+
+/// `drain`.
+#[must_use]
+pub fn drain(last_stream_id: i64) -> Frame {
+    let fields = Fields::new().number(1, last_stream_id);
+    on(-1, &Fields::new().message(100, &fields))
+}
+
+/// `ping`.
+#[must_use]
+pub fn ping(id: i64, opaque: u64) -> Frame {
+    opaque_on(id, 101, opaque)
+}
+
+/// `pong`.
+#[must_use]
+pub fn pong(id: i64, opaque: u64) -> Frame {
+    opaque_on(id, 102, opaque)
+}
+
+fn opaque_on(id: i64, field: u32, opaque: u64) -> Frame {
+    // The tag of field 1 with wire type 1.
+    let fields = Fields::new().raw(&[9]).raw(&opaque.to_le_bytes());
+    on(id, &Fields::new().message(field, &fields))
+}
+
 /// `response_headers`.
 #[must_use]
 pub fn hdr(id: i64, entries: &[(&str, &str)]) -> Frame {

@@ -9,6 +9,7 @@
 //!   while a model and a strict validator watch. Property tests and fuzz targets share it.
 
 pub mod frames;
+pub mod link;
 pub mod wire;
 
 mod call;
@@ -28,7 +29,7 @@ use std::fmt;
 
 pub use endpoint::{ClientEnd, Endpoint, Pairs, ServerEnd};
 pub use op::{At, Kind, Op};
-pub use pair::{Pair, Setup, Window};
+pub use pair::{Pair, Setup, Window, extension_set};
 pub use play::run;
 pub use said::{Headers, Said, Status, code_name};
 pub use script::{

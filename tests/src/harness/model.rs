@@ -110,6 +110,11 @@ impl Model {
                 assert_eq!(end.over, None, "writable behind the end");
             }
             Seen::Ended { call, over, .. } => self.see_end(now, side, *call, over),
+            Seen::Draining => {
+                assert_eq!(side, Side::Client, "only a server says that it drains");
+                assert!(self.server.drains, "nobody drains");
+            }
+            Seen::RoundTrip(_) | Seen::Responsive(_) => {}
             Seen::Carrier(carrier) => self.see_carrier(now, side, carrier),
         }
     }
@@ -190,6 +195,8 @@ impl Model {
                 Reason::DrainLimit => limit_passed,
                 Reason::CarrierFinished => finished,
                 Reason::CarrierFailed => cut,
+                Reason::Unresponsive => true,
+                Reason::PeerDraining => server_drains && call.id.is_none(),
                 _ => false,
             },
             (Over::Violation(reason), _) => call.may_violate(side, *reason, zero),
@@ -218,6 +225,8 @@ impl Model {
             Reason::CarrierFinished => self.client.drains || self.server.drains,
             Reason::OpenTimeout | Reason::SettingsTimeout => late,
             Reason::GraceExpired => end.drains,
+            // Nothing was delivered for so long.
+            Reason::Unresponsive => now >= Time::from_millis(30_000),
             _ => false,
         };
         assert!(allowed, "{side:?} gave up: {error}");

@@ -9,6 +9,8 @@ use grpctunnel_core::{
     Time,
 };
 
+use grpctunnel_core::wire::{Extension, ExtensionSet};
+
 use super::endpoint::{ClientEnd, ServerEnd};
 use super::fail;
 use super::frames::Frame;
@@ -31,6 +33,9 @@ pub struct Setup {
     pub windows: (Window, Window),
     /// Calls that the server takes at once, one at least.
     pub max_streams: u8,
+    /// The extensions of the client and of the server, a bit each: `RAW_METADATA` 1,
+    /// `TRANSPARENT` 2, `DRAIN` 4, `PING` 8.
+    pub extensions: (u8, u8),
 }
 
 impl Default for Setup {
@@ -41,8 +46,24 @@ impl Default for Setup {
             flow_control: (true, true),
             windows: (Window::Whole, Window::Whole),
             max_streams: 32,
+            extensions: (0, 0),
         }
     }
+}
+
+/// The set of these bits.
+#[must_use]
+pub fn extension_set(bits: u8) -> ExtensionSet {
+    let all = [
+        Extension::RawMetadata,
+        Extension::Transparent,
+        Extension::Drain,
+        Extension::Ping,
+    ];
+    let named = all.iter().zip(0..).filter(|(_, bit)| bits >> bit & 1 == 1);
+    named.fold(ExtensionSet::EMPTY, |set, (extension, _)| {
+        set.with(*extension)
+    })
 }
 
 /// A receive window.
@@ -127,11 +148,12 @@ fn config(flow_control: bool, window: Window, max_streams: u32) -> Config {
     let mut config = Config::default();
     config.flow_control = flow_control;
     config.limits.max_streams = max_streams.clamp(1, MAX_STREAMS);
+    // What is left unread fits the receive buffer in place.
     config.limits.receive_window = ReceiveWindowPolicy {
         initial: window.bytes(),
-        max: window.bytes(),
+        max: InPlace::WINDOW,
+        ..ReceiveWindowPolicy::default()
     };
-    // What is left unread fits the receive buffer in place.
     config.limits.revision_zero = RevisionZeroLimits {
         stream: 20_000,
         tunnel: 40_000,
@@ -147,8 +169,10 @@ impl<S: Store> Pair<S> {
         let now = Time::ZERO;
         let (client_flow, server_flow) = setup.flow_control;
         let (client_window, server_window) = setup.windows;
-        let client = config(client_flow, client_window, MAX_STREAMS);
-        let server = config(server_flow, server_window, u32::from(setup.max_streams));
+        let mut client = config(client_flow, client_window, MAX_STREAMS);
+        let mut server = config(server_flow, server_window, u32::from(setup.max_streams));
+        client.extensions = extension_set(setup.extensions.0);
+        server.extensions = extension_set(setup.extensions.1);
         let negotiation = if setup.negotiate {
             Negotiation::On
         } else {
@@ -270,17 +294,18 @@ impl<S: Store> Pair<S> {
         }
     }
 
-    /// What each live stream of an end may still get: id, available, unread.
-    fn credit_of(&self, end: Side) -> Vec<(i64, u32, u32)> {
+    /// What each live stream of an end may still get: id, available, unread, size.
+    fn credit_of(&self, end: Side) -> Vec<(i64, u32, u32, u32)> {
         fn of<R: grpctunnel_core::Role, S: Store>(
             end: &super::Endpoint<R, S>,
-        ) -> Vec<(i64, u32, u32)> {
+        ) -> Vec<(i64, u32, u32, u32)> {
             end.calls()
                 .filter(|call| end.over(*call).is_none())
                 .filter_map(|call| {
                     let key = end.key(call);
                     let (available, unread) = end.tunnel.receive_credit(key)?;
-                    Some((end.tunnel.stream_id(key)?, available, unread))
+                    let size = end.tunnel.receive_window(key)?;
+                    Some((end.tunnel.stream_id(key)?, available, unread, size))
                 })
                 .collect()
         }

@@ -38,7 +38,17 @@ pub enum Said {
         window: u32,
         /// The revisions on offer.
         revisions: Vec<i32>,
+        /// The extensions on offer.
+        extensions: Vec<i32>,
     },
+    /// `extensions`: the answer to the offer.
+    Extensions(Vec<i32>),
+    /// `drain`, with its `last_stream_id`.
+    Drain(i64),
+    /// `ping`, with its `opaque`.
+    Ping(u64),
+    /// `pong`, with its `opaque`.
+    Pong(u64),
     /// `new_stream`.
     New {
         /// Its id.
@@ -67,6 +77,8 @@ pub enum Said {
         size: u32,
         /// Those in this frame.
         data: Bytes,
+        /// Whether the message is compressed.
+        compressed: bool,
     },
     /// `more_request_data` or `more_response_data`.
     More {
@@ -101,21 +113,22 @@ pub enum Said {
 
 fn headers(metadata: Option<Metadata>) -> Headers {
     let entries = metadata.unwrap_or_default().md;
-    for values in entries.values() {
-        assert!(values.raw.is_empty(), "raw values that were not agreed on");
-    }
     entries
         .into_iter()
-        .map(|(key, values)| (key, values.val))
+        .map(|(key, mut values)| {
+            let raw = values.raw.iter().map(|raw| raw.escape_ascii().to_string());
+            values.val.extend(raw);
+            (key, values.val)
+        })
         .collect()
 }
 
 fn message(id: i64, message: MessageData) -> Said {
-    assert!(!message.compressed, "a flag that was not agreed on");
     Said::Message {
         id,
         size: message.size,
         data: message.data,
+        compressed: message.compressed,
     }
 }
 
@@ -156,6 +169,9 @@ impl Said {
             Some(Frame::HalfClose(())) => Self::HalfClose(id),
             Some(Frame::Cancel(())) => Self::Cancel(id),
             Some(Frame::WindowUpdate(bytes)) => Self::WindowUpdate { id, bytes },
+            Some(Frame::Extensions(set)) if id == -1 => Self::Extensions(set.extensions),
+            Some(Frame::Ping(ping)) if id == -1 => Self::Ping(ping.opaque),
+            Some(Frame::Pong(pong)) if id == -1 => Self::Pong(pong.opaque),
             other => Self::Other(format!("{id} {other:?}")),
         }
     }
@@ -168,6 +184,7 @@ impl Said {
                 id,
                 window: settings.initial_window_size,
                 revisions: settings.supported_protocol_revisions,
+                extensions: settings.extensions,
             },
             Some(Frame::ResponseHeaders(metadata)) => Self::Headers {
                 id,
@@ -181,6 +198,9 @@ impl Said {
                 trailers: headers(close.response_trailers),
             },
             Some(Frame::WindowUpdate(bytes)) => Self::WindowUpdate { id, bytes },
+            Some(Frame::Drain(drain)) if id == -1 => Self::Drain(drain.last_stream_id),
+            Some(Frame::Ping(ping)) if id == -1 => Self::Ping(ping.opaque),
+            Some(Frame::Pong(pong)) if id == -1 => Self::Pong(pong.opaque),
             other => Self::Other(format!("{id} {other:?}")),
         }
     }
@@ -198,7 +218,11 @@ impl Said {
             | Self::Cancel(id)
             | Self::WindowUpdate { id, .. }
             | Self::Close { id, .. } => *id,
-            Self::Other(_) => -1,
+            Self::Extensions(_)
+            | Self::Drain(_)
+            | Self::Ping(_)
+            | Self::Pong(_)
+            | Self::Other(_) => -1,
         }
     }
 
@@ -237,10 +261,21 @@ impl fmt::Display for Said {
                 id,
                 window,
                 revisions,
-            } => write!(f, "set({id},{window},{revisions:?})"),
+                extensions,
+            } if extensions.is_empty() => write!(f, "set({id},{window},{revisions:?})"),
+            Self::Settings {
+                id,
+                window,
+                revisions,
+                extensions,
+            } => write!(f, "set({id},{window},{revisions:?},{extensions:?})"),
+            Self::Extensions(set) => write!(f, "extensions({set:?})"),
+            Self::Drain(last) => write!(f, "drain({last})"),
+            Self::Ping(opaque) => write!(f, "ping({opaque})"),
+            Self::Pong(opaque) => write!(f, "pong({opaque})"),
             Self::New { id, method, .. } => write!(f, "new({id},{method})"),
             Self::Headers { id, .. } => write!(f, "hdr({id})"),
-            Self::Message { id, size, data } => write!(f, "msg({id},{size},{})", data.len()),
+            Self::Message { id, size, data, .. } => write!(f, "msg({id},{size},{})", data.len()),
             Self::More { id, data } => write!(f, "more({id},{})", data.len()),
             Self::HalfClose(id) => write!(f, "half({id})"),
             Self::Cancel(id) => write!(f, "cancel({id})"),

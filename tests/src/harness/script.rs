@@ -12,7 +12,7 @@ use super::endpoint::{ClientEnd, Endpoint, Pairs, ServerEnd};
 use super::frames::{Frame, set};
 use super::said::Said;
 use super::seen::{Listed, Over, Seen};
-use super::store::Store;
+use super::store::{InPlace, Store};
 
 /// One end under test. Every step must tell what is seen and what is said: what was not told is
 /// found out at the next step, and at the end.
@@ -33,6 +33,8 @@ pub struct Script<R: Role, S: Store> {
 pub fn config<S: Store>() -> Config {
     let mut config = Config::default();
     config.limits.max_streams = S::STREAMS;
+    // What is left unread fits the receive buffer in place.
+    config.limits.receive_window.max = InPlace::WINDOW;
     config
 }
 

@@ -1,5 +1,6 @@
 //! What an application sees of its tunnel, kept and written down.
 
+use core::time::Duration;
 use std::fmt;
 
 use grpctunnel_core::wire::{self, Revision};
@@ -164,6 +165,12 @@ pub enum Seen {
         /// What becomes of messages that were not read.
         unread: Unread,
     },
+    /// The server drains.
+    Draining,
+    /// A probe or ping was answered.
+    RoundTrip(Duration),
+    /// The peer answers again, or does not.
+    Responsive(bool),
     /// The carrier is to be finished or given up.
     Carrier(Carrier),
 }
@@ -187,6 +194,10 @@ impl Seen {
             Self::HalfClosed(call) => format!("half({call})"),
             Self::Writable(call) => format!("writable({call})"),
             Self::Ended { call, over, .. } => format!("ended({call},{})", over.notation(side)),
+            Self::Draining => "draining".to_owned(),
+            Self::RoundTrip(time) => format!("round trip({time:?})"),
+            Self::Responsive(true) => "responsive".to_owned(),
+            Self::Responsive(false) => "unresponsive".to_owned(),
             Self::Carrier(Carrier::Finish) => "finish".to_owned(),
             Self::Carrier(Carrier::Abort(error)) => {
                 let code = code_name(error.code().as_i32());

@@ -17,6 +17,11 @@ pub trait Store: 'static {
 #[derive(Clone, Copy, Debug)]
 pub struct InPlace;
 
+impl InPlace {
+    /// The largest receive window that its receive buffers hold.
+    pub const WINDOW: u32 = 65_536;
+}
+
 impl Store for InPlace {
     type Streams = Fixed<32, 64>;
     type Buffer = FixedStore<65_536, 2_048>;

@@ -8,11 +8,15 @@ use std::collections::BTreeMap;
 use grpctunnel_core::Side;
 
 use super::said::Said;
+use super::store::InPlace;
 
 /// Chunks of ours are never larger.
 const MAX_CHUNK: usize = 16_384;
 /// Known peers add up credit in 32 bits, signed.
 const MAX_CREDIT: i64 = (1 << 31) - 1;
+
+/// No window of ours grows larger.
+const MAX_WINDOW: i64 = InPlace::WINDOW as i64;
 
 /// The payload of one direction of a stream.
 #[derive(Debug, Default)]
@@ -57,6 +61,10 @@ pub(super) struct Validator {
     /// The server's window, once it has sent its settings.
     settings: Option<(i64, Vec<i32>)>,
     settings_heard: bool,
+    /// What the server offered, and what the client answered: sent, and heard.
+    offered: Vec<i32>,
+    answered: Option<Vec<i32>>,
+    answer_heard: bool,
     client_window: i64,
     highest: i64,
     streams: BTreeMap<i64, Stream>,
@@ -68,6 +76,9 @@ impl Validator {
             negotiated,
             settings: None,
             settings_heard: false,
+            offered: Vec::new(),
+            answered: None,
+            answer_heard: false,
             client_window: i64::from(client_window),
             highest: -1,
             streams: BTreeMap::new(),
@@ -77,6 +88,12 @@ impl Validator {
     fn stream(&mut self, said: &Said) -> &mut Stream {
         let stream = self.streams.get_mut(&said.id());
         stream.unwrap_or_else(|| super::fail(format_args!("{said}: no such stream")))
+    }
+
+    /// Whether both ends have named the extension.
+    fn in_effect(&self, number: i32) -> bool {
+        let answered = self.answered.as_deref().unwrap_or_default();
+        self.offered.contains(&number) && answered.contains(&number)
     }
 
     /// A frame leaves.
@@ -92,6 +109,28 @@ impl Validator {
             self.settings_heard || !self.negotiated,
             "{said}: before settings"
         );
+        match said {
+            Said::Extensions(set) => {
+                assert!(!self.offered.is_empty(), "{said}: nothing was offered");
+                assert!(self.answered.is_none(), "{said}: twice");
+                assert!(self.streams.is_empty(), "{said}: behind a stream");
+                self.answered = Some(set.clone());
+                return;
+            }
+            Said::Ping(_) | Said::Pong(_) => {
+                assert!(self.in_effect(4), "{said}: not agreed on");
+                return;
+            }
+            Said::WindowUpdate { id: -1, bytes: 0 } => {
+                assert!(!self.in_effect(4), "{said}: a ping takes its place");
+                return;
+            }
+            _ => assert_eq!(
+                self.answered.is_none(),
+                self.offered.is_empty(),
+                "{said}: before the answer to the offer"
+            ),
+        }
         if let Said::New { .. } = said {
             self.sent_new(said);
             return;
@@ -161,8 +200,10 @@ impl Validator {
             id,
             window,
             revisions,
+            extensions,
         } = said
         {
+            self.offered.clone_from(extensions);
             assert!(self.negotiated, "{said}: nobody asked");
             assert_eq!(*id, -1, "{said}");
             let before = self
@@ -175,6 +216,16 @@ impl Validator {
             self.settings.is_some() || !self.negotiated,
             "{said}: before settings"
         );
+        let extension = match said {
+            Said::Drain(_) => Some(3),
+            Said::Ping(_) | Said::Pong(_) => Some(4),
+            _ => None,
+        };
+        if let Some(extension) = extension {
+            let known = self.answer_heard && self.in_effect(extension);
+            assert!(known, "{said}: not agreed on");
+            return;
+        }
         let stream = self.stream(said);
         assert!(stream.new_heard, "{said}: before it was opened");
         assert!(!stream.close.0, "{said}: after close");
@@ -208,9 +259,20 @@ impl Validator {
 
     /// A frame arrives.
     pub(super) fn delivered(&mut self, to: Side, said: &Said) {
-        if let Said::Settings { .. } = said {
-            self.settings_heard = true;
-            return;
+        match said {
+            Said::Settings { .. } => {
+                self.settings_heard = true;
+                return;
+            }
+            Said::Extensions(_) => {
+                self.answer_heard = true;
+                return;
+            }
+            Said::Drain(_)
+            | Said::Ping(_)
+            | Said::Pong(_)
+            | Said::WindowUpdate { id: -1, bytes: 0 } => return,
+            _ => {}
         }
         let stream = self.stream(said);
         let incoming = match to {
@@ -240,8 +302,8 @@ impl Validator {
     }
 
     /// Credit is conserved: what an end says of its live streams is what was granted and came.
-    pub(super) fn credit(&self, of: Side, streams: Vec<(i64, u32, u32)>) {
-        for (id, available, unread) in streams {
+    pub(super) fn credit(&self, of: Side, streams: Vec<(i64, u32, u32, u32)>) {
+        for (id, available, unread, size) in streams {
             let Some(stream) = self.streams.get(&id) else {
                 continue;
             };
@@ -254,7 +316,8 @@ impl Validator {
             if of == Side::Client || !stream.half_heard {
                 assert_eq!(i64::from(available), expected, "stream {id}: available");
             }
-            let not_granted = payload.delivered - payload.granted;
+            let grown = i64::from(size) - payload.initial;
+            let not_granted = payload.delivered - payload.granted + grown;
             assert!(i64::from(unread) <= not_granted, "stream {id}: unread");
         }
     }
@@ -297,8 +360,12 @@ impl Payload {
     fn grant(&mut self, said: &Said, bytes: u32) {
         assert!(bytes > 0, "{said}: grants nothing");
         self.granted += i64::from(bytes);
-        // The window does not grow: what is granted has come.
-        assert!(self.granted <= self.delivered, "{said}: more than has come");
+        // What is granted has come, or the window has grown, which it does up to its limit.
+        let window = self.initial + self.granted - self.delivered;
+        assert!(
+            window <= MAX_WINDOW.max(self.initial),
+            "{said}: a window of {window}"
+        );
     }
 }
 

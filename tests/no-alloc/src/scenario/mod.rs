@@ -55,6 +55,13 @@ struct Tunnels<M: Memory> {
     trace: Trace,
 }
 
+/// What is left unread fits the receive buffers.
+fn config() -> Config {
+    let mut config = Config::default();
+    config.limits.receive_window.max = config.limits.receive_window.initial;
+    config
+}
+
 /// All of it. Returns a hash of all frames in their order, or the number of a fault.
 pub(crate) fn run<M: Memory>() -> Result<u64, i32> {
     all::<M>().map_err(|fault| fault as i32)
@@ -64,8 +71,8 @@ fn all<M: Memory>() -> Maybe<u64> {
     let now = Time::from_millis(1);
     let accepted = Opening::Accepted(Negotiation::On);
     let mut tunnels = Tunnels::<M> {
-        client: End::new(Tunnel::new(now, Config::default(), Opening::Requested)),
-        server: End::new(Tunnel::new(now, Config::default(), accepted)),
+        client: End::new(Tunnel::new(now, config(), Opening::Requested)),
+        server: End::new(Tunnel::new(now, config(), accepted)),
         up: Pipe::new(),
         down: Pipe::new(),
         now,

@@ -1,0 +1,105 @@
+//! How a tunnel comes to its end without losing a call.
+
+use core::time::Duration;
+
+use super::client::TUNNEL_ID;
+use super::{Client, Phase, Role, Tunnel};
+use crate::budget::Charge;
+use crate::error::{Reason, TunnelError};
+use crate::storage::Storage;
+use crate::stream::{Close, NO_ID, Stream, Terminal};
+use crate::time::Time;
+use crate::types::{Carrier, Input, Unread};
+use crate::wire::Extension;
+
+impl<R: Role, S: Storage> Tunnel<R, S> {
+    /// Begins to drain: no new streams; the carrier is finished when the last stream has ended
+    /// and everything was transmitted. Streams that are open after `limit` end UNAVAILABLE.
+    /// A second call can only shorten the limit.
+    ///
+    /// A tunnel server refuses what is opened from now on, and says so at once with `drain` where
+    /// that extension is in effect.
+    pub fn drain(&mut self, now: Time, limit: Duration) {
+        if !self.draining {
+            self.draining = true;
+            self.drain_last = self.highest;
+            self.drain_due = self.extensions.contains(Extension::Drain);
+        }
+        match self.phase {
+            Phase::Opening | Phase::Settling => {
+                let error = TunnelError::new(R::SIDE, Reason::Aborted);
+                self.error.get_or_insert(error);
+                self.end_tunnel(Reason::Aborted, Carrier::Finish);
+            }
+            Phase::Open => {
+                self.drain_until = self.drain_until.min(now.saturating_add(limit));
+            }
+            Phase::Finished | Phase::Ended => {}
+        }
+    }
+
+    /// Finishes the carrier once a drain has nothing left to do.
+    pub(super) fn finish_if_drained(&mut self, now: Time) {
+        if self.draining && self.phase == Phase::Open && self.active == 0 {
+            self.phase = Phase::Finished;
+            self.phase_until = now.saturating_add(self.limits.finish_grace);
+            self.drain_until = Time::MAX;
+            self.due.carrier = Some(Carrier::Finish);
+        }
+    }
+
+    /// The drain limit: what is held goes out, what is open ends.
+    pub(super) fn expire_drain(&mut self) {
+        for slot in 0..self.slab.slots_ever() {
+            self.end_hold(slot);
+        }
+        let held_back =
+            |stream: &Stream| stream.send.close == Close::Pending && !stream.send.message;
+        for slot in 0..self.slab.slots_ever() {
+            let Some(stream) = self.slab.get(slot) else {
+                continue;
+            };
+            if !stream.in_use || held_back(stream) {
+                continue;
+            }
+            let why = Terminal::TunnelLost {
+                cause: Reason::DrainLimit,
+                sent: stream.on_wire(R::SIDE),
+            };
+            self.end_with_event(slot, why, Unread::Discard);
+        }
+    }
+}
+
+impl<S: Storage> Tunnel<Client, S> {
+    /// `drain`: no stream above `last` was or will be handled. The tunnel ends with the others.
+    pub(super) fn receive_drain<'f>(
+        &mut self,
+        now: Time,
+        id: i64,
+        last: i64,
+    ) -> Result<Input<'f>, Reason> {
+        if id != TUNNEL_ID || !self.extensions.contains(Extension::Drain) {
+            return self.receive_on_stream(now, id, Reason::UnknownFrame);
+        }
+        if core::mem::replace(&mut self.peer_drains, true) {
+            return self.ignore(now, Charge::Useless);
+        }
+        self.draining = true;
+        self.due.draining = true;
+        for slot in 0..self.slab.slots_ever() {
+            let unhandled = |stream: &&mut Stream| stream.id == NO_ID || stream.id > last;
+            let Some(stream) = self.slab.get_mut(slot).filter(unhandled) else {
+                continue;
+            };
+            // The server refuses it or never hears of it: it needs no `cancel`.
+            stream.peer_done = true;
+            let why = Terminal::TunnelLost {
+                cause: Reason::PeerDraining,
+                sent: false,
+            };
+            self.end_with_event(slot, why, Unread::Discard);
+        }
+        Ok(Input::Ignored)
+    }
+}

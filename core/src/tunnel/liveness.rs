@@ -1,0 +1,378 @@
+//! Whether the other end is there: heartbeats, probes and pings.
+//!
+//! A tunnel client asks a peer that it knows nothing about with a stream of a method that nobody
+//! has: every tunnel server refuses it by itself, so that no handler can delay the answer. Where
+//! `PING` is in effect both ends ask with that instead.
+
+use core::time::Duration;
+
+use super::client::TUNNEL_ID;
+use super::transmit::{control, with_text};
+use super::{Phase, Role, Tunnel};
+use crate::budget::Charge;
+use crate::error::{Reason, Side};
+use crate::storage::Storage;
+use crate::stream::Once;
+use crate::time::Time;
+use crate::types::{Input, Transmit};
+use crate::wire::{Extension, ServerKind, prefix};
+
+/// The method of the probe, which nobody has.
+pub(super) const PROBE_METHOD: &str = "grpctunnel.v1.Liveness/Probe";
+/// Its field `method_name`.
+const PROBE_HEAD: &str = "\n\x1cgrpctunnel.v1.Liveness/Probe";
+/// Pongs that wait to leave. Our own ends have one ping out at a time.
+const PONGS: usize = 4;
+
+/// A question that is on its way or was asked.
+#[derive(Clone, Copy, Debug)]
+enum Question {
+    /// A stream of the core's own, which holds no record.
+    Probe {
+        id: i64,
+        half_close: Once,
+    },
+    Ping(u64),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    question: Question,
+    at: Time,
+    /// Something was received since.
+    heard: bool,
+}
+
+/// What one end knows about the other's life.
+#[derive(Clone, Debug)]
+pub(super) struct Alive {
+    /// When a frame was last received, sent, and when a question was last asked.
+    heard: Time,
+    said: Time,
+    last_asked: Time,
+    asked: Option<Asked>,
+    ask_due: bool,
+    heartbeat_due: bool,
+    /// The last question was answered by nothing.
+    missed: bool,
+    /// The application did not read, so nothing could be heard.
+    pub(super) paused: bool,
+    pings: u64,
+    pongs: heapless::Deque<u64, PONGS>,
+    round_trip: Option<Duration>,
+}
+
+impl Alive {
+    pub(super) const fn new(now: Time) -> Self {
+        Self {
+            heard: now,
+            said: now,
+            last_asked: now,
+            asked: None,
+            ask_due: false,
+            heartbeat_due: false,
+            missed: false,
+            paused: false,
+            pings: 0,
+            pongs: heapless::Deque::new(),
+            round_trip: None,
+        }
+    }
+
+    /// The tunnel is open from now on.
+    pub(super) const fn start(&mut self, now: Time) {
+        self.heard = now;
+        self.said = now;
+        self.last_asked = now;
+    }
+
+    /// A frame leaves: the heartbeat has nothing to add.
+    pub(super) const fn sent(&mut self, now: Time) {
+        self.said = now;
+        self.heartbeat_due = false;
+    }
+
+    /// Whether there is something to send.
+    pub(super) fn is_due(&self) -> bool {
+        let half_close = matches!(
+            self.asked,
+            Some(Asked {
+                question: Question::Probe {
+                    half_close: Once::Pending,
+                    ..
+                },
+                ..
+            })
+        );
+        self.ask_due || self.heartbeat_due || half_close || !self.pongs.is_empty()
+    }
+}
+
+impl<R: Role, S: Storage> Tunnel<R, S> {
+    /// The last time that a probe or a ping took until its answer; `None` before the first one.
+    #[must_use]
+    pub const fn round_trip(&self) -> Option<Duration> {
+        self.alive.round_trip
+    }
+
+    /// Whether the peer answered the last probe or ping, or sent anything since. True before the
+    /// first one.
+    #[must_use]
+    pub const fn is_responsive(&self) -> bool {
+        !self.alive.missed
+    }
+
+    const fn pings(&self) -> bool {
+        self.extensions.contains(Extension::Ping)
+    }
+
+    /// A frame came, whatever it is.
+    pub(super) fn note_heard(&mut self, now: Time) {
+        self.alive.heard = now;
+        if let Some(asked) = &mut self.alive.asked {
+            asked.heard = true;
+        }
+        if core::mem::take(&mut self.alive.missed) {
+            self.due.responsive = Some(true);
+        }
+    }
+
+    /// When the next question is due, if none is out.
+    fn asks_at(&self) -> Time {
+        let limits = &self.limits.liveness;
+        if self.alive.ask_due {
+            Time::MAX
+        } else if self.pings() {
+            self.alive.last_asked.saturating_add(limits.ping)
+        } else if R::SIDE == Side::Client && !self.draining && self.has_spare_id() {
+            self.alive.heard.saturating_add(limits.probe)
+        } else {
+            Time::MAX
+        }
+    }
+
+    fn heartbeat_at(&self) -> Time {
+        if R::SIDE == Side::Server || self.pings() || self.alive.heartbeat_due {
+            return Time::MAX;
+        }
+        let interval = self.limits.liveness.heartbeat;
+        self.alive.said.saturating_add(interval)
+    }
+
+    fn answer_at(&self) -> Time {
+        let answer = self.limits.liveness.answer;
+        match self.alive.asked {
+            Some(asked) => asked.at.saturating_add(answer),
+            None => Time::MAX,
+        }
+    }
+
+    /// When the probe's `half_close` is due: not with it, but only where no answer has come in half
+    /// of its time. A server that shuts down refuses the probe, and the Go module's then takes
+    /// what follows for a frame of no stream, which would end the tunnel and every call on it.
+    fn half_close_at(&self) -> Time {
+        let answer = self.limits.liveness.answer;
+        match self.alive.asked {
+            Some(Asked {
+                question:
+                    Question::Probe {
+                        half_close: Once::Open,
+                        ..
+                    },
+                at,
+                ..
+            }) => at.saturating_add(answer / 2),
+            _ => Time::MAX,
+        }
+    }
+
+    /// The earliest of its timers.
+    pub(super) fn liveness_at(&self) -> Time {
+        if self.phase != Phase::Open || !self.wants_read() {
+            return Time::MAX;
+        }
+        let asks_at = match self.alive.asked {
+            Some(_) => Time::MAX,
+            None => self.asks_at(),
+        };
+        self.answer_at()
+            .min(self.half_close_at())
+            .min(asks_at)
+            .min(self.heartbeat_at())
+    }
+
+    /// Runs its timers.
+    pub(super) fn run_liveness(&mut self, now: Time) {
+        if self.phase != Phase::Open {
+            return;
+        }
+        if !self.wants_read() {
+            self.alive.paused = true;
+            return;
+        }
+        if core::mem::take(&mut self.alive.paused) {
+            // How long the answer took, or whether there was one, is not known.
+            self.alive.heard = now;
+            self.alive.asked = None;
+        }
+        if self.answer_at() <= now
+            && let Some(asked) = self.alive.asked.take()
+            && !asked.heard
+        {
+            if self.alive.missed {
+                self.fail(Reason::Unresponsive);
+                return;
+            }
+            self.alive.missed = true;
+            self.alive.ask_due = true;
+            self.due.responsive = Some(false);
+        }
+        if self.half_close_at() <= now
+            && let Some(Asked {
+                question: Question::Probe { half_close, .. },
+                ..
+            }) = &mut self.alive.asked
+        {
+            *half_close = Once::Pending;
+        }
+        if self.alive.asked.is_none() && self.asks_at() <= now {
+            self.alive.ask_due = true;
+        }
+        if self.heartbeat_at() <= now {
+            self.alive.heartbeat_due = true;
+        }
+    }
+
+    /// The next frame that goes ahead of everything else of the application's.
+    pub(super) fn liveness_frame(&mut self, now: Time) -> Option<Transmit> {
+        if let Some(opaque) = self.alive.pongs.pop_front() {
+            return Some(control(prefix::pong(opaque)));
+        }
+        if let Some(Asked {
+            question: Question::Probe { id, half_close },
+            ..
+        }) = &mut self.alive.asked
+            && *half_close == Once::Pending
+        {
+            *half_close = Once::Sent;
+            return Some(control(prefix::half_close(*id)));
+        }
+        if !core::mem::take(&mut self.alive.ask_due) {
+            return None;
+        }
+        let (question, transmit) = if self.pings() {
+            let opaque = self.alive.pings.wrapping_add(1);
+            self.alive.pings = opaque;
+            (Question::Ping(opaque), control(prefix::ping(opaque)))
+        } else {
+            self.probe()?
+        };
+        self.alive.last_asked = now;
+        self.alive.asked = Some(Asked {
+            question,
+            at: now,
+            heard: false,
+        });
+        Some(transmit)
+    }
+
+    fn probe(&mut self) -> Option<(Question, Transmit)> {
+        if R::SIDE == Side::Server || self.draining || !self.has_spare_id() {
+            return None;
+        }
+        let id = self.take_id();
+        let len = u32::try_from(PROBE_HEAD.len()).unwrap_or(0);
+        let window = self.limits.receive_window.initial;
+        let prefix = prefix::new_stream(id, len, window, self.revision, None);
+        let question = Question::Probe {
+            id,
+            half_close: Once::Open,
+        };
+        Some((question, with_text(prefix, PROBE_HEAD)))
+    }
+
+    /// The heartbeat, if nothing else is to be sent.
+    pub(super) fn heartbeat_frame(&mut self) -> Option<Transmit> {
+        core::mem::take(&mut self.alive.heartbeat_due)
+            .then(|| control(prefix::window_update(TUNNEL_ID, 0)))
+    }
+
+    /// Whether a frame of a tunnel server is about the probe, and if so what it means.
+    pub(super) fn receive_for_probe(&mut self, now: Time, id: i64, kind: &ServerKind<'_>) -> bool {
+        match self.alive.asked {
+            Some(Asked {
+                question: Question::Probe { id: probe, .. },
+                at,
+                ..
+            }) if probe == id => {
+                if matches!(kind, ServerKind::Close(_)) {
+                    self.answered(now, at);
+                }
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn answered(&mut self, now: Time, asked_at: Time) {
+        let round_trip = now.saturating_since(asked_at);
+        self.alive.asked = None;
+        self.alive.round_trip = Some(round_trip);
+        self.due.round_trip = Some(round_trip);
+    }
+
+    /// `ping`: answered at once. One a second is free.
+    pub(super) fn receive_ping<'f>(
+        &mut self,
+        now: Time,
+        id: i64,
+        opaque: u64,
+    ) -> Result<Input<'f>, Reason> {
+        if id != TUNNEL_ID || !self.pings() {
+            return self.receive_on_stream(now, id, Reason::UnknownFrame);
+        }
+        self.budget.charge(now, Charge::Heartbeat)?;
+        if self.alive.pongs.is_full() {
+            self.alive.pongs.pop_front();
+        }
+        // There is room: the oldest has just gone.
+        let _ = self.alive.pongs.push_back(opaque);
+        Ok(Input::Ignored)
+    }
+
+    /// `pong`
+    pub(super) fn receive_pong<'f>(
+        &mut self,
+        now: Time,
+        id: i64,
+        opaque: u64,
+    ) -> Result<Input<'f>, Reason> {
+        if id != TUNNEL_ID || !self.pings() {
+            return self.receive_on_stream(now, id, Reason::UnknownFrame);
+        }
+        match self.alive.asked {
+            Some(Asked {
+                question: Question::Ping(asked),
+                at,
+                ..
+            }) if asked == opaque => {
+                self.answered(now, at);
+                Ok(Input::Ignored)
+            }
+            _ => self.ignore(now, Charge::Useless),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{PROBE_HEAD, PROBE_METHOD};
+
+    #[test]
+    fn the_head_of_the_probe_names_its_method() {
+        let mut head = heapless::Vec::<u8, 64>::new();
+        let none = core::iter::empty();
+        crate::wire::encode_open(&mut head, PROBE_METHOD, none, &Default::default()).unwrap();
+        assert_eq!(head, PROBE_HEAD.as_bytes());
+    }
+}

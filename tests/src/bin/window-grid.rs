@@ -1,0 +1,14 @@
+//! Prints what one call carries over simulated links, against a peer that behaves as the Go module
+//! does: every point of the grid, for both ends as the receiver, with payload one way and both
+//! ways. Takes no arguments.
+
+use grpctunnel_core::Side;
+use grpctunnel_tests::harness::link::Grid;
+
+fn main() {
+    for receiver in [Side::Server, Side::Client] {
+        for both_ways in [false, true] {
+            println!("{}", Grid::measure(receiver, both_ways));
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! Our end of the link.
+
+use grpctunnel_core::wire::{self, HeadOptions};
+use grpctunnel_core::{
+    Body, Client, Config, Envelope, Growing, Key, Negotiation, OpenOptions, Opening, Part, Role,
+    Server, Side, Time, Tunnel,
+};
+
+use super::super::fail;
+use super::super::said::Said;
+use super::peer::MESSAGE;
+
+/// Our end, whose application keeps nothing of what it sends and gets.
+pub struct End<R: Role> {
+    /// The tunnel.
+    pub tunnel: Tunnel<R, Growing>,
+    pub(super) side: Side,
+    /// The head of every call that it opens.
+    head: Vec<u8>,
+}
+
+impl End<Server> {
+    pub(super) fn server(config: Config) -> Self {
+        let opening = Opening::Accepted(Negotiation::On);
+        Self {
+            tunnel: Tunnel::new(Time::ZERO, config, opening),
+            side: Side::Server,
+            head: Vec::new(),
+        }
+    }
+}
+
+impl End<Client> {
+    pub(super) fn client(config: Config) -> Self {
+        let opening = Opening::Accepted(Negotiation::On);
+        let mut head = Vec::new();
+        let none = core::iter::empty();
+        let encoded = wire::encode_open(&mut head, "link/Carry", none, &HeadOptions::default());
+        assert!(encoded.is_ok(), "the head of a call");
+        Self {
+            tunnel: Tunnel::new(Time::ZERO, config, opening),
+            side: Side::Client,
+            head,
+        }
+    }
+}
+
+/// What only one of the two ends does.
+pub trait Opens: Role + Sized {
+    /// Opens a call, where that is our end's part.
+    fn open(end: &mut End<Self>, now: Time) -> Option<Key>;
+}
+
+impl Opens for Server {
+    fn open(_: &mut End<Self>, _: Time) -> Option<Key> {
+        None
+    }
+}
+
+impl Opens for Client {
+    fn open(end: &mut End<Self>, now: Time) -> Option<Key> {
+        let len = u32::try_from(end.head.len()).unwrap_or(u32::MAX);
+        match end.tunnel.open(now, len, OpenOptions::default()) {
+            Ok(key) => Some(key),
+            Err(error) => fail(format_args!("a call cannot be opened: {error}")),
+        }
+    }
+}
+
+impl<R: Role> End<R> {
+    /// The next frame, and the bytes that it takes on the link.
+    pub(super) fn transmit(&mut self, now: Time) -> Option<(Said, usize)> {
+        let transmit = self.tunnel.poll_transmit(now)?;
+        let mut frame = transmit.prefix.get(5..).unwrap_or_default().to_vec();
+        match transmit.body {
+            Body::None => {}
+            Body::Static(text) => frame.extend_from_slice(text.as_bytes()),
+            Body::Caller {
+                part: Part::Open, ..
+            } => frame.extend_from_slice(&self.head),
+            Body::Caller { range, .. } => frame.resize(frame.len() + range.len(), 0),
+        }
+        let bytes = frame.len() + 5;
+        Some((Said::read(self.side, &frame), bytes))
+    }
+
+    /// Sends a message on a call.
+    pub(super) fn send(&mut self, call: Key) {
+        let message = Envelope::new(MESSAGE);
+        let sent = self.tunnel.send_message(call, message, MESSAGE);
+        assert_eq!(sent, Ok(()), "a message");
+    }
+}

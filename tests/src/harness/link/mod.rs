@@ -1,0 +1,296 @@
+//! A link with a rate and a delay, in virtual time, between one end of ours that receives and a
+//! peer that sends as the Go module does.
+//!
+//! Each direction carries one frame after another at the link's rate; each frame arrives half a
+//! round trip later. After every step it is checked that credit is conserved.
+
+mod calls;
+mod end;
+mod grid;
+mod peer;
+
+use core::time::Duration;
+use std::collections::BTreeMap;
+
+use grpctunnel_core::{Client, Config, ReceiveWindowPolicy, Role, Server, Time};
+
+use super::said::Said;
+use calls::Call;
+pub use end::{End, Opens};
+use peer::Peer;
+
+pub use grid::{Grid, Point};
+
+/// What a link, its two ends and their applications are like.
+#[derive(Clone, Copy, Debug)]
+pub struct LinkSetup {
+    /// The way there and back.
+    pub round_trip: Duration,
+    /// Bytes a second, in each direction.
+    pub rate: u64,
+    /// Calls at once.
+    pub calls: usize,
+    /// Whether our end sends as much as it may, too.
+    pub both_ways: bool,
+    /// How our end's application reads.
+    pub reader: Reader,
+    /// How much the peer has to send on each call.
+    pub source: Source,
+    /// Our end's receive windows.
+    pub windows: ReceiveWindowPolicy,
+}
+
+impl LinkSetup {
+    /// One call on such a link; the peer always has more to send, and all is read at once.
+    #[must_use]
+    pub fn new(round_trip: Duration, rate: u64) -> Self {
+        Self {
+            round_trip,
+            rate,
+            calls: 1,
+            both_ways: false,
+            reader: Reader::AtOnce,
+            source: Source::Endless,
+            windows: ReceiveWindowPolicy::default(),
+        }
+    }
+}
+
+/// How an application reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reader {
+    /// Everything as it comes.
+    AtOnce,
+    /// So many bytes of each call, again and again after such a time.
+    Every(Duration, u32),
+}
+
+/// What a peer has to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// More than the link carries.
+    Endless,
+    /// So many bytes for each call, again and again after such a time.
+    Every(Duration, u32),
+}
+
+/// What happens.
+#[derive(Debug)]
+enum Step {
+    /// The link takes the next frame: of the peer, of ours.
+    PeerSends,
+    WeSend,
+    /// A frame arrives.
+    WeHear(peer::Frame),
+    PeerHears(Said),
+    /// The application reads; the peer's application has more.
+    Reads,
+    Makes,
+}
+
+/// One direction of the link.
+#[derive(Debug, Default)]
+struct Lane {
+    free_at: u64,
+    /// Whether the end is told already when the lane is free.
+    told: bool,
+}
+
+/// The link and its two ends.
+pub struct Link<R: Role> {
+    setup: LinkSetup,
+    now: u64,
+    steps: BTreeMap<(u64, u64), Step>,
+    count: u64,
+    up: Lane,
+    down: Lane,
+    peer: Peer,
+    end: End<R>,
+    calls: Vec<Call>,
+    /// Bytes that our end's application read.
+    read: u64,
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+impl Link<Server> {
+    /// Our end is the tunnel server.
+    #[must_use]
+    pub fn to_server(setup: LinkSetup) -> Self {
+        Self::new(setup, End::server(config(setup)), Peer::client())
+    }
+}
+
+impl Link<Client> {
+    /// Our end is the tunnel client.
+    #[must_use]
+    pub fn to_client(setup: LinkSetup) -> Self {
+        Self::new(setup, End::client(config(setup)), Peer::server())
+    }
+}
+
+fn config(setup: LinkSetup) -> Config {
+    let mut config = Config::default();
+    config.limits.receive_window = setup.windows;
+    config
+}
+
+impl<R: Role + Opens> Link<R> {
+    fn new(setup: LinkSetup, end: End<R>, peer: Peer) -> Self {
+        let mut link = Self {
+            setup,
+            now: 0,
+            steps: BTreeMap::new(),
+            count: 0,
+            up: Lane::default(),
+            down: Lane::default(),
+            peer,
+            end,
+            calls: Vec::new(),
+            read: 0,
+        };
+        if let Reader::Every(time, _) = setup.reader {
+            link.after(nanos(time), Step::Reads);
+        }
+        if let Source::Every(time, _) = setup.source {
+            link.after(nanos(time), Step::Makes);
+        }
+        link.pump();
+        link
+    }
+
+    fn after(&mut self, nanos: u64, step: Step) {
+        self.count += 1;
+        self.steps.insert((self.now + nanos, self.count), step);
+    }
+
+    /// The time.
+    #[must_use]
+    pub const fn now(&self) -> Time {
+        Time::from_nanos(self.now)
+    }
+
+    /// Changes the link's round trip for what is sent from now on.
+    pub const fn set_round_trip(&mut self, round_trip: Duration) {
+        self.setup.round_trip = round_trip;
+    }
+
+    /// Changes how our end's application reads from now on; it reads at once.
+    pub fn read_at_once(&mut self) {
+        self.setup.reader = Reader::AtOnce;
+        self.read_all(u32::MAX);
+        self.pump();
+    }
+
+    /// Bytes read by our end's application so far.
+    #[must_use]
+    pub const fn read(&self) -> u64 {
+        self.read
+    }
+
+    /// The round trip that our end measured; zero if it measured none.
+    #[must_use]
+    pub fn round_trip(&self) -> Duration {
+        self.end.tunnel.shortest_round_trip().unwrap_or_default()
+    }
+
+    /// Bytes by which all windows of our end have grown.
+    #[must_use]
+    pub fn growth(&self) -> u64 {
+        self.end.tunnel.receive_growth()
+    }
+
+    /// The largest window that a live call has, and the smallest.
+    #[must_use]
+    pub fn windows(&self) -> (u32, u32) {
+        let windows = self.calls.iter().filter(|call| !call.over);
+        let sizes = windows.map(|call| call.size);
+        let largest = sizes.clone().max().unwrap_or(0);
+        (largest, sizes.min().unwrap_or(0))
+    }
+
+    /// The peer ends its first live call, after everything that it has sent.
+    pub fn end_a_call(&mut self) {
+        self.peer.end_a_call();
+        self.pump();
+    }
+
+    /// Our end's application lets go of all calls that are over.
+    pub fn release(&mut self) {
+        for call in self.calls.iter().filter(|call| call.over) {
+            self.end.tunnel.release(call.key);
+        }
+        self.pump();
+    }
+
+    /// Time passes.
+    pub fn run_for(&mut self, time: Duration) {
+        let until = self.now + nanos(time);
+        while let Some(next) = self.steps.first_entry() {
+            let (at, _) = *next.key();
+            if at > until {
+                break;
+            }
+            let step = next.remove();
+            self.now = at;
+            self.step(step);
+            self.pump();
+            self.check();
+        }
+        self.now = until;
+    }
+
+    fn step(&mut self, step: Step) {
+        let now = self.now();
+        match step {
+            Step::PeerSends => self.up.told = false,
+            Step::WeSend => self.down.told = false,
+            Step::PeerHears(said) => self.peer_hears(&said),
+            Step::WeHear(frame) => self.we_hear(now, frame),
+            Step::Reads => {
+                if let Reader::Every(time, bytes) = self.setup.reader {
+                    self.read_all(bytes);
+                    self.after(nanos(time), Step::Reads);
+                }
+            }
+            Step::Makes => {
+                if let Source::Every(time, bytes) = self.setup.source {
+                    self.peer.make(bytes);
+                    self.after(nanos(time), Step::Makes);
+                }
+            }
+        }
+    }
+
+    /// Nanoseconds that so many bytes keep a lane busy; a frame has gRPC's prefix in front.
+    fn busy(&self, bytes: usize) -> u64 {
+        (bytes as u64).saturating_mul(1_000_000_000) / self.setup.rate
+    }
+
+    /// Both ends send what the lanes take.
+    fn pump(&mut self) {
+        let way = nanos(self.setup.round_trip) / 2;
+        while self.up.free_at <= self.now {
+            let Some(frame) = self.peer.next(self.setup.source) else {
+                break;
+            };
+            self.up.free_at = self.now + self.busy(frame.bytes());
+            self.after(self.up.free_at - self.now + way, Step::WeHear(frame));
+        }
+        while self.down.free_at <= self.now {
+            let Some((said, bytes)) = self.we_send() else {
+                break;
+            };
+            self.down.free_at = self.now + self.busy(bytes);
+            self.after(self.down.free_at - self.now + way, Step::PeerHears(said));
+        }
+        if self.up.free_at > self.now && !core::mem::replace(&mut self.up.told, true) {
+            self.after(self.up.free_at - self.now, Step::PeerSends);
+        }
+        if self.down.free_at > self.now && !core::mem::replace(&mut self.down.told, true) {
+            self.after(self.down.free_at - self.now, Step::WeSend);
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! Heartbeats, probes and pings: what an end sends when nothing else is, and when it gives up.
+
+use core::time::Duration;
+
+use grpctunnel_core::{Client, Config, Negotiation, Opening, Reason, Server};
+use grpctunnel_tests::both_stores;
+use grpctunnel_tests::harness::frames::{
+    self, close, extensions, half, hdr, msg, new, set, set_with, wu,
+};
+use grpctunnel_tests::harness::{Script, Store, client_with, config, extension_set, server_with};
+
+const NEGOTIATED: Opening = Opening::Accepted(Negotiation::On);
+const SECOND: Duration = Duration::from_secs(1);
+const PROBE: [&str; 1] = ["new(1,grpctunnel.v1.Liveness/Probe)"];
+const PING: u8 = 8;
+
+/// A client of a peer that offers no extension.
+fn client<S: Store>() -> Script<Client, S> {
+    let mut t = client_with::<S>(config::<S>(), NEGOTIATED);
+    t.get(set(-1, 65_536, &[0, 1]))
+        .sees(&["settled(One)", "may open"]);
+    t
+}
+
+fn with_ping<S: Store>() -> Config {
+    let mut config = config::<S>();
+    config.extensions = extension_set(PING);
+    config
+}
+
+fn pinging_client<S: Store>() -> Script<Client, S> {
+    let mut t = client_with::<S>(with_ping::<S>(), NEGOTIATED);
+    t.get(set_with(65_536, &[4]))
+        .sees(&["settled(One)", "may open"])
+        .says(&["extensions([4])"]);
+    t
+}
+
+fn pinging_server<S: Store>() -> Script<Server, S> {
+    let mut t = server_with::<S>(with_ping::<S>(), NEGOTIATED);
+    t.says(&["set(-1,65536,[0, 1],[4])"]);
+    t.get(extensions(-1, &[4]));
+    t
+}
+
+both_stores! {
+    fn a_client_that_says_nothing_beats_every_20_s<S>() {
+        let mut t = client::<S>().with_call();
+        for _ in 0..10 {
+            t.wait(19 * SECOND).says(&[]);
+            t.wait(SECOND).says(&["wu(-1,0)"]);
+            // Something is heard, so there is nothing to ask.
+            t.get(wu(1, 0));
+        }
+        // What is sent takes the heartbeat's place.
+        t.wait(19 * SECOND);
+        t.send(1, 5).sees(&["writable(1)"]).says(&["msg(1,5,5)"]);
+        t.get(wu(1, 0));
+        t.wait(19 * SECOND).says(&[]);
+        t.wait(SECOND).says(&["wu(-1,0)"]);
+        t.lives();
+    }
+
+    fn a_client_that_hears_nothing_asks_after_30_s<S>() {
+        let mut t = client::<S>();
+        t.wait(20 * SECOND).says(&["wu(-1,0)"]);
+        t.wait(10 * SECOND).says(&PROBE);
+        t.advance(Duration::from_millis(40));
+        t.get(close(1, 12)).sees(&["round trip(40ms)"]);
+        assert_eq!(t.end.tunnel.round_trip(), Some(Duration::from_millis(40)));
+        assert_eq!((t.end.tunnel.streams(), t.end.tunnel.active_streams()), (0, 0));
+        // The id is used up.
+        t.taking = true;
+        assert_eq!(t.end.tunnel.counters().opened, 0);
+        let call = t.act(|end, now| end.open(now, "svc/m", &[], Default::default()));
+        assert_eq!(call, Ok(1));
+        t.says(&["new(2,svc/m)"]);
+        t.lives();
+    }
+
+    fn any_status_of_the_probe_will_do_and_headers_do_not_matter<S>() {
+        for code in [0, 8, 12, 14] {
+            let mut t = client::<S>();
+            t.wait(30 * SECOND).says(&PROBE);
+            t.get(hdr(1, &[]));
+            t.get(close(1, code)).sees(&["round trip(0ns)"]);
+            t.get(msg(1, 5, 5));
+            t.lives();
+        }
+    }
+
+    fn the_probe_is_outside_of_the_cap<S>() {
+        let mut config = config::<S>();
+        config.limits.max_streams = 1;
+        let mut t = client_with::<S>(config, NEGOTIATED);
+        t.get(set(-1, 65_536, &[0, 1])).sees(&["settled(One)", "may open"]);
+        t.open();
+        t.wait(30 * SECOND).says(&["new(2,grpctunnel.v1.Liveness/Probe)"]);
+        t.get(close(2, 12)).sees(&["round trip(0ns)"]);
+        t.get(close(1, 0)).sees(&["ended(1,OK)"]);
+        t.lives();
+    }
+
+    fn two_questions_without_an_answer_end_the_tunnel<S>() {
+        let mut t = client::<S>().with_call();
+        t.wait(30 * SECOND).says(&["new(2,grpctunnel.v1.Liveness/Probe)"]);
+        t.wait(Duration::from_millis(4_999)).says(&[]);
+        // Where a server refuses the probe because it shuts down, nothing may follow.
+        t.wait(Duration::from_millis(5_000)).says(&["half(2)"]);
+        assert!(t.end.tunnel.is_responsive());
+        t.wait(Duration::from_millis(1)).sees(&["unresponsive"])
+            .says(&["new(3,grpctunnel.v1.Liveness/Probe)"]);
+        assert!(!t.end.tunnel.is_responsive());
+        t.wait(10 * SECOND).sees(&[
+            "ended(1,UNAVAILABLE,Unresponsive,sent)",
+            "abort(UNAVAILABLE,Unresponsive)",
+        ]).says(&[]);
+        assert_eq!(t.end.tunnel.poll_timeout(), None);
+    }
+
+    fn whatever_is_heard_is_a_sign_of_life<S>() {
+        let mut t = client::<S>().with_call();
+        t.wait(30 * SECOND).says(&["new(2,grpctunnel.v1.Liveness/Probe)"]);
+        t.wait(10 * SECOND).sees(&["unresponsive"])
+            .says(&["new(3,grpctunnel.v1.Liveness/Probe)"]);
+        t.wait(9 * SECOND).says(&["half(3)"]);
+        t.get(msg(1, 5, 5)).sees(&["responsive", "got(1,5)"]);
+        assert!(t.end.tunnel.is_responsive());
+        t.wait(SECOND).says(&[]);
+        // The answers come late, and mean nothing any more.
+        t.get(close(2, 12));
+        t.get(close(3, 12));
+        t.lives();
+    }
+
+    fn a_frame_at_the_last_moment_counts<S>() {
+        let mut t = client::<S>();
+        t.wait(30 * SECOND).says(&PROBE);
+        t.wait(10 * SECOND).sees(&["unresponsive"])
+            .says(&["new(2,grpctunnel.v1.Liveness/Probe)"]);
+        t.advance(10 * SECOND);
+        t.get(close(2, 12)).sees(&["responsive"]);
+        assert!(t.end.tunnel.is_responsive());
+        t.lives();
+    }
+
+    fn a_question_that_has_not_left_is_not_unanswered<S>() {
+        let mut t = client::<S>();
+        t.taking = false;
+        t.wait(30 * SECOND);
+        t.wait(100 * SECOND);
+        t.taking = true;
+        t.settle();
+        t.says(&PROBE);
+        t.wait(9 * SECOND).says(&["half(1)"]);
+        t.get(close(1, 12)).sees(&["round trip(9s)"]);
+        t.lives();
+    }
+
+    fn nothing_is_asked_while_nothing_is_read<S>() {
+        let mut config = config::<S>();
+        config.limits.revision_zero.stream = 100;
+        config.limits.revision_zero.stall = Duration::from_secs(1_000_000);
+        let mut t = client_with::<S>(config, Opening::Accepted(Negotiation::Off));
+        t.sees(&["settled(Zero)", "may open"]);
+        t.open();
+        t.wait(25 * SECOND).says(&["wu(-1,0)"]);
+        t.wait(5 * SECOND).says(&["new(2,grpctunnel.v1.Liveness/Probe)"]);
+        t.reading = false;
+        t.get(msg(1, 200, 200));
+        assert!(!t.end.tunnel.wants_read());
+        t.wait(1_000 * SECOND).says(&[]);
+        t.reads(1, &["got(1,200)"]);
+        assert!(t.end.tunnel.wants_read());
+        // From here on there is time to answer.
+        t.wait(9 * SECOND).says(&["wu(-1,0)"]);
+        assert!(t.end.tunnel.is_responsive());
+        // How long the answer took is not known.
+        t.get(close(2, 12));
+        t.wait(20 * SECOND).says(&["wu(-1,0)"]);
+        t.wait(10 * SECOND).says(&["new(3,grpctunnel.v1.Liveness/Probe)"]);
+        t.lives();
+    }
+
+    fn a_client_that_drains_opens_no_probe<S>() {
+        let mut t = client::<S>().with_call();
+        t.act(|end, now| end.drain(now, Duration::from_secs(3_600)));
+        for _ in 0..10 {
+            t.wait(20 * SECOND).says(&["wu(-1,0)"]);
+        }
+    }
+
+    fn what_is_turned_off_stays_off<S>() {
+        let mut config = config::<S>();
+        config.limits.liveness.heartbeat = Duration::MAX;
+        config.limits.liveness.probe = Duration::MAX;
+        let mut t = client_with::<S>(config, NEGOTIATED);
+        t.get(set(-1, 65_536, &[0, 1])).sees(&["settled(One)", "may open"]);
+        assert_eq!(t.end.tunnel.poll_timeout(), None);
+        t.wait(1_000_000 * SECOND).says(&[]);
+        t.lives();
+    }
+
+    fn a_server_asks_a_known_peer_nothing<S>() {
+        let mut t = server_with::<S>(with_ping::<S>(), NEGOTIATED);
+        t.says(&["set(-1,65536,[0, 1],[4])"]);
+        t.get(new(1, "svc/m")).sees(&["opened(1,svc/m)"]);
+        assert_eq!(t.end.tunnel.poll_timeout(), None);
+        t.wait(1_000_000 * SECOND).says(&[]);
+        t.lives();
+    }
+
+    fn a_server_answers_a_probe_by_itself<S>() {
+        let mut config = config::<S>();
+        config.limits.max_streams = 1;
+        let mut t = server_with::<S>(config, NEGOTIATED);
+        t.said();
+        t.get(new(1, "svc/m")).sees(&["opened(1,svc/m)"]);
+        t.get(new(2, "grpctunnel.v1.Liveness/Probe")).sees(&[])
+            .says(&["close(2,UNIMPLEMENTED)"]);
+        t.get(half(2));
+        t.get(new(3, "/grpctunnel.v1.Liveness/Probe")).says(&["close(3,UNIMPLEMENTED)"]);
+        t.lives();
+    }
+
+    fn pings_take_the_place_of_heartbeat_and_probe<S>() {
+        let mut t = pinging_client::<S>();
+        for opaque in 1..10 {
+            t.wait(20 * SECOND).says(&[&format!("ping({opaque})")]);
+            t.advance(Duration::from_millis(7));
+            t.get(frames::pong(-1, opaque)).sees(&["round trip(7ms)"]);
+            t.get(frames::pong(-1, opaque));
+        }
+        t.lives();
+        let mut t = pinging_server::<S>();
+        t.wait(20 * SECOND).says(&["ping(1)"]);
+        t.get(frames::pong(-1, 2));
+        t.get(frames::pong(-1, 1)).sees(&["round trip(0ns)"]);
+        t.lives();
+    }
+
+    fn a_server_gives_up_a_client_that_answers_no_ping<S>() {
+        let mut t = pinging_server::<S>();
+        t.get(new(1, "svc/m")).sees(&["opened(1,svc/m)"]);
+        t.wait(20 * SECOND).says(&["ping(1)"]);
+        t.wait(10 * SECOND).sees(&["unresponsive"]).says(&["ping(2)"]);
+        t.wait(10 * SECOND).sees(&[
+            "ended(1,UNAVAILABLE,Unresponsive,sent)",
+            "abort(UNAVAILABLE,Unresponsive)",
+        ]);
+        assert_eq!(t.end.tunnel.error().unwrap().reason(), Reason::Unresponsive);
+    }
+}
