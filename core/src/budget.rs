@@ -105,6 +105,8 @@ pub(crate) enum Earned {
 /// Go module may send headers behind the first message too, and v0.1.0 sends `cancel` after every
 /// call.
 const LATE_FRAMES: u32 = 4;
+/// Bytes for each stream that are remembered at most: the window that known peers use.
+const LATE_BYTES: u64 = 65_536;
 
 /// Frames that were in flight when this end ended their streams early. Their peer could not know
 /// better, so they cost it nothing. Which streams those were is not remembered: a count for the
@@ -117,8 +119,6 @@ const LATE_FRAMES: u32 = 4;
 struct Late {
     /// Streams whose frames are remembered at most.
     streams: u32,
-    /// Credit of one stream that is counted on top of them.
-    window: u32,
     frames: u32,
     bytes: u64,
 }
@@ -127,7 +127,6 @@ impl Late {
     const fn new(limits: &Limits) -> Self {
         Self {
             streams: limits.late_streams,
-            window: limits.receive_window.initial,
             frames: 0,
             bytes: 0,
         }
@@ -136,7 +135,7 @@ impl Late {
     fn earn(&mut self, bytes: u32) {
         let most = self.streams.saturating_mul(LATE_FRAMES);
         self.frames = self.frames.saturating_add(LATE_FRAMES).min(most);
-        let most = u64::from(self.streams).saturating_mul(u64::from(self.window));
+        let most = u64::from(self.streams).saturating_mul(LATE_BYTES);
         self.bytes = self.bytes.saturating_add(u64::from(bytes)).min(most);
     }
 

@@ -117,6 +117,8 @@
 //! # Features
 //!
 //! - `alloc`: `Growing` storage and receive buffers that grow.
+//! - `search`: fingerprints of a tunnel's state, for searches over all of them.
+
 //!
 //! # A transport of one's own
 //!

@@ -136,6 +136,38 @@ impl Default for Liveness {
 }
 
 /// Every bound of a tunnel. All are on by default; all can be set.
+///
+/// | limit | default | at the bound | why so much |
+/// | --- | --- | --- | --- |
+/// | [`max_streams`](Self::max_streams) | 1,024 streams | the call is refused, or waits | memory and tasks of a tunnel are this times those of a stream; HTTP/2 servers allow 100 to 250 a connection, and a tunnel stands for many |
+/// | [`max_frame`](Self::max_frame) | 4 MiB | the tunnel ends | what gRPC takes by default; nothing behind a frame that was not read can be found |
+/// | [`max_message`](Self::max_message) | 4 MiB | the stream ends | the same, where messages are gathered |
+/// | [`decode.metadata_bytes`](DecodeLimits::metadata_bytes) | 64 KiB | the stream ends | eight times what gRPC suggests |
+/// | [`decode.metadata_entries`](DecodeLimits::metadata_entries) | 256 values | the stream ends | an application pays for each |
+/// | [`decode.method_name`](DecodeLimits::method_name) | 1 KiB | the stream ends | no name is near it |
+/// | [`decode.status`](DecodeLimits::status) | 64 KiB | the call ends | four times what this crate sends |
+/// | [`receive_window.initial`](ReceiveWindowPolicy::initial) | 64 KiB | the stream ends | what known peers use, and some take for granted |
+/// | [`receive_window.max`](ReceiveWindowPolicy::max) | 16 MiB | the window stays | a round trip of 16 ms at 1 GB/s, of 160 ms at 100 MB/s |
+/// | [`receive_window.growth_budget`](ReceiveWindowPolicy::growth_budget) | 64 MiB | windows stay | memory of a tunnel whose streams stop reading at their largest |
+/// | [`revision_zero.stream`](RevisionZeroLimits::stream) | 4 MiB + 64 KiB | the tunnel waits, or the stream ends | one largest message and a window |
+/// | [`revision_zero.tunnel`](RevisionZeroLimits::tunnel) | 16 MiB | the same | four such streams |
+/// | [`revision_zero.stall`](RevisionZeroLimits::stall) | 10 s | the slowest stream ends | all others wait meanwhile |
+/// | [`open_timeout`](Self::open_timeout) | 10 s | the opening fails | an answer needs no work: a round trip, and a slow handshake |
+/// | [`settings_timeout`](Self::settings_timeout) | 10 s | the opening fails | the same |
+/// | [`finish_grace`](Self::finish_grace) | 5 s | the carrier is aborted | the peer has nothing to do but to answer |
+/// | [`liveness.heartbeat`](Liveness::heartbeat) | 20 s | a frame that means nothing is sent | idle timers in the middle begin at 30 s |
+/// | [`liveness.probe`](Liveness::probe), [`ping`](Liveness::ping) | 30 s, 20 s | the peer is asked | a dead connection is found within a minute |
+/// | [`liveness.answer`](Liveness::answer) | 10 s | the second time, the tunnel ends | no handler can delay the answer |
+/// | [`pending_rejections`](Self::pending_rejections) | 1,024 refusals | the tunnel ends | as many as there may be streams; honest peers read |
+/// | [`empty_chunks`](Self::empty_chunks) | 100 in a row | the stream ends | known peers send one at most |
+/// | [`useless_frames`](Self::useless_frames) | 10,000, 100 a second, 8 for each useful frame | the tunnel ends | an old client's `cancel` after every call, data that races with a `cancel`: one to five for each call of three useful frames and more |
+/// | [`late_streams`](Self::late_streams) | 16,384 streams | late frames count as useless | as many as end early within a round trip of 200 ms at 80,000 a second |
+/// | [`window_updates`](Self::window_updates) | 1,000, 10 a second, 10 for each data frame, 2 for each stream | the tunnel ends | the Go module sends one for each data frame |
+/// | [`unanswered_frames`](Self::unanswered_frames) | 1,048,576 frames | further ones earn a full bucket nothing | 16 GiB in flight, in chunks of 16 KiB |
+/// | [`protocol_errors`](Self::protocol_errors) | 1,024, one a second | the tunnel ends | honest peers make none |
+///
+/// A tunnel that ends because of one says which, in the text of its [`Reason`](crate::Reason);
+/// what is left of the budgets is always to be seen ([`Tunnel::budgets`](crate::Tunnel::budgets)).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {

@@ -5,7 +5,7 @@ use crate::stream::{NO_SLOT, Stream};
 use crate::table::Slab;
 
 /// A stream's place in one queue.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash)]
 pub(crate) struct Link {
     previous: u32,
     next: u32,
@@ -30,7 +30,7 @@ impl Link {
 }
 
 /// Which queue; a stream is in each at most once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum QueueId {
     /// Streams with frames of their own order to send.
     Data,
@@ -50,7 +50,7 @@ fn link(stream: &mut Stream, queue: QueueId) -> &mut Link {
 }
 
 /// A first-in first-out queue of streams.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash)]
 pub(crate) struct StreamQueue {
     id: QueueId,
     head: u32,

@@ -108,9 +108,9 @@ impl<T: Clone + fmt::Debug> List<T> for alloc::vec::Vec<T> {
 /// A queue over a list: what was taken from the front is compacted away when it is half of it.
 #[derive(Clone, Debug)]
 pub(crate) struct Fifo<T, L> {
-    list: L,
-    head: usize,
-    items: PhantomData<T>,
+    pub(crate) list: L,
+    pub(crate) head: usize,
+    pub(crate) items: PhantomData<T>,
 }
 
 impl<T: Copy, L: List<T>> Fifo<T, L> {

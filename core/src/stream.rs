@@ -152,6 +152,9 @@ pub(crate) struct Stream {
     pub(crate) close_due: Option<Reason>,
     pub(crate) released: bool,
     pub(crate) in_use: bool,
+    /// Nothing is granted before so much is to be granted.
+    #[cfg(feature = "search")]
+    pub(crate) withheld: u16,
 }
 
 impl Stream {
@@ -187,6 +190,8 @@ impl Stream {
             close_due: None,
             released: false,
             in_use: true,
+            #[cfg(feature = "search")]
+            withheld: 0,
         }
     }
 
@@ -205,6 +210,10 @@ impl Stream {
 
     /// Whether a `window_update` is due. None is once the peer can send no more.
     pub(crate) fn grant_is_due(&self) -> bool {
+        #[cfg(feature = "search")]
+        if self.receive.pending() < u32::from(self.withheld) {
+            return false;
+        }
         self.revision == Revision::One
             && self.ended.is_none()
             && !self.peer_done

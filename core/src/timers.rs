@@ -8,7 +8,7 @@ use crate::time::Time;
 /// The streams that have a timer, the earliest first.
 #[derive(Clone, Debug)]
 pub(crate) struct TimerHeap<S: Storage> {
-    slots: S::Streams<u32>,
+    pub(crate) slots: S::Streams<u32>,
 }
 
 impl<S: Storage> TimerHeap<S> {

@@ -12,6 +12,8 @@ pub mod harness;
 #[cfg(feature = "net")]
 pub mod interop;
 pub mod protos;
+#[cfg(feature = "search")]
+pub mod search;
 #[cfg(feature = "net")]
 pub mod services;
 pub mod soak;

@@ -112,7 +112,7 @@ impl Agent {
             .tcp_keepalive(Some(TCP_PROBE))
             .tcp_keepalive_interval(Some(TCP_PROBE_PAUSE))
             .tcp_keepalive_retries(Some(TCP_PROBES));
-        let carrier = endpoint.connect().await?;
+        let carrier = grpctunnel_tokio::dial(&endpoint).await?;
         let mut metadata = MetadataMap::new();
         if let Ok(name) = MetadataValue::try_from(self.name.as_str()) {
             metadata.insert(NAME, name);

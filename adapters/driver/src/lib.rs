@@ -26,7 +26,8 @@
 //! incoming frame (`limits.max_frame`). For each of up to `limits.max_streams` streams there are
 //! the messages that wait to be sent ([`Options::send_queue`] and one frame of the sender's body),
 //! the payload that was not read (the receive window, with 8 bytes for each message and 64 KiB at
-//! most of framing), and its headers and trailers (`limits.decode`).
+//! most of framing), and its headers and trailers (`limits.decode`). Windows begin with
+//! `limits.receive_window.initial`; all of a tunnel grow by no more than its `growth_budget`.
 //!
 //! # Example
 //!

@@ -11,7 +11,7 @@
 //! | this end accepts | [`TunnelServer::reverse`] | [`TunnelServer::forward`] |
 //!
 //! ```
-//! use grpctunnel_tokio::{Options, TunnelServer, connect, endpoint, incoming, serve_reverse};
+//! use grpctunnel_tokio::{Options, TunnelServer, connect, dial, endpoint, incoming, serve_reverse};
 //! use tokio::{net::TcpListener, sync::mpsc};
 //! use tonic::{metadata::MetadataMap, service::Routes};
 //! use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
@@ -39,7 +39,7 @@
 //! );
 //!
 //! // Forward: call the server's services through a tunnel.
-//! let carrier = endpoint(uri)?.connect().await?;
+//! let carrier = dial(&endpoint(uri)?).await?;
 //! let options = Options::default();
 //! let channel = connect(carrier.clone(), &options, MetadataMap::new()).await?;
 //! let answer = HealthClient::new(channel)
@@ -68,9 +68,9 @@
 //!
 //! # The HTTP/2 connection beneath
 //!
-//! [`endpoint`], [`dial`], [`server`] and [`incoming`] make tonic's with settings that suit tunnels. Others
-//! work too; a server that is built otherwise should set `max_concurrent_streams`, for which tonic
-//! has no limit of its own, and `TCP_NODELAY` on what it accepts.
+//! [`endpoint`], [`dial`], [`server`] and [`incoming`] make tonic's with settings that suit tunnels.
+//! Others work too; a server that is built otherwise should set `max_concurrent_streams`, for which
+//! tonic has no limit of its own, and `TCP_NODELAY` on what it accepts.
 
 mod channel;
 mod connect;

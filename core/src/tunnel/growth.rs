@@ -26,23 +26,34 @@ const PATIENCE: u64 = 100_000_000;
 const FIRST_PATIENCE: u64 = 1_000_000_000;
 
 /// A grant whose effect is waited for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Hash)]
 struct Sample {
     stream: Key,
     since: Time,
     /// Bytes that the peer could send before it heard of the grant, and those still to come.
     allowed: u32,
     left: u32,
+    /// Whether no more than half of the window was unread; not for the first window.
     kept_up: bool,
 }
 
+impl Sample {
+    /// Whether the peer may have stopped for lack of credit. A chunk that crosses the old limit was
+    /// sent by one who had heard of the grant before.
+    const fn may_have_stopped(&self) -> bool {
+        self.kept_up && self.left == 0
+    }
+}
+
 /// What is known of the way to the peer and back.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 struct Route {
     /// The shortest round trip, in nanoseconds; 0 is unknown.
     round_trip: u64,
+    /// Whether the peer was seen to wait for credit, rather than for its own application.
+    peer_waited: bool,
     epoch_began: Time,
-    /// The shortest of this epoch.
+    /// The shortest of this epoch that a peer may have waited for.
     shortest: Option<u64>,
     /// The most bytes a second that a sample of this epoch, and of the one before, came at.
     rate: u64,
@@ -50,10 +61,17 @@ struct Route {
 }
 
 impl Route {
-    fn measured(&mut self, now: Time, nanos: u64, bytes: u32) {
-        let rate = u64::from(bytes).saturating_mul(1_000_000_000) / nanos.max(1);
-        self.rate = self.rate.max(rate);
-        self.shortest = Some(self.shortest.map_or(nanos, |known| known.min(nanos)));
+    /// A round trip took so long, or less, and `sample` came within it.
+    fn measured(&mut self, now: Time, nanos: u64, sample: Option<&Sample>) {
+        if let Some(sample) = sample {
+            let bytes = u64::from(sample.allowed);
+            let rate = bytes.saturating_mul(1_000_000_000) / nanos.max(1);
+            self.rate = self.rate.max(rate);
+            if sample.may_have_stopped() {
+                self.peer_waited = true;
+                self.shortest = Some(self.shortest.map_or(nanos, |known| known.min(nanos)));
+            }
+        }
         if self.round_trip == 0 || nanos <= self.round_trip {
             self.round_trip = nanos;
         }
@@ -79,13 +97,16 @@ impl Route {
 }
 
 /// What all windows of a tunnel share.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Hash)]
 pub(super) struct Growth {
     /// Bytes by which windows have grown.
     in_use: u64,
     /// When the settings left, until a frame comes: no client sends one before it has them.
     settings_left: Option<Time>,
     sample: Option<Sample>,
+    /// Whose growth has not left yet. What follows that grant shows how the old window did; what
+    /// follows the next one, how the new one does.
+    just_grown: Option<Key>,
     route: Route,
 }
 
@@ -96,18 +117,18 @@ impl Growth {
 
     pub(super) fn frame_came(&mut self, now: Time) {
         if let Some(left) = self.settings_left.take() {
-            self.took(now, left, 0);
+            self.took(now, left, None);
         }
     }
 
     /// Notes a round trip, and returns its nanoseconds. A clock that stands still measures
     /// nothing.
-    fn took(&mut self, now: Time, since: Time, bytes: u32) -> Option<u64> {
+    fn took(&mut self, now: Time, since: Time, sample: Option<&Sample>) -> Option<u64> {
         let nanos = now.as_nanos().saturating_sub(since.as_nanos());
         if nanos == 0 {
             return None;
         }
-        self.route.measured(now, nanos, bytes);
+        self.route.measured(now, nanos, sample);
         Some(nanos)
     }
 
@@ -159,17 +180,22 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         let Some(stream) = self.slab.get(slot).filter(|stream| may_grow(stream)) else {
             return;
         };
+        let key = self.slab.key(slot);
+        if self.growth.just_grown == Some(key) {
+            self.growth.just_grown = None;
+            return;
+        }
         if watched || (first && self.growth.route.round_trip != 0) {
             return;
         }
         let window = &stream.receive;
         let allowed = if first { 0 } else { window.available() };
         self.growth.sample = Some(Sample {
-            stream: self.slab.key(slot),
+            stream: key,
             since: now,
             allowed,
             left: allowed,
-            kept_up: !first && window.unread() <= window.size() / 4,
+            kept_up: !first && window.unread() <= window.size() / 2,
         });
     }
 
@@ -179,10 +205,11 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         let Some(sample) = self.growth.came(key, bytes) else {
             return;
         };
-        let Some(nanos) = self.growth.took(now, sample.since, sample.allowed) else {
+        let Some(nanos) = self.growth.took(now, sample.since, Some(&sample)) else {
             return;
         };
-        let in_time = nanos <= self.growth.route.round_trip.saturating_mul(2);
+        let route = &self.growth.route;
+        let in_time = route.peer_waited && nanos <= route.round_trip.saturating_mul(2);
         if sample.kept_up && in_time {
             self.grow(slot, bytes);
         }
@@ -197,7 +224,8 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             return;
         };
         let size = stream.receive.size();
-        if stream.receive.unread().saturating_sub(bytes) > size / 2 {
+        // By now a reader that keeps up has read what was there when the grant left.
+        if stream.receive.unread().saturating_sub(bytes) > size / 4 {
             return;
         }
         let by = size
@@ -208,6 +236,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         }
         let due = stream.grant_is_due();
         self.growth.in_use = self.growth.in_use.saturating_add(u64::from(by));
+        self.growth.just_grown = Some(self.slab.key(slot));
         if due {
             self.control.push_back(&mut self.slab, slot);
         }

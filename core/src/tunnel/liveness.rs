@@ -26,7 +26,7 @@ const PONGS: usize = 4;
 
 /// A question that is on its way or was asked.
 #[derive(Clone, Copy, Debug)]
-enum Question {
+pub(super) enum Question {
     /// A stream of the core's own, which holds no record.
     Probe {
         id: i64,
@@ -36,30 +36,30 @@ enum Question {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Asked {
-    question: Question,
-    at: Time,
+pub(super) struct Asked {
+    pub(super) question: Question,
+    pub(super) at: Time,
     /// Something was received since.
-    heard: bool,
+    pub(super) heard: bool,
 }
 
 /// What one end knows about the other's life.
 #[derive(Clone, Debug)]
 pub(super) struct Alive {
     /// When a frame was last received, sent, and when a question was last asked.
-    heard: Time,
-    said: Time,
-    last_asked: Time,
-    asked: Option<Asked>,
-    ask_due: bool,
-    heartbeat_due: bool,
+    pub(super) heard: Time,
+    pub(super) said: Time,
+    pub(super) last_asked: Time,
+    pub(super) asked: Option<Asked>,
+    pub(super) ask_due: bool,
+    pub(super) heartbeat_due: bool,
     /// The last question was answered by nothing.
-    missed: bool,
+    pub(super) missed: bool,
     /// The application did not read, so nothing could be heard.
     pub(super) paused: bool,
-    pings: u64,
-    pongs: heapless::Deque<u64, PONGS>,
-    round_trip: Option<Duration>,
+    pub(super) pings: u64,
+    pub(super) pongs: heapless::Deque<u64, PONGS>,
+    pub(super) round_trip: Option<Duration>,
 }
 
 impl Alive {
@@ -138,7 +138,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     }
 
     /// When the next question is due, if none is out.
-    fn asks_at(&self) -> Time {
+    pub(super) fn asks_at(&self) -> Time {
         let limits = &self.limits.liveness;
         if self.alive.ask_due {
             Time::MAX
@@ -151,7 +151,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         }
     }
 
-    fn heartbeat_at(&self) -> Time {
+    pub(super) fn heartbeat_at(&self) -> Time {
         if R::SIDE == Side::Server || self.pings() || self.alive.heartbeat_due {
             return Time::MAX;
         }
@@ -159,7 +159,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         self.alive.said.saturating_add(interval)
     }
 
-    fn answer_at(&self) -> Time {
+    pub(super) fn answer_at(&self) -> Time {
         let answer = self.limits.liveness.answer;
         match self.alive.asked {
             Some(asked) => asked.at.saturating_add(answer),
@@ -170,7 +170,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     /// When the probe's `half_close` is due: not with it, but only where no answer has come in half
     /// of its time. A server that shuts down refuses the probe, and the Go module's then takes
     /// what follows for a frame of no stream, which would end the tunnel and every call on it.
-    fn half_close_at(&self) -> Time {
+    pub(super) fn half_close_at(&self) -> Time {
         let answer = self.limits.liveness.answer;
         match self.alive.asked {
             Some(Asked {

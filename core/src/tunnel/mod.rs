@@ -6,6 +6,8 @@ mod drain;
 mod end;
 mod event;
 mod extensions;
+#[cfg(feature = "search")]
+mod fingerprint;
 mod growth;
 mod liveness;
 mod memory;

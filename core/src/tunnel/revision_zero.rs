@@ -13,12 +13,12 @@ use crate::wire::Revision;
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct RevisionZero {
     /// Unread bytes of all of them.
-    unread: u64,
+    pub(super) unread: u64,
     /// How many are over their own budget.
-    over: u32,
+    pub(super) over: u32,
     /// Whether the tunnel has ever carried a stream with flow control: those must never wait.
-    saw_flow_control: bool,
-    stalled_since: Option<Time>,
+    pub(super) saw_flow_control: bool,
+    pub(super) stalled_since: Option<Time>,
 }
 
 impl RevisionZero {

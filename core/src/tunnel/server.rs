@@ -153,7 +153,7 @@ impl<S: Storage> Tunnel<Server, S> {
                 metadata: new.metadata.agreed(self.extensions),
                 deadline,
             }),
-            Err(reason) => self.reject(now, id, reason),
+            Err(reason) => self.reject(now, id, reason, new.revision),
         }
     }
 
@@ -200,15 +200,25 @@ impl<S: Storage> Tunnel<Server, S> {
     }
 
     /// Refuses a stream: no record, only an answer that waits to be sent.
-    fn reject<'f>(&mut self, now: Time, id: i64, reason: Reason) -> Result<Input<'f>, Reason> {
+    fn reject<'f>(
+        &mut self,
+        now: Time,
+        id: i64,
+        reason: Reason,
+        revision: i32,
+    ) -> Result<Input<'f>, Reason> {
         self.counters.refused = self.counters.refused.saturating_add(1);
         if reason.is_protocol_error() {
             self.budget.charge(now, Charge::ProtocolError)?;
         }
         let waiting = u32::try_from(self.rejections.len()).unwrap_or(u32::MAX);
         self.budget.charge(now, Charge::Rejection(waiting))?;
-        // Its client may have sent a window of data before it hears of this.
-        let in_flight = self.limits.receive_window.initial;
+        // Its client may have sent a window of data, or what there would be room for, before it
+        // hears of this.
+        let in_flight = match revision {
+            0 => self.limits.revision_zero.stream,
+            _ => self.limits.receive_window.initial,
+        };
         self.budget.earn(Earned::EndedEarly(in_flight));
         self.rejections
             .push_back(Rejection { id, reason })

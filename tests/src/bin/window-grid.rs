@@ -1,6 +1,6 @@
 //! Prints what one call carries over simulated links, against a peer that behaves as the Go module
 //! does: every point of the grid, for both ends as the receiver, with payload one way and both
-//! ways. Takes no arguments.
+//! ways, and with messages that fill their chunks and such that do not. Takes no arguments.
 
 use grpctunnel_core::Side;
 use grpctunnel_tests::harness::link::Grid;
@@ -8,7 +8,9 @@ use grpctunnel_tests::harness::link::Grid;
 fn main() {
     for receiver in [Side::Server, Side::Client] {
         for both_ways in [false, true] {
-            println!("{}", Grid::measure(receiver, both_ways));
+            for message in [1 << 20, 10_007] {
+                println!("{}", Grid::measure(receiver, both_ways, message));
+            }
         }
     }
 }

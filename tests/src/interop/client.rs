@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt::Display;
 
-use grpctunnel_tokio::{Channel, ConnectError, Options, ServerHandle, endpoint};
+use grpctunnel_tokio::{Channel, ConnectError, Options, ServerHandle, dial, endpoint};
 use tonic::metadata::MetadataMap;
 use tonic::service::Routes;
 use tonic::{Code, Status, transport};
@@ -18,7 +18,7 @@ use crate::services::{grpchan, official};
 pub async fn connection(address: impl Display) -> Result<transport::Channel, Status> {
     let endpoint = endpoint(format!("http://{address}"));
     let endpoint = endpoint.map_err(|error| Status::invalid_argument(chain(&error)))?;
-    let channel = endpoint.connect().await;
+    let channel = dial(&endpoint).await;
     channel.map_err(|error| Status::unavailable(chain(&error)))
 }
 

@@ -130,6 +130,16 @@ fn given_up(new: NewStream, chunk: usize) -> Timeline<Server> {
     steps
 }
 
+/// An upload without flow control, wholly in flight when it is refused.
+fn refused_upload() -> Timeline<Server> {
+    let mut steps = vec![peer(0, call().method(b"a/b/c").revision(0))];
+    steps.push(peer(0, msg(FIRST, 1 << 20, 16_384)));
+    steps.extend((1..64).map(|_| peer(0, more(FIRST, 16_384))));
+    steps.push(peer(0, half(FIRST)));
+    steps.push(peer(ROUND_TRIP, cancel(FIRST)));
+    steps
+}
+
 /// An upload that its client cancels: a chunk and the half-close may follow the `cancel`.
 fn cancelled_upload() -> Timeline<Server> {
     vec![
@@ -201,6 +211,7 @@ fn outcomes() -> Run<Server> {
     timelines.extend([
         given_up(call(), 16_384),
         given_up(call().revision(0), 16_384),
+        refused_upload(),
         cancelled_upload(),
         download(2),
         download(2 * ROUND_TRIP),
@@ -309,6 +320,11 @@ pub(super) const SCENARIOS: &[Scenario] = &[
         name: "server: the same byte by byte",
         tick: SLOW,
         play: |scenario, calls| Run::new(end(), vec![given_up(call(), 1)]).play(scenario, calls),
+    },
+    Scenario {
+        name: "server: uploads without flow control, refused",
+        tick: SLOW,
+        play: |scenario, calls| Run::new(end(), vec![refused_upload()]).play(scenario, calls),
     },
     Scenario {
         name: "server: uploads that their client cancels",

@@ -8,7 +8,9 @@ use grpctunnel_core::{
 
 use super::super::fail;
 use super::super::said::Said;
-use super::peer::MESSAGE;
+
+/// What every message of our end holds.
+const MESSAGE: u32 = 1 << 20;
 
 /// Our end, whose application keeps nothing of what it sends and gets.
 pub struct End<R: Role> {

@@ -51,6 +51,8 @@ pub struct Grid {
     pub receiver: Side,
     /// Whether it sent as well.
     pub both_ways: bool,
+    /// Bytes of each message that it received.
+    pub message: u32,
     /// The points.
     pub points: Vec<Point>,
 }
@@ -58,12 +60,13 @@ pub struct Grid {
 impl Grid {
     /// Measures all of it.
     #[must_use]
-    pub fn measure(receiver: Side, both_ways: bool) -> Self {
+    pub fn measure(receiver: Side, both_ways: bool, message: u32) -> Self {
         let mut points = Vec::new();
         for millis in ROUND_TRIPS {
             for rate in RATES {
                 let mut setup = LinkSetup::new(Duration::from_millis(millis), rate * 1_000_000);
                 setup.both_ways = both_ways;
+                setup.message = message;
                 points.push(match receiver {
                     Side::Client => point::<Client>(setup, Link::to_client(setup)),
                     Side::Server => point::<Server>(setup, Link::to_server(setup)),
@@ -73,6 +76,7 @@ impl Grid {
         Self {
             receiver,
             both_ways,
+            message,
             points,
         }
     }
@@ -108,7 +112,11 @@ impl fmt::Display for Grid {
         } else {
             "one way"
         };
-        writeln!(f, "the tunnel {:?} receives, payload {ways}", self.receiver)?;
+        writeln!(
+            f,
+            "the tunnel {:?} receives messages of {} bytes, payload {ways}",
+            self.receiver, self.message
+        )?;
         writeln!(
             f,
             "{:>10} {:>10} {:>13} {:>12} {:>6} {:>11} {:>10}",

@@ -26,6 +26,8 @@ pub use grid::{Grid, Point};
 pub struct LinkSetup {
     /// The way there and back.
     pub round_trip: Duration,
+    /// How much longer than half of that a frame may take, each by chance; none overtakes another.
+    pub jitter: Duration,
     /// Bytes a second, in each direction.
     pub rate: u64,
     /// Calls at once.
@@ -34,6 +36,8 @@ pub struct LinkSetup {
     pub both_ways: bool,
     /// How our end's application reads.
     pub reader: Reader,
+    /// Bytes of each message of the peer.
+    pub message: u32,
     /// How much the peer has to send on each call.
     pub source: Source,
     /// Our end's receive windows.
@@ -46,10 +50,12 @@ impl LinkSetup {
     pub fn new(round_trip: Duration, rate: u64) -> Self {
         Self {
             round_trip,
+            jitter: Duration::ZERO,
             rate,
             calls: 1,
             both_ways: false,
             reader: Reader::AtOnce,
+            message: 1 << 20,
             source: Source::Endless,
             windows: ReceiveWindowPolicy::default(),
         }
@@ -63,6 +69,8 @@ pub enum Reader {
     AtOnce,
     /// So many bytes of each call, again and again after such a time.
     Every(Duration, u32),
+    /// Nothing.
+    Never,
 }
 
 /// What a peer has to send.
@@ -89,9 +97,11 @@ enum Step {
 }
 
 /// One direction of the link.
-#[derive(Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Lane {
     free_at: u64,
+    /// When the last frame arrives.
+    last: u64,
     /// Whether the end is told already when the lane is free.
     told: bool,
 }
@@ -102,6 +112,7 @@ pub struct Link<R: Role> {
     now: u64,
     steps: BTreeMap<(u64, u64), Step>,
     count: u64,
+    chance: u64,
     up: Lane,
     down: Lane,
     peer: Peer,
@@ -144,6 +155,7 @@ impl<R: Role + Opens> Link<R> {
             now: 0,
             steps: BTreeMap::new(),
             count: 0,
+            chance: 1,
             up: Lane::default(),
             down: Lane::default(),
             peer,
@@ -177,11 +189,16 @@ impl<R: Role + Opens> Link<R> {
         self.setup.round_trip = round_trip;
     }
 
-    /// Changes how our end's application reads from now on; it reads at once.
+    /// Our end's application reads everything that has come, and at once from now on.
     pub fn read_at_once(&mut self) {
         self.setup.reader = Reader::AtOnce;
         self.read_all(u32::MAX);
         self.pump();
+    }
+
+    /// Our end's application reads no more.
+    pub const fn stop_reading(&mut self) {
+        self.setup.reader = Reader::Never;
     }
 
     /// Bytes read by our end's application so far.
@@ -269,22 +286,37 @@ impl<R: Role + Opens> Link<R> {
         (bytes as u64).saturating_mul(1_000_000_000) / self.setup.rate
     }
 
+    /// How long a frame is on its way that has left by `free_at`.
+    fn way(&mut self, lane: Lane) -> Lane {
+        // Marsaglia's xorshift64: the same each time.
+        self.chance ^= self.chance << 13;
+        self.chance ^= self.chance >> 7;
+        self.chance ^= self.chance << 17;
+        let late = self.chance % (nanos(self.setup.jitter) + 1);
+        let way = nanos(self.setup.round_trip) / 2 + late;
+        Lane {
+            last: lane.last.max(lane.free_at + way),
+            ..lane
+        }
+    }
+
     /// Both ends send what the lanes take.
     fn pump(&mut self) {
-        let way = nanos(self.setup.round_trip) / 2;
         while self.up.free_at <= self.now {
-            let Some(frame) = self.peer.next(self.setup.source) else {
+            let Some(frame) = self.peer.next(self.setup.source, self.setup.message) else {
                 break;
             };
             self.up.free_at = self.now + self.busy(frame.bytes());
-            self.after(self.up.free_at - self.now + way, Step::WeHear(frame));
+            self.up = self.way(self.up);
+            self.after(self.up.last - self.now, Step::WeHear(frame));
         }
         while self.down.free_at <= self.now {
             let Some((said, bytes)) = self.we_send() else {
                 break;
             };
             self.down.free_at = self.now + self.busy(bytes);
-            self.after(self.down.free_at - self.now + way, Step::PeerHears(said));
+            self.down = self.way(self.down);
+            self.after(self.down.last - self.now, Step::PeerHears(said));
         }
         if self.up.free_at > self.now && !core::mem::replace(&mut self.up.told, true) {
             self.after(self.up.free_at - self.now, Step::PeerSends);

@@ -12,8 +12,6 @@ use super::Source;
 
 const CHUNK: u32 = 16_384;
 const WINDOW: u32 = 65_536;
-/// What every message of the peer holds.
-pub(super) const MESSAGE: u32 = 1 << 20;
 static PAYLOAD: [u8; CHUNK as usize] = [7; CHUNK as usize];
 
 /// A frame of the peer, on its way.
@@ -21,8 +19,8 @@ static PAYLOAD: [u8; CHUNK as usize] = [7; CHUNK as usize];
 pub(super) enum Frame {
     Settings,
     New(i64),
-    /// A message begins; so many bytes of it.
-    Message(i64, u32),
+    /// A message begins: the stream, bytes of all of it, and of this chunk.
+    Message(i64, u32, u32),
     More(i64, u32),
     WindowUpdate(i64, u32),
     Cancel(i64),
@@ -36,8 +34,8 @@ impl Frame {
         match self {
             Self::Settings => set(-1, WINDOW, &[0, 1]),
             Self::New(id) => new(id, "link/Carry").into(),
-            Self::Message(id, len) => {
-                let message = Fields::new().number(1, i64::from(MESSAGE));
+            Self::Message(id, size, len) => {
+                let message = Fields::new().number(1, i64::from(size));
                 on(
                     id,
                     &Fields::new().message(3, &message.bytes(2, payload(len))),
@@ -53,7 +51,7 @@ impl Frame {
     /// Bytes that it takes on the link, to within a few.
     pub(super) const fn bytes(self) -> usize {
         match self {
-            Self::Message(_, len) | Self::More(_, len) => len as usize + 20,
+            Self::Message(_, _, len) | Self::More(_, len) => len as usize + 20,
             _ => 40,
         }
     }
@@ -61,7 +59,7 @@ impl Frame {
     /// Bytes of payload, and the call that they are for.
     pub(super) const fn payload(self) -> Option<(i64, u32)> {
         match self {
-            Self::Message(id, len) | Self::More(id, len) => Some((id, len)),
+            Self::Message(id, _, len) | Self::More(id, len) => Some((id, len)),
             _ => None,
         }
     }
@@ -183,7 +181,7 @@ impl Peer {
     }
 
     /// The next frame that it sends: what it owes first, then a chunk of one call after another.
-    pub(super) fn next(&mut self, source: Source) -> Option<Frame> {
+    pub(super) fn next(&mut self, source: Source, message: u32) -> Option<Frame> {
         if let Some(frame) = self.control.pop_front() {
             return Some(frame);
         }
@@ -193,7 +191,7 @@ impl Peer {
             if source == Source::Endless {
                 call.made = u64::MAX;
             }
-            let frame = call.chunk();
+            let frame = call.chunk(message);
             if frame.is_some() {
                 return frame;
             }
@@ -203,9 +201,9 @@ impl Peer {
 }
 
 impl PeerCall {
-    fn chunk(&mut self) -> Option<Frame> {
+    fn chunk(&mut self, message: u32) -> Option<Frame> {
         let begins = self.missing == 0;
-        let missing = if begins { MESSAGE } else { self.missing };
+        let missing = if begins { message } else { self.missing };
         let made = u32::try_from(self.made).unwrap_or(u32::MAX);
         let len = CHUNK.min(self.window).min(missing).min(made);
         if self.over || len == 0 {
@@ -216,7 +214,7 @@ impl PeerCall {
         self.in_flight += u64::from(len);
         self.missing = missing - len;
         Some(if begins {
-            Frame::Message(self.id, len)
+            Frame::Message(self.id, message, len)
         } else {
             Frame::More(self.id, len)
         })

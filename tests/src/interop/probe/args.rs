@@ -10,6 +10,9 @@ use tonic::metadata::{Ascii, MetadataValue};
 ///
 /// The last line of standard output is `code=N msg=JSON bystander=ok|fail|none
 /// stage=open|call|guard msgs=N bytes=N`; the exit code is 0 whatever the server does.
+///
+/// With `@FILE` as its only argument it does so once for each line of the file, which holds the
+/// arguments, in one process, and says one line for each.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "interop-probe")]
 pub struct Args {
@@ -48,6 +51,9 @@ pub struct Args {
     /// How long to wait after the call before the bystander goes on, in milliseconds.
     #[arg(long, value_name = "N", default_value = "0", value_parser = millis)]
     pub linger_ms: Duration,
+    /// Bytes that the bystander sends and gets back, a half before the call and a half after it.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub bystander_bytes: usize,
     /// When to give up, in milliseconds from the start.
     #[arg(long, value_name = "N", default_value = "14000", value_parser = millis)]
     pub guard_ms: Duration,

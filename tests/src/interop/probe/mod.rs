@@ -42,10 +42,11 @@ pub async fn run(args: &Args) -> (Report, Option<Channel>) {
 
 async fn play(args: &Args, channel: &Channel, end: Instant) -> Report {
     let received = Received::default();
-    let bystander = match timeout_at(end, Bystander::start(channel.clone())).await {
-        Err(_) => return Report::late(Outcome::Fail),
-        Ok(bystander) => bystander,
-    };
+    let bystander =
+        match timeout_at(end, Bystander::start(channel.clone(), args.bystander_bytes)).await {
+            Err(_) => return Report::late(Outcome::Fail),
+            Ok(bystander) => bystander,
+        };
     let call = async {
         tokio::time::sleep(args.start_delay_ms).await;
         call::make(channel.clone(), args, &received).await

@@ -1,0 +1,291 @@
+//! For searches over the states of a tunnel: everything that decides what it does next, hashed.
+//!
+//! Every type is taken apart field by field, so that a new field does not compile before it is
+//! decided whether it belongs to the state.
+
+use core::hash::{Hash, Hasher};
+
+use super::liveness::{Alive, Asked, Question};
+use super::revision_zero::RevisionZero;
+use super::{Due, Rejection, Role, Tunnel};
+use crate::error::{Side, TunnelError};
+use crate::storage::{Fifo, List, Storage};
+use crate::stream::{NO_ID, SendHalf, Stream};
+use crate::table::{Entry, Index, Slab};
+use crate::time::Time;
+use crate::timers::TimerHeap;
+use crate::types::Key;
+
+impl<R: Role, S: Storage> Tunnel<R, S> {
+    /// Writes what decides the tunnel's future, seen from `now`. Two tunnels with the same
+    /// settings that write the same do the same from then on, whatever is done to them.
+    ///
+    /// Left out are the settings, what was counted, what the peer has left of its budgets, the
+    /// numbers of the stream ids (only their distance from the next one counts), the generation
+    /// of keys, and the point in time (only what is left until a timer counts). Slots are in:
+    /// which one is whose decides the order in which streams are told of a common end.
+    #[expect(clippy::too_many_lines, reason = "one line a field")]
+    pub fn fingerprint<H: Hasher>(&self, now: Time, state: &mut H) {
+        let Self {
+            limits,
+            flow_control: _,
+            own_extensions: _,
+            budget: _,
+            counters: _,
+            role: _,
+            phase,
+            phase_until,
+            negotiated,
+            revision,
+            peer_window,
+            slab,
+            index,
+            timers,
+            data,
+            control,
+            events,
+            spent,
+            rejections,
+            highest,
+            next_id,
+            unsent,
+            active,
+            settings_due,
+            may_open_wanted,
+            extensions,
+            peer_extends,
+            extensions_due,
+            draining,
+            finish_held,
+            drain_until,
+            drain_last,
+            drain_due,
+            peer_drains,
+            alive,
+            revision_zero,
+            due,
+            error,
+            growth,
+        } = self;
+        let base = match R::SIDE {
+            Side::Client => *next_id,
+            Side::Server => *highest,
+        };
+        // Until the first id, every lower one is unknown; from then on all of them are late.
+        (*highest == i64::MIN).hash(state);
+        (*phase as u8, negotiated, revision, peer_window).hash(state);
+        (left(*phase_until, now), left(*drain_until, now)).hash(state);
+        write_slab(slab, base, now, state);
+        write_index(index, base, state);
+        let TimerHeap { slots } = timers;
+        slots.as_slice().hash(state);
+        (data, control, events, spent).hash(state);
+        write_rejections(rejections, base, state);
+        (unsent, active, settings_due, may_open_wanted).hash(state);
+        (extensions, peer_extends, extensions_due).hash(state);
+        (draining, finish_held, drain_due, peer_drains).hash(state);
+        // Who has not named its extensions may still have to be told.
+        (*drain_due || *draining && !*peer_extends)
+            .then(|| drain_last.wrapping_sub(base))
+            .hash(state);
+        self.write_alive(alive, base, now, state);
+        write_revision_zero(revision_zero, now, state);
+        write_due(due, state);
+        // As it is, with its points in time: where windows grow, fewer states are alike.
+        if limits.receive_window.max > limits.receive_window.initial {
+            growth.hash(state);
+        }
+        error.as_ref().map(TunnelError::reason).hash(state);
+    }
+
+    /// What the peer's credit lets this end send on the stream; revision one only.
+    #[must_use]
+    pub fn send_credit(&self, stream: Key) -> Option<u32> {
+        let stream = self.slab.find(stream)?;
+        (stream.revision == crate::wire::Revision::One).then(|| stream.send.window.available())
+    }
+
+    /// From now on nothing is granted on the stream before `bytes` are to be granted:
+    /// a fault for a search to find, if that is above the window.
+    #[doc(hidden)]
+    pub fn withhold_grants(&mut self, stream: Key, bytes: u16) {
+        if let Some(stream) = self.slab.find_mut(stream) {
+            stream.withheld = bytes;
+        }
+    }
+
+    /// The times count as far as they lead to a timer.
+    fn write_alive<H: Hasher>(&self, alive: &Alive, base: i64, now: Time, state: &mut H) {
+        let Alive {
+            heard: _,
+            said: _,
+            last_asked: _,
+            pings: _,
+            round_trip: _,
+            asked,
+            ask_due,
+            heartbeat_due,
+            missed,
+            paused,
+            pongs,
+        } = alive;
+        let times = [self.asks_at(), self.heartbeat_at(), self.answer_at()];
+        for time in times.into_iter().chain([self.half_close_at()]) {
+            left(time, now).hash(state);
+        }
+        (ask_due, heartbeat_due, missed, paused, pongs.len()).hash(state);
+        if let Some(asked) = asked {
+            let Asked {
+                question,
+                at: _,
+                heard,
+            } = asked;
+            heard.hash(state);
+            match question {
+                Question::Probe { id, half_close } => {
+                    (id.wrapping_sub(base), half_close).hash(state);
+                }
+                Question::Ping(_) => 1_u8.hash(state),
+            }
+        }
+        asked.is_some().hash(state);
+    }
+}
+
+fn write_due<H: Hasher>(due: &Due, state: &mut H) {
+    let Due {
+        settled,
+        may_open,
+        draining,
+        round_trip,
+        responsive,
+        carrier,
+    } = due;
+    (settled, may_open, draining, round_trip, responsive).hash(state);
+    carrier.is_some().hash(state);
+}
+
+/// What is left until a timer.
+fn left(time: Time, now: Time) -> u64 {
+    if time == Time::MAX {
+        u64::MAX
+    } else {
+        time.as_nanos().wrapping_sub(now.as_nanos())
+    }
+}
+
+fn write_slab<S: Storage, H: Hasher>(slab: &Slab<S>, base: i64, now: Time, state: &mut H) {
+    let Slab {
+        records,
+        free,
+        in_use,
+    } = slab;
+    in_use.hash(state);
+    free.hash(state);
+    for record in records.as_slice() {
+        record.in_use.hash(state);
+        if record.in_use {
+            write_stream(record, base, now, state);
+        } else {
+            // The slot that was freed before it.
+            record.id.hash(state);
+        }
+    }
+}
+
+fn write_stream<H: Hasher>(stream: &Stream, base: i64, now: Time, state: &mut H) {
+    let Stream {
+        generation: _,
+        in_use: _,
+        id,
+        deadline,
+        hold_until,
+        timer,
+        links,
+        receive,
+        incoming,
+        send,
+        kind,
+        revision,
+        peer_done,
+        headers_done,
+        stopped,
+        over_budget,
+        ended,
+        unread,
+        end_due,
+        writable_due,
+        cancel_due,
+        close_due,
+        released,
+        withheld,
+    } = stream;
+    (*id != NO_ID).then(|| id.wrapping_sub(base)).hash(state);
+    (left(*deadline, now), left(*hold_until, now), timer).hash(state);
+    (links, receive, incoming, withheld).hash(state);
+    let SendHalf {
+        window,
+        size,
+        ready,
+        sent,
+        head_len,
+        close_len,
+        message,
+        compressed,
+        envelope_sent,
+        any_message,
+        head,
+        half_close,
+        close,
+    } = send;
+    (window, head_len, close_len, message, any_message).hash(state);
+    (head, half_close, close).hash(state);
+    // What the last message was decides nothing.
+    if *message {
+        (size, ready, sent, compressed, envelope_sent).hash(state);
+    }
+    (kind, revision, peer_done, headers_done).hash(state);
+    (stopped, over_budget, ended, unread).hash(state);
+    (end_due, writable_due, cancel_due, close_due, released).hash(state);
+}
+
+fn write_index<S: Storage, H: Hasher>(index: &Index<S>, base: i64, state: &mut H) {
+    let Index {
+        entries,
+        head,
+        // Those that are gone are compacted when there is need.
+        gone: _,
+    } = index;
+    for Entry { id, slot } in entries.as_slice().iter().skip(*head) {
+        if *slot != crate::stream::NO_SLOT {
+            (id.wrapping_sub(base), slot).hash(state);
+        }
+    }
+}
+
+fn write_rejections<L: List<Rejection>, H: Hasher>(
+    rejections: &Fifo<Rejection, L>,
+    base: i64,
+    state: &mut H,
+) {
+    let Fifo {
+        list,
+        head,
+        items: _,
+    } = rejections;
+    for Rejection { id, reason } in list.as_slice().iter().skip(*head) {
+        (id.wrapping_sub(base), reason).hash(state);
+    }
+    rejections.len().hash(state);
+}
+
+fn write_revision_zero<H: Hasher>(revision_zero: &RevisionZero, now: Time, state: &mut H) {
+    let RevisionZero {
+        unread,
+        over,
+        saw_flow_control,
+        stalled_since,
+    } = revision_zero;
+    (unread, over, saw_flow_control).hash(state);
+    stalled_since.map(|since| left(since, now)).hash(state);
+}

@@ -1,0 +1,143 @@
+//! The scopes that are searched as a whole.
+
+use core::time::Duration;
+
+use grpctunnel_core::wire::Extension;
+
+use super::scope::{Disturbance, Scope};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Everything that can go wrong.
+const ALL: &[Disturbance] = &[
+    Disturbance::Cancel,
+    Disturbance::Time,
+    Disturbance::Fail,
+    Disturbance::CloseEarly,
+    Disturbance::StopReading,
+    Disturbance::Drop,
+    Disturbance::CarrierFinishes,
+    Disturbance::CarrierBreaks,
+    Disturbance::ClientDrains,
+    Disturbance::ServerDrains,
+];
+
+/// What ends one call and no more.
+const ONE_CALL: &[Disturbance] = &[
+    Disturbance::Cancel,
+    Disturbance::Fail,
+    Disturbance::CloseEarly,
+    Disturbance::StopReading,
+    Disturbance::Drop,
+];
+
+/// What ends or drains the tunnel.
+const TUNNEL: &[Disturbance] = &[
+    Disturbance::Time,
+    Disturbance::CarrierFinishes,
+    Disturbance::CarrierBreaks,
+    Disturbance::ClientDrains,
+    Disturbance::ServerDrains,
+];
+
+/// One call, messages larger than the windows, whatever happens twice.
+const ONE: Scope = Scope {
+    name: "one call",
+    calls: &[(&[3], &[1])],
+    windows: (2, 2),
+    headers: true,
+    deadline: Some(SECOND),
+    disturbances: ALL,
+    at_most: 2,
+    ..Scope::LEAST
+};
+
+/// Two calls, whatever happens once.
+const TWO: Scope = Scope {
+    name: "two calls",
+    calls: &[(&[1], &[1]), (&[1], &[])],
+    deadline: Some(SECOND),
+    disturbances: ALL,
+    at_most: 1,
+    ..Scope::LEAST
+};
+
+/// A call that is opened again and again, so that slots, ids and records are used again.
+const AGAIN: Scope = Scope {
+    name: "one call, for ever",
+    calls: &[(&[2], &[1])],
+    again: true,
+    pieces: true,
+    single_bytes: true,
+    streams: (2, 2),
+    disturbances: ONE_CALL,
+    at_most: 1,
+    ..Scope::LEAST
+};
+
+/// Two calls, and room for one at each end.
+const FULL: Scope = Scope {
+    name: "room for one",
+    calls: &[(&[], &[]), (&[1], &[])],
+    again: true,
+    streams: (1, 1),
+    disturbances: ONE_CALL,
+    at_most: 1,
+    ..Scope::LEAST
+};
+
+/// Three calls, of which the server refuses one.
+const REFUSED: Scope = Scope {
+    name: "three calls, one refused",
+    calls: &[(&[], &[]), (&[], &[]), (&[], &[])],
+    streams: (3, 2),
+    disturbances: &[Disturbance::Cancel, Disturbance::ServerDrains],
+    at_most: 1,
+    ..Scope::LEAST
+};
+
+/// Without flow control, where a reader that does not read stops the carrier.
+const ZERO: Scope = Scope {
+    name: "revision zero",
+    calls: &[(&[3], &[1]), (&[], &[])],
+    flow_control: false,
+    disturbances: TUNNEL,
+    at_most: 1,
+    ..Scope::LEAST
+};
+
+/// A reverse tunnel of our own ends: drains that say so, pings that go unanswered.
+const REVERSE: Scope = Scope {
+    name: "reverse, with extensions",
+    calls: &[(&[1], &[1])],
+    reverse: true,
+    extensions: &[Extension::Drain, Extension::Ping],
+    liveness: true,
+    disturbances: TUNNEL,
+    at_most: 2,
+    ..Scope::LEAST
+};
+
+/// A tunnel to a peer that is known for nothing: heartbeats and probes.
+const PROBES: Scope = Scope {
+    name: "heartbeats and probes",
+    calls: &[(&[], &[1])],
+    liveness: true,
+    disturbances: TUNNEL,
+    at_most: 4,
+    ..Scope::LEAST
+};
+
+/// Those of every change.
+#[must_use]
+pub fn ci() -> Vec<Scope> {
+    vec![FULL, REFUSED, ZERO, PROBES, ONE]
+}
+
+/// Those of a long run.
+#[must_use]
+pub fn large() -> Vec<Scope> {
+    let mut scopes = ci();
+    scopes.extend([AGAIN, REVERSE, TWO]);
+    scopes
+}

@@ -1,0 +1,314 @@
+//! Receive windows grow with what the link carries, and for no other reason.
+//!
+//! Everything happens in virtual time, on simulated links. That credit is conserved, that no
+//! window shrinks, and that growth keeps within its bounds is checked after every step of each.
+
+use core::time::Duration;
+
+use grpctunnel_core::{
+    Config, Growing, Negotiation, Opening, ReceiveWindowPolicy, Side, Time, TunnelServer,
+};
+use grpctunnel_tests::harness::frames::{more, msg};
+use grpctunnel_tests::harness::link::{Grid, Link, LinkSetup, Opens, Reader, Source};
+use grpctunnel_tests::harness::{OnHeap, server_with};
+
+const INITIAL: u32 = 65_536;
+const MB: u64 = 1_000_000;
+
+const fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+fn holds_at_every_point(receiver: Side) {
+    // Messages that fill their chunks, and such that do not.
+    for (both_ways, message) in [(false, 1 << 20), (true, 10_007)] {
+        let grid = Grid::measure(receiver, both_ways, message);
+        assert_eq!(grid.points.len(), 16);
+        for point in &grid.points {
+            assert!(point.share() >= 0.95, "{point:?}\n{grid}");
+        }
+    }
+}
+
+#[test]
+fn a_server_gets_what_the_link_carries() {
+    holds_at_every_point(Side::Server);
+}
+
+#[test]
+fn a_client_gets_what_the_link_carries() {
+    holds_at_every_point(Side::Client);
+}
+
+/// Carries so many bytes within such a time.
+fn carries(link: &mut dyn AnyLink, time: Duration, bytes: u64) {
+    let before = link.bytes();
+    link.run(time);
+    let carried = link.bytes() - before;
+    assert!(carried >= bytes, "{carried} bytes in {time:?}");
+}
+
+/// Runs with both ends of ours.
+fn with_both(setup: LinkSetup, test: impl Fn(&mut dyn AnyLink)) {
+    test(&mut Link::to_server(setup));
+    test(&mut Link::to_client(setup));
+}
+
+/// A link with either end of ours on it.
+trait AnyLink {
+    fn run(&mut self, time: Duration);
+    fn largest(&self) -> u32;
+    fn bytes(&self) -> u64;
+    fn read_at_once(&mut self);
+    fn set_round_trip(&mut self, round_trip: Duration);
+    fn growth(&self) -> u64;
+    fn end_a_call(&mut self);
+}
+
+impl<R: Opens> AnyLink for Link<R> {
+    fn run(&mut self, time: Duration) {
+        self.run_for(time);
+    }
+    fn largest(&self) -> u32 {
+        self.windows().0
+    }
+    fn bytes(&self) -> u64 {
+        self.read()
+    }
+    fn read_at_once(&mut self) {
+        Self::read_at_once(self);
+    }
+    fn set_round_trip(&mut self, round_trip: Duration) {
+        Self::set_round_trip(self, round_trip);
+    }
+    fn growth(&self) -> u64 {
+        Self::growth(self)
+    }
+    fn end_a_call(&mut self) {
+        Self::end_a_call(self);
+    }
+}
+
+#[test]
+fn a_slow_reader_gets_no_larger_window() {
+    let mut setup = LinkSetup::new(millis(50), 100 * MB);
+    setup.reader = Reader::Every(millis(10), 1_000);
+    with_both(setup, |link| {
+        link.run(Duration::from_secs(20));
+        assert_eq!(link.largest(), INITIAL);
+        assert!(link.bytes() >= 1_900_000, "{} bytes", link.bytes());
+        // Once it keeps up, it does.
+        link.read_at_once();
+        link.run(millis(50) * 20);
+        assert_eq!(link.largest(), 16 << 20);
+    });
+}
+
+#[test]
+fn a_reader_that_stops_gets_no_larger_window() {
+    let mut setup = LinkSetup::new(millis(50), 100 * MB);
+    setup.reader = Reader::Never;
+    with_both(setup, |link| {
+        link.run(Duration::from_secs(20));
+        assert_eq!((link.largest(), link.bytes()), (INITIAL, 0));
+    });
+}
+
+#[test]
+fn a_trickle_gets_no_larger_window() {
+    let trickles = [
+        (1, 100),
+        (10, 1_000),
+        (100, 4_096),
+        (1_000, 1_000),
+        (1_000, 16_384),
+        (1_000, 30_000),
+        (1_000, 32_000),
+    ];
+    for (pause, bytes) in trickles {
+        let mut setup = LinkSetup::new(millis(50), 100 * MB);
+        setup.source = Source::Every(millis(pause), bytes);
+        with_both(setup, |link| {
+            link.run(Duration::from_secs(300));
+            assert_eq!(link.largest(), INITIAL, "{bytes} bytes in {pause} ms");
+            assert!(link.bytes() > 100_000);
+        });
+    }
+}
+
+/// A queue makes round trips longer on a link that is full. More credit would make the queue
+/// longer, and so on.
+#[test]
+fn a_full_link_gets_no_larger_window_with_time() {
+    with_both(LinkSetup::new(millis(10), MB), |link| {
+        link.run(Duration::from_secs(5));
+        let window = link.largest();
+        assert!(window <= 2 * INITIAL, "{window}");
+        link.run(Duration::from_secs(600));
+        assert_eq!(link.largest(), window);
+    });
+}
+
+#[test]
+fn a_longer_route_is_learned() {
+    with_both(LinkSetup::new(millis(10), 10 * MB), |link| {
+        link.run(Duration::from_secs(40));
+        let before = link.largest();
+        assert!(before <= 8 * INITIAL, "{before}");
+        link.set_round_trip(millis(200));
+        link.run(Duration::from_secs(100));
+        carries(link, Duration::from_secs(10), 95 * MB);
+    });
+}
+
+#[test]
+fn frames_that_come_late_by_chance_keep_no_window_small() {
+    for rate in [10 * MB, 100 * MB] {
+        let mut setup = LinkSetup::new(millis(50), rate);
+        setup.jitter = millis(20);
+        with_both(setup, |link| {
+            link.run(millis(50) * 20);
+            carries(link, Duration::from_secs(1), rate * 95 / 100);
+        });
+    }
+}
+
+#[test]
+fn a_reader_that_comes_now_and_then_gets_what_the_link_carries() {
+    let mut setup = LinkSetup::new(millis(50), 100 * MB);
+    setup.reader = Reader::Every(millis(7), u32::MAX);
+    with_both(setup, |link| {
+        link.run(millis(50) * 30);
+        carries(link, Duration::from_secs(1), 95 * MB);
+    });
+}
+
+#[test]
+fn growth_keeps_within_its_budget_and_is_given_back() {
+    let mut setup = LinkSetup::new(millis(50), 1_000 * MB);
+    setup.calls = 10;
+    setup.windows.growth_budget = 3 << 20;
+    with_both(setup, |link| {
+        link.run(millis(50) * 100);
+        // Who gets none goes on with what it has.
+        assert_eq!(link.growth(), 3 << 20);
+        let windows = 10 * u64::from(INITIAL) + (3 << 20);
+        carries(link, Duration::from_secs(1), windows * 20 * 9 / 10);
+        // What a call gives back, another one takes.
+        for _ in 0..5 {
+            link.end_a_call();
+            link.run(Duration::from_secs(1));
+            assert_eq!(link.growth(), 3 << 20);
+        }
+        for _ in 0..5 {
+            link.end_a_call();
+        }
+        link.run(Duration::from_secs(1));
+        assert_eq!(link.growth(), 0);
+    });
+}
+
+#[test]
+fn calls_share_what_the_link_carries() {
+    let mut setup = LinkSetup::new(millis(50), 100 * MB);
+    setup.calls = 10;
+    with_both(setup, |link| {
+        link.run(millis(50) * 60);
+        carries(link, Duration::from_secs(1), 95 * MB);
+    });
+}
+
+/// What is unread when a call ends takes memory until it is let go, and growth with it.
+#[test]
+fn growth_that_is_still_unread_is_given_back_with_the_release() {
+    let setup = LinkSetup::new(millis(50), 100 * MB);
+    let mut link = Link::to_client(setup);
+    link.run_for(millis(50) * 20);
+    link.stop_reading();
+    link.run_for(Duration::from_secs(1));
+    link.end_a_call();
+    link.run_for(Duration::from_secs(1));
+    assert_eq!(link.windows(), (0, 0), "no call is left");
+    // The buffer is full, but for what was read and not granted yet.
+    let full = (16 << 20) - u64::from(INITIAL);
+    assert!(link.growth() <= full);
+    assert!(link.growth() >= full - (16 << 20) / 32);
+    link.release();
+    assert_eq!(link.growth(), 0);
+    // A cancelled call is not read.
+    let mut link = Link::to_server(setup);
+    link.run_for(millis(50) * 20);
+    link.stop_reading();
+    link.run_for(Duration::from_secs(1));
+    assert!(link.growth() > 0);
+    link.end_a_call();
+    link.run_for(Duration::from_secs(1));
+    assert_eq!(link.growth(), 0);
+}
+
+#[test]
+fn a_window_grows_no_further_than_its_limit() {
+    let mut setup = LinkSetup::new(millis(50), 100 * MB);
+    for max in [0, INITIAL, INITIAL + 1, 100_000, 1_000_000] {
+        setup.windows.max = max;
+        with_both(setup, |link| {
+            link.run(Duration::from_secs(3));
+            assert_eq!(link.largest(), max.max(INITIAL));
+        });
+    }
+    setup.windows = ReceiveWindowPolicy::default();
+    setup.windows.growth_budget = 0;
+    with_both(setup, |link| {
+        link.run(Duration::from_secs(3));
+        assert_eq!(link.largest(), INITIAL);
+    });
+}
+
+/// Frame by frame, at a server: the growth comes with the next grant.
+#[test]
+fn a_peer_that_waited_for_credit_is_granted_more_than_was_read() {
+    let mut config = Config::default();
+    config.limits.max_streams = 1;
+    let mut t = server_with::<OnHeap>(config, Opening::Accepted(Negotiation::On));
+    t.says(&["set(-1,65536,[0, 1])"]);
+    t = t.with_call();
+    t.get(msg(1, 1 << 20, 16_384));
+    t.get(more(1, 16_384)).says(&["wu(1,32768)"]);
+    t.get(more(1, 16_384));
+    t.get(more(1, 16_384)).says(&["wu(1,32768)"]);
+    // The peer stops, and hears of the first grant.
+    t.advance(millis(50));
+    t.get(more(1, 16_384)).says(&["wu(1,81920)"]);
+    let call = t.end.key(1);
+    assert_eq!(t.end.tunnel.receive_window(call), Some(131_072));
+    assert_eq!(t.end.tunnel.receive_growth(), 65_536);
+    assert_eq!(t.end.tunnel.round_trip(), Some(millis(50)));
+}
+
+#[test]
+fn a_clock_that_stands_still_measures_nothing() {
+    let opening = Opening::Accepted(Negotiation::On);
+    let mut t = server_with::<OnHeap>(Config::default(), opening);
+    t.says(&["set(-1,65536,[0, 1])"]);
+    t = t.with_call();
+    t.get(msg(1, 1 << 20, 16_384));
+    for _ in 0..31 {
+        t.get(more(1, 16_384)).says(&["wu(1,32768)"]);
+        t.get(more(1, 16_384));
+    }
+    let call = t.end.key(1);
+    assert_eq!(t.end.tunnel.receive_window(call), Some(INITIAL));
+    assert_eq!(t.end.tunnel.round_trip(), None);
+}
+
+/// Known peers add up credit in 32 bits, signed, without a check.
+#[test]
+fn no_window_passes_31_bits() {
+    let mut config = Config::default();
+    config.limits.receive_window.initial = u32::MAX;
+    config.limits.receive_window.max = u32::MAX;
+    let opening = Opening::Accepted(Negotiation::On);
+    let tunnel = TunnelServer::<Growing>::new(Time::ZERO, config, opening);
+    let policy = tunnel.limits().receive_window;
+    assert_eq!((policy.initial, policy.max), (0x7fff_ffff, 0x7fff_ffff));
+}
