@@ -18,7 +18,8 @@ use grpctunnel_core::{
     OpenOptions, Reason, Side, Storage, Time, TunnelError,
 };
 use grpctunnel_tests::both_stores;
-use grpctunnel_tests::harness::frames;
+use grpctunnel_tests::harness::{InPlace, OnHeap, Store, frames};
+use proptest::prelude::*;
 
 /// What one end saw, as text: `client` or `server`, and what.
 type Seen = Vec<String>;
@@ -471,6 +472,21 @@ both_stores! {
         assert_eq!(ends.acceptor.take_seen(), ["client status 0", "finish"]);
     }
 
+    /// A probe that was due when the drain began is not sent any more, and holds nobody up.
+    fn a_drain_waits_for_no_probe<S>() {
+        for seconds in [30, 31, 45] {
+            let mut ends = Ends::<S::Streams>::new(Directions::Both);
+            ends.now = Time::from_millis(20_000);
+            ends.opener.pipe.handle_timeout(ends.now);
+            ends.drive();
+            ends.now = Time::from_millis(seconds * 1_000);
+            ends.opener.pipe.handle_timeout(ends.now);
+            ends.opener.pipe.drain(ends.now, Duration::from_secs(60));
+            while ends.opener.transmit(ends.now).is_some() {}
+            assert_eq!(ends.opener.take_seen(), ["finish"]);
+        }
+    }
+
     /// At the drain limit the open streams of both end, and the pipe is finished.
     fn the_drain_limit_holds_for_both<S>() {
         let mut ends = Ends::<S::Streams>::new(Directions::Both);
@@ -546,5 +562,100 @@ both_stores! {
             }
         }
         assert!(sent.iter().all(|sent| *sent > 65_536));
+    }
+}
+
+/// What may be done to two ends, as small numbers choose.
+fn step<S: Storage>(ends: &mut Ends<S>, opener: bool, what: u8) {
+    let now = ends.now;
+    let (end, to) = match opener {
+        true => (&mut ends.opener, &mut ends.acceptor),
+        false => (&mut ends.acceptor, &mut ends.opener),
+    };
+    match what {
+        24.. => {
+            let sent = end.transmit(now);
+            // Whoever asks before polling must not be sent in circles.
+            assert!(sent.is_some() || !end.pipe.wants_transmit());
+            if let Some((_, bytes)) = sent {
+                // The other end may be over; a frame of ours ends nothing.
+                let over = to.pipe.is_ended();
+                assert!(to.receive(now, &bytes).is_ok() || over);
+            }
+        }
+        0..=12 => {
+            if let Ok(call) = end.try_open() {
+                let client = end.client();
+                client.send_message(call, Envelope::new(9), 9).unwrap();
+                client.half_close(call).unwrap();
+            }
+        }
+        13..=14 => {
+            if let Some(handler) = end.opened.take() {
+                let len = end.close.len() as u32;
+                // The call may have ended meanwhile.
+                let _ = end.server().close(now, handler, len, true, Hold::Never);
+            }
+        }
+        15 => end.pipe.drain(now, Duration::from_secs(1)),
+        16 => end.server().drain(now, Duration::from_secs(1)),
+        17 => {
+            ends.now = now.saturating_add(Duration::from_millis(700));
+            ends.opener.pipe.handle_timeout(ends.now);
+            ends.acceptor.pipe.handle_timeout(ends.now);
+        }
+        22 => {
+            ends.now = now.saturating_add(Duration::from_secs(31));
+            ends.opener.pipe.handle_timeout(ends.now);
+            ends.acceptor.pipe.handle_timeout(ends.now);
+        }
+        23 => drop(end.client().abort(now, Reason::Stalled)),
+        18 => end.pipe.handle_end(now, Cause::Finished),
+        19 => end.pipe.handle_end(now, Cause::Failed),
+        20 => drop(end.handle(now, 7, &[])),
+        21 => drop(end.handle(now, FORWARD, b"\xff")),
+    }
+}
+
+/// Whatever is done to them, both tunnels of an end live and die together, and each end tells of its
+/// byte stream at most once that it is to be finished, at most once that it is to be given up.
+fn any_steps<S: Storage>(extensions: ExtensionSet, steps: &[(bool, u8)]) {
+    let mut ends = Ends::<S>::with(Directions::Both, extensions);
+    let mut told = [Vec::new(), Vec::new()];
+    for (opener, what) in steps {
+        step(&mut ends, *opener, *what);
+        for (end, told) in [&mut ends.opener, &mut ends.acceptor]
+            .into_iter()
+            .zip(&mut told)
+        {
+            let of_carrier = |seen: &String| seen == "finish" || seen.starts_with("abort");
+            told.extend(end.take_seen().into_iter().filter(of_carrier));
+            let (client, server) = (end.pipe.client().unwrap(), end.pipe.server().unwrap());
+            let drains = client.is_draining() && server.is_draining();
+            assert!(client.is_ended() == server.is_ended() || drains);
+            assert_eq!(end.pipe.is_ended(), !told.is_empty());
+            let (finished, aborted) = (
+                told.iter().filter(|told| *told == "finish").count(),
+                told.len(),
+            );
+            assert!(finished <= 1 && aborted - finished <= 1, "{told:?}");
+            if end.pipe.is_ended() {
+                assert!(!end.pipe.wants_transmit());
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn both_tunnels_live_and_die_together(
+        steps in proptest::collection::vec((any::<bool>(), 0_u8..80), 0..300),
+    ) {
+        for extensions in [ExtensionSet::EMPTY, ExtensionSet::ALL] {
+            any_steps::<<InPlace as Store>::Streams>(extensions, &steps);
+            any_steps::<<OnHeap as Store>::Streams>(extensions, &steps);
+        }
     }
 }
