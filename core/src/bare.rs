@@ -256,7 +256,8 @@ impl<S: Storage> Pipe<S> {
 
     /// Begins to drain both tunnels: no new streams in either direction; the byte stream is
     /// finished when the last stream of both has ended. Streams that are open after `limit` end
-    /// UNAVAILABLE. A second call can only shorten the limit.
+    /// UNAVAILABLE. A second call can only shorten the limit. A tunnel that is drained alone, or
+    /// whose peer says that it drains, drains the other too, which has no limit then.
     pub fn drain(&mut self, now: Time, limit: Duration) {
         self.advance(now);
         self.draining = true;
@@ -294,18 +295,10 @@ impl<S: Storage> Pipe<S> {
     pub fn poll_transmit(&mut self, now: Time) -> Option<(Side, Transmit)> {
         self.advance(now);
         self.spread();
-        let first = match self.ahead {
-            1.. => Side::Server,
-            _ => Side::Client,
-        };
-        let second = other(first);
-        let found = match self.transmit_of(first, now) {
-            Some(transmit) => Some((first, transmit)),
-            None => self.transmit_of(second, now).map(|transmit| {
-                // Who had nothing to send has nothing to catch up with.
-                self.ahead = 0;
-                (second, transmit)
-            }),
+        let found = match self.next(now) {
+            // The first one may have waited for the second, which has just finished.
+            None if self.draining => self.next(now),
+            found => found,
         };
         self.spread();
         let (side, mut transmit) = found?;
@@ -323,18 +316,43 @@ impl<S: Storage> Pipe<S> {
     /// Whether `poll_transmit` may have something to do. False is certain.
     #[must_use]
     pub fn wants_transmit(&self) -> bool {
-        self.client.as_ref().is_some_and(Tunnel::wants_transmit)
-            || self.server.as_ref().is_some_and(Tunnel::wants_transmit)
+        let rest = self.rests(Side::Client) && self.rests(Side::Server);
+        self.client.as_ref().is_some_and(Tunnel::has_frames)
+            || self.server.as_ref().is_some_and(Tunnel::has_frames)
+            || (self.draining && rest && !self.is_ended())
+    }
+
+    fn next(&mut self, now: Time) -> Option<(Side, Transmit)> {
+        let first = match self.ahead {
+            1.. => Side::Server,
+            _ => Side::Client,
+        };
+        if let Some(transmit) = self.transmit_of(first, now) {
+            return Some((first, transmit));
+        }
+        let second = other(first);
+        let transmit = self.transmit_of(second, now)?;
+        // Who had nothing to send has nothing to catch up with.
+        self.ahead = 0;
+        Some((second, transmit))
     }
 
     fn transmit_of(&mut self, side: Side, now: Time) -> Option<Transmit> {
-        // The first of two that are drained waits for the other, since both end together.
-        if self.draining && self.rests(side) && !self.rests(other(side)) {
-            return None;
-        }
+        self.hold();
         match side {
             Side::Client => self.client.as_mut()?.poll_transmit(now),
             Side::Server => self.server.as_mut()?.poll_transmit(now),
+        }
+    }
+
+    /// The first of two that are drained waits for the other, since both end together.
+    fn hold(&mut self) {
+        let (client, server) = (self.rests(Side::Client), self.rests(Side::Server));
+        if let Some(tunnel) = &mut self.client {
+            tunnel.hold_finish(!server);
+        }
+        if let Some(tunnel) = &mut self.server {
+            tunnel.hold_finish(!client);
         }
     }
 
@@ -402,11 +420,21 @@ impl<S: Storage> Pipe<S> {
         self.now = self.now.max(now);
     }
 
+    /// A tunnel that drains by itself, or because the peer says that it drains, drains the pipe.
+    fn drain_if_one_does(&mut self) {
+        let client = self.client.as_ref().is_some_and(Tunnel::is_draining);
+        let server = self.server.as_ref().is_some_and(Tunnel::is_draining);
+        if !self.draining && (client || server) {
+            self.drain(self.now, Duration::MAX);
+        }
+    }
+
     /// What ended one tunnel ends the other, and the pipe.
     fn spread(&mut self) {
         if self.over {
             return;
         }
+        self.drain_if_one_does();
         let (now, draining) = (self.now, self.draining);
         let error = match (&mut self.client, &mut self.server) {
             (Some(client), Some(server)) if client.is_ended() => {

@@ -38,9 +38,19 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         }
     }
 
+    /// Whether the carrier must not be finished yet, because another tunnel on it needs it.
+    pub(crate) const fn hold_finish(&mut self, hold: bool) {
+        self.finish_held = hold;
+    }
+
+    /// Whether `poll_transmit` finishes the carrier when it has no frame.
+    pub(super) fn may_finish(&self) -> bool {
+        self.draining && !self.finish_held && self.phase == Phase::Open && self.active == 0
+    }
+
     /// Finishes the carrier once a drain has nothing left to do.
     pub(super) fn finish_if_drained(&mut self, now: Time) {
-        if self.draining && self.phase == Phase::Open && self.active == 0 {
+        if self.may_finish() {
             self.phase = Phase::Finished;
             self.phase_until = now.saturating_add(self.limits.finish_grace);
             self.drain_until = Time::MAX;

@@ -56,6 +56,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             peer_extends,
             extensions_due,
             draining,
+            finish_held,
             drain_until,
             drain_last,
             drain_due,
@@ -82,7 +83,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         write_rejections(rejections, base, state);
         (unsent, active, settings_due, may_open_wanted).hash(state);
         (extensions, peer_extends, extensions_due).hash(state);
-        (draining, drain_due, peer_drains).hash(state);
+        (draining, finish_held, drain_due, peer_drains).hash(state);
         // Who has not named its extensions may still have to be told.
         (*drain_due || *draining && !*peer_extends)
             .then(|| drain_last.wrapping_sub(base))

@@ -168,6 +168,8 @@ pub struct Tunnel<R: Role, S: Storage> {
     peer_extends: bool,
     extensions_due: bool,
     draining: bool,
+    /// A drained tunnel waits for another that shares its carrier.
+    finish_held: bool,
     drain_until: Time,
     /// The highest id when the drain began.
     drain_last: i64,
@@ -226,6 +228,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             peer_extends: false,
             extensions_due: false,
             draining: false,
+            finish_held: false,
             drain_until: Time::MAX,
             drain_last: -1,
             drain_due: false,

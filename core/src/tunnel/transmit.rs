@@ -74,7 +74,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     /// False is certain. For a caller that wakes its carrier only when there is a reason.
     #[must_use]
     pub fn wants_transmit(&self) -> bool {
-        self.has_frames() || (self.draining && self.phase == Phase::Open && self.active == 0)
+        self.has_frames() || self.may_finish()
     }
 
     /// Whether something stands in line to be sent.
