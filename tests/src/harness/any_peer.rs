@@ -172,6 +172,10 @@ impl<R: Role, S: Store> Run<R, S> {
 
     /// After every step: what is to leave at once leaves, and everything is looked at.
     fn settle(&mut self) {
+        if self.setup == ALONE {
+            // What is due now is not to wait for whatever comes next.
+            self.end.timeout(self.now);
+        }
         if self.setup.lazy % 4 != 3 {
             self.flush();
         }
@@ -308,11 +312,10 @@ pub fn isolation(of: Side, left: i64, steps: &[Step]) -> usize {
             let all = server::<super::OnHeap>(ALONE, steps, None);
             if all.error.is_none() {
                 let others = server::<super::OnHeap>(ALONE, steps, Some(left));
-                assert_eq!(
-                    all.of_others(left),
-                    others.of_others(left),
-                    "without {left}"
-                );
+                if !all.held_up && !others.held_up {
+                    let (all, others) = (all.of_others(left), others.of_others(left));
+                    assert_eq!(all, others, "without {left}");
+                }
             }
             all.finish();
         }
@@ -321,11 +324,10 @@ pub fn isolation(of: Side, left: i64, steps: &[Step]) -> usize {
             let all = client::<super::OnHeap>(ALONE, steps, None);
             if all.error.is_none() {
                 let others = client::<super::OnHeap>(ALONE, steps, Some(left));
-                assert_eq!(
-                    all.of_others(left),
-                    others.of_others(left),
-                    "without {left}"
-                );
+                if !all.held_up && !others.held_up {
+                    let (all, others) = (all.of_others(left), others.of_others(left));
+                    assert_eq!(all, others, "without {left}");
+                }
             }
             all.finish();
         }
