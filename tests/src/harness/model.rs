@@ -211,6 +211,7 @@ impl Model {
 
     fn see_carrier(&mut self, now: Time, side: Side, carrier: &Carrier) {
         let cut = self.cut;
+        let told = side == Side::Client && self.server.drains;
         let end = match side {
             Side::Client => &mut self.client,
             Side::Server => &mut self.server,
@@ -224,7 +225,8 @@ impl Model {
             Reason::CarrierFailed => cut,
             Reason::CarrierFinished => self.client.drains || self.server.drains,
             Reason::OpenTimeout | Reason::SettingsTimeout => late,
-            Reason::GraceExpired => end.drains,
+            // A client that hears of the drain finishes too.
+            Reason::GraceExpired => end.drains || told,
             // Nothing was delivered for so long.
             Reason::Unresponsive => now >= Time::from_millis(30_000),
             _ => false,

@@ -74,7 +74,7 @@ pub(super) struct Judge {
     blind: bool,
     max_streams: usize,
     rejections: usize,
-    /// Control frames that have left since the last time that nothing was left to say.
+    /// Control frames that have left since something happened to the end.
     control: usize,
     /// Bytes that may leave, for what came and what the application did.
     allowed: usize,
@@ -130,26 +130,30 @@ impl Judge {
 
     /// The peer has paid for answers with a frame of so many bytes.
     pub(super) fn paid(&mut self, len: usize) {
+        self.flush();
         self.allowed += 2 * (len + PREFIX) + 64;
     }
 
     /// The application did something that may send so many bytes, and a frame's framing and some
     /// words of the core.
     pub(super) fn acted(&mut self, bytes: usize) {
+        self.flush();
         self.allowed += bytes + bytes / 64 + 200;
     }
 
     /// Time may end every call, and test the tunnel.
     pub(super) fn time_passed(&mut self) {
+        self.flush();
         self.allowed += 200 * (self.calls.len() + 2);
     }
 
     /// A drain ends every call sooner or later.
     pub(super) fn drained(&mut self) {
+        self.flush();
         self.allowed += 200 * (self.calls.len() + 2);
     }
 
-    /// From here on, what leaves leaves in one go.
+    /// What leaves from here on waits now: nothing else has come in.
     pub(super) const fn flush(&mut self) {
         self.control = 0;
     }
