@@ -8,6 +8,7 @@ pub mod bench;
 pub mod catalogue;
 #[cfg(feature = "codegen")]
 pub mod codegen;
+pub mod core_bench;
 pub mod harness;
 #[cfg(feature = "net")]
 pub mod interop;
