@@ -1,5 +1,7 @@
 //! What is sent next: control frames first, then one quantum a stream, round and round.
 
+use core::ops::Range;
+
 use super::{Phase, Role, Tunnel};
 use crate::budget::Earned;
 use crate::error::{Reason, Side};
@@ -38,8 +40,9 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             }
         }
         while let Some(slot) = self.data.front() {
-            if let Some(transmit) = self.data_frame(now, slot) {
-                return Some(transmit);
+            let transmit = self.data_frame(now, slot);
+            if transmit.is_some() {
+                return transmit;
             }
         }
         self.finish_if_drained(now);
@@ -94,7 +97,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
                 if left == 0 || (bytes < allowed && bytes < MIN_CUT) {
                     return self.next_turn();
                 }
-                self.chunk(slot, bytes)
+                return self.chunk(slot, bytes);
             }
             _ if left == 0 => return self.next_turn(),
             Next::Head => {
@@ -107,22 +110,22 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             Next::HalfClose => self.half_close_frame(slot),
             Next::Close => self.close_frame(slot),
         };
-        match transmit {
-            Some(transmit) => {
-                self.spend(slot, &transmit);
-                Some(transmit)
-            }
-            // Without an id, or without a record, the stream cannot go on.
-            None => {
-                self.leave_data(slot);
-                self.end_with_event(
-                    slot,
-                    Terminal::Violation(Reason::TooManyStreams),
-                    Unread::Discard,
-                );
-                None
-            }
+        match &transmit {
+            Some(sent) => self.spend(slot, sent.body_len(), sent.prefix.len()),
+            None => self.give_up(slot),
         }
+        transmit
+    }
+
+    /// Without an id, or without a record, the stream cannot go on.
+    #[cold]
+    fn give_up(&mut self, slot: u32) {
+        self.leave_data(slot);
+        self.end_with_event(
+            slot,
+            Terminal::Violation(Reason::TooManyStreams),
+            Unread::Discard,
+        );
     }
 
     fn next_turn(&mut self) -> Option<Transmit> {
@@ -133,24 +136,38 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
 
     /// Charges the front stream's quantum. A stream that ran dry keeps its place until the next
     /// poll, so that it may be fed again.
-    fn spend(&mut self, slot: u32, transmit: &Transmit) {
+    #[inline]
+    fn spend(&mut self, slot: u32, body: u32, prefix: usize) {
         if self.data.front() != Some(slot) {
             return;
         }
-        let body = match &transmit.body {
-            Body::Caller { range, .. } => range.end.saturating_sub(range.start),
-            Body::None | Body::Static(_) => 0,
-        };
-        let prefix = u32::try_from(transmit.prefix.len()).unwrap_or(u32::MAX);
+        let prefix = u32::try_from(prefix).unwrap_or(u32::MAX);
         self.spent = self.spent.saturating_add(body).saturating_add(prefix);
+        if self.spent >= QUANTUM {
+            self.next_turn();
+        }
     }
 
+    /// The next bytes of a message; `next` allowed no more than these.
     fn chunk(&mut self, slot: u32, bytes: u32) -> Option<Transmit> {
         let key = self.slab.key(slot);
+        let Some((range, prefix)) = self.take_chunk(slot, bytes) else {
+            self.give_up(slot);
+            return None;
+        };
+        self.budget.earn(Earned::DataFrame);
+        self.spend(slot, bytes, prefix.len());
+        Some(Transmit {
+            prefix,
+            body: caller(key, Part::Message, range),
+        })
+    }
+
+    #[inline]
+    fn take_chunk(&mut self, slot: u32, bytes: u32) -> Option<(Range<u32>, Prefix)> {
         let stream = self.slab.get_mut(slot)?;
         let (id, send) = (stream.id, &mut stream.send);
         if stream.revision == Revision::One {
-            // `next` allowed no more than this.
             send.window.take(bytes).ok()?;
         }
         let start = send.sent;
@@ -162,17 +179,12 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             send.envelope_sent = true;
             prefix::message(id, send.size, bytes, send.compressed)
         };
-        let whole = end == send.size;
-        if whole {
+        if end == send.size {
             send.message = false;
             stream.writable_due = true;
             self.events.push_back(&mut self.slab, slot);
         }
-        self.budget.earn(Earned::DataFrame);
-        Some(Transmit {
-            prefix,
-            body: caller(key, Part::Message, start..end),
-        })
+        Some((start..end, prefix))
     }
 
     fn head(&mut self, now: Time, slot: u32) -> Option<Transmit> {
@@ -238,6 +250,15 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     }
 }
 
+impl Transmit {
+    fn body_len(&self) -> u32 {
+        match &self.body {
+            Body::Caller { range, .. } => range.end.saturating_sub(range.start),
+            Body::None | Body::Static(_) => 0,
+        }
+    }
+}
+
 fn control(prefix: Prefix) -> Transmit {
     Transmit {
         prefix,
@@ -254,7 +275,7 @@ fn close_with(id: i64, reason: Reason) -> Transmit {
     }
 }
 
-fn caller(stream: crate::types::Key, part: Part, range: core::ops::Range<u32>) -> Body {
+fn caller(stream: crate::types::Key, part: Part, range: Range<u32>) -> Body {
     if range.is_empty() {
         return Body::None;
     }

@@ -24,8 +24,8 @@ pub struct Prefix {
     bytes: [u8; ROOM],
 }
 
-/// Room for the longest, and for the eight bytes that are always written at a time.
-const ROOM: usize = 71;
+/// Room for the longest.
+const ROOM: usize = 63;
 
 impl Deref for Prefix {
     type Target = [u8];
@@ -91,12 +91,14 @@ impl Word {
 /// A prefix is built where it is returned, because moving it costs more than a field.
 impl Prefix {
     const EMPTY: Self = Self {
-        len: PREFIX_LEN as u8,
+        len: 0,
         bytes: [0; ROOM],
     };
 
+    /// Begins the frame: room for its length, and its stream id.
     #[inline]
     fn id(&mut self, id: i64) {
+        self.len = PREFIX_LEN as u8;
         self.number(1, id.cast_unsigned());
     }
 
@@ -113,11 +115,12 @@ impl Prefix {
     }
 
     fn put(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.word(Word {
-                bytes: u64::from(*byte),
-                len: 1,
-            });
+        let room = self.bytes.get_mut(usize::from(self.len)..);
+        let room = room.and_then(|room| room.get_mut(..bytes.len()));
+        debug_assert!(room.is_some());
+        if let Some(room) = room {
+            room.copy_from_slice(bytes);
+            self.len = self.len.saturating_add(bytes.len() as u8);
         }
     }
 
@@ -228,6 +231,7 @@ pub fn headers(id: i64, head_len: u32) -> Prefix {
     with_body(id, 2, head_len)
 }
 
+#[inline]
 fn with_body(id: i64, number: u32, len: u32) -> Prefix {
     let mut prefix = Prefix::EMPTY;
     prefix.id(id);
@@ -238,6 +242,7 @@ fn with_body(id: i64, number: u32, len: u32) -> Prefix {
 
 /// `request_message` or `response_message`, with the first `chunk` bytes of `size` behind it.
 #[must_use]
+#[inline]
 pub fn message(id: i64, size: u32, chunk: u32, compressed: bool) -> Prefix {
     let short = |number, wire_type, value| match value {
         0 => Some(Word::EMPTY),
@@ -279,6 +284,7 @@ fn long_message(id: i64, size: u32, chunk: u32, compressed: bool) -> Prefix {
 
 /// `more_request_data` or `more_response_data`, with `chunk` bytes behind it.
 #[must_use]
+#[inline]
 pub fn more(id: i64, chunk: u32) -> Prefix {
     with_body(id, 4, chunk)
 }

@@ -2,10 +2,10 @@
 
 use std::hint::black_box;
 
-use grpctunnel_core::wire::{Deframer, Piece};
+use grpctunnel_core::wire::{Deframer, PREFIX_LEN, length_prefix};
 use grpctunnel_core::{Envelope, Input, Key};
 
-use super::ends::{Client, NOW, Server, client, open, server};
+use super::ends::{Client, NOW, Server, client, open, server, without_length};
 use super::{Rounds, right, rounds, there};
 use crate::harness::fail;
 
@@ -14,16 +14,27 @@ const CHUNK: u32 = 16_384;
 const CHUNK_LEN: usize = CHUNK as usize;
 /// Room in front of each chunk of memory for the prefix of its frame.
 const ROOM: usize = 64;
-/// A message of as many whole chunks as a message can have.
-const LONG: u32 = u32::MAX / CHUNK * CHUNK;
+/// A message of as many whole windows as a message can have.
+const LONG: u32 = u32::MAX / 65_536 * 65_536;
 
-/// How the chunks belong to messages.
+/// How the chunks belong to messages, and how many are on their way at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Relayed {
-    /// Each is one of a long message, provided as it comes.
+    /// Four of a long message at a time: a window full, as a transfer goes.
+    Windows,
+    /// One of a long message at a time: the tunnels run dry after each.
     Chunks,
-    /// Each is a message.
+    /// One message of one chunk at a time.
     Messages,
+}
+
+impl Relayed {
+    const fn at_once(self) -> u32 {
+        match self {
+            Self::Windows => 4,
+            Self::Chunks | Self::Messages => 1,
+        }
+    }
 }
 
 /// What the reader does with a chunk.
@@ -62,6 +73,7 @@ impl Ring {
 
 /// Writes a prefix in front of the chunk: the frame, with no byte of its payload moved.
 fn frame<'c>(chunk: &'c mut [u8], prefix: &[u8]) -> &'c [u8] {
+    let prefix = without_length(prefix);
     let start = ROOM.saturating_sub(prefix.len());
     there(chunk.get_mut(start..ROOM)).copy_from_slice(prefix);
     there(chunk.get(start..))
@@ -72,7 +84,6 @@ struct Relay {
     server: Server,
     call: Key,
     handler: Key,
-    deframers: [Deframer; 2],
     how: Relayed,
     /// Bytes of the long message that were not provided yet.
     left: u32,
@@ -81,31 +92,30 @@ struct Relay {
 }
 
 impl Relay {
-    fn provide(&mut self) {
+    fn provide(&mut self, bytes: u32) {
         match self.how {
             Relayed::Messages => {
                 right(
                     self.client
-                        .send_message(self.call, Envelope::new(CHUNK), CHUNK),
+                        .send_message(self.call, Envelope::new(bytes), bytes),
                 );
             }
-            Relayed::Chunks => {
+            Relayed::Windows | Relayed::Chunks => {
                 if self.left == 0 {
                     right(self.client.send_message(self.call, Envelope::new(LONG), 0));
                     self.left = LONG;
                 }
-                right(self.client.provide(self.call, CHUNK));
-                self.left -= CHUNK;
+                right(self.client.provide(self.call, bytes));
+                self.left -= bytes;
             }
         }
     }
 
-    /// One chunk from the client's caller to the server's, with the credit for it.
-    fn chunk(&mut self) {
-        self.provide();
-        let [up, down] = &mut self.deframers;
+    /// Some chunks from the client's caller to the server's, with the credit for them.
+    fn turn(&mut self, chunks: u32) {
+        self.provide(chunks * CHUNK);
         while let Some(transmit) = self.client.poll_transmit(NOW) {
-            let received = deframe(up, frame(self.source.take(), &transmit.prefix));
+            let received = frame(self.source.take(), &transmit.prefix);
             match right(self.server.handle_frame(NOW, received)) {
                 Input::Data { stream, bytes, .. } if stream == self.handler => {
                     if let Some(target) = &mut self.target {
@@ -118,8 +128,10 @@ impl Relay {
             right(self.server.consumed(self.handler, CHUNK));
         }
         while let Some(transmit) = self.server.poll_transmit(NOW) {
-            let received = deframe(down, &transmit.prefix);
-            right(self.client.handle_frame(NOW, received));
+            right(
+                self.client
+                    .handle_frame(NOW, without_length(&transmit.prefix)),
+            );
         }
         while let Some(event) = self.client.poll_event() {
             black_box(&event);
@@ -130,20 +142,27 @@ impl Relay {
     }
 }
 
-/// The frame in `bytes`, which are one with its length prefix.
-fn deframe<'b>(deframer: &mut Deframer, bytes: &'b [u8]) -> &'b [u8] {
-    let (used, piece) = right(deframer.next(bytes));
-    match (piece, right(deframer.next(there(bytes.get(used..))))) {
-        (Some(Piece::Begin { .. }), (_, Some(Piece::Data { bytes, ends: true }))) => bytes,
-        other => fail(format_args!("{other:?}")),
-    }
+/// Finds a frame of 16 KiB each round, among bytes that hold one.
+#[must_use]
+pub fn deframe() -> Rounds {
+    let mut deframer = Deframer::new(CHUNK);
+    let mut bytes = length_prefix(0, CHUNK).to_vec();
+    bytes.resize(PREFIX_LEN + CHUNK_LEN, 1);
+    rounds(move || {
+        let mut rest = black_box(&bytes[..]);
+        while let (used, Some(piece)) = right(deframer.next(rest)) {
+            black_box(&piece);
+            rest = there(rest.get(used..));
+        }
+    })
 }
 
 /// Relays a chunk of 16 KiB each round; the chunks lie in `working_set` bytes.
 ///
-/// A round is all that the core does for a chunk: the client's caller provides it, the frame is
-/// polled, found among the received bytes and handled, the server's caller consumes it, and the
-/// window updates go back.
+/// It is all that both tunnels do for them: the client's caller provides them, the frames are
+/// polled and handled, the server's caller consumes them, the window updates go back, and both
+/// are polled until they have nothing more to say. The few instructions that put a prefix in
+/// front of its chunk are counted, too.
 #[must_use]
 pub fn relay(how: Relayed, copy: Copy, working_set: usize) -> Rounds {
     let mut client = client(1, 65_536);
@@ -154,13 +173,16 @@ pub fn relay(how: Relayed, copy: Copy, working_set: usize) -> Rounds {
         server,
         call,
         handler,
-        deframers: [Deframer::new(u32::MAX), Deframer::new(u32::MAX)],
         how,
         left: 0,
         source: Ring::new(working_set),
         target: (copy == Copy::Once).then(|| Ring::new(working_set)),
     };
-    rounds(move || relay.chunk())
+    Box::new(move |rounds| {
+        for _ in 0..rounds / how.at_once() {
+            relay.turn(how.at_once());
+        }
+    })
 }
 
 /// Copies a chunk of 16 KiB each round, from and to `working_set` bytes.

@@ -1,8 +1,8 @@
 //! What is counted in instructions, and what may not be exceeded.
 
 use super::{
-    Codec, Copy, Kind, Order, Relayed, Rounds, cancelled_call, decode, encode, receive, relay,
-    send, unary_call, window_update,
+    Codec, Copy, Kind, Order, Relayed, Rounds, cancelled_call, decode, deframe, encode, receive,
+    relay, send, unary_call, window_update,
 };
 
 /// Bytes of the chunks that are relayed; the core never looks at them.
@@ -69,12 +69,16 @@ use Limit::{Alone, AtMost, Beside, Times};
 
 /// All of them; what a limit names comes first.
 pub(super) const SCENARIOS: &[Scenario] = &[
+    scenario("relay/windows", AtMost(700.0), || {
+        relay(Relayed::Windows, Copy::None, WORKING_SET)
+    }),
     scenario("relay/chunks", AtMost(700.0), || {
         relay(Relayed::Chunks, Copy::None, WORKING_SET)
     }),
     scenario("relay/messages", AtMost(700.0), || {
         relay(Relayed::Messages, Copy::None, WORKING_SET)
     }),
+    scenario("deframe", Alone, deframe),
     scenario("receive/10", Alone, || receive(10, Order::InOrder)),
     many("receive/100000/in-order", Times(1.5, "receive/10"), || {
         receive(100_000, Order::InOrder)
