@@ -129,7 +129,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     }
 
     /// `request_message` or `response_message`.
-    #[inline]
+    #[inline(always)]
     fn receive_message<'f>(
         &mut self,
         now: Time,
@@ -176,7 +176,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     }
 
     /// `more_request_data` or `more_response_data`.
-    #[inline]
+    #[inline(always)]
     fn receive_more<'f>(
         &mut self,
         now: Time,
@@ -281,6 +281,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     }
 
     /// Gives back credit for bytes that nobody will read, or that were read.
+    #[inline]
     pub(super) fn credit(&mut self, slot: u32, bytes: u32) {
         let Some(stream) = self.slab.get_mut(slot) else {
             return;

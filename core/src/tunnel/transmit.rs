@@ -95,15 +95,20 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
                 let allowed = allowed.min(MAX_CHUNK);
                 let bytes = if fresh { allowed } else { allowed.min(left) };
                 if left == 0 || (bytes < allowed && bytes < MIN_CUT) {
-                    return self.next_turn();
+                    self.next_turn();
+                    return None;
                 }
                 return self.chunk(slot, bytes);
             }
-            _ if left == 0 => return self.next_turn(),
+            _ if left == 0 => {
+                self.next_turn();
+                return None;
+            }
             Next::Head => {
                 let len = self.slab.get(slot)?.send.head_len;
                 if !fresh && len > left {
-                    return self.next_turn();
+                    self.next_turn();
+                    return None;
                 }
                 self.head(now, slot)
             }
@@ -128,10 +133,9 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         );
     }
 
-    fn next_turn(&mut self) -> Option<Transmit> {
+    fn next_turn(&mut self) {
         self.spent = 0;
         self.data.rotate(&mut self.slab);
-        None
     }
 
     /// Charges the front stream's quantum. A stream that ran dry keeps its place until the next
@@ -151,7 +155,8 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     /// The next bytes of a message; `next` allowed no more than these.
     fn chunk(&mut self, slot: u32, bytes: u32) -> Option<Transmit> {
         let key = self.slab.key(slot);
-        let Some((range, prefix)) = self.take_chunk(slot, bytes) else {
+        let mut prefix = Prefix::EMPTY;
+        let Some(range) = self.take_chunk(slot, bytes, &mut prefix) else {
             self.give_up(slot);
             return None;
         };
@@ -163,8 +168,8 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         })
     }
 
-    #[inline]
-    fn take_chunk(&mut self, slot: u32, bytes: u32) -> Option<(Range<u32>, Prefix)> {
+    #[inline(always)]
+    fn take_chunk(&mut self, slot: u32, bytes: u32, prefix: &mut Prefix) -> Option<Range<u32>> {
         let stream = self.slab.get_mut(slot)?;
         let (id, send) = (stream.id, &mut stream.send);
         if stream.revision == Revision::One {
@@ -173,18 +178,18 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         let start = send.sent;
         let end = start.checked_add(bytes)?;
         send.sent = end;
-        let prefix = if send.envelope_sent {
-            prefix::more(id, bytes)
+        if send.envelope_sent {
+            prefix::put_more(prefix, id, bytes);
         } else {
             send.envelope_sent = true;
-            prefix::message(id, send.size, bytes, send.compressed)
-        };
+            prefix::put_message(prefix, id, send.size, bytes, send.compressed);
+        }
         if end == send.size {
             send.message = false;
             stream.writable_due = true;
             self.events.push_back(&mut self.slab, slot);
         }
-        Some((start..end, prefix))
+        Some(start..end)
     }
 
     fn head(&mut self, now: Time, slot: u32) -> Option<Transmit> {

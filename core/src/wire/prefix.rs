@@ -90,14 +90,14 @@ impl Word {
 ///
 /// A prefix is built where it is returned, because moving it costs more than a field.
 impl Prefix {
-    const EMPTY: Self = Self {
+    pub(crate) const EMPTY: Self = Self {
         len: 0,
         bytes: [0; ROOM],
     };
 
     /// Begins the frame: room for its length, and its stream id.
     #[inline]
-    fn id(&mut self, id: i64) {
+    fn begin(&mut self, id: i64) {
         self.len = PREFIX_LEN as u8;
         self.number(1, id.cast_unsigned());
     }
@@ -208,7 +208,7 @@ pub fn new_stream(
         len = len.saturating_add(field_len(metadata_len));
     }
     let mut prefix = Prefix::EMPTY;
-    prefix.id(id);
+    prefix.begin(id);
     prefix.length(2, len);
     prefix.number(3, u64::from(initial_window_size));
     prefix.number(4, revision);
@@ -228,13 +228,12 @@ pub fn new_stream(
 /// `response_headers`; the head, behind it, is what `encode_headers` wrote.
 #[must_use]
 pub fn headers(id: i64, head_len: u32) -> Prefix {
-    with_body(id, 2, head_len)
+    head_frame(id, 2, head_len)
 }
 
-#[inline]
-fn with_body(id: i64, number: u32, len: u32) -> Prefix {
+fn head_frame(id: i64, number: u32, len: u32) -> Prefix {
     let mut prefix = Prefix::EMPTY;
-    prefix.id(id);
+    prefix.begin(id);
     prefix.length(number, len);
     prefix.finish(len);
     prefix
@@ -242,23 +241,29 @@ fn with_body(id: i64, number: u32, len: u32) -> Prefix {
 
 /// `request_message` or `response_message`, with the first `chunk` bytes of `size` behind it.
 #[must_use]
-#[inline]
 pub fn message(id: i64, size: u32, chunk: u32, compressed: bool) -> Prefix {
+    let mut prefix = Prefix::EMPTY;
+    put_message(&mut prefix, id, size, chunk, compressed);
+    prefix
+}
+
+/// The same, written where it is to be.
+#[inline]
+pub(crate) fn put_message(prefix: &mut Prefix, id: i64, size: u32, chunk: u32, compressed: bool) {
     let short = |number, wire_type, value| match value {
         0 => Some(Word::EMPTY),
         value => Word::new(number, wire_type, value),
     };
     let (Some(own), Some(data), false) = (short(1, 0, size), short(2, 2, chunk), compressed) else {
-        return long_message(id, size, chunk, compressed);
+        *prefix = long_message(id, size, chunk, compressed);
+        return;
     };
     let len = u32::from(own.len).saturating_add(u32::from(data.len));
-    let mut prefix = Prefix::EMPTY;
-    prefix.id(id);
+    prefix.begin(id);
     prefix.length(3, len.saturating_add(chunk));
     prefix.word(own);
     prefix.word(data);
     prefix.finish(chunk);
-    prefix
 }
 
 /// A message that is compressed, or so large that its size takes five bytes.
@@ -269,7 +274,7 @@ fn long_message(id: i64, size: u32, chunk: u32, compressed: bool) -> Prefix {
     let flag = if compressed { 3 } else { 0 };
     let len = number_len(u64::from(size)).saturating_add(data);
     let mut prefix = Prefix::EMPTY;
-    prefix.id(id);
+    prefix.begin(id);
     prefix.length(3, len.saturating_add(flag));
     prefix.number(1, u64::from(size));
     if compressed {
@@ -284,28 +289,37 @@ fn long_message(id: i64, size: u32, chunk: u32, compressed: bool) -> Prefix {
 
 /// `more_request_data` or `more_response_data`, with `chunk` bytes behind it.
 #[must_use]
-#[inline]
 pub fn more(id: i64, chunk: u32) -> Prefix {
-    with_body(id, 4, chunk)
+    let mut prefix = Prefix::EMPTY;
+    put_more(&mut prefix, id, chunk);
+    prefix
+}
+
+/// The same, written where it is to be.
+#[inline]
+pub(crate) fn put_more(prefix: &mut Prefix, id: i64, chunk: u32) {
+    prefix.begin(id);
+    prefix.length(4, chunk);
+    prefix.finish(chunk);
 }
 
 /// `half_close`: the tunnel client has sent its last message.
 #[must_use]
 pub fn half_close(id: i64) -> Prefix {
-    with_body(id, 5, 0)
+    head_frame(id, 5, 0)
 }
 
 /// `cancel`: the tunnel client wants no more of the call.
 #[must_use]
 pub fn cancel(id: i64) -> Prefix {
-    with_body(id, 6, 0)
+    head_frame(id, 6, 0)
 }
 
 /// `window_update`: so many more bytes may be sent; 0 of id -1 is the heartbeat.
 #[must_use]
 pub fn window_update(id: i64, bytes: u32) -> Prefix {
     let mut prefix = Prefix::EMPTY;
-    prefix.id(id);
+    prefix.begin(id);
     prefix.field(7, 0, u64::from(bytes));
     prefix.finish(0);
     prefix
@@ -314,7 +328,7 @@ pub fn window_update(id: i64, bytes: u32) -> Prefix {
 /// `close_stream`; the head, behind it, is what `encode_close` wrote.
 #[must_use]
 pub fn close(id: i64, head_len: u32) -> Prefix {
-    with_body(id, 5, head_len)
+    head_frame(id, 5, head_len)
 }
 
 /// `close_stream` with a code and a message, which is behind it.
@@ -328,7 +342,7 @@ pub fn close_reason(id: i64, code: i32, message_len: u32) -> Prefix {
     };
     let status = number_len(code).saturating_add(message);
     let mut prefix = Prefix::EMPTY;
-    prefix.id(id);
+    prefix.begin(id);
     prefix.length(5, field_len(status));
     prefix.length(2, status);
     prefix.number(1, code);
@@ -359,7 +373,7 @@ pub fn settings(
         len = len.saturating_add(field_len(named)).saturating_add(1);
     }
     let mut prefix = Prefix::EMPTY;
-    prefix.id(-1);
+    prefix.begin(-1);
     prefix.length(6, len);
     if count > 0 {
         prefix.length(1, count);
@@ -384,7 +398,7 @@ pub fn extensions(set: ExtensionSet) -> Prefix {
     let named = u32::try_from(set.numbers().count()).unwrap_or(0);
     let len = if named == 0 { 0 } else { field_len(named) };
     let mut prefix = Prefix::EMPTY;
-    prefix.id(-1);
+    prefix.begin(-1);
     prefix.length(100, len);
     if named > 0 {
         prefix.length(1, named);
@@ -401,7 +415,7 @@ pub fn extensions(set: ExtensionSet) -> Prefix {
 pub fn drain(last_stream_id: i64) -> Prefix {
     let last = last_stream_id.cast_unsigned();
     let mut prefix = Prefix::EMPTY;
-    prefix.id(-1);
+    prefix.begin(-1);
     prefix.length(100, number_len(last));
     prefix.number(1, last);
     prefix.finish(0);
@@ -422,7 +436,7 @@ pub fn pong(opaque: u64) -> Prefix {
 
 fn opaque_frame(number: u32, opaque: u64) -> Prefix {
     let mut prefix = Prefix::EMPTY;
-    prefix.id(-1);
+    prefix.begin(-1);
     prefix.length(number, if opaque == 0 { 0 } else { 9 });
     if opaque != 0 {
         prefix.tag(1, 1);
