@@ -8,7 +8,7 @@ use crate::storage::Storage;
 use crate::stream::{NO_ID, Once, Stream, Terminal};
 use crate::time::Time;
 use crate::types::{End, Input, Key, OpenOptions, Unread};
-use crate::wire::{CloseStream, Data, Headers, ServerKind, Settings, decode_server, read_data};
+use crate::wire::{CloseStream, Data, Headers, ServerKind, Settings, decode_server};
 
 /// The stream id of frames that concern the tunnel.
 pub(super) const TUNNEL_ID: i64 = -1;
@@ -100,11 +100,6 @@ impl<S: Storage> Tunnel<Client, S> {
         now: Time,
         frame: &'f [u8],
     ) -> Result<Input<'f>, Reason> {
-        if self.phase != Phase::Settling
-            && let Some((id, data)) = read_data(frame)
-        {
-            return self.receive_data(now, id, data);
-        }
         let frame = decode_server(frame, &self.limits.decode).map_err(|_| Reason::Undecodable)?;
         let id = frame.stream_id;
         if self.phase == Phase::Settling {

@@ -23,7 +23,7 @@ use crate::table::{Index, Slab};
 use crate::time::Time;
 use crate::timers::TimerHeap;
 use crate::types::{Carrier, Config, Counters, Input, Key, Negotiation, Opening};
-use crate::wire::Revision;
+use crate::wire::{Revision, read_data};
 use revision_zero::RevisionZero;
 
 /// Which end of a tunnel a [`Tunnel`] is.
@@ -267,6 +267,15 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         }
         if frame.len() > self.limits.max_frame as usize {
             return Err(self.fail(Reason::FrameTooLarge));
+        }
+        // The frames of which there are most, the same at both ends. Settings come before them.
+        if self.phase != Phase::Settling
+            && let Some((id, data)) = read_data(frame)
+        {
+            return match self.receive_data(now, id, data) {
+                Ok(input) => Ok(input),
+                Err(reason) => Err(self.fail(reason)),
+            };
         }
         R::receive(self, now, frame).map_err(|reason| self.fail(reason))
     }

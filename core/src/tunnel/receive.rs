@@ -73,6 +73,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         Ok(Input::Ignored)
     }
 
+    #[inline]
     pub(super) fn useful<'f>(&mut self, input: Input<'f>) -> Result<Input<'f>, Reason> {
         self.budget.earn(Earned::UsefulFrame);
         Ok(input)
@@ -215,10 +216,13 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         piece: Piece,
     ) -> Result<Input<'f>, Reason> {
         let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        let discard = self.slab.get(slot).is_some_and(|stream| stream.stopped);
+        let (discard, counted) = match self.slab.get(slot) {
+            Some(stream) => (stream.stopped, stream.revision == Revision::Zero),
+            None => (false, false),
+        };
         if discard {
             self.credit(slot, len);
-        } else if let Err(reason) = self.note_unread(now, slot, len) {
+        } else if counted && let Err(reason) = self.note_unread(now, slot, len) {
             return self.violate(now, slot, reason);
         }
         self.useful(Input::Data {

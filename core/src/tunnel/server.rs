@@ -9,7 +9,7 @@ use crate::storage::Storage;
 use crate::stream::{Close, Once, Stream, Terminal};
 use crate::time::Time;
 use crate::types::{End, Hold, Input, Key, MethodKind, Unread};
-use crate::wire::{ClientKind, Data, NewStream, Revision, Timeout, decode_client, read_data};
+use crate::wire::{ClientKind, Data, NewStream, Revision, Timeout, decode_client};
 
 /// The method name without a slash in front, if some service could have it.
 fn method(name: &str) -> Result<&str, Reason> {
@@ -107,9 +107,6 @@ impl<S: Storage> Tunnel<Server, S> {
         now: Time,
         frame: &'f [u8],
     ) -> Result<Input<'f>, Reason> {
-        if let Some((id, data)) = read_data(frame) {
-            return self.receive_data(now, id, data);
-        }
         let frame = decode_client(frame, &self.limits.decode).map_err(|_| Reason::Undecodable)?;
         let id = frame.stream_id;
         match frame.kind {

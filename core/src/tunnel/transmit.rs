@@ -83,6 +83,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     }
 
     /// The next frame of the stream at the front, or `None` if it is another's turn.
+    #[inline]
     fn data_frame(&mut self, now: Time, slot: u32) -> Option<Transmit> {
         let Some(next) = self.slab.get(slot).and_then(|stream| stream.next()) else {
             self.leave_data(slot);
@@ -133,6 +134,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         );
     }
 
+    #[inline]
     fn next_turn(&mut self) {
         self.spent = 0;
         self.data.rotate(&mut self.slab);
@@ -153,6 +155,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     }
 
     /// The next bytes of a message; `next` allowed no more than these.
+    #[inline]
     fn chunk(&mut self, slot: u32, bytes: u32) -> Option<Transmit> {
         let key = self.slab.key(slot);
         let mut prefix = Prefix::EMPTY;
