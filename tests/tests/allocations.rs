@@ -33,7 +33,11 @@ fn allocates_nothing(what: &str, rounds: Rounds) {
 fn a_chunk_and_its_credit_allocate_nothing() {
     let bytes = 512 << 10;
     allocates_nothing(
-        "a chunk of 16 KiB and its window updates",
+        "a chunk of 16 KiB, in windows of 64 KiB",
+        relay(Relayed::Windows, Copy::None, bytes),
+    );
+    allocates_nothing(
+        "a chunk of 16 KiB, one at a time",
         relay(Relayed::Chunks, Copy::None, bytes),
     );
     allocates_nothing(

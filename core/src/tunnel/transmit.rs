@@ -117,7 +117,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             Next::Close => self.close_frame(slot),
         };
         match &transmit {
-            Some(sent) => self.spend(slot, sent.body_len(), sent.prefix.len()),
+            Some(sent) => self.spend(slot, sent.body_len(), &sent.prefix),
             None => self.give_up(slot),
         }
         transmit
@@ -143,12 +143,11 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     /// Charges the front stream's quantum. A stream that ran dry keeps its place until the next
     /// poll, so that it may be fed again.
     #[inline]
-    fn spend(&mut self, slot: u32, body: u32, prefix: usize) {
+    fn spend(&mut self, slot: u32, body: u32, prefix: &Prefix) {
         if self.data.front() != Some(slot) {
             return;
         }
-        let prefix = u32::try_from(prefix).unwrap_or(u32::MAX);
-        self.spent = self.spent.saturating_add(body).saturating_add(prefix);
+        self.spent = self.spent.saturating_add(prefix.frame_len(body));
         if self.spent >= QUANTUM {
             self.next_turn();
         }
@@ -164,7 +163,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             return None;
         };
         self.budget.earn(Earned::DataFrame);
-        self.spend(slot, bytes, prefix.len());
+        self.spend(slot, bytes, &prefix);
         Some(Transmit {
             prefix,
             body: caller(key, Part::Message, range),

@@ -95,6 +95,12 @@ impl Prefix {
         bytes: [0; ROOM],
     };
 
+    /// Bytes of the frame with such a body, length prefix included.
+    #[inline]
+    pub(crate) fn frame_len(&self, body: u32) -> u32 {
+        body.saturating_add(u32::from(self.len))
+    }
+
     /// Begins the frame: room for its length, and its stream id.
     #[inline]
     fn begin(&mut self, id: i64) {

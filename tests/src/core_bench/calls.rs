@@ -11,7 +11,8 @@ use grpctunnel_core::{
 
 use super::codec::pairs;
 use super::ends::{
-    Client, LARGE_WINDOW, METHOD, NOW, Server, assemble, client, open, server, without_length,
+    Client, LARGE_WINDOW, METHOD, NOW, Server, WINDOW, assemble, client, open, server,
+    without_length,
 };
 use super::{Rounds, right, rounds, there};
 use crate::harness::fail;
@@ -32,8 +33,8 @@ struct Calls {
 impl Calls {
     fn new() -> Self {
         Self {
-            client: client(16, 65_536),
-            server: server(16),
+            client: client(16, WINDOW),
+            server: server(16, WINDOW),
             heads: [const { Vec::new() }; 3],
             message: [1; MESSAGE as usize],
             wire: Vec::new(),
@@ -186,7 +187,7 @@ pub fn cancelled_call() -> Rounds {
 #[must_use]
 pub fn window_update() -> Rounds {
     let mut client = client(1, 0);
-    let mut server = server(1);
+    let mut server = server(1, WINDOW);
     let (call, _) = open(&mut client, &mut server);
     let mut left = 0;
     rounds(move || {

@@ -12,6 +12,8 @@ use crate::harness::fail;
 /// Time stands still: no timer of an open tunnel is due.
 pub(super) const NOW: Time = Time::ZERO;
 pub(super) const METHOD: &str = "package.Service/Method";
+/// The window that known peers use.
+pub(super) const WINDOW: u32 = 65_536;
 /// The most that may be granted.
 pub(super) const LARGE_WINDOW: u32 = 0x7fff_ffff;
 
@@ -39,10 +41,13 @@ pub(super) fn client(streams: u32, window: u32) -> Client {
     client
 }
 
-/// A tunnel server that has sent its settings.
-pub(super) fn server(streams: u32) -> Server {
+/// A tunnel server that has sent its settings, with such a window.
+pub(super) fn server(streams: u32, window: u32) -> Server {
     let opening = Opening::Accepted(Negotiation::On);
-    let mut server = Server::new(NOW, config(streams), opening);
+    let mut config = config(streams);
+    config.limits.receive_window.initial = window;
+    config.limits.receive_window.max = window;
+    let mut server = Server::new(NOW, config, opening);
     there(server.poll_transmit(NOW));
     server
 }
@@ -94,8 +99,8 @@ pub(super) fn open_at(client: &mut Client) -> (Key, Transmit, Vec<u8>) {
 
 /// Opens so many streams at both ends, all of them open at the end; returns what keeps them.
 pub fn open_together(streams: u32) -> impl Sized {
-    let mut client = client(streams, 65_536);
-    let mut server = server(streams);
+    let mut client = client(streams, WINDOW);
+    let mut server = server(streams, WINDOW);
     for _ in 0..streams {
         open(&mut client, &mut server);
     }

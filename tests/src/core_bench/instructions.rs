@@ -84,7 +84,7 @@ fn row(scenario: &Scenario, now: f64, before: Option<f64>, counts: &Counts) -> S
     let other = |name: &str| now / counts.get(name).copied().unwrap_or(f64::NAN);
     let (ratio, limit) = match scenario.limit {
         Limit::Alone => (String::new(), String::new()),
-        Limit::AtMost(most) => (String::new(), format!("{most}")),
+        Limit::Beyond(most, name) => (String::new(), format!("{most} beyond {name}")),
         Limit::Beside(name) => (format!("{:.2}", other(name)), format!("(of {name})")),
         Limit::Times(most, name) => (
             format!("{:.2}", other(name)),
@@ -100,7 +100,7 @@ fn row(scenario: &Scenario, now: f64, before: Option<f64>, counts: &Counts) -> S
 fn above_limit(scenario: &Scenario, now: f64, counts: &Counts) -> Option<String> {
     let most = match scenario.limit {
         Limit::Alone | Limit::Beside(_) => return None,
-        Limit::AtMost(most) => most,
+        Limit::Beyond(most, name) => most + counts.get(name)?,
         Limit::Times(times, name) => times * counts.get(name)?,
     };
     let name = scenario.name;
@@ -229,11 +229,12 @@ mod tests {
 
     #[test]
     fn a_limit_may_be_reached_and_not_exceeded() {
-        let counts: Counts = [("receive/10".to_owned(), 100.0)].into();
+        let counts = [("receive/10", 100.0), ("relay/place", 50.0)];
+        let counts: Counts = counts.map(|(name, count)| (name.to_owned(), count)).into();
         let find = |name| SCENARIOS.iter().find(|scenario| scenario.name == name);
-        let relay = find("relay/chunks").unwrap();
-        assert!(above_limit(relay, 700.0, &counts).is_none());
-        assert!(above_limit(relay, 700.1, &counts).is_some());
+        let relay = find("relay/windows").unwrap();
+        assert!(above_limit(relay, 750.0, &counts).is_none());
+        assert!(above_limit(relay, 750.1, &counts).is_some());
         let random = find("receive/100000/random").unwrap();
         assert!(above_limit(random, 150.0, &counts).is_none());
         assert!(above_limit(random, 150.1, &counts).is_some());

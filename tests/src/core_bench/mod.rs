@@ -22,7 +22,7 @@ pub use calls::{cancelled_call, unary_call, window_update};
 pub use codec::{Codec, Kind, decode, encode};
 pub use ends::open_together;
 pub use instructions::{compare, count};
-pub use relay::{Copy, Relayed, deframe, memcpy, relay};
+pub use relay::{Copy, Relayed, deframe, memcpy, place, relay};
 pub use report::{codec_table, relay_table, sizes_table, streams_table};
 pub use streams::{Order, receive, send};
 

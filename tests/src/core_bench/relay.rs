@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use grpctunnel_core::wire::{Deframer, PREFIX_LEN, length_prefix};
+use grpctunnel_core::wire::{Deframer, PREFIX_LEN, length_prefix, prefix};
 use grpctunnel_core::{Envelope, Input, Key};
 
 use super::ends::{Client, NOW, Server, client, open, server, without_length};
@@ -15,12 +15,14 @@ const CHUNK_LEN: usize = CHUNK as usize;
 /// Room in front of each chunk of memory for the prefix of its frame.
 const ROOM: usize = 64;
 /// A message of as many whole windows as a message can have.
-const LONG: u32 = u32::MAX / 65_536 * 65_536;
+const LONG: u32 = u32::MAX / (1 << 20) * (1 << 20);
 
 /// How the chunks belong to messages, and how many are on their way at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Relayed {
-    /// Four of a long message at a time: a window full, as a transfer goes.
+    /// 16 of a long message at a time, in a window of 1 MiB.
+    Grown,
+    /// Four of a long message at a time: a window full, as a transfer begins.
     Windows,
     /// One of a long message at a time: the tunnels run dry after each.
     Chunks,
@@ -31,8 +33,16 @@ pub enum Relayed {
 impl Relayed {
     const fn at_once(self) -> u32 {
         match self {
+            Self::Grown => 16,
             Self::Windows => 4,
             Self::Chunks | Self::Messages => 1,
+        }
+    }
+
+    const fn window(self) -> u32 {
+        match self {
+            Self::Grown => 1 << 20,
+            Self::Windows | Self::Chunks | Self::Messages => 65_536,
         }
     }
 }
@@ -101,7 +111,7 @@ impl Relay {
                         .send_message(self.call, Envelope::new(bytes), bytes),
                 );
             }
-            Relayed::Windows | Relayed::Chunks => {
+            Relayed::Grown | Relayed::Windows | Relayed::Chunks => {
                 if self.left == 0 {
                     right(self.client.send_message(self.call, Envelope::new(LONG), 0));
                     self.left = LONG;
@@ -163,12 +173,12 @@ pub fn deframe() -> Rounds {
 ///
 /// It is all that both tunnels do for them: the client's caller provides them, the frames are
 /// polled and handled, the server's caller consumes them, the window updates go back, and both
-/// are polled until they have nothing more to say. The few instructions that put a prefix in
-/// front of its chunk are counted, too.
+/// are polled until they have nothing more to say. What carries the frames from one to the other
+/// is [`place`].
 #[must_use]
 pub fn relay(how: Relayed, copy: Copy, working_set: usize) -> Rounds {
-    let mut client = client(1, 65_536);
-    let mut server = server(1);
+    let mut client = client(1, how.window());
+    let mut server = server(1, how.window());
     let (call, handler) = open(&mut client, &mut server);
     let mut relay = Relay {
         client,
@@ -184,6 +194,16 @@ pub fn relay(how: Relayed, copy: Copy, working_set: usize) -> Rounds {
         for _ in 0..rounds / how.at_once() {
             relay.turn(how.at_once());
         }
+    })
+}
+
+/// Puts a prefix in front of a chunk each round: what `relay` does itself, besides the tunnels.
+#[must_use]
+pub fn place(working_set: usize) -> Rounds {
+    let mut source = Ring::new(working_set);
+    let prefix = prefix::more(1, CHUNK);
+    rounds(move || {
+        black_box(frame(source.take(), black_box(&prefix)));
     })
 }
 

@@ -41,17 +41,25 @@ pub fn codec_table(out: &mut impl fmt::Write) -> fmt::Result {
 /// The output fails.
 pub fn relay_table(out: &mut impl fmt::Write) -> fmt::Result {
     write!(out, "{:<44}", "median ns for 16 KiB, and beside memcpy")?;
-    for title in ["memcpy", "windows", "chunks", "messages", "windows, read"] {
+    for title in [
+        "memcpy",
+        "grown",
+        "windows",
+        "chunks",
+        "messages",
+        "grown, read",
+    ] {
         write!(out, "{title:>13}")?;
     }
     writeln!(out)?;
     for (title, bytes) in [("512 KiB", 512 << 10), ("64 MiB", 64 << 20)] {
         let times = medians([
             memcpy(bytes),
+            relay(Relayed::Grown, Copy::None, bytes),
             relay(Relayed::Windows, Copy::None, bytes),
             relay(Relayed::Chunks, Copy::None, bytes),
             relay(Relayed::Messages, Copy::None, bytes),
-            relay(Relayed::Windows, Copy::Once, bytes),
+            relay(Relayed::Grown, Copy::Once, bytes),
         ]);
         let [memcpy, ..] = times;
         write!(out, "{:<44}", format!("working set of {title}"))?;

@@ -6,7 +6,7 @@ use grpctunnel_core::wire::{HeadOptions, Revision, encode_open, prefix};
 use grpctunnel_core::{Envelope, Input, Key};
 
 use super::ends::{
-    Client, LARGE_WINDOW, METHOD, NOW, Server, client, open_at, server, without_length,
+    Client, LARGE_WINDOW, METHOD, NOW, Server, WINDOW, client, open_at, server, without_length,
 };
 use super::{Rounds, right, rounds, there};
 use crate::harness::fail;
@@ -65,7 +65,7 @@ impl Opener {
         let options = HeadOptions::default();
         right(encode_open(&mut head, METHOD, std::iter::empty(), &options));
         Self {
-            server: server(streams),
+            server: server(streams, WINDOW),
             head,
             wire: Vec::new(),
             id: 0,
@@ -75,7 +75,7 @@ impl Opener {
     fn open(&mut self) -> (i64, Key) {
         self.id += 1;
         let len = right(u32::try_from(self.head.len()));
-        let prefix = prefix::new_stream(self.id, len, 65_536, Revision::One, None);
+        let prefix = prefix::new_stream(self.id, len, WINDOW, Revision::One, None);
         self.wire.clear();
         self.wire.extend_from_slice(without_length(&prefix));
         self.wire.extend_from_slice(&self.head);
