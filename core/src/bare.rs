@@ -302,9 +302,7 @@ impl<S: Storage> Pipe<S> {
         };
         self.spread();
         let (side, mut transmit) = found?;
-        if let Some(flag) = transmit.prefix.first_mut() {
-            *flag = flag_of(self.end, side);
-        }
+        transmit.prefix.set_flags(flag_of(self.end, side));
         let len = len_of(&transmit);
         self.ahead = match side {
             Side::Client => self.ahead.saturating_add(len),

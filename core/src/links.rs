@@ -113,8 +113,11 @@ impl StreamQueue {
     }
 
     /// Moves the first stream to the end.
+    #[inline]
     pub(crate) fn rotate<S: Storage>(&mut self, slab: &mut Slab<S>) {
-        if let Some(slot) = self.front() {
+        if self.head != self.tail
+            && let Some(slot) = self.front()
+        {
             self.remove(slab, slot);
             self.push_back(slab, slot);
         }

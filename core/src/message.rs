@@ -30,6 +30,7 @@ impl Incoming {
     }
 
     /// `*_message { size, data }`, with `len` bytes of data.
+    #[inline(always)]
     pub(crate) fn envelope(&mut self, envelope: Envelope, len: usize) -> Result<Piece, Reason> {
         if self.inside {
             return Err(Reason::MessageInterrupted);
@@ -49,6 +50,7 @@ impl Incoming {
     }
 
     /// `more_*_data` of `len` bytes. `None`: an empty chunk, nothing to hand on.
+    #[inline(always)]
     pub(crate) fn more(&mut self, len: usize, max_empty: u8) -> Result<Option<Piece>, Reason> {
         if !self.inside {
             return Err(Reason::DataWithoutMessage);

@@ -164,7 +164,20 @@ impl<S: Storage> Index<S> {
     }
 
     /// The slot of an open stream.
+    #[inline(always)]
     pub(crate) fn get(&self, id: i64) -> Option<u32> {
+        // As `position` guesses, without its arithmetic: most frames get no further.
+        let live = self.entries.as_slice().get(self.head..)?;
+        let first = live.first()?.id;
+        let guess = usize::try_from(id.wrapping_sub(first)).unwrap_or(usize::MAX);
+        match live.get(guess) {
+            Some(entry) if entry.id == id => (entry.slot != NO_SLOT).then_some(entry.slot),
+            _ => self.search(id),
+        }
+    }
+
+    #[inline(never)]
+    fn search(&self, id: i64) -> Option<u32> {
         let entry = self.entries.as_slice().get(self.position(id)?)?;
         (entry.slot != NO_SLOT).then_some(entry.slot)
     }

@@ -10,6 +10,7 @@ pub mod campaign;
 pub mod catalogue;
 #[cfg(feature = "codegen")]
 pub mod codegen;
+pub mod core_bench;
 pub mod harness;
 #[cfg(feature = "net")]
 pub mod interop;

@@ -8,7 +8,7 @@ use crate::storage::Storage;
 use crate::stream::{NO_ID, Once, Stream, Terminal};
 use crate::time::Time;
 use crate::types::{End, Input, Key, OpenOptions, Unread};
-use crate::wire::{CloseStream, Headers, ServerKind, Settings, decode_server};
+use crate::wire::{CloseStream, Data, Headers, ServerKind, Settings, decode_server};
 
 /// The stream id of frames that concern the tunnel.
 pub(super) const TUNNEL_ID: i64 = -1;
@@ -117,10 +117,12 @@ impl<S: Storage> Tunnel<Client, S> {
         match frame.kind {
             ServerKind::Settings(_) => self.receive_settings(now, id),
             ServerKind::Headers(headers) => self.receive_headers(now, id, headers),
-            ServerKind::Message(message) => self.receive_message(now, id, message),
-            ServerKind::More(data) => self.receive_more(now, id, data),
+            ServerKind::Message(message) => self.receive_odd_data(now, id, Data::Message(message)),
+            ServerKind::More(data) => self.receive_odd_data(now, id, Data::More(data)),
             ServerKind::Close(close) => self.receive_close(now, id, close),
-            ServerKind::WindowUpdate(bytes) => self.receive_window_update(now, id, bytes),
+            ServerKind::WindowUpdate(bytes) => {
+                self.receive_odd_data(now, id, Data::WindowUpdate(bytes))
+            }
             ServerKind::Drain { last_stream_id } => self.receive_drain(now, id, last_stream_id),
             ServerKind::Ping(opaque) => self.receive_ping(now, id, opaque),
             ServerKind::Pong(opaque) => self.receive_pong(now, id, opaque),

@@ -26,11 +26,12 @@ use crate::error::{Reason, Side, TunnelError};
 use crate::limits::{Budgets, Limits};
 use crate::links::{QueueId, StreamQueue};
 use crate::storage::{Fifo, Storage};
+use crate::stream::Stream;
 use crate::table::{Index, Slab};
 use crate::time::Time;
 use crate::timers::TimerHeap;
 use crate::types::{Carrier, Config, Counters, Input, Key, Negotiation, Opening};
-use crate::wire::{ExtensionSet, Revision};
+use crate::wire::{ExtensionSet, Revision, read_data};
 use growth::Growth;
 use liveness::Alive;
 pub use memory::MemoryBound;
@@ -189,6 +190,10 @@ pub type TunnelClient<S> = Tunnel<Client, S>;
 pub type TunnelServer<S> = Tunnel<Server, S>;
 
 impl<R: Role, S: Storage> Tunnel<R, S> {
+    /// Bytes of the record of one stream. Its places in the lists around it take 20 more: its
+    /// id (16) and its timer (4).
+    pub const STREAM_BYTES: usize = size_of::<Stream>();
+
     /// One end of a tunnel whose carrier is opened, or was accepted, at `now`.
     #[must_use]
     pub fn new(now: Time, mut config: Config, opening: Opening) -> Self {
@@ -307,6 +312,15 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             return Err(self.fail(Reason::FrameTooLarge));
         }
         self.growth.frame_came(now);
+        // The frames of which there are most, the same at both ends. Settings come before them.
+        if self.phase != Phase::Settling
+            && let Some((id, data)) = read_data(frame)
+        {
+            return match self.receive_data(now, id, data) {
+                Ok(input) => Ok(input),
+                Err(reason) => Err(self.fail(reason)),
+            };
+        }
         R::receive(self, now, frame).map_err(|reason| self.fail(reason))
     }
 

@@ -1,6 +1,6 @@
 //! The tunnel server: admitting and answering streams, and the frames of a tunnel client.
 
-use super::client::{MAX_HEAD, TUNNEL_ID};
+use super::client::MAX_HEAD;
 use super::liveness::PROBE_METHOD;
 use super::receive::content_reason;
 use super::{Rejection, Server, Tunnel};
@@ -10,7 +10,7 @@ use crate::storage::Storage;
 use crate::stream::{Close, Once, Stream, Terminal};
 use crate::time::Time;
 use crate::types::{End, Hold, Input, Key, MethodKind, Unread};
-use crate::wire::{ClientKind, NewStream, Revision, Timeout, decode_client};
+use crate::wire::{ClientKind, Data, NewStream, Revision, Timeout, decode_client};
 
 /// The method name without a slash in front, if some service could have it.
 fn method(name: &str) -> Result<&str, Reason> {
@@ -116,15 +116,13 @@ impl<S: Storage> Tunnel<Server, S> {
         let id = frame.stream_id;
         match frame.kind {
             ClientKind::NewStream(new) => self.receive_new_stream(now, id, new),
-            ClientKind::Message(message) => self.receive_message(now, id, message),
-            ClientKind::More(data) => self.receive_more(now, id, data),
+            ClientKind::Message(message) => self.receive_odd_data(now, id, Data::Message(message)),
+            ClientKind::More(data) => self.receive_odd_data(now, id, Data::More(data)),
             ClientKind::HalfClose => self.receive_half_close(now, id),
             ClientKind::Cancel => self.receive_cancel(now, id),
-            ClientKind::WindowUpdate(0) if id == TUNNEL_ID => {
-                self.budget.charge(now, Charge::Heartbeat)?;
-                Ok(Input::Ignored)
+            ClientKind::WindowUpdate(bytes) => {
+                self.receive_odd_data(now, id, Data::WindowUpdate(bytes))
             }
-            ClientKind::WindowUpdate(bytes) => self.receive_window_update(now, id, bytes),
             ClientKind::Extensions(theirs) => self.receive_extensions(now, id, theirs),
             ClientKind::Ping(opaque) => self.receive_ping(now, id, opaque),
             ClientKind::Pong(opaque) => self.receive_pong(now, id, opaque),

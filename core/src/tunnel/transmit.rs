@@ -1,5 +1,7 @@
 //! What is sent next: control frames first, then one quantum a stream, round and round.
 
+use core::ops::Range;
+
 use super::{Phase, Role, Tunnel};
 use crate::budget::Earned;
 use crate::error::{Reason, Side};
@@ -63,8 +65,9 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             }
         }
         while let Some(slot) = self.data.front() {
-            if let Some(transmit) = self.data_frame(now, slot) {
-                return Some(transmit);
+            let transmit = self.data_frame(now, slot);
+            if transmit.is_some() {
+                return transmit;
             }
         }
         None
@@ -113,6 +116,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     }
 
     /// The next frame of the stream at the front, or `None` if it is another's turn.
+    #[inline]
     fn data_frame(&mut self, now: Time, slot: u32) -> Option<Transmit> {
         let Some(next) = self.slab.get(slot).and_then(|stream| stream.next()) else {
             self.leave_data(slot);
@@ -125,87 +129,102 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
                 let allowed = allowed.min(MAX_CHUNK);
                 let bytes = if fresh { allowed } else { allowed.min(left) };
                 if left == 0 || (bytes < allowed && bytes < MIN_CUT) {
-                    return self.next_turn();
+                    self.next_turn();
+                    return None;
                 }
-                self.chunk(slot, bytes)
+                return self.chunk(slot, bytes);
             }
-            _ if left == 0 => return self.next_turn(),
+            _ if left == 0 => {
+                self.next_turn();
+                return None;
+            }
             Next::Head => {
                 let len = self.slab.get(slot)?.send.head_len;
                 if !fresh && len > left {
-                    return self.next_turn();
+                    self.next_turn();
+                    return None;
                 }
                 self.head(now, slot)
             }
             Next::HalfClose => self.half_close_frame(slot),
             Next::Close => self.close_frame(slot),
         };
-        match transmit {
-            Some(transmit) => {
-                self.spend(slot, &transmit);
-                Some(transmit)
-            }
-            // Without an id, or without a record, the stream cannot go on.
-            None => {
-                self.leave_data(slot);
-                self.end_with_event(
-                    slot,
-                    Terminal::Violation(Reason::TooManyStreams),
-                    Unread::Discard,
-                );
-                None
-            }
+        match &transmit {
+            Some(sent) => self.spend(slot, sent.body_len(), &sent.prefix),
+            None => self.give_up(slot),
         }
+        transmit
     }
 
-    fn next_turn(&mut self) -> Option<Transmit> {
+    /// Without an id, or without a record, the stream cannot go on.
+    #[cold]
+    fn give_up(&mut self, slot: u32) {
+        self.leave_data(slot);
+        self.end_with_event(
+            slot,
+            Terminal::Violation(Reason::TooManyStreams),
+            Unread::Discard,
+        );
+    }
+
+    #[inline]
+    fn next_turn(&mut self) {
         self.spent = 0;
         self.data.rotate(&mut self.slab);
-        None
     }
 
     /// Charges the front stream's quantum. A stream that ran dry keeps its place until the next
     /// poll, so that it may be fed again.
-    fn spend(&mut self, slot: u32, transmit: &Transmit) {
+    #[inline]
+    fn spend(&mut self, slot: u32, body: u32, prefix: &Prefix) {
         if self.data.front() != Some(slot) {
             return;
         }
-        let body = match &transmit.body {
-            Body::Caller { range, .. } => range.end.saturating_sub(range.start),
-            Body::None | Body::Static(_) => 0,
-        };
-        let prefix = u32::try_from(transmit.prefix.len()).unwrap_or(u32::MAX);
-        self.spent = self.spent.saturating_add(body).saturating_add(prefix);
+        self.spent = self.spent.saturating_add(prefix.frame_len(body));
+        if self.spent >= QUANTUM {
+            self.next_turn();
+        }
     }
 
+    /// The next bytes of a message; `next` allowed no more than these.
+    #[inline]
     fn chunk(&mut self, slot: u32, bytes: u32) -> Option<Transmit> {
         let key = self.slab.key(slot);
+        let mut prefix = Prefix::EMPTY;
+        let Some(range) = self.take_chunk(slot, bytes, &mut prefix) else {
+            self.give_up(slot);
+            return None;
+        };
+        self.budget.earn(Earned::DataFrame);
+        self.spend(slot, bytes, &prefix);
+        Some(Transmit {
+            prefix,
+            body: caller(key, Part::Message, range),
+        })
+    }
+
+    #[inline(always)]
+    fn take_chunk(&mut self, slot: u32, bytes: u32, prefix: &mut Prefix) -> Option<Range<u32>> {
         let stream = self.slab.get_mut(slot)?;
         let (id, send) = (stream.id, &mut stream.send);
         if stream.revision == Revision::One {
-            // `next` allowed no more than this.
             send.window.take(bytes).ok()?;
         }
         let start = send.sent;
         let end = start.checked_add(bytes)?;
         send.sent = end;
-        let prefix = if send.envelope_sent {
-            prefix::more(id, bytes)
+        if send.envelope_sent {
+            prefix::put_more(prefix, id, bytes);
         } else {
             send.envelope_sent = true;
-            prefix::message(id, send.size, bytes, send.compressed)
-        };
-        let whole = end == send.size;
-        if whole {
+            prefix::put_message(prefix, id, send.size, bytes, send.compressed);
+        }
+        if end == send.size {
             send.message = false;
             stream.writable_due = true;
             self.events.push_back(&mut self.slab, slot);
         }
-        self.budget.earn(Earned::DataFrame);
-        Some(Transmit {
-            prefix,
-            body: caller(key, Part::Message, start..end),
-        })
+        Some(start..end)
     }
 
     fn head(&mut self, now: Time, slot: u32) -> Option<Transmit> {
@@ -282,6 +301,15 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     }
 }
 
+impl Transmit {
+    fn body_len(&self) -> u32 {
+        match &self.body {
+            Body::Caller { range, .. } => range.end.saturating_sub(range.start),
+            Body::None | Body::Static(_) => 0,
+        }
+    }
+}
+
 pub(super) fn control(prefix: Prefix) -> Transmit {
     Transmit {
         prefix,
@@ -303,7 +331,7 @@ pub(super) const fn with_text(prefix: Prefix, text: &'static str) -> Transmit {
     }
 }
 
-fn caller(stream: crate::types::Key, part: Part, range: core::ops::Range<u32>) -> Body {
+fn caller(stream: crate::types::Key, part: Part, range: Range<u32>) -> Body {
     if range.is_empty() {
         return Body::None;
     }

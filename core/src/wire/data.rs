@@ -11,7 +11,7 @@ use super::field::{Fields, low_u32};
 use super::frame::MessageData;
 
 /// A frame that carries data or credit.
-pub(super) enum Data<'f> {
+pub(crate) enum Data<'f> {
     Message(MessageData<'f>),
     More(&'f [u8]),
     WindowUpdate(u32),
@@ -20,7 +20,7 @@ pub(super) enum Data<'f> {
 /// Reads `[stream_id] member`, each field once and in rising order. `None`: it is not of this
 /// shape.
 #[inline(always)]
-pub(super) fn read<'f>(frame: &'f [u8]) -> Option<(i64, Data<'f>)> {
+pub(crate) fn read<'f>(frame: &'f [u8]) -> Option<(i64, Data<'f>)> {
     let (stream_id, member) = optional_number(frame)?;
     let data = match member.split_first()? {
         (0x1a, rest) => Data::Message(message(to_the_end(rest)?)?),

@@ -106,6 +106,12 @@ impl Deframer {
             let ends = left == 0;
             return Ok((wanted, Some(Piece::Data { bytes, ends })));
         }
+        // Nearly always the whole prefix is there.
+        if self.prefix.is_empty()
+            && let Some((prefix, _)) = input.split_first_chunk::<PREFIX_LEN>()
+        {
+            return Ok((PREFIX_LEN, Some(self.begin(*prefix)?)));
+        }
         let mut consumed = 0_usize;
         for byte in input {
             if self.prefix.push(*byte).is_err() {
@@ -116,16 +122,21 @@ impl Deframer {
                 break;
             }
         }
-        let [flags, a, b, c, d] = self.prefix.as_slice() else {
+        let Some(prefix) = self.prefix.first_chunk::<PREFIX_LEN>().copied() else {
             return Ok((consumed, None));
         };
-        let (flags, len) = (*flags, u32::from_be_bytes([*a, *b, *c, *d]));
+        self.prefix.clear();
+        Ok((consumed, Some(self.begin(prefix)?)))
+    }
+
+    fn begin<'a>(&mut self, prefix: [u8; PREFIX_LEN]) -> Result<Piece<'a>, FrameTooLarge> {
+        let [flags, a, b, c, d] = prefix;
+        let len = u32::from_be_bytes([a, b, c, d]);
         if len > self.max {
             return Err(FrameTooLarge { len, max: self.max });
         }
-        self.prefix.clear();
         self.need = Some(len);
-        Ok((consumed, Some(Piece::Begin { flags, len })))
+        Ok(Piece::Begin { flags, len })
     }
 
     /// Whether the input so far ends between two messages: no part of one is missing.

@@ -38,6 +38,7 @@ mod status_head;
 mod timeout;
 
 pub use bin::BinDialect;
+pub(crate) use data::{Data, read as read_data};
 pub use decode::{decode_client, decode_server};
 pub use deframer::{Deframer, FrameTooLarge, PREFIX_LEN, Piece, length_prefix};
 pub use extension::{Extension, ExtensionSet};

@@ -7,6 +7,8 @@
 //! these fields, so one function serves both. A frame whose length would not fit in 32 bits
 //! cannot be written; its length is then the largest there is.
 
+use core::fmt;
+use core::ops::Deref;
 use core::time::Duration;
 
 use super::deframer::{PREFIX_LEN, length_prefix};
@@ -15,8 +17,32 @@ use super::settings::Revision;
 use super::timeout::format_timeout;
 
 /// Everything of a frame before its body. The longest one, a `new_stream` with a deadline, takes
-/// about 70 bytes.
-pub type Prefix = heapless::Vec<u8, 96>;
+/// 61 bytes.
+#[derive(Clone, Copy)]
+pub struct Prefix {
+    len: u8,
+    bytes: [u8; ROOM],
+}
+
+/// Room for the longest.
+const ROOM: usize = 63;
+
+impl Deref for Prefix {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        self.bytes
+            .get(..usize::from(self.len))
+            .unwrap_or(&self.bytes)
+    }
+}
+
+impl fmt::Debug for Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&**self, f)
+    }
+}
 
 /// Bytes of a varint.
 pub(super) const fn varint_len(value: u64) -> u32 {
@@ -24,57 +50,138 @@ pub(super) const fn varint_len(value: u64) -> u32 {
     (63 - (value | 1).leading_zeros()) / 7 + 1
 }
 
-/// Builds one prefix. `Prefix` has room for everything that is pushed here, so a push that
-/// failed would be a defect of this file: the tests build the longest of each kind.
-struct Builder(Prefix);
+/// A few bytes in one word, the first byte lowest.
+#[derive(Clone, Copy)]
+struct Word {
+    bytes: u64,
+    len: u8,
+}
 
-impl Builder {
-    fn new(id: i64) -> Self {
-        let mut builder = Self(Prefix::new());
-        builder.bytes(&[0; PREFIX_LEN]);
-        builder.number(1, id.cast_unsigned());
-        builder
+impl Word {
+    const EMPTY: Self = Self { bytes: 0, len: 0 };
+
+    /// A tag of one byte and a varint of at most four.
+    #[inline]
+    const fn new(number: u32, wire_type: u32, value: u32) -> Option<Self> {
+        let value = value as u64;
+        let a = value & 0x7f;
+        let b = (value << 1) & 0x7f00;
+        let c = (value << 2) & 0x7f_0000;
+        let d = (value << 3) & 0x7f00_0000;
+        let (varint, len) = match value {
+            0..0x80 => (a, 2),
+            0x80..0x4000 => (a | b | 0x80, 3),
+            0x4000..0x20_0000 => (a | b | c | 0x8080, 4),
+            0x20_0000..0x1000_0000 => (a | b | c | d | 0x80_8080, 5),
+            _ => return None,
+        };
+        let tag = (number << 3 | wire_type) as u64;
+        let bytes = varint << 8 | tag;
+        if tag < 0x80 {
+            Some(Self { bytes, len })
+        } else {
+            None
+        }
+    }
+}
+
+/// `Prefix` has room for everything that is put here, so bytes without room would be a defect of
+/// this file: the tests build the longest of each kind.
+///
+/// A prefix is built where it is returned, because moving it costs more than a field.
+impl Prefix {
+    pub(crate) const EMPTY: Self = Self {
+        len: 0,
+        bytes: [0; ROOM],
+    };
+
+    /// Bytes of the frame with such a body, length prefix included.
+    #[inline]
+    pub(crate) fn frame_len(&self, body: u32) -> u32 {
+        body.saturating_add(u32::from(self.len))
     }
 
-    fn bytes(&mut self, bytes: &[u8]) {
-        let fits = self.0.extend_from_slice(bytes);
-        debug_assert!(fits.is_ok());
+    /// Sets the flag byte of gRPC's length prefix.
+    pub(crate) const fn set_flags(&mut self, flags: u8) {
+        let [first, ..] = &mut self.bytes;
+        *first = flags;
+    }
+
+    /// Begins the frame: room for its length, and its stream id.
+    #[inline]
+    fn begin(&mut self, id: i64) {
+        self.len = PREFIX_LEN as u8;
+        self.number(1, id.cast_unsigned());
+    }
+
+    /// All eight bytes of the word are written, which is cheaper than writing each that counts.
+    #[inline]
+    fn word(&mut self, word: Word) {
+        let room = self.bytes.get_mut(usize::from(self.len)..);
+        let room = room.and_then(<[u8]>::first_chunk_mut::<8>);
+        debug_assert!(room.is_some());
+        if let Some(room) = room {
+            *room = word.bytes.to_le_bytes();
+            self.len = self.len.saturating_add(word.len);
+        }
+    }
+
+    fn put(&mut self, bytes: &[u8]) {
+        let room = self.bytes.get_mut(usize::from(self.len)..);
+        let room = room.and_then(|room| room.get_mut(..bytes.len()));
+        debug_assert!(room.is_some());
+        if let Some(room) = room {
+            room.copy_from_slice(bytes);
+            self.len = self.len.saturating_add(bytes.len() as u8);
+        }
     }
 
     fn varint(&mut self, mut value: u64) {
         while value >= 0x80 {
-            self.bytes(&[(value & 0x7f) as u8 | 0x80]);
+            self.put(&[(value & 0x7f) as u8 | 0x80]);
             value >>= 7;
         }
-        self.bytes(&[(value & 0x7f) as u8]);
+        self.put(&[(value & 0x7f) as u8]);
     }
 
     fn tag(&mut self, number: u32, wire_type: u32) {
         self.varint(u64::from(number << 3 | wire_type));
     }
 
+    #[inline]
+    fn field(&mut self, number: u32, wire_type: u32, value: u64) {
+        let word = u32::try_from(value).ok();
+        match word.and_then(|value| Word::new(number, wire_type, value)) {
+            Some(word) => self.word(word),
+            None => self.long_field(number, wire_type, value),
+        }
+    }
+
+    #[inline(never)]
+    fn long_field(&mut self, number: u32, wire_type: u32, value: u64) {
+        self.tag(number, wire_type);
+        self.varint(value);
+    }
+
     /// A number, left out where it is the default.
+    #[inline]
     fn number(&mut self, number: u32, value: u64) {
         if value != 0 {
-            self.tag(number, 0);
-            self.varint(value);
+            self.field(number, 0, value);
         }
     }
 
+    #[inline]
     fn length(&mut self, number: u32, len: u32) {
-        self.tag(number, 2);
-        self.varint(u64::from(len));
+        self.field(number, 2, u64::from(len));
     }
 
-    fn finish(mut self, body_len: u32) -> Prefix {
-        let own = self.0.len().saturating_sub(PREFIX_LEN);
-        let len = u32::try_from(own)
-            .unwrap_or(u32::MAX)
-            .saturating_add(body_len);
-        if let Some(prefix) = self.0.first_chunk_mut::<PREFIX_LEN>() {
-            *prefix = length_prefix(0, len);
+    #[inline]
+    fn finish(&mut self, body_len: u32) {
+        let own = u32::from(self.len).saturating_sub(PREFIX_LEN as u32);
+        if let Some(prefix) = self.bytes.first_chunk_mut::<PREFIX_LEN>() {
+            *prefix = length_prefix(0, own.saturating_add(body_len));
         }
-        self.0
     }
 }
 
@@ -112,84 +219,128 @@ pub fn new_stream(
     if timeout.is_some() {
         len = len.saturating_add(field_len(metadata_len));
     }
-    let mut builder = Builder::new(id);
-    builder.length(2, len);
-    builder.number(3, u64::from(initial_window_size));
-    builder.number(4, revision);
+    let mut prefix = Prefix::EMPTY;
+    prefix.begin(id);
+    prefix.length(2, len);
+    prefix.number(3, u64::from(initial_window_size));
+    prefix.number(4, revision);
     if let Some(text) = timeout {
-        builder.length(2, metadata_len);
-        builder.length(1, entry_len);
-        builder.length(1, KEY_LEN);
-        builder.bytes(KEY);
-        builder.length(2, values_len);
-        builder.length(1, value_len);
-        builder.bytes(text.as_bytes());
+        prefix.length(2, metadata_len);
+        prefix.length(1, entry_len);
+        prefix.length(1, KEY_LEN);
+        prefix.put(KEY);
+        prefix.length(2, values_len);
+        prefix.length(1, value_len);
+        prefix.put(text.as_bytes());
     }
-    builder.finish(head_len)
+    prefix.finish(head_len);
+    prefix
 }
 
 /// `response_headers`; the head, behind it, is what `encode_headers` wrote.
 #[must_use]
 pub fn headers(id: i64, head_len: u32) -> Prefix {
-    with_body(id, 2, head_len)
+    head_frame(id, 2, head_len)
 }
 
-fn with_body(id: i64, number: u32, len: u32) -> Prefix {
-    let mut builder = Builder::new(id);
-    builder.length(number, len);
-    builder.finish(len)
+fn head_frame(id: i64, number: u32, len: u32) -> Prefix {
+    let mut prefix = Prefix::EMPTY;
+    prefix.begin(id);
+    prefix.length(number, len);
+    prefix.finish(len);
+    prefix
 }
 
 /// `request_message` or `response_message`, with the first `chunk` bytes of `size` behind it.
 #[must_use]
 pub fn message(id: i64, size: u32, chunk: u32, compressed: bool) -> Prefix {
+    let mut prefix = Prefix::EMPTY;
+    put_message(&mut prefix, id, size, chunk, compressed);
+    prefix
+}
+
+/// The same, written where it is to be.
+#[inline]
+pub(crate) fn put_message(prefix: &mut Prefix, id: i64, size: u32, chunk: u32, compressed: bool) {
+    let short = |number, wire_type, value| match value {
+        0 => Some(Word::EMPTY),
+        value => Word::new(number, wire_type, value),
+    };
+    let (Some(own), Some(data), false) = (short(1, 0, size), short(2, 2, chunk), compressed) else {
+        *prefix = long_message(id, size, chunk, compressed);
+        return;
+    };
+    let len = u32::from(own.len).saturating_add(u32::from(data.len));
+    prefix.begin(id);
+    prefix.length(3, len.saturating_add(chunk));
+    prefix.word(own);
+    prefix.word(data);
+    prefix.finish(chunk);
+}
+
+/// A message that is compressed, or so large that its size takes five bytes.
+#[inline(never)]
+fn long_message(id: i64, size: u32, chunk: u32, compressed: bool) -> Prefix {
     let data = if chunk == 0 { 0 } else { field_len(chunk) };
     // The tag of field 100 takes two bytes.
     let flag = if compressed { 3 } else { 0 };
     let len = number_len(u64::from(size)).saturating_add(data);
-    let mut builder = Builder::new(id);
-    builder.length(3, len.saturating_add(flag));
-    builder.number(1, u64::from(size));
+    let mut prefix = Prefix::EMPTY;
+    prefix.begin(id);
+    prefix.length(3, len.saturating_add(flag));
+    prefix.number(1, u64::from(size));
     if compressed {
-        builder.number(100, 1);
+        prefix.number(100, 1);
     }
     if chunk > 0 {
-        builder.length(2, chunk);
+        prefix.length(2, chunk);
     }
-    builder.finish(chunk)
+    prefix.finish(chunk);
+    prefix
 }
 
 /// `more_request_data` or `more_response_data`, with `chunk` bytes behind it.
 #[must_use]
 pub fn more(id: i64, chunk: u32) -> Prefix {
-    with_body(id, 4, chunk)
+    let mut prefix = Prefix::EMPTY;
+    put_more(&mut prefix, id, chunk);
+    prefix
+}
+
+/// The same, written where it is to be.
+#[inline]
+pub(crate) fn put_more(prefix: &mut Prefix, id: i64, chunk: u32) {
+    prefix.begin(id);
+    prefix.length(4, chunk);
+    prefix.finish(chunk);
 }
 
 /// `half_close`: the tunnel client has sent its last message.
 #[must_use]
 pub fn half_close(id: i64) -> Prefix {
-    with_body(id, 5, 0)
+    head_frame(id, 5, 0)
 }
 
 /// `cancel`: the tunnel client wants no more of the call.
 #[must_use]
 pub fn cancel(id: i64) -> Prefix {
-    with_body(id, 6, 0)
+    head_frame(id, 6, 0)
 }
 
 /// `window_update`: so many more bytes may be sent; 0 of id -1 is the heartbeat.
 #[must_use]
 pub fn window_update(id: i64, bytes: u32) -> Prefix {
-    let mut builder = Builder::new(id);
-    builder.tag(7, 0);
-    builder.varint(u64::from(bytes));
-    builder.finish(0)
+    let mut prefix = Prefix::EMPTY;
+    prefix.begin(id);
+    prefix.field(7, 0, u64::from(bytes));
+    prefix.finish(0);
+    prefix
 }
 
 /// `close_stream`; the head, behind it, is what `encode_close` wrote.
 #[must_use]
 pub fn close(id: i64, head_len: u32) -> Prefix {
-    with_body(id, 5, head_len)
+    head_frame(id, 5, head_len)
 }
 
 /// `close_stream` with a code and a message, which is behind it.
@@ -202,14 +353,16 @@ pub fn close_reason(id: i64, code: i32, message_len: u32) -> Prefix {
         field_len(message_len)
     };
     let status = number_len(code).saturating_add(message);
-    let mut builder = Builder::new(id);
-    builder.length(5, field_len(status));
-    builder.length(2, status);
-    builder.number(1, code);
+    let mut prefix = Prefix::EMPTY;
+    prefix.begin(id);
+    prefix.length(5, field_len(status));
+    prefix.length(2, status);
+    prefix.number(1, code);
     if message_len > 0 {
-        builder.length(2, message_len);
+        prefix.length(2, message_len);
     }
-    builder.finish(message_len)
+    prefix.finish(message_len);
+    prefix
 }
 
 /// `settings`, on the tunnel's own id; `extensions` is the offer, which is written even if it
@@ -231,22 +384,24 @@ pub fn settings(
         // The tag of field 100 takes two bytes.
         len = len.saturating_add(field_len(named)).saturating_add(1);
     }
-    let mut builder = Builder::new(-1);
-    builder.length(6, len);
+    let mut prefix = Prefix::EMPTY;
+    prefix.begin(-1);
+    prefix.length(6, len);
     if count > 0 {
-        builder.length(1, count);
+        prefix.length(1, count);
         for revision in revisions {
-            builder.varint(*revision as u64);
+            prefix.varint(*revision as u64);
         }
     }
-    builder.number(2, u64::from(initial_window_size));
+    prefix.number(2, u64::from(initial_window_size));
     if let Some(set) = extensions {
-        builder.length(100, named);
+        prefix.length(100, named);
         for number in set.numbers() {
-            builder.varint(u64::from(number));
+            prefix.varint(u64::from(number));
         }
     }
-    builder.finish(0)
+    prefix.finish(0);
+    prefix
 }
 
 /// `extensions`, a tunnel client's answer to an offer, on the tunnel's own id.
@@ -254,25 +409,29 @@ pub fn settings(
 pub fn extensions(set: ExtensionSet) -> Prefix {
     let named = u32::try_from(set.numbers().count()).unwrap_or(0);
     let len = if named == 0 { 0 } else { field_len(named) };
-    let mut builder = Builder::new(-1);
-    builder.length(100, len);
+    let mut prefix = Prefix::EMPTY;
+    prefix.begin(-1);
+    prefix.length(100, len);
     if named > 0 {
-        builder.length(1, named);
+        prefix.length(1, named);
         for number in set.numbers() {
-            builder.varint(u64::from(number));
+            prefix.varint(u64::from(number));
         }
     }
-    builder.finish(0)
+    prefix.finish(0);
+    prefix
 }
 
 /// `drain`, on the tunnel's own id; -1 where there was no stream.
 #[must_use]
 pub fn drain(last_stream_id: i64) -> Prefix {
     let last = last_stream_id.cast_unsigned();
-    let mut builder = Builder::new(-1);
-    builder.length(100, number_len(last));
-    builder.number(1, last);
-    builder.finish(0)
+    let mut prefix = Prefix::EMPTY;
+    prefix.begin(-1);
+    prefix.length(100, number_len(last));
+    prefix.number(1, last);
+    prefix.finish(0);
+    prefix
 }
 
 /// `ping`, on the tunnel's own id.
@@ -288,11 +447,13 @@ pub fn pong(opaque: u64) -> Prefix {
 }
 
 fn opaque_frame(number: u32, opaque: u64) -> Prefix {
-    let mut builder = Builder::new(-1);
-    builder.length(number, if opaque == 0 { 0 } else { 9 });
+    let mut prefix = Prefix::EMPTY;
+    prefix.begin(-1);
+    prefix.length(number, if opaque == 0 { 0 } else { 9 });
     if opaque != 0 {
-        builder.tag(1, 1);
-        builder.bytes(&opaque.to_le_bytes());
+        prefix.tag(1, 1);
+        prefix.put(&opaque.to_le_bytes());
     }
-    builder.finish(0)
+    prefix.finish(0);
+    prefix
 }
