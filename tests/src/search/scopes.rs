@@ -62,6 +62,13 @@ const TWO: Scope = Scope {
     ..Scope::LEAST
 };
 
+/// The same where the server has opened the carrier.
+const TWO_REVERSE: Scope = Scope {
+    name: "two calls, reverse",
+    reverse: true,
+    ..TWO
+};
+
 /// A call that is opened again and again, so that slots, ids and records are used again.
 const AGAIN: Scope = Scope {
     name: "one call, for ever",
@@ -137,6 +144,6 @@ pub fn ci() -> Vec<Scope> {
 #[must_use]
 pub fn large() -> Vec<Scope> {
     let mut scopes = ci();
-    scopes.extend([AGAIN, REVERSE, TWO]);
+    scopes.extend([TWO_REVERSE, AGAIN, REVERSE, TWO]);
     scopes
 }
