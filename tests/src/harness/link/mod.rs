@@ -144,6 +144,9 @@ impl Link<Client> {
 
 fn config(setup: LinkSetup) -> Config {
     let mut config = Config::default();
+    // It is about payload alone.
+    config.limits.liveness.heartbeat = Duration::MAX;
+    config.limits.liveness.probe = Duration::MAX;
     config.limits.receive_window = setup.windows;
     config
 }
