@@ -20,6 +20,7 @@
 //! ```
 
 mod bin;
+mod builder;
 mod data;
 mod decode;
 mod deframer;

@@ -7,182 +7,19 @@
 //! these fields, so one function serves both. A frame whose length would not fit in 32 bits
 //! cannot be written; its length is then the largest there is.
 
-use core::fmt;
-use core::ops::Deref;
 use core::time::Duration;
 
-use super::deframer::{PREFIX_LEN, length_prefix};
+use super::builder::Word;
 use super::extension::ExtensionSet;
 use super::settings::Revision;
 use super::timeout::format_timeout;
 
-/// Everything of a frame before its body. The longest one, a `new_stream` with a deadline, takes
-/// 61 bytes.
-#[derive(Clone, Copy)]
-pub struct Prefix {
-    len: u8,
-    bytes: [u8; ROOM],
-}
-
-/// Room for the longest.
-const ROOM: usize = 63;
-
-impl Deref for Prefix {
-    type Target = [u8];
-
-    #[inline]
-    fn deref(&self) -> &[u8] {
-        self.bytes
-            .get(..usize::from(self.len))
-            .unwrap_or(&self.bytes)
-    }
-}
-
-impl fmt::Debug for Prefix {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&**self, f)
-    }
-}
+pub use super::builder::Prefix;
 
 /// Bytes of a varint.
 pub(super) const fn varint_len(value: u64) -> u32 {
     // 7 bits a byte, at least one.
     (63 - (value | 1).leading_zeros()) / 7 + 1
-}
-
-/// A few bytes in one word, the first byte lowest.
-#[derive(Clone, Copy)]
-struct Word {
-    bytes: u64,
-    len: u8,
-}
-
-impl Word {
-    const EMPTY: Self = Self { bytes: 0, len: 0 };
-
-    /// A tag of one byte and a varint of at most four.
-    #[inline]
-    const fn new(number: u32, wire_type: u32, value: u32) -> Option<Self> {
-        let value = value as u64;
-        let a = value & 0x7f;
-        let b = (value << 1) & 0x7f00;
-        let c = (value << 2) & 0x7f_0000;
-        let d = (value << 3) & 0x7f00_0000;
-        let (varint, len) = match value {
-            0..0x80 => (a, 2),
-            0x80..0x4000 => (a | b | 0x80, 3),
-            0x4000..0x20_0000 => (a | b | c | 0x8080, 4),
-            0x20_0000..0x1000_0000 => (a | b | c | d | 0x80_8080, 5),
-            _ => return None,
-        };
-        let tag = (number << 3 | wire_type) as u64;
-        let bytes = varint << 8 | tag;
-        if tag < 0x80 {
-            Some(Self { bytes, len })
-        } else {
-            None
-        }
-    }
-}
-
-/// `Prefix` has room for everything that is put here, so bytes without room would be a defect of
-/// this file: the tests build the longest of each kind.
-///
-/// A prefix is built where it is returned, because moving it costs more than a field.
-impl Prefix {
-    pub(crate) const EMPTY: Self = Self {
-        len: 0,
-        bytes: [0; ROOM],
-    };
-
-    /// Bytes of the frame with such a body, length prefix included.
-    #[inline]
-    pub(crate) fn frame_len(&self, body: u32) -> u32 {
-        body.saturating_add(u32::from(self.len))
-    }
-
-    /// Sets the flag byte of gRPC's length prefix.
-    pub(crate) const fn set_flags(&mut self, flags: u8) {
-        let [first, ..] = &mut self.bytes;
-        *first = flags;
-    }
-
-    /// Begins the frame: room for its length, and its stream id.
-    #[inline]
-    fn begin(&mut self, id: i64) {
-        self.len = PREFIX_LEN as u8;
-        self.number(1, id.cast_unsigned());
-    }
-
-    /// All eight bytes of the word are written, which is cheaper than writing each that counts.
-    #[inline]
-    fn word(&mut self, word: Word) {
-        let room = self.bytes.get_mut(usize::from(self.len)..);
-        let room = room.and_then(<[u8]>::first_chunk_mut::<8>);
-        debug_assert!(room.is_some());
-        if let Some(room) = room {
-            *room = word.bytes.to_le_bytes();
-            self.len = self.len.saturating_add(word.len);
-        }
-    }
-
-    fn put(&mut self, bytes: &[u8]) {
-        let room = self.bytes.get_mut(usize::from(self.len)..);
-        let room = room.and_then(|room| room.get_mut(..bytes.len()));
-        debug_assert!(room.is_some());
-        if let Some(room) = room {
-            room.copy_from_slice(bytes);
-            self.len = self.len.saturating_add(bytes.len() as u8);
-        }
-    }
-
-    fn varint(&mut self, mut value: u64) {
-        while value >= 0x80 {
-            self.put(&[(value & 0x7f) as u8 | 0x80]);
-            value >>= 7;
-        }
-        self.put(&[(value & 0x7f) as u8]);
-    }
-
-    fn tag(&mut self, number: u32, wire_type: u32) {
-        self.varint(u64::from(number << 3 | wire_type));
-    }
-
-    #[inline]
-    fn field(&mut self, number: u32, wire_type: u32, value: u64) {
-        let word = u32::try_from(value).ok();
-        match word.and_then(|value| Word::new(number, wire_type, value)) {
-            Some(word) => self.word(word),
-            None => self.long_field(number, wire_type, value),
-        }
-    }
-
-    #[inline(never)]
-    fn long_field(&mut self, number: u32, wire_type: u32, value: u64) {
-        self.tag(number, wire_type);
-        self.varint(value);
-    }
-
-    /// A number, left out where it is the default.
-    #[inline]
-    fn number(&mut self, number: u32, value: u64) {
-        if value != 0 {
-            self.field(number, 0, value);
-        }
-    }
-
-    #[inline]
-    fn length(&mut self, number: u32, len: u32) {
-        self.field(number, 2, u64::from(len));
-    }
-
-    #[inline]
-    fn finish(&mut self, body_len: u32) {
-        let own = u32::from(self.len).saturating_sub(PREFIX_LEN as u32);
-        if let Some(prefix) = self.bytes.first_chunk_mut::<PREFIX_LEN>() {
-            *prefix = length_prefix(0, own.saturating_add(body_len));
-        }
-    }
 }
 
 /// Bytes of a number field whose tag is one byte; none where it is the default.
