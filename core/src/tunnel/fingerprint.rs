@@ -125,15 +125,17 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             asked,
             ask_due,
             heartbeat_due,
+            wakes: _,
             missed,
             paused,
+            urgent,
             pongs,
         } = alive;
         let times = [self.asks_at(), self.heartbeat_at(), self.answer_at()];
         for time in times.into_iter().chain([self.half_close_at()]) {
             left(time, now).hash(state);
         }
-        (ask_due, heartbeat_due, missed, paused, pongs.len()).hash(state);
+        (ask_due, heartbeat_due, missed, paused, urgent, pongs.len()).hash(state);
         if let Some(asked) = asked {
             let Asked {
                 question,

@@ -132,18 +132,6 @@ impl Growth {
         Some(nanos)
     }
 
-    /// Bytes of a sample's stream came. The sample, if these are the first beyond its allowance.
-    fn came(&mut self, stream: Key, bytes: u32) -> Option<Sample> {
-        let sample = self.sample.as_mut().filter(|it| it.stream == stream)?;
-        match sample.left.checked_sub(bytes) {
-            Some(left) => {
-                sample.left = left;
-                None
-            }
-            None => self.sample.take(),
-        }
-    }
-
     /// Whether the watched stream has been silent for so long that another one gets its turn.
     fn is_stale(&self, now: Time, sample: &Sample) -> bool {
         let patience = match self.route.round_trip {
@@ -200,9 +188,25 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     }
 
     /// Bytes of a stream came, and were taken from its window.
+    #[inline]
     pub(super) fn watch_data(&mut self, now: Time, slot: u32, bytes: u32) {
+        let Some(sample) = &mut self.growth.sample else {
+            return;
+        };
+        if sample.stream.slot != slot {
+            return;
+        }
+        match sample.left.checked_sub(bytes) {
+            Some(left) => sample.left = left,
+            None => self.judge_sample(now, slot, bytes),
+        }
+    }
+
+    /// The first bytes beyond the watched stream's allowance came.
+    #[cold]
+    fn judge_sample(&mut self, now: Time, slot: u32, bytes: u32) {
         let key = self.slab.key(slot);
-        let Some(sample) = self.growth.came(key, bytes) else {
+        let Some(sample) = self.growth.sample.take().filter(|it| it.stream == key) else {
             return;
         };
         let Some(nanos) = self.growth.took(now, sample.since, Some(&sample)) else {

@@ -57,6 +57,11 @@ pub(super) struct Alive {
     pub(super) missed: bool,
     /// The application did not read, so nothing could be heard.
     pub(super) paused: bool,
+    /// No timer fires before this. What is heard and said only puts them off, so most frames
+    /// need to look at nothing else.
+    pub(super) wakes: Time,
+    /// Whether something may have to be sent ahead of everything else.
+    pub(super) urgent: bool,
     pub(super) pings: u64,
     pub(super) pongs: heapless::Deque<u64, PONGS>,
     pub(super) round_trip: Option<Duration>,
@@ -73,6 +78,8 @@ impl Alive {
             heartbeat_due: false,
             missed: false,
             paused: false,
+            wakes: Time::ZERO,
+            urgent: false,
             pings: 0,
             pongs: heapless::Deque::new(),
             round_trip: None,
@@ -84,27 +91,29 @@ impl Alive {
         self.heard = now;
         self.said = now;
         self.last_asked = now;
+        self.wakes = Time::ZERO;
+    }
+
+    /// The application does not read, so that nothing can be heard.
+    pub(super) const fn pause(&mut self) {
+        self.paused = true;
+        self.wakes = Time::ZERO;
     }
 
     /// A frame leaves: the heartbeat has nothing to add.
+    #[inline]
     pub(super) const fn sent(&mut self, now: Time) {
         self.said = now;
-        self.heartbeat_due = false;
+        if self.heartbeat_due {
+            self.heartbeat_due = false;
+            self.wakes = Time::ZERO;
+        }
     }
 
-    /// Whether there is something to send.
-    pub(super) fn is_due(&self) -> bool {
-        let half_close = matches!(
-            self.asked,
-            Some(Asked {
-                question: Question::Probe {
-                    half_close: Once::Pending,
-                    ..
-                },
-                ..
-            })
-        );
-        self.ask_due || self.heartbeat_due || half_close || !self.pongs.is_empty()
+    /// Whether there may be something to send.
+    #[inline]
+    pub(super) const fn is_due(&self) -> bool {
+        self.urgent || self.heartbeat_due
     }
 }
 
@@ -127,6 +136,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     }
 
     /// A frame came, whatever it is.
+    #[inline]
     pub(super) fn note_heard(&mut self, now: Time) {
         self.alive.heard = now;
         if let Some(asked) = &mut self.alive.asked {
@@ -202,12 +212,17 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     }
 
     /// Runs its timers.
+    #[inline]
     pub(super) fn run_liveness(&mut self, now: Time) {
-        if self.phase != Phase::Open {
-            return;
+        if self.alive.wakes <= now && self.phase == Phase::Open {
+            self.check_liveness(now);
         }
+    }
+
+    #[cold]
+    fn check_liveness(&mut self, now: Time) {
         if !self.wants_read() {
-            self.alive.paused = true;
+            self.alive.pause();
             return;
         }
         if core::mem::take(&mut self.alive.paused) {
@@ -224,7 +239,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
                 return;
             }
             self.alive.missed = true;
-            self.alive.ask_due = true;
+            self.ask();
             self.due.responsive = Some(false);
         }
         if self.half_close_at() <= now
@@ -234,13 +249,20 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             }) = &mut self.alive.asked
         {
             *half_close = Once::Pending;
+            self.alive.urgent = true;
         }
         if self.alive.asked.is_none() && self.asks_at() <= now {
-            self.alive.ask_due = true;
+            self.ask();
         }
         if self.heartbeat_at() <= now {
             self.alive.heartbeat_due = true;
         }
+        self.alive.wakes = self.liveness_at();
+    }
+
+    const fn ask(&mut self) {
+        self.alive.ask_due = true;
+        self.alive.urgent = true;
     }
 
     /// The next frame that goes ahead of everything else of the application's.
@@ -257,9 +279,11 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             *half_close = Once::Sent;
             return Some(control(prefix::half_close(*id)));
         }
+        self.alive.urgent = false;
         if !core::mem::take(&mut self.alive.ask_due) {
             return None;
         }
+        self.alive.wakes = Time::ZERO;
         let (question, transmit) = if self.pings() {
             let opaque = self.alive.pings.wrapping_add(1);
             self.alive.pings = opaque;
@@ -317,6 +341,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     fn answered(&mut self, now: Time, asked_at: Time) {
         let round_trip = now.saturating_since(asked_at);
         self.alive.asked = None;
+        self.alive.wakes = Time::ZERO;
         self.alive.round_trip = Some(round_trip);
         self.due.round_trip = Some(round_trip);
     }
@@ -337,6 +362,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         }
         // There is room: the oldest has just gone.
         let _ = self.alive.pongs.push_back(opaque);
+        self.alive.urgent = true;
         Ok(Input::Ignored)
     }
 

@@ -66,7 +66,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         }
         if self.is_over_budget() {
             self.revision_zero.stalled_since.get_or_insert(now);
-            self.alive.paused = true;
+            self.alive.pause();
         }
         Ok(())
     }

@@ -26,18 +26,32 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         if self.phase != Phase::Open {
             return None;
         }
-        let transmit = self
-            .tunnel_frame(now)
-            .or_else(|| self.stream_frame(now))
-            .or_else(|| self.heartbeat_frame());
-        match transmit {
-            Some(_) => self.alive.sent(now),
-            None => self.finish_if_drained(now),
+        let transmit = self.next_frame(now);
+        if transmit.is_some() {
+            self.alive.sent(now);
+        } else {
+            self.finish_if_drained(now);
         }
         transmit
     }
 
-    /// What is about the tunnel goes first.
+    /// What is about the tunnel goes first, and a heartbeat only where nothing else does.
+    #[inline(always)]
+    fn next_frame(&mut self, now: Time) -> Option<Transmit> {
+        if self.settings_due || self.extensions_due || self.drain_due || self.alive.urgent {
+            let transmit = self.tunnel_frame(now);
+            if transmit.is_some() {
+                return transmit;
+            }
+        }
+        let transmit = self.stream_frame(now);
+        if transmit.is_some() {
+            return transmit;
+        }
+        self.heartbeat_frame()
+    }
+
+    #[cold]
     fn tunnel_frame(&mut self, now: Time) -> Option<Transmit> {
         if core::mem::take(&mut self.settings_due) {
             self.watch_settings(now);
@@ -55,6 +69,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         self.liveness_frame(now)
     }
 
+    #[inline(always)]
     fn stream_frame(&mut self, now: Time) -> Option<Transmit> {
         if let Some(rejection) = self.rejections.pop_front() {
             return Some(close_with(rejection.id, rejection.reason));
