@@ -24,6 +24,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             self.draining = true;
             self.drain_last = self.highest;
             self.drain_due = self.extensions.contains(Extension::Drain);
+            self.urgent |= self.drain_due;
         }
         match self.phase {
             Phase::Opening | Phase::Settling => {
@@ -54,7 +55,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             self.phase = Phase::Finished;
             self.phase_until = now.saturating_add(self.limits.finish_grace);
             self.drain_until = Time::MAX;
-            self.due.carrier = Some(Carrier::Finish);
+            self.say().carrier = Some(Carrier::Finish);
         }
     }
 
@@ -96,7 +97,7 @@ impl<S: Storage> Tunnel<Client, S> {
             return self.ignore(now, Charge::Useless);
         }
         self.draining = true;
-        self.due.draining = true;
+        self.say().draining = true;
         for slot in 0..self.slab.slots_ever() {
             let unhandled = |stream: &&mut Stream| stream.id == NO_ID || stream.id > last;
             let Some(stream) = self.slab.get_mut(slot).filter(unhandled) else {

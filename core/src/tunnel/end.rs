@@ -91,7 +91,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         self.release_growth(slot);
         self.slab.remove(slot);
         if core::mem::take(&mut self.may_open_wanted) {
-            self.due.may_open = true;
+            self.say().may_open = true;
         }
     }
 
@@ -142,7 +142,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             self.control.remove(&mut self.slab, slot);
             self.retire(slot);
         }
-        self.due.carrier = Some(carrier);
+        self.say().carrier = Some(carrier);
     }
 
     /// Gives the tunnel up for a reason that the caller found: a frame that its framer refused,

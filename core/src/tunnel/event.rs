@@ -1,6 +1,6 @@
 //! What the core has to say by itself.
 
-use super::{Role, Tunnel};
+use super::{Due, Role, Tunnel};
 use crate::storage::Storage;
 use crate::stream::Terminal;
 use crate::types::{End, Event};
@@ -22,6 +22,19 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     /// The next event. To be polled until there is none, after every call that is not a getter;
     /// the end of the carrier comes after the ends of all streams.
     pub fn poll_event(&mut self) -> Option<Event> {
+        if self.events.front().is_none() && !self.due.any {
+            return None;
+        }
+        self.next_event()
+    }
+
+    /// Something about the tunnel is to be said.
+    pub(super) const fn say(&mut self) -> &mut Due {
+        self.due.any = true;
+        &mut self.due
+    }
+
+    fn next_event(&mut self) -> Option<Event> {
         if core::mem::take(&mut self.due.settled) {
             return Some(Event::Settled(self.revision));
         }
@@ -42,6 +55,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         if core::mem::take(&mut self.due.may_open) && !self.draining && self.is_open() {
             return Some(Event::MayOpen);
         }
+        self.due.any = false;
         self.due.carrier.take().map(Event::Carrier)
     }
 

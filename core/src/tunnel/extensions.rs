@@ -44,6 +44,7 @@ impl<S: Storage> Tunnel<Server, S> {
         self.agree(theirs);
         self.alive.start(now);
         self.drain_due = self.draining && self.extensions.contains(Extension::Drain);
+        self.urgent |= self.drain_due;
         Ok(Input::Ignored)
     }
 }
@@ -54,6 +55,7 @@ impl<S: Storage> Tunnel<Client, S> {
         if let Some(theirs) = offer {
             self.agree(theirs);
             self.extensions_due = true;
+            self.urgent = true;
         }
     }
 }

@@ -50,6 +50,8 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             next_id,
             unsent,
             active,
+            // Follows from what is due.
+            urgent: _,
             settings_due,
             may_open_wanted,
             extensions,
@@ -128,14 +130,13 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             wakes: _,
             missed,
             paused,
-            urgent,
             pongs,
         } = alive;
         let times = [self.asks_at(), self.heartbeat_at(), self.answer_at()];
         for time in times.into_iter().chain([self.half_close_at()]) {
             left(time, now).hash(state);
         }
-        (ask_due, heartbeat_due, missed, paused, urgent, pongs.len()).hash(state);
+        (ask_due, heartbeat_due, missed, paused, pongs.len()).hash(state);
         if let Some(asked) = asked {
             let Asked {
                 question,
@@ -162,6 +163,7 @@ fn write_due<H: Hasher>(due: &Due, state: &mut H) {
         round_trip,
         responsive,
         carrier,
+        any: _,
     } = due;
     (settled, may_open, draining, round_trip, responsive).hash(state);
     carrier.is_some().hash(state);

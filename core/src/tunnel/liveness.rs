@@ -60,8 +60,6 @@ pub(super) struct Alive {
     /// No timer fires before this. What is heard and said only puts them off, so most frames
     /// need to look at nothing else.
     pub(super) wakes: Time,
-    /// Whether something may have to be sent ahead of everything else.
-    pub(super) urgent: bool,
     pub(super) pings: u64,
     pub(super) pongs: heapless::Deque<u64, PONGS>,
     pub(super) round_trip: Option<Duration>,
@@ -79,7 +77,6 @@ impl Alive {
             missed: false,
             paused: false,
             wakes: Time::ZERO,
-            urgent: false,
             pings: 0,
             pongs: heapless::Deque::new(),
             round_trip: None,
@@ -109,12 +106,6 @@ impl Alive {
             self.wakes = Time::ZERO;
         }
     }
-
-    /// Whether there may be something to send.
-    #[inline]
-    pub(super) const fn is_due(&self) -> bool {
-        self.urgent || self.heartbeat_due
-    }
 }
 
 impl<R: Role, S: Storage> Tunnel<R, S> {
@@ -143,7 +134,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             asked.heard = true;
         }
         if core::mem::take(&mut self.alive.missed) {
-            self.due.responsive = Some(true);
+            self.say().responsive = Some(true);
         }
     }
 
@@ -240,7 +231,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             }
             self.alive.missed = true;
             self.ask();
-            self.due.responsive = Some(false);
+            self.say().responsive = Some(false);
         }
         if self.half_close_at() <= now
             && let Some(Asked {
@@ -249,7 +240,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             }) = &mut self.alive.asked
         {
             *half_close = Once::Pending;
-            self.alive.urgent = true;
+            self.urgent = true;
         }
         if self.alive.asked.is_none() && self.asks_at() <= now {
             self.ask();
@@ -262,7 +253,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
 
     const fn ask(&mut self) {
         self.alive.ask_due = true;
-        self.alive.urgent = true;
+        self.urgent = true;
     }
 
     /// The next frame that goes ahead of everything else of the application's.
@@ -279,7 +270,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             *half_close = Once::Sent;
             return Some(control(prefix::half_close(*id)));
         }
-        self.alive.urgent = false;
+        self.urgent = false;
         if !core::mem::take(&mut self.alive.ask_due) {
             return None;
         }
@@ -343,7 +334,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         self.alive.asked = None;
         self.alive.wakes = Time::ZERO;
         self.alive.round_trip = Some(round_trip);
-        self.due.round_trip = Some(round_trip);
+        self.say().round_trip = Some(round_trip);
     }
 
     /// `ping`: answered at once. One a second is free.
@@ -362,7 +353,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         }
         // There is room: the oldest has just gone.
         let _ = self.alive.pongs.push_back(opaque);
-        self.alive.urgent = true;
+        self.urgent = true;
         Ok(Input::Ignored)
     }
 

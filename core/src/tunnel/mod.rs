@@ -118,6 +118,8 @@ struct Rejection {
 /// The tunnel-wide things that `poll_event` has to say.
 #[derive(Clone, Debug, Default)]
 struct Due {
+    /// Whether any of them is.
+    any: bool,
     settled: bool,
     may_open: bool,
     draining: bool,
@@ -160,6 +162,8 @@ pub struct Tunnel<R: Role, S: Storage> {
     unsent: u32,
     /// Streams that have not ended.
     active: u32,
+    /// Whether a frame about the tunnel may have to be sent, ahead of those of streams.
+    urgent: bool,
     settings_due: bool,
     may_open_wanted: bool,
     /// What this end can do, and what both can.
@@ -226,6 +230,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             next_id: config.first_stream_id.max(0),
             unsent: 0,
             active: 0,
+            urgent: false,
             settings_due: false,
             may_open_wanted: false,
             own_extensions: config.extensions,
@@ -270,6 +275,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             (Side::Client, Negotiation::Off) => self.settle(now, Revision::Zero, 0),
             (Side::Server, negotiation) => {
                 self.settings_due = negotiation == Negotiation::On;
+                self.urgent = self.settings_due;
                 self.phase = Phase::Open;
                 self.phase_until = Time::MAX;
                 self.alive.start(now);
@@ -284,8 +290,8 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         self.revision_zero.saw(revision);
         self.phase = Phase::Open;
         self.phase_until = Time::MAX;
-        self.due.settled = true;
-        self.due.may_open = true;
+        self.say().settled = true;
+        self.say().may_open = true;
     }
 
     /// Takes in one frame: the bytes of a `ClientToServer` at a tunnel server, of a

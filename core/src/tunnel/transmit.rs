@@ -38,7 +38,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     /// What is about the tunnel goes first, and a heartbeat only where nothing else does.
     #[inline(always)]
     fn next_frame(&mut self, now: Time) -> Option<Transmit> {
-        if self.settings_due || self.extensions_due || self.drain_due || self.alive.urgent {
+        if self.urgent {
             let transmit = self.tunnel_frame(now);
             if transmit.is_some() {
                 return transmit;
@@ -98,10 +98,8 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     /// Whether something stands in line to be sent.
     pub(crate) fn has_frames(&self) -> bool {
         self.phase == Phase::Open
-            && (self.settings_due
-                || self.extensions_due
-                || self.drain_due
-                || self.alive.is_due()
+            && (self.urgent
+                || self.alive.heartbeat_due
                 || self.rejections.len() > 0
                 || self.control.front().is_some()
                 || self.data.front().is_some())
