@@ -62,6 +62,7 @@ impl<S: Storage> Tunnel<Client, S> {
         self.counters.opened = self.counters.opened.saturating_add(1);
         self.budget.earn(Earned::Stream);
         self.timers.update(&mut self.slab, key.slot);
+        self.wakes = self.wakes.min(options.deadline.unwrap_or(Time::MAX));
         self.schedule(key.slot);
         Ok(key)
     }

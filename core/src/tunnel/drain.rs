@@ -34,6 +34,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             }
             Phase::Open => {
                 self.drain_until = self.drain_until.min(now.saturating_add(limit));
+                self.wakes = Time::ZERO;
             }
             Phase::Finished | Phase::Ended => {}
         }
@@ -54,6 +55,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         if self.may_finish() {
             self.phase = Phase::Finished;
             self.phase_until = now.saturating_add(self.limits.finish_grace);
+            self.wakes = Time::ZERO;
             self.drain_until = Time::MAX;
             self.say().carrier = Some(Carrier::Finish);
         }

@@ -43,6 +43,7 @@ impl<S: Storage> Tunnel<Server, S> {
         }
         self.agree(theirs);
         self.alive.start(now);
+        self.wakes = Time::ZERO;
         self.drain_due = self.draining && self.extensions.contains(Extension::Drain);
         self.urgent |= self.drain_due;
         Ok(Input::Ignored)

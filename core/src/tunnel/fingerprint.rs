@@ -50,8 +50,9 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             next_id,
             unsent,
             active,
-            // Follows from what is due.
+            // Follow from what is due.
             urgent: _,
+            wakes: _,
             settings_due,
             may_open_wanted,
             extensions,
@@ -127,7 +128,6 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             asked,
             ask_due,
             heartbeat_due,
-            wakes: _,
             missed,
             paused,
             pongs,

@@ -116,7 +116,8 @@ impl Growth {
     }
 
     pub(super) fn frame_came(&mut self, now: Time) {
-        if let Some(left) = self.settings_left.take() {
+        if let Some(left) = self.settings_left {
+            self.settings_left = None;
             self.took(now, left, None);
         }
     }
@@ -160,12 +161,14 @@ fn may_grow(stream: &Stream) -> bool {
 impl<R: Role, S: Storage> Tunnel<R, S> {
     /// A grant leaves, and was not added yet; or the `new_stream` that grants the first window.
     pub(super) fn watch_grant(&mut self, now: Time, slot: u32, first: bool) {
+        let max = self.limits.receive_window.max;
+        let grows = |stream: &&Stream| may_grow(stream) && stream.receive.size() < max;
         let watched = self.growth.sample.as_ref().is_some_and(|sample| {
             let other = sample.stream.slot != slot;
             self.slab.find(sample.stream).is_some_and(may_grow)
                 && !(other && self.growth.is_stale(now, sample))
         });
-        let Some(stream) = self.slab.get(slot).filter(|stream| may_grow(stream)) else {
+        let Some(stream) = self.slab.get(slot).filter(grows) else {
             return;
         };
         let key = self.slab.key(slot);

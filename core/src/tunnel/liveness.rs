@@ -57,9 +57,6 @@ pub(super) struct Alive {
     pub(super) missed: bool,
     /// The application did not read, so nothing could be heard.
     pub(super) paused: bool,
-    /// No timer fires before this. What is heard and said only puts them off, so most frames
-    /// need to look at nothing else.
-    pub(super) wakes: Time,
     pub(super) pings: u64,
     pub(super) pongs: heapless::Deque<u64, PONGS>,
     pub(super) round_trip: Option<Duration>,
@@ -76,7 +73,6 @@ impl Alive {
             heartbeat_due: false,
             missed: false,
             paused: false,
-            wakes: Time::ZERO,
             pings: 0,
             pongs: heapless::Deque::new(),
             round_trip: None,
@@ -88,23 +84,21 @@ impl Alive {
         self.heard = now;
         self.said = now;
         self.last_asked = now;
-        self.wakes = Time::ZERO;
     }
 
-    /// The application does not read, so that nothing can be heard.
-    pub(super) const fn pause(&mut self) {
-        self.paused = true;
-        self.wakes = Time::ZERO;
-    }
-
-    /// A frame leaves: the heartbeat has nothing to add.
-    #[inline]
-    pub(super) const fn sent(&mut self, now: Time) {
-        self.said = now;
-        if self.heartbeat_due {
-            self.heartbeat_due = false;
-            self.wakes = Time::ZERO;
-        }
+    /// Whether there is something to send ahead of the streams.
+    fn is_urgent(&self) -> bool {
+        let half_close = matches!(
+            self.asked,
+            Some(Asked {
+                question: Question::Probe {
+                    half_close: Once::Pending,
+                    ..
+                },
+                ..
+            })
+        );
+        self.ask_due || half_close || !self.pongs.is_empty()
     }
 }
 
@@ -130,6 +124,13 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     #[inline]
     pub(super) fn note_heard(&mut self, now: Time) {
         self.alive.heard = now;
+        if self.alive.asked.is_some() || self.alive.missed {
+            self.note_answer();
+        }
+    }
+
+    #[cold]
+    fn note_answer(&mut self) {
         if let Some(asked) = &mut self.alive.asked {
             asked.heard = true;
         }
@@ -203,17 +204,12 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     }
 
     /// Runs its timers.
-    #[inline]
     pub(super) fn run_liveness(&mut self, now: Time) {
-        if self.alive.wakes <= now && self.phase == Phase::Open {
-            self.check_liveness(now);
+        if self.phase != Phase::Open {
+            return;
         }
-    }
-
-    #[cold]
-    fn check_liveness(&mut self, now: Time) {
         if !self.wants_read() {
-            self.alive.pause();
+            self.alive.paused = true;
             return;
         }
         if core::mem::take(&mut self.alive.paused) {
@@ -248,7 +244,6 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         if self.heartbeat_at() <= now {
             self.alive.heartbeat_due = true;
         }
-        self.alive.wakes = self.liveness_at();
     }
 
     const fn ask(&mut self) {
@@ -270,11 +265,10 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             *half_close = Once::Sent;
             return Some(control(prefix::half_close(*id)));
         }
-        self.urgent = false;
         if !core::mem::take(&mut self.alive.ask_due) {
             return None;
         }
-        self.alive.wakes = Time::ZERO;
+        self.wakes = Time::ZERO;
         let (question, transmit) = if self.pings() {
             let opaque = self.alive.pings.wrapping_add(1);
             self.alive.pings = opaque;
@@ -306,10 +300,19 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         Some((question, with_text(prefix, PROBE_HEAD)))
     }
 
-    /// The heartbeat, if nothing else is to be sent.
-    pub(super) fn heartbeat_frame(&mut self) -> Option<Transmit> {
-        core::mem::take(&mut self.alive.heartbeat_due)
-            .then(|| control(prefix::window_update(TUNNEL_ID, 0)))
+    /// The heartbeat, where nothing else is to be sent.
+    #[cold]
+    pub(super) fn heartbeat_frame(&mut self, now: Time) -> Option<Transmit> {
+        self.alive.heartbeat_due = false;
+        self.wakes = Time::ZERO;
+        // What was sent in the meantime does as well.
+        (self.heartbeat_at() <= now).then(|| control(prefix::window_update(TUNNEL_ID, 0)))
+    }
+
+    /// Looks anew whether something is to be sent ahead of the streams.
+    pub(super) fn settle_urgency(&mut self) {
+        self.urgent =
+            self.settings_due || self.extensions_due || self.drain_due || self.alive.is_urgent();
     }
 
     /// Whether a frame of a tunnel server is about the probe, and if so what it means.
@@ -332,7 +335,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     fn answered(&mut self, now: Time, asked_at: Time) {
         let round_trip = now.saturating_since(asked_at);
         self.alive.asked = None;
-        self.alive.wakes = Time::ZERO;
+        self.wakes = Time::ZERO;
         self.alive.round_trip = Some(round_trip);
         self.say().round_trip = Some(round_trip);
     }

@@ -139,6 +139,9 @@ pub struct Tunnel<R: Role, S: Storage> {
     limits: Limits,
     flow_control: bool,
     phase: Phase,
+    /// No timer fires before this; to be set to zero where one may fire earlier. So most frames
+    /// need to look at nothing else.
+    wakes: Time,
     phase_until: Time,
     negotiated: bool,
     revision: Revision,
@@ -206,6 +209,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         let mut tunnel = Self {
             flow_control: config.flow_control,
             phase: Phase::Opening,
+            wakes: Time::ZERO,
             phase_until: now.saturating_add(config.limits.open_timeout),
             negotiated: false,
             revision: Revision::Zero,
@@ -267,6 +271,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
 
     fn negotiate(&mut self, now: Time, negotiation: Negotiation) {
         self.negotiated = negotiation == Negotiation::On;
+        self.wakes = Time::ZERO;
         match (R::SIDE, negotiation) {
             (Side::Client, Negotiation::On) => {
                 self.phase = Phase::Settling;
@@ -285,6 +290,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
 
     fn settle(&mut self, now: Time, revision: Revision, peer_window: u32) {
         self.alive.start(now);
+        self.wakes = Time::ZERO;
         self.revision = revision;
         self.peer_window = peer_window;
         self.revision_zero.saw(revision);
@@ -308,6 +314,27 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         // What comes late is no less a sign of life.
         self.note_heard(now);
         self.handle_timeout(now);
+        if self.phase != Phase::Open || frame.len() > self.limits.max_frame as usize {
+            return self.handle_odd_frame(now, frame);
+        }
+        self.growth.frame_came(now);
+        // The frames of which there are most, the same at both ends.
+        if let Some((id, data)) = read_data(frame) {
+            return match self.receive_data(now, id, data) {
+                Ok(input) => Ok(input),
+                Err(reason) => Err(self.fail(reason)),
+            };
+        }
+        R::receive(self, now, frame).map_err(|reason| self.fail(reason))
+    }
+
+    /// A frame of a tunnel that is not open, yet or any more, or one that is too large.
+    #[cold]
+    fn handle_odd_frame<'f>(
+        &mut self,
+        now: Time,
+        frame: &'f [u8],
+    ) -> Result<Input<'f>, TunnelError> {
         if let Some(error) = &self.error {
             return Err(error.clone());
         }
@@ -316,16 +343,6 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         }
         if frame.len() > self.limits.max_frame as usize {
             return Err(self.fail(Reason::FrameTooLarge));
-        }
-        self.growth.frame_came(now);
-        // The frames of which there are most, the same at both ends. Settings come before them.
-        if self.phase != Phase::Settling
-            && let Some((id, data)) = read_data(frame)
-        {
-            return match self.receive_data(now, id, data) {
-                Ok(input) => Ok(input),
-                Err(reason) => Err(self.fail(reason)),
-            };
         }
         R::receive(self, now, frame).map_err(|reason| self.fail(reason))
     }

@@ -66,7 +66,8 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         }
         if self.is_over_budget() {
             self.revision_zero.stalled_since.get_or_insert(now);
-            self.alive.pause();
+            self.alive.paused = true;
+            self.wakes = Time::ZERO;
         }
         Ok(())
     }
@@ -88,6 +89,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         }
         if !self.is_over_budget() {
             self.revision_zero.stalled_since = None;
+            self.wakes = Time::ZERO;
         }
     }
 
@@ -107,6 +109,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         }
         if !self.is_over_budget() {
             self.revision_zero.stalled_since = None;
+            self.wakes = Time::ZERO;
         }
     }
 

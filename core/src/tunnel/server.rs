@@ -99,6 +99,7 @@ impl<S: Storage> Tunnel<Server, S> {
                 record.send.close = Close::Held;
                 record.hold_until = now.saturating_add(max);
                 self.timers.update(&mut self.slab, stream.slot);
+                self.wakes = Time::ZERO;
             }
             _ => record.send.close = Close::Pending,
         }
@@ -194,6 +195,7 @@ impl<S: Storage> Tunnel<Server, S> {
         self.counters.opened = self.counters.opened.saturating_add(1);
         self.budget.earn(Earned::Stream);
         self.timers.update(&mut self.slab, key.slot);
+        self.wakes = self.wakes.min(deadline.unwrap_or(Time::MAX));
         Ok((key, method, deadline))
     }
 

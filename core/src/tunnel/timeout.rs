@@ -25,7 +25,16 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
 
     /// Runs every timer that has expired: deadlines, holds, the opening, the drain, liveness. Also called
     /// first by whatever else takes the time, so that "at the deadline" has one meaning.
+    #[inline]
     pub fn handle_timeout(&mut self, now: Time) {
+        if self.wakes <= now {
+            self.run_timers(now);
+            self.wakes = self.poll_timeout().unwrap_or(Time::MAX);
+        }
+    }
+
+    #[cold]
+    fn run_timers(&mut self, now: Time) {
         if self.phase_until <= now {
             match self.phase {
                 Phase::Opening => drop(self.fail(Reason::OpenTimeout)),

@@ -28,7 +28,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         }
         let transmit = self.next_frame(now);
         if transmit.is_some() {
-            self.alive.sent(now);
+            self.alive.said = now;
         } else {
             self.finish_if_drained(now);
         }
@@ -40,6 +40,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     fn next_frame(&mut self, now: Time) -> Option<Transmit> {
         if self.urgent {
             let transmit = self.tunnel_frame(now);
+            self.settle_urgency();
             if transmit.is_some() {
                 return transmit;
             }
@@ -48,7 +49,10 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         if transmit.is_some() {
             return transmit;
         }
-        self.heartbeat_frame()
+        if self.alive.heartbeat_due {
+            return self.heartbeat_frame(now);
+        }
+        None
     }
 
     #[cold]
