@@ -454,7 +454,7 @@ both_stores! {
 
         // One comes back each second.
         let mut t = server::<S>();
-        for id in 0..2_000 {
+        for id in 0..1_100 {
             break_one(&mut t, id);
             t.advance(Duration::from_secs(1));
         }

@@ -1,8 +1,6 @@
 //! The core's TCP example against the Go module, over a bare stream of bytes: either end opens it,
 //! either end calls, with and without flow control at their end.
 
-#![cfg(feature = "net")]
-
 use std::time::Duration;
 
 use grpctunnel_tests::interop::{Outcome, Peers, tcp_example};

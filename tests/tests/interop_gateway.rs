@@ -1,7 +1,5 @@
 //! Unmodified servers behind an agent, called by unmodified clients through the gateway.
 
-#![cfg(feature = "net")]
-
 use std::time::Duration;
 
 use grpctunnel_tests::interop::{Outcome, Peers, Process, grpctunnel};

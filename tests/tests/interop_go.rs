@@ -1,7 +1,5 @@
 //! The Go module's own test programs, at either end of either tunnel, with and without flow control.
 
-#![cfg(feature = "net")]
-
 use std::time::Duration;
 
 use futures_util::future::try_join_all;

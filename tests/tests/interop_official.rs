@@ -1,7 +1,5 @@
 //! gRPC's interoperability calls between our ends and those of the Go module.
 
-#![cfg(feature = "net")]
-
 use std::time::Duration;
 
 use grpctunnel_tests::interop::calls::Calls;

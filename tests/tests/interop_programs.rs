@@ -1,7 +1,5 @@
 //! The two programs that others call: what they say, and how they end.
 
-#![cfg(feature = "net")]
-
 use std::time::{Duration, Instant};
 
 use grpctunnel_tests::interop::{Outcome, Process, connection, open, options};

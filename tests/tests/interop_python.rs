@@ -1,7 +1,5 @@
 //! grpctunnel-py at either end of either tunnel.
 
-#![cfg(feature = "net")]
-
 use std::time::Duration;
 
 use grpctunnel_tests::interop::calls::Calls;

@@ -1,8 +1,6 @@
 //! The Go module's first version, which knows revision zero only and does not negotiate: at either
 //! end of either tunnel.
 
-#![cfg(feature = "net")]
-
 use std::time::Duration;
 
 use grpctunnel_tests::interop::calls::Calls;

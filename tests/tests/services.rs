@@ -1,7 +1,5 @@
 //! The test services on a plain connection: what is wrong there is not the tunnel's fault.
 
-#![cfg(feature = "net")]
-
 use std::io;
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! What every input does in every state, played against the core and compared with the tables in
 //! its documentation.
 //!
-//! `UPDATE_STATE_TABLES=1 cargo test -p grpctunnel-tests --test state_tables` writes them anew.
+//! `UPDATE_STATE_TABLES=1 cargo test -p grpctunnel-tests --test core state_tables` writes them anew.
 
 use core::time::Duration;
 use std::fmt::Write as _;

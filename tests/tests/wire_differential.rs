@@ -1,13 +1,11 @@
 //! The core's frame codec against prost, over frames as peers might write them.
 
-mod wire_frames;
-
+use crate::wire_frames::{Field, client_frame, encode, mutated, server_frame};
 use grpctunnel_proto::v1::ServerToClient;
 use grpctunnel_proto::v1::server_to_client::Frame;
 use grpctunnel_tests::harness::wire::{MAX_GROUPS, Outcome, check_client, check_server};
 use proptest::prelude::*;
 use prost::Message;
-use wire_frames::{Field, client_frame, encode, mutated, server_frame};
 
 const CASES: u32 = 3_000;
 

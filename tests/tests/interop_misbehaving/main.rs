@@ -1,8 +1,6 @@
 //! The probe against a server that breaks the protocol, over a real connection: what the application
 //! sees of its call, and that another call on the same tunnel is touched only where the tunnel ends.
 
-#![cfg(feature = "net")]
-
 mod script;
 
 use clap::Parser as _;

@@ -3,8 +3,6 @@
 //! stream ends as it must, a bystander on the same tunnel gets all its bytes, or ends with the
 //! tunnel, and the process serves on.
 
-#![cfg(feature = "net")]
-
 mod case;
 mod client_rows;
 mod coverage;

@@ -1,8 +1,6 @@
 //! Frames that no client of ours sends, on a real HTTP/2 connection to our server: a stream that
 //! goes wrong ends alone, and a tunnel that goes wrong ends with a status.
 
-#![cfg(feature = "net")]
-
 mod tunnel;
 
 use grpctunnel_proto::v1::client_to_server::Frame;
