@@ -29,16 +29,11 @@ impl Cell for Boundary {
     }
 }
 
-/// Bytes of boundaries that a growing ring may hold for no payload. Only empty messages that are
+/// Bytes of boundaries that may be queued beyond 2 for each byte of payload of their messages.
+/// Messages of one byte and empty ones in turn take none of it; only empty messages that are
 /// compressed and not compressed in turn, or whole hosts of them between messages of one or two
-/// bytes, come that far.
+/// bytes, use it up.
 pub(crate) const SPARE: usize = 4_096;
-
-/// Bytes of boundaries up to which a ring may grow where so much payload is held: messages of one
-/// byte and empty ones in turn take 2 to a byte.
-pub(super) const fn most_for(payload: usize) -> usize {
-    payload.saturating_mul(2).saturating_add(SPARE)
-}
 
 /// So many messages with this envelope, one after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +47,12 @@ impl Run {
         envelope: Envelope::new(0),
         count: 0,
     };
+
+    fn payload(self) -> usize {
+        let size = usize::try_from(self.envelope.size).unwrap_or(usize::MAX);
+        let count = usize::try_from(self.count).unwrap_or(usize::MAX);
+        size.saturating_mul(count)
+    }
 }
 
 /// The envelopes of whole messages, oldest first. The run at either end is kept in place: a
@@ -62,6 +63,9 @@ pub(super) struct Boundaries<R> {
     oldest: Run,
     queue: R,
     newest: Run,
+    /// The most bytes by which the end of the queue, from any run on, is larger than twice its
+    /// payload. So what is left of the queue never is by more, whatever the reader has taken.
+    excess: usize,
 }
 
 impl<R: Ring<Boundary>> Boundaries<R> {
@@ -69,10 +73,11 @@ impl<R: Ring<Boundary>> Boundaries<R> {
         oldest: Run::NONE,
         queue: R::EMPTY,
         newest: Run::NONE,
+        excess: 0,
     };
 
-    /// Adds a whole message, where so much payload is held with it. `Full` changes nothing.
-    pub(super) fn push(&mut self, envelope: Envelope, payload: usize) -> Result<(), Full> {
+    /// Adds a whole message. `Full` changes nothing.
+    pub(super) fn push(&mut self, envelope: Envelope) -> Result<(), Full> {
         if self.newest.count > 0 && self.newest.count < u32::MAX && self.newest.envelope == envelope
         {
             self.newest.count += 1;
@@ -82,22 +87,27 @@ impl<R: Ring<Boundary>> Boundaries<R> {
             if self.oldest.count == 0 && self.queue.is_empty() {
                 self.oldest = self.newest;
             } else {
-                self.enqueue(payload)?;
+                self.enqueue()?;
             }
         }
         self.newest = Run { envelope, count: 1 };
         Ok(())
     }
 
-    /// Queues the newest run. What peers can send without spending credit is without end, so
-    /// growth is bound to the payload.
-    fn enqueue(&mut self, payload: usize) -> Result<(), Full> {
+    /// Queues the newest run. What a peer can send without credit has no end, so that what it
+    /// costs is bound to payload.
+    fn enqueue(&mut self) -> Result<(), Full> {
         let code = Code::of(self.newest);
-        let needed = self.queue.len().saturating_add(code.as_slice().len());
-        if needed > self.queue.capacity() && needed > most_for(payload) {
+        let code = code.as_slice();
+        // What was taken since is counted no more.
+        let excess = self.excess.min(self.queue.len()).saturating_add(code.len());
+        let excess = excess.saturating_sub(self.newest.payload().saturating_mul(2));
+        if excess > SPARE {
             return Err(Full);
         }
-        self.queue.append(code.as_slice())
+        self.queue.append(code)?;
+        self.excess = excess;
+        Ok(())
     }
 
     /// Takes the oldest message off.
@@ -141,13 +151,13 @@ mod tests {
     fn a_run_that_is_too_long_for_its_count_goes_on_in_another() {
         let mut boundaries = Boundaries::<FixedRing<Boundary, 16>>::EMPTY;
         // Between two others, so that the long run is queued.
-        assert_eq!(boundaries.push(Envelope::new(1), 3), Ok(()));
-        assert_eq!(boundaries.push(Envelope::new(0), 3), Ok(()));
+        assert_eq!(boundaries.push(Envelope::new(1)), Ok(()));
+        assert_eq!(boundaries.push(Envelope::new(0)), Ok(()));
         boundaries.newest.count = u32::MAX - 2;
         for _ in 0..10 {
-            assert_eq!(boundaries.push(Envelope::new(0), 3), Ok(()));
+            assert_eq!(boundaries.push(Envelope::new(0)), Ok(()));
         }
-        assert_eq!(boundaries.push(Envelope::new(2), 3), Ok(()));
+        assert_eq!(boundaries.push(Envelope::new(2)), Ok(()));
 
         assert_eq!(boundaries.pop(), Some(Envelope::new(1)));
         assert_eq!(boundaries.pop(), Some(Envelope::new(0)));

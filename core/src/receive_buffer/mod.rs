@@ -179,7 +179,7 @@ impl<S: Store, T> ReceiveBuffer<S, T> {
             return Ok(());
         }
         if !arriving.begun
-            && let Err(full) = self.whole.push(arriving.envelope, self.bytes.len())
+            && let Err(full) = self.whole.push(arriving.envelope)
         {
             self.bytes.truncate(before);
             return Err(full.into());

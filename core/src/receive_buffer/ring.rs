@@ -243,7 +243,7 @@ pub trait Store {
 /// is unread takes 1 to 10 bytes of `BOUNDARIES`: 1 where it is one message of less than 44
 /// bytes, 2 below 256 and 3 below 65,536. Messages of one byte and empty ones in turn need twice
 /// as many as `BYTES`; few services come near, and the stream of one that does ends with
-/// `RESOURCE_EXHAUSTED`.
+/// `RESOURCE_EXHAUSTED`. More than twice the bytes of their messages and 4,096 is never used.
 #[derive(Clone, Copy, Debug)]
 pub struct FixedStore<const BYTES: usize, const BOUNDARIES: usize>;
 

@@ -269,7 +269,7 @@ mod growing_only {
                 };
                 assert_eq!(Some(envelope.size), expected.next());
                 assert_eq!(buffer.consume(usize::MAX), envelope.size);
-                assert!(buffer.whole.memory() <= (2 * held + 4_096) / 8 * 9);
+                assert!(buffer.memory() <= held.next_power_of_two() + (2 * held + 4_096) / 8 * 9);
             }
             assert_eq!(buffer.poll_message(), Receive::Pending);
             assert!(buffer.memory() <= 1_024 + 64);
@@ -296,6 +296,49 @@ mod growing_only {
         }
         assert_eq!(message(&mut buffer).unwrap(), [9; 100]);
         assert_ends(&mut buffer, 0);
+    }
+
+    #[test]
+    fn payload_that_was_read_pays_for_no_boundaries() {
+        let mut buffer = pushed::<GrowingStore>(&[b"first", &[0; 100_000]]);
+        let mut taken = 0;
+        while taken < 100_000 {
+            let empty = Envelope {
+                size: 0,
+                compressed: taken % 2 == 0,
+            };
+            if buffer.push(b"", Some(empty), true).is_err() {
+                break;
+            }
+            taken += 1;
+        }
+        assert!((4_096..6_000).contains(&taken), "{taken}");
+        assert!(message(&mut buffer).is_some());
+        assert!(message(&mut buffer).is_some());
+        assert_eq!(buffer.finish(0, Unread::Deliver), 0);
+        assert_within_bound(&buffer);
+        for _ in 0..taken {
+            assert_eq!(message(&mut buffer).unwrap(), b"");
+        }
+        assert_ends(&mut buffer, 0);
+    }
+
+    #[test]
+    fn a_reader_that_is_a_little_behind_is_never_refused() {
+        // Each group takes more than twice its payload, and there is always another one unread.
+        let mut buffer = ReceiveBuffer::<GrowingStore, u8>::new();
+        let group = |buffer: &mut _| {
+            push_whole(buffer, b"x");
+            (0..300).for_each(|_| push_whole(buffer, b""));
+        };
+        group(&mut buffer);
+        for _ in 0..5_000 {
+            group(&mut buffer);
+            for _ in 0..301 {
+                assert!(message(&mut buffer).is_some());
+            }
+        }
+        assert!(buffer.memory() <= 64 + 64);
     }
 
     #[test]
