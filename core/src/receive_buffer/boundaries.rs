@@ -1,68 +1,57 @@
-//! Where messages end: runs of equal envelopes, seven bytes for each run that must be queued.
+//! Where messages end: runs of equal envelopes, each in a few bytes where it must be queued.
 
 use core::fmt;
 
+use super::code::Code;
 use super::ring::{Cell, Full, Ring};
 use crate::Envelope;
 
-/// A run of messages with equal envelopes, packed: 32 bits of size, one of compression, 23 of
-/// count.
+/// A byte of the codes in which boundaries between messages are queued.
 ///
-/// Seven bytes leave room to grow by a seventh, so that a growing ring holds at most 8 bytes for
-/// each boundary, unused room included.
-#[derive(Clone, Copy)]
-pub struct Boundary([u8; 7]);
+/// Messages with equal envelopes in a row are one run. A run takes 1 byte for one message of less
+/// than 44 bytes or for up to 17 empty ones, and 10 bytes at most.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Boundary(pub(super) u8);
 
 impl fmt::Debug for Boundary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.run().fmt(f)
+        self.0.fmt(f)
     }
 }
 
 impl Cell for Boundary {
-    const EMPTY: Self = Self([0; 7]);
-    const KEEP: usize = 16;
+    const EMPTY: Self = Self(0);
+    const KEEP: usize = 64;
 
-    /// A seventh more, for at most 8 bytes a boundary.
+    /// An eighth more.
     fn room_for(needed: usize) -> usize {
-        needed.saturating_add(needed / 7).max(Self::KEEP)
+        needed.saturating_add(needed / 8).max(Self::KEEP)
     }
 }
 
-impl Boundary {
-    const fn run(self) -> Run {
-        let [a, b, c, d, e, f, g] = self.0;
-        let flags = u32::from_le_bytes([e, f, g, 0]);
-        Run {
-            envelope: Envelope {
-                size: u32::from_le_bytes([a, b, c, d]),
-                compressed: flags & 1 == 1,
-            },
-            count: flags >> 1,
-        }
-    }
-}
+/// Bytes of boundaries that may be queued beyond 2 for each byte of payload of their messages.
+/// Messages of one byte and empty ones in turn take none of it; only empty messages that are
+/// compressed and not compressed in turn, or whole hosts of them between messages of one or two
+/// bytes, use it up.
+pub(crate) const SPARE: usize = 4_096;
 
 /// So many messages with this envelope, one after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Run {
-    envelope: Envelope,
-    count: u32,
+pub(super) struct Run {
+    pub(super) envelope: Envelope,
+    pub(super) count: u32,
 }
 
 impl Run {
-    const MOST: u32 = (1 << 23) - 1;
-
     const NONE: Self = Self {
         envelope: Envelope::new(0),
         count: 0,
     };
 
-    const fn packed(self) -> Boundary {
-        let [a, b, c, d] = self.envelope.size.to_le_bytes();
-        let flags = (self.count << 1) | self.envelope.compressed as u32;
-        let [e, f, g, _] = flags.to_le_bytes();
-        Boundary([a, b, c, d, e, f, g])
+    fn payload(self) -> usize {
+        let size = usize::try_from(self.envelope.size).unwrap_or(usize::MAX);
+        let count = usize::try_from(self.count).unwrap_or(usize::MAX);
+        size.saturating_mul(count)
     }
 }
 
@@ -74,6 +63,9 @@ pub(super) struct Boundaries<R> {
     oldest: Run,
     queue: R,
     newest: Run,
+    /// The most bytes by which the end of the queue, from any run on, is larger than twice its
+    /// payload. So what is left of the queue never is by more, whatever the reader has taken.
+    excess: usize,
 }
 
 impl<R: Ring<Boundary>> Boundaries<R> {
@@ -81,13 +73,12 @@ impl<R: Ring<Boundary>> Boundaries<R> {
         oldest: Run::NONE,
         queue: R::EMPTY,
         newest: Run::NONE,
+        excess: 0,
     };
 
     /// Adds a whole message. `Full` changes nothing.
     pub(super) fn push(&mut self, envelope: Envelope) -> Result<(), Full> {
-        if self.newest.count > 0
-            && self.newest.count < Run::MOST
-            && self.newest.envelope == envelope
+        if self.newest.count > 0 && self.newest.count < u32::MAX && self.newest.envelope == envelope
         {
             self.newest.count += 1;
             return Ok(());
@@ -96,21 +87,39 @@ impl<R: Ring<Boundary>> Boundaries<R> {
             if self.oldest.count == 0 && self.queue.is_empty() {
                 self.oldest = self.newest;
             } else {
-                self.queue.append(&[self.newest.packed()])?;
+                self.enqueue()?;
             }
         }
         self.newest = Run { envelope, count: 1 };
         Ok(())
     }
 
+    /// Queues the newest run. What a peer can send without credit has no end, so that what it
+    /// costs is bound to payload.
+    fn enqueue(&mut self) -> Result<(), Full> {
+        let code = Code::of(self.newest);
+        let code = code.as_slice();
+        // What was taken since is counted no more.
+        let excess = self.excess.min(self.queue.len()).saturating_add(code.len());
+        let excess = excess.saturating_sub(self.newest.payload().saturating_mul(2));
+        if excess > SPARE {
+            return Err(Full);
+        }
+        self.queue.append(code)?;
+        self.excess = excess;
+        Ok(())
+    }
+
     /// Takes the oldest message off.
     pub(super) fn pop(&mut self) -> Option<Envelope> {
         if self.oldest.count == 0 {
-            self.oldest = match self.queue.as_slices().0.first() {
-                Some(boundary) => boundary.run(),
-                None => core::mem::replace(&mut self.newest, Run::NONE),
+            self.oldest = if self.queue.is_empty() {
+                core::mem::replace(&mut self.newest, Run::NONE)
+            } else {
+                let (run, len) = Code::read(self.queue.as_slices());
+                self.queue.drop_front(len);
+                run
             };
-            self.queue.drop_front(1);
         }
         self.oldest.count = self.oldest.count.checked_sub(1)?;
         Some(self.oldest.envelope)
@@ -122,9 +131,14 @@ impl<R: Ring<Boundary>> Boundaries<R> {
         self.queue.truncate(0);
     }
 
+    /// Gives back the memory that no further message will need.
+    pub(super) fn shrink(&mut self) {
+        self.queue.shrink();
+    }
+
     /// Bytes of memory held, besides the two runs in place.
     pub(super) fn memory(&self) -> usize {
-        self.queue.capacity().saturating_mul(size_of::<Boundary>())
+        self.queue.capacity()
     }
 }
 
@@ -135,35 +149,24 @@ mod tests {
 
     #[test]
     fn a_run_that_is_too_long_for_its_count_goes_on_in_another() {
-        const COUNT: u32 = Run::MOST + 10;
-        let mut boundaries = Boundaries::<FixedRing<Boundary, 2>>::EMPTY;
+        let mut boundaries = Boundaries::<FixedRing<Boundary, 16>>::EMPTY;
         // Between two others, so that the long run is queued.
         assert_eq!(boundaries.push(Envelope::new(1)), Ok(()));
-        for _ in 0..COUNT {
+        assert_eq!(boundaries.push(Envelope::new(0)), Ok(()));
+        boundaries.newest.count = u32::MAX - 2;
+        for _ in 0..10 {
             assert_eq!(boundaries.push(Envelope::new(0)), Ok(()));
         }
         assert_eq!(boundaries.push(Envelope::new(2)), Ok(()));
 
         assert_eq!(boundaries.pop(), Some(Envelope::new(1)));
-        for _ in 0..COUNT {
+        assert_eq!(boundaries.pop(), Some(Envelope::new(0)));
+        assert_eq!(boundaries.oldest.count, u32::MAX - 1);
+        boundaries.oldest.count = 1;
+        for _ in 0..9 {
             assert_eq!(boundaries.pop(), Some(Envelope::new(0)));
         }
         assert_eq!(boundaries.pop(), Some(Envelope::new(2)));
         assert_eq!(boundaries.pop(), None);
-    }
-
-    #[test]
-    fn a_run_survives_packing() {
-        for size in [0, 1, 0x1234_5678, u32::MAX] {
-            for compressed in [false, true] {
-                for count in [1, 2, 0x12_3456, Run::MOST] {
-                    let run = Run {
-                        envelope: Envelope { size, compressed },
-                        count,
-                    };
-                    assert_eq!(run.packed().run(), run);
-                }
-            }
-        }
     }
 }

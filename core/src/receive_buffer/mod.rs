@@ -57,6 +57,7 @@
 //! ```
 
 mod boundaries;
+mod code;
 mod read;
 mod ring;
 #[cfg(test)]
@@ -69,6 +70,7 @@ use boundaries::Boundaries;
 use read::Reading;
 
 pub use boundaries::Boundary;
+pub(crate) use boundaries::SPARE;
 pub use read::{Read, Receive};
 pub use ring::{Cell, FixedRing, FixedStore, Full, Ring, Store};
 #[cfg(feature = "alloc")]
@@ -157,7 +159,7 @@ impl<S: Store, T> ReceiveBuffer<S, T> {
     ///
     /// Memory is taken for what has come, never for what an envelope announces. Chunks of one
     /// message cost their bytes only; messages of equal size and compression in a row cost one
-    /// boundary, whatever their number.
+    /// boundary, whatever their number. A [`Boundary`] says how many bytes that takes.
     ///
     /// # Errors
     /// See [`PushError`]. Nothing has changed then.
@@ -235,6 +237,9 @@ impl<S: Store, T> ReceiveBuffer<S, T> {
             let arrived = in_memory(cut.envelope.size.saturating_sub(cut.missing));
             self.bytes.truncate(before.saturating_sub(arrived));
         }
+        // A reader may be long with the rest, and the window is another stream's by then.
+        self.bytes.shrink();
+        self.whole.shrink();
         in_window(before.saturating_sub(self.bytes.len()))
     }
 
@@ -254,8 +259,12 @@ impl<S: Store, T> ReceiveBuffer<S, T> {
     /// Bytes of memory held for payload and boundaries, unused room included, besides the size of
     /// the buffer itself with a growing store. With a fixed store it is a constant.
     ///
-    /// A growing store grows to the next power of two of the bytes held, and to 8 bytes for each
-    /// boundary. When all was taken it gives its memory back, but for [`Cell::KEEP`] cells of
+    /// A growing store grows to the next power of two of the bytes held, and for boundaries to
+    /// nine eighths of what they take, which is at most 4,096 bytes and 2 for each byte held: a
+    /// push that needs more is refused with [`PushError::Full`]. Only messages that no service
+    /// sends get there: empty ones, compressed and not in turn, or dozens of them between
+    /// messages of one byte. It keeps what it has grown to until [`finish`](Self::finish), or
+    /// until all was taken; then it gives its memory back, but for [`Cell::KEEP`] cells of
     /// either kind.
     #[must_use]
     pub fn memory(&self) -> usize {

@@ -72,6 +72,10 @@ pub trait Ring<C: Cell>: Sized {
 
     /// Drops the newest cells, down to `len`.
     fn truncate(&mut self, len: usize);
+
+    /// Gives back memory that is not needed for what is in the ring. Nothing is appended after
+    /// it. A ring that cannot does nothing.
+    fn shrink(&mut self) {}
 }
 
 /// A ring over an array: no allocator, room for `N` cells.
@@ -211,6 +215,13 @@ impl<C: Cell> Ring<C> for GrowingRing<C> {
         self.0.truncate(len);
         self.give_back();
     }
+
+    fn shrink(&mut self) {
+        let room = C::room_for(self.0.len()).max(C::KEEP);
+        if self.0.capacity() > room {
+            self.0.shrink_to(room);
+        }
+    }
 }
 
 /// Which rings a receive buffer uses.
@@ -221,14 +232,18 @@ pub trait Store {
     type Boundaries: Ring<Boundary>;
 }
 
-/// Memory in place, with no allocator: room for `BYTES` bytes of payload and at least
-/// `BOUNDARIES` runs of equal messages.
+/// Memory in place, with no allocator: room for `BYTES` bytes of payload, and `BOUNDARIES` bytes
+/// for where messages end.
 ///
 /// `BYTES` is the largest receive window, where each byte that was taken out is reported to the
 /// tunnel and no earlier: set [`ReceiveWindowPolicy::max`](crate::ReceiveWindowPolicy::max) to no
-/// more, since windows grow by default. Messages of one byte and empty ones in turn need twice as many boundaries as
-/// there are bytes; few services come near, and the stream of one that does ends with
-/// `RESOURCE_EXHAUSTED`.
+/// more, since windows grow by default.
+///
+/// Messages of one size in a row are one run. Besides the oldest and the newest, each run that
+/// is unread takes 1 to 10 bytes of `BOUNDARIES`: 1 where it is one message of less than 44
+/// bytes, 2 below 256 and 3 below 65,536. Messages of one byte and empty ones in turn need twice
+/// as many as `BYTES`; few services come near, and the stream of one that does ends with
+/// `RESOURCE_EXHAUSTED`. More than twice the bytes of their messages and 4,096 is never used.
 #[derive(Clone, Copy, Debug)]
 pub struct FixedStore<const BYTES: usize, const BOUNDARIES: usize>;
 

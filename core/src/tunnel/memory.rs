@@ -2,35 +2,57 @@
 
 use super::{Rejection, Role, Tunnel};
 use crate::limits::Limits;
+use crate::receive_buffer::SPARE;
 use crate::storage::Storage;
 use crate::table::{Index, Slab};
 use crate::timers::TimerHeap;
 
 /// What one tunnel and the receive buffers of its streams take at most, whatever the peer does:
-/// `fixed + streams * (record + receive + heads) + queue`, in bytes.
+/// `fixed + streams * (record + receive + heads) + growth + queue`, in bytes.
 ///
 /// It counts the heap. The tunnel itself and each receive buffer have a size besides, which is
 /// `size_of` their types; in place there is nothing else. A growing list takes up to twice what
 /// is in it. What the reader has taken out, and messages that the caller sends, are not counted:
-/// no peer makes them grow.
+/// no peer makes them grow. A caller that lets a stream's reader go drops its receive buffer.
 ///
 /// The bound counts streams that are not retired. One that has ended still counts until its
 /// [`release`](Tunnel::release), because its receive buffer may hold what was not read.
+///
+/// A receive buffer that holds `u` bytes takes `2^ceil(log2(u))` for them, and `(2u + 4,096) * 9/8`
+/// for where messages end; see [`ReceiveBuffer::memory`](crate::receive_buffer::ReceiveBuffer::memory).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct MemoryBound {
-    /// The frame being received: [`Limits::max_frame`].
+    /// Bytes of the frame being received: [`Limits::max_frame`].
     pub fixed: u64,
     /// Streams at once: [`Limits::max_streams`].
     pub streams: u64,
-    /// What the core keeps of one stream.
+    /// Bytes that the core keeps of one stream.
     pub record: u64,
-    /// One receive buffer over growing storage: its bytes, up to the next power of two, and 8
-    /// for each boundary between messages. There are at most two to a byte, where each message
-    /// of one byte is followed by an empty one.
+    /// Bytes of one receive buffer, without what its window has grown by: the larger one of
+    /// `flow_controlled` and `revision_zero`.
     pub receive: u64,
-    /// Heads that a caller keeps of one stream: two blocks of metadata, a status, a method name.
+    /// Bytes of a receive buffer with flow control: `u` is
+    /// [`initial`](crate::ReceiveWindowPolicy::initial). Where windows grow it takes twice that
+    /// for the bytes, since what lies beyond may be less than the next power of two.
+    pub flow_controlled: u64,
+    /// Bytes of a receive buffer without flow control: `u` is
+    /// [`RevisionZeroLimits::stream`](crate::RevisionZeroLimits::stream), and a frame more, because
+    /// the one that goes over the limit is taken in whole.
+    ///
+    /// [`RevisionZeroLimits::tunnel`](crate::RevisionZeroLimits::tunnel) makes it no less: it
+    /// counts streams that live. One that has ended leaves up to so much to its reader, who can
+    /// neither be hurried nor be waited for: to read no more of the carrier until then could stop
+    /// the very call that the reader waits for.
+    pub revision_zero: u64,
+    /// Bytes that all receive buffers together take more because their windows have grown: `2` and
+    /// `2 * 9/8` for each byte of [`growth_budget`](crate::ReceiveWindowPolicy::growth_budget), or
+    /// of what all streams can grow by if that is less.
+    pub growth: u64,
+    /// Bytes of heads that a caller keeps of one stream: two blocks of metadata, a status, a
+    /// method name.
     pub heads: u64,
-    /// Refusals that wait to be sent.
+    /// Bytes of refusals that wait to be sent.
     pub queue: u64,
 }
 
@@ -44,7 +66,26 @@ impl MemoryBound {
             .saturating_add(self.heads);
         self.fixed
             .saturating_add(self.streams.saturating_mul(stream))
+            .saturating_add(self.growth)
             .saturating_add(self.queue)
+    }
+
+    /// The sum where every stream has flow control, as known peers have since their revision one.
+    #[must_use]
+    pub const fn total_flow_controlled(mut self) -> u64 {
+        self.receive = self.flow_controlled;
+        self.total()
+    }
+
+    /// Bytes of one receive buffer at most, with all the growth that there is.
+    #[must_use]
+    pub const fn one_receive(&self) -> u64 {
+        let grown = self.flow_controlled.saturating_add(self.growth);
+        if grown > self.revision_zero {
+            grown
+        } else {
+            self.revision_zero
+        }
     }
 
     /// The part of it that [`Tunnel::memory`] counts.
@@ -58,19 +99,35 @@ impl MemoryBound {
     }
 }
 
-/// Bytes of the least room that a growing receive buffer keeps: payload and boundaries.
-const LEAST_RECEIVE: u64 = 1_024 + 8 * 16;
+/// Bytes of a growing receive buffer that holds so much.
+fn receive_buffer(unread: u64) -> u64 {
+    let bytes = unread.checked_next_power_of_two().unwrap_or(u64::MAX);
+    bytes.max(64).saturating_add(boundaries(unread))
+}
+
+/// Bytes of the boundaries in it.
+fn boundaries(unread: u64) -> u64 {
+    let most = unread.saturating_mul(2).saturating_add(bytes_of(SPARE));
+    most.saturating_add(most / 8)
+}
 
 impl Limits {
     /// What a tunnel with these limits takes at most over growing storage.
     #[must_use]
     pub fn memory_bound(&self) -> MemoryBound {
-        let window = u64::from(self.receive_window.max.max(self.receive_window.initial));
-        // The frame that goes over the budget is taken in whole.
+        let streams = u64::from(self.max_streams);
+        let windows = self.receive_window.bounded();
+        let initial = u64::from(windows.initial);
+        let each = u64::from(windows.max.saturating_sub(windows.initial));
+        let grown = windows.growth_budget.min(each.saturating_mul(streams));
+        let flow_controlled = if grown == 0 {
+            receive_buffer(initial)
+        } else {
+            let bytes = initial.saturating_mul(2).max(64);
+            bytes.saturating_add(boundaries(initial))
+        };
         let unread = u64::from(self.revision_zero.stream).saturating_add(u64::from(self.max_frame));
-        let unread = window.max(unread);
-        let bytes = unread.checked_next_power_of_two().unwrap_or(u64::MAX);
-        let boundaries = unread.saturating_mul(2).saturating_add(1).saturating_mul(8);
+        let revision_zero = receive_buffer(unread);
         let decode = &self.decode;
         let heads = u64::from(decode.metadata_bytes)
             .saturating_mul(2)
@@ -78,9 +135,12 @@ impl Limits {
             .saturating_add(u64::from(decode.method_name));
         MemoryBound {
             fixed: u64::from(self.max_frame),
-            streams: u64::from(self.max_streams),
+            streams,
             record: bytes_of(2 * RECORD),
-            receive: bytes.saturating_add(boundaries).max(LEAST_RECEIVE),
+            receive: flow_controlled.max(revision_zero),
+            flow_controlled,
+            revision_zero,
+            growth: grown.saturating_mul(17).div_ceil(4),
             heads,
             // As many again may wait to be compacted away, and the list may be half empty.
             queue: u64::from(self.pending_rejections.max(1))

@@ -63,7 +63,7 @@ pub const ATTACKS: &[Attack] = &[
     core(
         6,
         "a stream that is never read",
-        "the window, and 8 bytes for each message boundary",
+        "the window, and two and a quarter times as much for message boundaries",
     ),
     core(
         7,

@@ -71,6 +71,9 @@ fn tighten(limits: &mut Limits) {
     limits.max_frame = 15_000;
     limits.pending_rejections = 3;
     limits.empty_chunks = 2;
+    let window = &mut limits.receive_window;
+    window.max = window.initial.saturating_mul(4).min(InPlace::WINDOW);
+    window.growth_budget = 10_000;
     limits.revision_zero.stream = 500;
     limits.revision_zero.tunnel = 1_000;
     for bucket in [
@@ -211,7 +214,7 @@ impl<R: Role, S: Store> Run<R, S> {
         for call in open {
             let buffer = self.end.buffer_memory(call) as u64;
             assert!(
-                buffer <= bound.receive,
+                buffer <= bound.one_receive(),
                 "call {call} holds {buffer}: {bound:?}"
             );
             streams += 1;

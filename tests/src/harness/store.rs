@@ -24,7 +24,7 @@ impl InPlace {
 
 impl Store for InPlace {
     type Streams = Fixed<32, 64>;
-    type Buffer = FixedStore<65_536, 2_048>;
+    type Buffer = FixedStore<65_536, 4_096>;
     const STREAMS: u32 = 32;
 }
 

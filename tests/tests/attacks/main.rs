@@ -8,3 +8,4 @@ mod flood;
 mod frames;
 mod streams;
 mod time;
+mod unread;

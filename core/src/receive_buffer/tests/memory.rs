@@ -167,7 +167,7 @@ fn an_emptied_buffer_shows_the_next_message_in_one_piece() {
 #[test]
 fn a_fixed_buffer_is_made_where_it_lies() {
     const BUFFER: ReceiveBuffer<FixedStore<4, 1>, u8> = ReceiveBuffer::new();
-    assert_eq!(BUFFER.memory(), 4 + 7);
+    assert_eq!(BUFFER.memory(), 4 + 1);
 }
 
 #[cfg(feature = "alloc")]
@@ -181,15 +181,24 @@ mod growing_only {
         }
     }
 
+    /// The bound in the documentation of `memory`.
+    fn assert_within_bound(buffer: &ReceiveBuffer<GrowingStore, u8>) {
+        let held = buffer.buffered();
+        let most = held.next_power_of_two().max(64) + (2 * held + 4_096) / 8 * 9;
+        let memory = buffer.memory();
+        assert!(memory <= most, "{memory} bytes for {held}");
+    }
+
     #[test]
-    fn conf_079_a_boundary_costs_eight_bytes_at_most() {
+    fn conf_079_a_boundary_between_small_messages_costs_a_byte() {
         let mut buffer = ReceiveBuffer::new();
-        for boundaries in 1..=43_690 {
+        for boundaries in 1..=43_690_usize {
             push_unlike(&mut buffer, 1);
             let bytes = buffer.buffered().next_power_of_two().max(64);
-            assert!(buffer.memory() <= bytes + 8 * boundaries.max(16));
+            assert!(buffer.memory() <= bytes + boundaries.max(64) * 9 / 8);
+            assert_within_bound(&buffer);
         }
-        assert!(buffer.memory() <= 65_536 + 8 * 43_690);
+        assert!(buffer.memory() <= 65_536 + 43_690 * 9 / 8);
     }
 
     #[test]
@@ -201,15 +210,171 @@ mod growing_only {
                 push_whole(&mut buffer, b"");
             }
         }
-        assert!(buffer.memory() <= 1_024 + 8 * 2_000);
+        // The byte, its boundary, and a run whose count takes three bytes more.
+        assert!(buffer.memory() <= 1_024 + 1_000 * 5 * 9 / 8);
+        assert_within_bound(&buffer);
         let mut seen = cut_through(&mut buffer);
         seen.truncate(8);
         assert_eq!(seen, b"(x)()()(");
     }
 
+    /// Sequences that take the most boundaries for their payload: how many messages of which size
+    /// come in turn.
+    const WORST: [&[(u32, usize)]; 11] = [
+        &[(1, 1), (0, 1)],
+        &[(1, 1), (0, 17)],
+        &[(1, 1), (2, 1)],
+        &[(1, 1), (0, 1), (2, 1), (0, 2)],
+        &[(43, 1), (44, 1)],
+        &[(255, 1), (256, 1)],
+        &[(44, 1), (0, 18)],
+        &[(3, 1), (0, 300)],
+        &[(65_535, 1), (65_536, 1), (0, 1)],
+        &[((1 << 24) - 1, 1), (1 << 24, 1), (0, 1)],
+        &[(2, 2), (0, 17)],
+    ];
+
+    #[test]
+    fn a_window_of_the_worst_sequences_is_taken_within_the_bound() {
+        const W: usize = 65_536;
+        let zeros = std::vec![0; 1 << 24];
+        for sequence in WORST {
+            let mut buffer = ReceiveBuffer::<GrowingStore, u8>::new();
+            // The larger ones fill one window of their own size.
+            let enough = W.max(
+                sequence
+                    .iter()
+                    .map(|(size, _)| 3 * *size as usize)
+                    .max()
+                    .unwrap(),
+            );
+            let mut sent = 0_u64;
+            while buffer.buffered() < enough {
+                for &(size, count) in sequence {
+                    for _ in 0..count {
+                        push_whole(&mut buffer, zeros.get(..size as usize).unwrap());
+                        sent += 1;
+                    }
+                    assert_within_bound(&buffer);
+                }
+            }
+            let held = buffer.buffered();
+            let mut expected = sequence
+                .iter()
+                .flat_map(|&(size, count)| core::iter::repeat_n(size, count))
+                .cycle();
+            for _ in 0..sent {
+                let Receive::Message { envelope, .. } = buffer.poll_message() else {
+                    panic!("a message is missing");
+                };
+                assert_eq!(Some(envelope.size), expected.next());
+                assert_eq!(buffer.consume(usize::MAX), envelope.size);
+                assert!(buffer.memory() <= held.next_power_of_two() + (2 * held + 4_096) / 8 * 9);
+            }
+            assert_eq!(buffer.poll_message(), Receive::Pending);
+            assert!(buffer.memory() <= 1_024 + 64);
+        }
+    }
+
+    #[test]
+    fn an_ended_buffer_holds_what_its_reader_has_left_and_no_more() {
+        let mut buffer = ReceiveBuffer::<GrowingStore, u8>::new();
+        push_whole(&mut buffer, &[7; 1 << 20]);
+        push_unlike(&mut buffer, 10_000);
+        push_whole(&mut buffer, &[9; 100]);
+        assert!(message(&mut buffer).is_some());
+        for _ in 0..9_990 {
+            assert!(message(&mut buffer).is_some());
+        }
+        // It was larger, and may be again.
+        assert!(buffer.memory() > 1 << 20);
+        assert_eq!(buffer.finish(0, Unread::Deliver), 0);
+        assert!(buffer.memory() <= 1_024 + 64, "{}", buffer.memory());
+        for _ in 0..5 {
+            assert_eq!(message(&mut buffer).unwrap(), b"x");
+            assert_eq!(message(&mut buffer).unwrap(), b"yy");
+        }
+        assert_eq!(message(&mut buffer).unwrap(), [9; 100]);
+        assert_ends(&mut buffer, 0);
+    }
+
+    #[test]
+    fn payload_that_was_read_pays_for_no_boundaries() {
+        let mut buffer = pushed::<GrowingStore>(&[b"first", &[0; 100_000]]);
+        let mut taken = 0;
+        while taken < 100_000 {
+            let empty = Envelope {
+                size: 0,
+                compressed: taken % 2 == 0,
+            };
+            if buffer.push(b"", Some(empty), true).is_err() {
+                break;
+            }
+            taken += 1;
+        }
+        assert!((4_096..6_000).contains(&taken), "{taken}");
+        assert!(message(&mut buffer).is_some());
+        assert!(message(&mut buffer).is_some());
+        assert_eq!(buffer.finish(0, Unread::Deliver), 0);
+        assert_within_bound(&buffer);
+        for _ in 0..taken {
+            assert_eq!(message(&mut buffer).unwrap(), b"");
+        }
+        assert_ends(&mut buffer, 0);
+    }
+
+    #[test]
+    fn a_reader_that_is_a_little_behind_is_never_refused() {
+        // Each group takes more than twice its payload, and there is always another one unread.
+        let mut buffer = ReceiveBuffer::<GrowingStore, u8>::new();
+        let group = |buffer: &mut _| {
+            push_whole(buffer, b"x");
+            (0..300).for_each(|_| push_whole(buffer, b""));
+        };
+        group(&mut buffer);
+        for _ in 0..5_000 {
+            group(&mut buffer);
+            for _ in 0..301 {
+                assert!(message(&mut buffer).is_some());
+            }
+        }
+        assert!(buffer.memory() <= 64 + 64);
+    }
+
+    #[test]
+    fn what_costs_no_credit_is_refused_before_it_costs_memory() {
+        // No two in a row are alike, and none has a byte that a window counts.
+        let mut buffer = pushed::<GrowingStore>(&[&[0; 100]]);
+        let push = |buffer: &mut ReceiveBuffer<GrowingStore, u8>, compressed| {
+            let empty = Envelope {
+                size: 0,
+                compressed,
+            };
+            buffer.push(b"", Some(empty), true)
+        };
+        let mut taken = 0;
+        while push(&mut buffer, taken % 2 == 0) == Ok(()) {
+            taken += 1;
+            assert_within_bound(&buffer);
+        }
+        assert!((4_096..6_000).contains(&taken), "{taken}");
+        let before = buffer.memory();
+        assert_eq!(push(&mut buffer, taken % 2 == 0), Err(PushError::Full));
+        assert_eq!(buffer.memory(), before);
+
+        // The reader gets all that was taken, and makes room.
+        assert_eq!(message(&mut buffer).unwrap(), [0; 100]);
+        for _ in 0..taken {
+            assert_eq!(message(&mut buffer).unwrap(), b"");
+        }
+        assert_eq!(buffer.poll_message(), Receive::Pending);
+        assert_eq!(push(&mut buffer, taken % 2 == 0), Ok(()));
+        assert_eq!(message(&mut buffer).unwrap(), b"");
+    }
+
     #[test]
     fn an_emptied_buffer_gives_its_memory_back() {
-        let floor = 1_024 + 16 * 7;
+        let floor = 1_024 + 64;
         let mut buffer = ReceiveBuffer::<GrowingStore, u8>::new();
         assert_eq!(buffer.memory(), 0);
         for unread in [Unread::Deliver, Unread::Discard] {

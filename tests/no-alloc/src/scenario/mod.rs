@@ -43,7 +43,7 @@ pub(crate) enum InPlace {}
 
 impl Memory for InPlace {
     type Streams = Fixed<STREAMS, 4>;
-    type Buffer = FixedStore<65_536, 8>;
+    type Buffer = FixedStore<65_536, 64>;
 }
 
 struct Tunnels<M: Memory> {
