@@ -295,6 +295,18 @@ both_stores! {
         t.lives();
     }
 
+    fn of_many_pings_at_once_the_last_are_answered<S>() {
+        let mut t = server::<S>(15, 15);
+        t.taking = false;
+        for opaque in 1..=6 {
+            t.get(frames::ping(-1, opaque));
+        }
+        t.taking = true;
+        t.settle();
+        t.says(&["pong(3)", "pong(4)", "pong(5)", "pong(6)"]);
+        t.lives();
+    }
+
     fn a_flood_of_pings_ends_the_tunnel<S>() {
         let mut t = server::<S>(15, 15);
         for round in 0..100_000_u64 {
