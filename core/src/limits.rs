@@ -95,7 +95,7 @@ impl Default for ReceiveWindowPolicy {
 pub struct RevisionZeroLimits {
     /// Unread bytes of one stream. Default 4 MiB + 64 KiB: one largest message and a window.
     pub stream: u32,
-    /// Unread bytes of all such streams of a tunnel. Default 16 MiB.
+    /// Unread bytes of all such streams of a tunnel that have not ended. Default 16 MiB.
     pub tunnel: u64,
     /// How long the tunnel may wait for a reader before its stream is closed. Default 10 s.
     pub stall: Duration,

@@ -317,3 +317,47 @@ fn no_window_passes_31_bits() {
     let policy = tunnel.limits().receive_window;
     assert_eq!((policy.initial, policy.max), (0x7fff_ffff, 0x7fff_ffff));
 }
+
+/// Messages of one byte and empty ones in turn take the most memory for their bytes.
+#[test]
+fn a_grown_window_of_crumbs_stays_within_the_memory_bound() {
+    let mut config = Config::default();
+    config.limits.max_streams = 1;
+    let mut t = server_with::<OnHeap>(config, Opening::Accepted(Negotiation::On));
+    t.says(&["set(-1,65536,[0, 1])"]);
+    t = t.with_call();
+    t.get(msg(1, 6 * 16_384, 16_384));
+    t.get(more(1, 16_384)).says(&["wu(1,32768)"]);
+    t.get(more(1, 16_384));
+    t.get(more(1, 16_384)).says(&["wu(1,32768)"]);
+    t.advance(millis(50));
+    t.get(more(1, 16_384)).says(&["wu(1,81920)"]);
+    t.get(more(1, 16_384)).sees(&["got(1,98304)"]);
+
+    let end = &mut t.end;
+    let bound = end.tunnel.limits().memory_bound();
+    let check = |memory: usize, growth: u64| {
+        let most = bound.flow_controlled + growth * 17 / 4;
+        assert!(memory as u64 <= most, "{memory} bytes, {growth}: {bound:?}");
+    };
+    let credit = end.tunnel.receive_credit(end.key(1)).unwrap().0;
+    assert_eq!(credit, 114_688);
+    for size in [1, 0].into_iter().cycle().take(2 * credit as usize) {
+        end.feed(Time::ZERO, &msg(1, size, size as usize)).unwrap();
+        check(end.buffer_memory(1), end.tunnel.receive_growth());
+    }
+    assert_eq!(end.buffered(1), 114_688);
+    assert_eq!(end.tunnel.receive_growth(), 65_536);
+    // More than any window that has not grown could take.
+    assert!(end.buffer_memory(1) as u64 > bound.flow_controlled);
+
+    // A stray chunk ends the stream, and what came before is left to the reader.
+    end.feed(Time::ZERO, &more(1, 1)).unwrap();
+    assert!(end.over(1).is_some());
+    assert_eq!(end.tunnel.receive_growth(), 114_688 - 65_536);
+    check(end.buffer_memory(1), end.tunnel.receive_growth());
+    while end.read(1, usize::MAX) {}
+    end.release(1);
+    while end.transmit(Time::ZERO).is_some() {}
+    assert_eq!(end.tunnel.receive_growth(), 0);
+}

@@ -208,19 +208,29 @@ impl<R: Role, S: Store> Run<R, S> {
             // In place, or nothing yet: the receive buffers have the size that they have.
             return;
         }
+        let grown = |bytes: u64| bytes.saturating_mul(17).div_ceil(4);
+        let growth = grown(tunnel.receive_growth());
+        assert!(growth <= bound.growth, "{growth} grown: {bound:?}");
         let open = self.end.calls().filter(|call| !self.end.released(*call));
-        let mut streams = 0;
-        let mut all = held;
+        let (mut streams, mut all, mut most) = (0, held, bound.core() + growth);
         for call in open {
             let buffer = self.end.buffer_memory(call) as u64;
+            let key = self.end.key(call);
+            let (least, shared) = match tunnel.unread_without_flow_control(key) {
+                Some(_) => (bound.revision_zero, 0),
+                None => (bound.flow_controlled, growth),
+            };
             assert!(
-                buffer <= bound.one_receive(),
-                "call {call} holds {buffer}: {bound:?}"
+                buffer <= least + shared,
+                "call {call} holds {buffer}, {growth} grown: {bound:?}"
             );
+            assert!(buffer <= bound.one_receive());
             streams += 1;
             all += buffer;
+            most += least;
         }
         assert!(streams <= bound.streams, "{streams} calls: {bound:?}");
+        assert!(all <= most, "{all} of {most} bytes: {bound:?}");
         assert!(all <= bound.total(), "{all} bytes: {bound:?}");
     }
 
