@@ -7,6 +7,8 @@ pub enum Holder {
     Target(&'static str),
     /// A test function of this name.
     Test(&'static str),
+    /// A count of instructions of this name, which `.ci/instructions` holds to a limit.
+    Counted(&'static str),
 }
 
 /// One property.
@@ -28,7 +30,7 @@ const fn property(number: u8, says: &'static str, held_by: &'static [Holder]) ->
     }
 }
 
-use Holder::{Target, Test};
+use Holder::{Counted, Target, Test};
 
 /// All properties of the core and the receive buffer, by number. Number 14 is about futures: the
 /// adapters'.
@@ -109,8 +111,12 @@ pub const PROPERTIES: &[Property] = &[
     ),
     property(
         11,
-        "under a fair schedule with reading applications every call finishes",
-        &[Target("pair")],
+        "from every state some schedule finishes every call; a fair one with reading applications does",
+        &[
+            Target("pair"),
+            Test("a_call_that_ends_at_any_moment_leaves_nothing_behind"),
+            Test("a_tunnel_that_ends_at_any_moment_ends_its_calls"),
+        ],
     ),
     property(
         12,
@@ -147,6 +153,12 @@ pub const PROPERTIES: &[Property] = &[
     property(
         18,
         "the cost of a frame does not grow with the streams",
-        &[],
+        &[
+            Counted("receive/100000/in-order"),
+            Counted("receive/100000/random"),
+            Counted("receive/100000/retired"),
+            Counted("send/100000/in-order"),
+            Counted("send/100000/random"),
+        ],
     ),
 ];
