@@ -111,8 +111,9 @@ struct Run<R: Role, S: Store> {
     judge: Judge,
     seen: Vec<Seen>,
     error: Option<TunnelError>,
-    /// A reader without flow control has held up everything, as it may.
-    held_up: bool,
+    /// What all streams share was used up, so that one may have met another: the number of streams,
+    /// or a reader without flow control that held up everything.
+    shared: bool,
 }
 
 impl<R: Role, S: Store> Run<R, S> {
@@ -125,7 +126,7 @@ impl<R: Role, S: Store> Run<R, S> {
             judge,
             seen: Vec::new(),
             error: None,
-            held_up: false,
+            shared: false,
         };
         run.observe();
         run
@@ -137,8 +138,10 @@ impl<R: Role, S: Store> Run<R, S> {
 
     /// A frame comes.
     fn feed(&mut self, frame: &[u8]) {
+        let most = self.end.tunnel.limits().max_streams;
+        self.shared |= u32::try_from(self.end.tunnel.streams()).unwrap_or(most) >= most;
         if !self.end.tunnel.wants_read() {
-            self.held_up = true;
+            self.shared = true;
             return;
         }
         let before = self.end.tunnel.error().cloned();
@@ -317,7 +320,7 @@ pub fn client_input(setup: PeerSetup, steps: &[Step]) -> usize {
 }
 
 /// Takes all frames and commands of one stream out: every other one sees what it saw before,
-/// unless the tunnel ended, or a reader without flow control held up all of them, as it may.
+/// unless the tunnel ended, or what all of them share was used up: new streams may be refused then.
 pub fn isolation(of: Side, left: i64, steps: &[Step]) -> usize {
     match of {
         Side::Server => {
@@ -325,7 +328,7 @@ pub fn isolation(of: Side, left: i64, steps: &[Step]) -> usize {
             let all = server::<super::OnHeap>(ALONE, steps, None);
             if all.error.is_none() {
                 let others = server::<super::OnHeap>(ALONE, steps, Some(left));
-                if !all.held_up && !others.held_up {
+                if !all.shared && !others.shared {
                     let (all, others) = (all.of_others(left), others.of_others(left));
                     assert_eq!(all, others, "without {left}");
                 }
@@ -337,7 +340,7 @@ pub fn isolation(of: Side, left: i64, steps: &[Step]) -> usize {
             let all = client::<super::OnHeap>(ALONE, steps, None);
             if all.error.is_none() {
                 let others = client::<super::OnHeap>(ALONE, steps, Some(left));
-                if !all.held_up && !others.held_up {
+                if !all.shared && !others.shared {
                     let (all, others) = (all.of_others(left), others.of_others(left));
                     assert_eq!(all, others, "without {left}");
                 }
