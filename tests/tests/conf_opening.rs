@@ -112,6 +112,11 @@ both_stores! {
         t.get(hdr(-1, &[])).sees(&["abort(INTERNAL,NotSettings)"]);
     }
 
+    fn data_before_settings<S>() {
+        let mut t = client_with::<S>(config::<S>(), NEGOTIATED);
+        t.get(msg(-1, 3, 3)).sees(&["abort(INTERNAL,NotSettings)"]);
+    }
+
     fn conf_012_settings_with_another_id<S>() {
         let mut t = client_with::<S>(config::<S>(), NEGOTIATED);
         t.get(set(0, 65_536, &[0, 1])).sees(&["abort(INTERNAL,SettingsStreamId)"]);
