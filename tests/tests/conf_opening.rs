@@ -3,11 +3,13 @@
 use core::time::Duration;
 
 use grpctunnel_core::wire::Revision;
-use grpctunnel_core::{Cause, Code, MethodKind, Negotiation, OpenError, OpenOptions, Opening};
+use grpctunnel_core::{
+    Cause, Client, Code, MethodKind, Negotiation, OpenError, OpenOptions, Opening,
+};
 use grpctunnel_tests::both_stores;
-use grpctunnel_tests::harness::frames::{close, half, hdr, msg, new, none, set, wu};
+use grpctunnel_tests::harness::frames::{close, content, half, hdr, msg, new, none, set, wu};
 use grpctunnel_tests::harness::{
-    Said, Seen, client, client_window, client_with, client_zero, config, server,
+    Said, Script, Seen, client, client_window, client_with, client_zero, config, server,
     server_unnegotiated, server_with,
 };
 
@@ -110,6 +112,11 @@ both_stores! {
         t.get(hdr(-1, &[])).sees(&["abort(INTERNAL,NotSettings)"]);
     }
 
+    fn data_before_settings<S>() {
+        let mut t = client_with::<S>(config::<S>(), NEGOTIATED);
+        t.get(msg(-1, 3, 3)).sees(&["abort(INTERNAL,NotSettings)"]);
+    }
+
     fn conf_012_settings_with_another_id<S>() {
         let mut t = client_with::<S>(config::<S>(), NEGOTIATED);
         t.get(set(0, 65_536, &[0, 1])).sees(&["abort(INTERNAL,SettingsStreamId)"]);
@@ -202,6 +209,30 @@ both_stores! {
         assert!(!t.end.tunnel.is_blocked_on_credit(t.end.key(1)));
         t.get(wu(2, 5)).sees(&["writable(2)"]).says(&["msg(2,5,5)"]);
         assert!(!t.end.tunnel.is_blocked_on_credit(t.end.key(2)));
+        t.lives();
+    }
+
+    fn only_missing_credit_blocks_on_credit<S>() {
+        let mut t = client_window::<S>(10);
+        for call in 1..=4 {
+            assert_eq!(t.open(), call);
+        }
+        let blocked = |t: &Script<Client, S>| {
+            [1, 2, 3, 4].map(|call| t.end.tunnel.is_blocked_on_credit(t.end.key(call)))
+        };
+        // No message; one of which more is to come, behind credit that is used up and in front of
+        // credit that is left; and one that is at hand beyond the credit.
+        t.act(|end, _| {
+            end.send(2, content(0, 20), 10).unwrap();
+            end.send(3, content(0, 20), 5).unwrap();
+            end.send(4, content(0, 20), 11).unwrap();
+        });
+        t.says(&["msg(2,20,10)", "msg(3,20,5)", "msg(4,20,10)"]);
+        assert_eq!(blocked(&t), [false, false, false, true]);
+        assert_eq!(t.act(|end, _| end.provide(2, 1)), Ok(()));
+        assert_eq!(blocked(&t), [false, true, false, true]);
+        t.get(wu(2, 1)).says(&["more(2,1)"]);
+        assert_eq!(blocked(&t), [false, false, false, true]);
         t.lives();
     }
 

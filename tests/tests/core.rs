@@ -23,6 +23,7 @@ mod conf_opening;
 mod corpus;
 mod extensions;
 mod liveness;
+mod memory;
 mod pair;
 mod pair_calls;
 mod properties;

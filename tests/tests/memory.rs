@@ -1,0 +1,58 @@
+//! What a tunnel says that it holds on the heap is what it holds, and what callers index by and may
+//! hand over is as the documentation says.
+
+use allocation_counter::measure;
+use grpctunnel_core::{
+    Config, Growing, Negotiation, OpenError, OpenOptions, Opening, Time, TunnelClient, TunnelServer,
+};
+use grpctunnel_tests::harness::frames::{Frame, new};
+
+/// A server that has got so many streams, each with a deadline, of which it takes at most `most`.
+fn server(frames: &[Frame], most: u32) -> TunnelServer<Growing> {
+    let mut config = Config::default();
+    config.limits.max_streams = most;
+    let opening = Opening::Accepted(Negotiation::On);
+    let mut tunnel = TunnelServer::new(Time::ZERO, config, opening);
+    for frame in frames {
+        assert!(tunnel.handle_frame(Time::ZERO, frame).is_ok());
+    }
+    tunnel
+}
+
+#[test]
+fn it_tells_the_bytes_that_are_on_the_heap() {
+    let frames = |streams| -> Vec<Frame> {
+        let opened = (1..=streams).map(|id| new(id, "s/M").timeout("9S").into());
+        opened.collect()
+    };
+    // None, streams, and streams with refusals that wait.
+    for (streams, most) in [(0, 8), (1, 8), (8, 8), (100, 100), (30, 8), (100, 8)] {
+        let frames = frames(streams);
+        let mut kept = None;
+        let info = measure(|| kept = Some(server(&frames, most)));
+        let tunnel = kept.expect("a tunnel");
+        assert_eq!(
+            tunnel.memory() as i64,
+            info.bytes_current,
+            "{streams} streams"
+        );
+        assert!(tunnel.memory() as u64 <= tunnel.limits().memory_bound().core());
+    }
+}
+
+#[test]
+fn keys_of_open_streams_index_a_table_of_as_many() {
+    let mut config = Config::default();
+    config.limits.max_streams = 4;
+    let opening = Opening::Accepted(Negotiation::Off);
+    let mut client = TunnelClient::<Growing>::new(Time::ZERO, config, opening);
+    let mut open = |len| client.open(Time::ZERO, len, OpenOptions::default());
+    // The largest head that an end takes from its caller, and one more byte.
+    let first = open(1 << 20).expect("a stream").index();
+    assert_eq!(open((1 << 20) + 1), Err(OpenError::HeadTooLarge));
+    let others = [10; 3].map(|len| open(len).expect("a stream").index());
+    assert_eq!(open(10), Err(OpenError::Full));
+    let mut all = [first, others[0], others[1], others[2]];
+    all.sort_unstable();
+    assert_eq!(all, [0, 1, 2, 3]);
+}
