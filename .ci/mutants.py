@@ -32,7 +32,7 @@ def outcomes(out):
 def gather(out):
     known = outcomes(out)
     run = out / "mutants.out"
-    tried = json.loads((run / "outcomes.json").read_text())["outcomes"] if run.is_dir() else []
+    tried = json.loads((run / "outcomes.json").read_text())["outcomes"] if (run / "outcomes.json").is_file() else []
     for outcome in tried:
         if outcome["scenario"] == "Baseline" or outcome["summary"] not in OUTCOMES:
             continue
