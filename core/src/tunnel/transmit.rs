@@ -126,10 +126,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         } else if let Some(reason) = stream.close_due.take() {
             Some(close_with(id, reason))
         } else if stream.grant_is_due() {
-            self.watch_grant(now, slot, false);
-            let stream = self.slab.get_mut(slot)?;
-            let grant = stream.receive.take_grant();
-            Some(control(prefix::window_update(id, grant)))
+            return self.grant_frame(now, slot);
         } else {
             None
         };
@@ -138,6 +135,18 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             self.retire(slot);
         }
         transmit
+    }
+
+    /// The grant of the stream at the front, which has nothing else to say and has not ended.
+    #[inline]
+    fn grant_frame(&mut self, now: Time, slot: u32) -> Option<Transmit> {
+        self.watch_grant(now, slot, false);
+        self.control.remove(&mut self.slab, slot);
+        let stream = self.slab.get_mut(slot)?;
+        let grant = stream.receive.take_grant();
+        let mut prefix = Prefix::EMPTY;
+        prefix::put_window_update(&mut prefix, stream.id, grant);
+        Some(control(prefix))
     }
 
     /// The next frame of the stream at the front, or `None` if it is another's turn.
