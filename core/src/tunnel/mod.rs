@@ -35,6 +35,7 @@ use crate::wire::{ExtensionSet, Revision, read_data};
 use growth::Growth;
 use liveness::Alive;
 pub use memory::MemoryBound;
+use receive::Refused;
 use revision_zero::RevisionZero;
 
 /// Which end of a tunnel a [`Tunnel`] is.
@@ -320,12 +321,23 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         self.growth.frame_came(now);
         // The frames of which there are most, the same at both ends.
         if let Some((id, data)) = read_data(frame) {
+            let bytes = data.payload();
             return match self.receive_data(now, id, data) {
-                Ok(input) => Ok(input),
-                Err(reason) => Err(self.fail(reason)),
+                Ok(Some(payload)) => Ok(payload.into_input(bytes)),
+                Ok(None) => Ok(Input::Ignored),
+                Err(refused) => self.refuse(now, refused),
             };
         }
         R::receive(self, now, frame).map_err(|reason| self.fail(reason))
+    }
+
+    #[cold]
+    fn refuse<'f>(&mut self, now: Time, refused: Refused) -> Result<Input<'f>, TunnelError> {
+        let refused = match refused {
+            Refused::Stream(slot, reason) => self.violate(now, slot, reason),
+            Refused::Tunnel(reason) => Err(reason),
+        };
+        refused.map_err(|reason| self.fail(reason))
     }
 
     /// A frame of a tunnel that is not open, yet or any more, or one that is too large.
