@@ -24,7 +24,7 @@ use core::time::Duration;
 use crate::budget::Budget;
 use crate::error::{Reason, Side, TunnelError};
 use crate::limits::{Budgets, Limits};
-use crate::links::{QueueId, StreamQueue};
+use crate::links::{StreamQueue, queue};
 use crate::storage::{Fifo, Storage};
 use crate::stream::Stream;
 use crate::table::{Index, Slab};
@@ -150,9 +150,9 @@ pub struct Tunnel<R: Role, S: Storage> {
     slab: Slab<S>,
     index: Index<S>,
     timers: TimerHeap<S>,
-    data: StreamQueue,
-    control: StreamQueue,
-    events: StreamQueue,
+    data: StreamQueue<{ queue::DATA }>,
+    control: StreamQueue<{ queue::CONTROL }>,
+    events: StreamQueue<{ queue::EVENTS }>,
     /// Bytes that the first stream of `data` has sent of its quantum.
     spent: u32,
     rejections: Fifo<Rejection, S::Queue<Rejection>>,
@@ -218,9 +218,9 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             slab: Slab::new(),
             index: Index::new(),
             timers: TimerHeap::new(),
-            data: StreamQueue::new(QueueId::Data),
-            control: StreamQueue::new(QueueId::Control),
-            events: StreamQueue::new(QueueId::Events),
+            data: StreamQueue::new(),
+            control: StreamQueue::new(),
+            events: StreamQueue::new(),
             spent: 0,
             rejections: Fifo::new(),
             budget,
