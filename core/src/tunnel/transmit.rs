@@ -18,6 +18,14 @@ const QUANTUM: u32 = 16_384;
 /// A chunk is not cut below this only because the quantum ends.
 const MIN_CUT: u32 = 1_024;
 
+/// A frame that a stream sends once.
+#[derive(Clone, Copy)]
+enum Single {
+    Head,
+    HalfClose,
+    Close,
+}
+
 impl<R: Role, S: Storage> Tunnel<R, S> {
     /// The next frame, or `None` if nothing can be sent now. To be polled again after every
     /// other call; the ranges of the caller's memory that it names must be read before the next
@@ -158,7 +166,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         };
         let left = QUANTUM.saturating_sub(self.spent);
         let fresh = self.spent == 0;
-        let transmit = match next {
+        let single = match next {
             Next::Chunk(ready) => {
                 let allowed = ready.min(MAX_CHUNK);
                 let bytes = if fresh { allowed } else { allowed.min(left) };
@@ -178,10 +186,21 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
                     self.next_turn();
                     return None;
                 }
-                self.head(now, slot)
+                Single::Head
             }
-            Next::HalfClose => self.half_close_frame(slot),
-            Next::Close => self.close_frame(slot),
+            Next::HalfClose => Single::HalfClose,
+            Next::Close => Single::Close,
+        };
+        self.single_frame(now, slot, single)
+    }
+
+    /// Kept apart from the chunks, which are to be quick.
+    #[inline(never)]
+    fn single_frame(&mut self, now: Time, slot: u32, single: Single) -> Option<Transmit> {
+        let transmit = match single {
+            Single::Head => self.head(now, slot),
+            Single::HalfClose => self.half_close_frame(slot),
+            Single::Close => self.close_frame(slot),
         };
         match &transmit {
             Some(sent) => self.spend(slot, sent.body_len(), &sent.prefix),
