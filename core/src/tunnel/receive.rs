@@ -6,7 +6,7 @@ use crate::budget::{Charge, Earned};
 use crate::error::{Reason, Side};
 use crate::message::Piece;
 use crate::storage::Storage;
-use crate::stream::{Close, Terminal};
+use crate::stream::{Close, Flag, Terminal};
 use crate::time::Time;
 use crate::types::{End, Envelope, Input, Unread};
 use crate::wire::{ContentFault, Data, Extension, MessageData, Revision};
@@ -145,10 +145,10 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         let Some(stream) = self.slab.get_mut(slot) else {
             return Ok(Input::Ignored);
         };
-        if stream.peer_done {
+        if stream.has(Flag::PeerDone) {
             return self.ignore(now, late_data(message.data));
         }
-        stream.headers_done = true;
+        stream.flags.set(Flag::HeadersDone);
         let closing = stream.send.close != Close::Open;
         if let Err(reason) = take_credit(stream, message.data) {
             return self.violate(now, slot, reason);
@@ -192,7 +192,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         let Some(stream) = self.slab.get_mut(slot) else {
             return Ok(Input::Ignored);
         };
-        if stream.peer_done {
+        if stream.has(Flag::PeerDone) {
             return self.ignore(now, late_data(data));
         }
         if let Err(reason) = take_credit(stream, data) {
@@ -219,7 +219,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         self.watch_data(now, slot, len);
         let (discard, counted) = match self.slab.get(slot) {
-            Some(stream) => (stream.stopped, stream.revision == Revision::Zero),
+            Some(stream) => (stream.has(Flag::Stopped), stream.revision == Revision::Zero),
             None => (false, false),
         };
         if discard {
