@@ -21,8 +21,21 @@ pub(crate) enum Terminal {
     Cancelled,
     Deadline,
     Violation(Reason),
-    TunnelLost { cause: Reason, sent: bool },
+    TunnelLost(Reason),
+    /// The same, and the peer cannot have processed the call.
+    NotProcessed(Reason),
     Closed,
+}
+
+impl Terminal {
+    /// The tunnel is gone for the stream. `sent`: its `new_stream` may have been processed.
+    pub(crate) const fn lost(cause: Reason, sent: bool) -> Self {
+        if sent {
+            Self::TunnelLost(cause)
+        } else {
+            Self::NotProcessed(cause)
+        }
+    }
 }
 
 /// A frame of the caller's that is due once a stream.
@@ -44,6 +57,20 @@ pub(crate) enum Close {
     Pending,
 }
 
+/// The messages that this end sends on a stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) enum Sending {
+    /// The envelope is due.
+    Begins { compressed: bool },
+    /// The envelope is gone, the message not yet.
+    Continues,
+    /// None was ever begun.
+    #[default]
+    Nothing,
+    /// The last one is gone, or given up.
+    Done,
+}
+
 /// What this end sends on a stream.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SendHalf {
@@ -55,11 +82,7 @@ pub(crate) struct SendHalf {
     /// Length of the head of `open` or `respond`.
     pub(crate) head_len: u32,
     pub(crate) close_len: u32,
-    pub(crate) message: bool,
-    pub(crate) compressed: bool,
-    pub(crate) envelope_sent: bool,
-    /// Whether a message was ever begun.
-    pub(crate) any_message: bool,
+    pub(crate) sending: Sending,
     /// `new_stream` of a client, `response_headers` of a server.
     pub(crate) head: Once,
     pub(crate) half_close: Once,
@@ -77,12 +100,22 @@ pub(crate) enum Next {
 }
 
 impl SendHalf {
+    /// Whether a message has been begun and is not gone.
+    pub(crate) const fn is_inside(&self) -> bool {
+        matches!(self.sending, Sending::Begins { .. } | Sending::Continues)
+    }
+
+    /// Whether a message was ever begun.
+    pub(crate) const fn any_message(&self) -> bool {
+        !matches!(self.sending, Sending::Nothing)
+    }
+
     /// What can be sent now. `None`: nothing, or nothing without credit or bytes.
     pub(crate) fn next(&self, revision: Revision) -> Option<Next> {
         if self.head == Once::Pending {
             return Some(Next::Head);
         }
-        if self.message {
+        if self.is_inside() {
             if self.size == 0 {
                 return Some(Next::Chunk(0));
             }
@@ -103,19 +136,68 @@ impl SendHalf {
     pub(crate) fn is_blocked_on_credit(&self, revision: Revision) -> bool {
         revision == Revision::One
             && self.head != Once::Pending
-            && self.message
+            && self.is_inside()
             && self.ready > self.sent
             && self.window.available() == 0
     }
 
     /// Forgets everything that was not sent yet.
     pub(crate) fn abandon(&mut self) {
-        self.message = false;
+        self.sending = Sending::Done;
         if self.head == Once::Pending {
             self.head = Once::Open;
         }
         self.half_close = Once::Sent;
         self.close = Close::Open;
+    }
+}
+
+/// A fact about a stream, which takes a bit of its record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u16)]
+pub(crate) enum Flag {
+    /// The client has half-closed, or the server has closed.
+    PeerDone = 1,
+    /// Response headers came, or can no longer come.
+    HeadersDone = 1 << 1,
+    /// Nobody reads any more; what comes is credited at once.
+    Stopped = 1 << 2,
+    /// Over its revision-zero budget.
+    OverBudget = 1 << 3,
+    /// The terminal event has not been polled yet.
+    EndDue = 1 << 4,
+    WritableDue = 1 << 5,
+    CancelDue = 1 << 6,
+    Released = 1 << 7,
+    InUse = 1 << 8,
+}
+
+/// The flags that are set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Flags(u16);
+
+impl Flags {
+    pub(crate) const fn of(flag: Flag) -> Self {
+        Self(flag as u16)
+    }
+
+    pub(crate) const fn has(self, flag: Flag) -> bool {
+        self.0 & flag as u16 != 0
+    }
+
+    pub(crate) const fn set(&mut self, flag: Flag) {
+        self.0 |= flag as u16;
+    }
+
+    pub(crate) const fn clear(&mut self, flag: Flag) {
+        self.0 &= !(flag as u16);
+    }
+
+    /// Clears a flag, and returns whether it was set.
+    pub(crate) const fn take(&mut self, flag: Flag) -> bool {
+        let had = self.has(flag);
+        self.clear(flag);
+        had
     }
 }
 
@@ -134,24 +216,11 @@ pub(crate) struct Stream {
     pub(crate) send: SendHalf,
     pub(crate) kind: MethodKind,
     pub(crate) revision: Revision,
-    /// The client has half-closed, or the server has closed.
-    pub(crate) peer_done: bool,
-    /// Response headers came, or can no longer come.
-    pub(crate) headers_done: bool,
-    /// Nobody reads any more; what comes is credited at once.
-    pub(crate) stopped: bool,
-    /// Over its revision-zero budget.
-    pub(crate) over_budget: bool,
+    pub(crate) flags: Flags,
     pub(crate) ended: Option<Terminal>,
     pub(crate) unread: Unread,
-    /// The terminal event has not been polled yet.
-    pub(crate) end_due: bool,
-    pub(crate) writable_due: bool,
-    pub(crate) cancel_due: bool,
     /// A `close_stream` of the core's own that has not been sent yet.
     pub(crate) close_due: Option<Reason>,
-    pub(crate) released: bool,
-    pub(crate) in_use: bool,
     /// Nothing is granted before so much is to be granted.
     #[cfg(feature = "search")]
     pub(crate) withheld: u16,
@@ -178,21 +247,18 @@ impl Stream {
             },
             kind: MethodKind::Unknown,
             revision,
-            peer_done: false,
-            headers_done: false,
-            stopped: false,
-            over_budget: false,
+            flags: Flags::of(Flag::InUse),
             ended: None,
             unread: Unread::Deliver,
-            end_due: false,
-            writable_due: false,
-            cancel_due: false,
             close_due: None,
-            released: false,
-            in_use: true,
             #[cfg(feature = "search")]
             withheld: 0,
         }
+    }
+
+    #[inline]
+    pub(crate) const fn has(&self, flag: Flag) -> bool {
+        self.flags.has(flag)
     }
 
     /// Whether the stream has to send, in the order of its frames.
@@ -205,10 +271,11 @@ impl Stream {
 
     /// Whether the core has a control frame to send for it.
     pub(crate) fn has_control(&self) -> bool {
-        self.cancel_due || self.close_due.is_some() || self.grant_is_due()
+        self.has(Flag::CancelDue) || self.close_due.is_some() || self.grant_is_due()
     }
 
     /// Whether a `window_update` is due. None is once the peer can send no more.
+    #[inline]
     pub(crate) fn grant_is_due(&self) -> bool {
         #[cfg(feature = "search")]
         if self.receive.pending() < u32::from(self.withheld) {
@@ -216,7 +283,7 @@ impl Stream {
         }
         self.revision == Revision::One
             && self.ended.is_none()
-            && !self.peer_done
+            && !self.has(Flag::PeerDone)
             && self.receive.is_due()
     }
 
@@ -227,12 +294,15 @@ impl Stream {
 
     /// Whether nothing of it is needed any more.
     pub(crate) fn is_retired(&self) -> bool {
-        self.ended.is_some() && self.released && !self.end_due && !self.has_control()
+        self.ended.is_some()
+            && self.has(Flag::Released)
+            && !self.has(Flag::EndDue)
+            && !self.has_control()
     }
 
     /// Whether the peer is heard no more, so that its bytes are credited at once.
     pub(crate) fn discards(&self) -> bool {
-        self.stopped || self.send.close != Close::Open
+        self.has(Flag::Stopped) || self.send.close != Close::Open
     }
 
     /// Whether this end has sent, or tried to send, its `new_stream`.
@@ -243,19 +313,8 @@ impl Stream {
     /// Whether the caller's `close` with success waits for the half-close.
     pub(crate) fn must_hold(&self, hold: Hold) -> Option<core::time::Duration> {
         match hold {
-            Hold::UntilHalfClose { max } if !self.peer_done => Some(max),
+            Hold::UntilHalfClose { max } if !self.has(Flag::PeerDone) => Some(max),
             _ => None,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Stream;
-
-    /// The memory formula in the documentation counts on it.
-    #[test]
-    fn a_stream_takes_at_most_128_bytes() {
-        assert!(size_of::<Stream>() <= 128, "{}", size_of::<Stream>());
     }
 }

@@ -1,7 +1,7 @@
 //! The streams of a tunnel: records by slot, and slots by stream id.
 
 use crate::storage::{List, Storage};
-use crate::stream::{NO_SLOT, Stream};
+use crate::stream::{Flag, NO_SLOT, Stream};
 use crate::types::Key;
 
 /// Records in slots that are used again. Never looks at more than one slot a call, and allocates
@@ -54,13 +54,13 @@ impl<S: Storage> Slab<S> {
     /// The record that a key names.
     pub(crate) fn find(&self, key: Key) -> Option<&Stream> {
         self.get(key.slot)
-            .filter(|stream| stream.in_use && stream.generation == key.generation)
+            .filter(|stream| stream.has(Flag::InUse) && stream.generation == key.generation)
     }
 
     /// The record that a key names, to be changed.
     pub(crate) fn find_mut(&mut self, key: Key) -> Option<&mut Stream> {
         self.get_mut(key.slot)
-            .filter(|stream| stream.in_use && stream.generation == key.generation)
+            .filter(|stream| stream.has(Flag::InUse) && stream.generation == key.generation)
     }
 
     /// The key of a slot in use.
@@ -97,8 +97,7 @@ impl<S: Storage> Slab<S> {
         let Some(stream) = self.get_mut(slot) else {
             return;
         };
-        if stream.in_use {
-            stream.in_use = false;
+        if stream.flags.take(Flag::InUse) {
             stream.id = i64::from(free);
             self.free = slot;
             self.in_use = self.in_use.saturating_sub(1);
@@ -111,7 +110,7 @@ impl<S: Storage> Slab<S> {
             .as_slice()
             .iter()
             .zip(0..)
-            .filter(|(stream, _)| stream.in_use)
+            .filter(|(stream, _)| stream.has(Flag::InUse))
             .map(|(_, slot)| slot)
     }
 }
@@ -119,8 +118,22 @@ impl<S: Storage> Slab<S> {
 /// One stream id that is open, or was and has not been compacted away.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Entry {
-    pub(crate) id: i64,
+    /// The id as bytes: aligned as a number it would make every entry a third larger.
+    id: [u8; 8],
     pub(crate) slot: u32,
+}
+
+impl Entry {
+    const fn new(id: i64, slot: u32) -> Self {
+        Self {
+            id: id.to_ne_bytes(),
+            slot,
+        }
+    }
+
+    pub(crate) const fn id(&self) -> i64 {
+        i64::from_ne_bytes(self.id)
+    }
 }
 
 /// Slots by stream id. Ids only rise, so the list is sorted as it grows: no hash, so no id that a
@@ -153,13 +166,13 @@ impl<S: Storage> Index<S> {
 
     fn position(&self, id: i64) -> Option<usize> {
         let live = self.entries.as_slice().get(self.head..)?;
-        let first = live.first()?.id;
+        let first = live.first()?.id();
         // Clients number their streams one after another, so the guess is nearly always right.
         let guess = usize::try_from(id.checked_sub(first)?).ok()?;
-        if live.get(guess).is_some_and(|entry| entry.id == id) {
+        if live.get(guess).is_some_and(|entry| entry.id() == id) {
             return self.head.checked_add(guess);
         }
-        let found = live.binary_search_by_key(&id, |entry| entry.id).ok()?;
+        let found = live.binary_search_by_key(&id, Entry::id).ok()?;
         self.head.checked_add(found)
     }
 
@@ -168,10 +181,10 @@ impl<S: Storage> Index<S> {
     pub(crate) fn get(&self, id: i64) -> Option<u32> {
         // As `position` guesses, without its arithmetic: most frames get no further.
         let live = self.entries.as_slice().get(self.head..)?;
-        let first = live.first()?.id;
+        let first = live.first()?.id();
         let guess = usize::try_from(id.wrapping_sub(first)).unwrap_or(usize::MAX);
         match live.get(guess) {
-            Some(entry) if entry.id == id => (entry.slot != NO_SLOT).then_some(entry.slot),
+            Some(entry) if entry.id() == id => (entry.slot != NO_SLOT).then_some(entry.slot),
             _ => self.search(id),
         }
     }
@@ -184,7 +197,7 @@ impl<S: Storage> Index<S> {
 
     /// Adds a stream whose id is above every earlier one. False if there is no room.
     pub(crate) fn push(&mut self, id: i64, slot: u32) -> bool {
-        let entry = Entry { id, slot };
+        let entry = Entry::new(id, slot);
         if self.entries.as_slice().len() == self.entries.capacity() {
             self.compact();
         }

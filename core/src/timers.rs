@@ -164,4 +164,43 @@ mod tests {
             assert_eq!(heap.earliest(&slab).map(|(time, _)| time), expected);
         }
     }
+
+    #[test]
+    #[cfg(feature = "alloc")]
+    fn attack_a23_an_expiry_among_many_moves_no_more_than_the_depth_of_the_heap() {
+        use crate::storage::Growing;
+
+        const STREAMS: u32 = 100_000;
+        // 2^17 is the first power of two beyond.
+        const LEVELS: usize = 17;
+        let mut slab = Slab::<Growing>::new();
+        let mut heap = TimerHeap::<Growing>::new();
+        for id in 0..STREAMS {
+            let mut stream = Stream::new(id.into(), Revision::One, 0, 0);
+            // Half of them at the same time, each of the others before all that are there.
+            stream.deadline = Time::from_nanos(if id % 2 == 0 {
+                1
+            } else {
+                (STREAMS - id).into()
+            });
+            let slot = slab.insert(stream).unwrap().slot;
+            heap.update(&mut slab, slot);
+        }
+        let (mut last, mut most) = (Time::ZERO, 0);
+        for left in (0..STREAMS as usize).rev() {
+            let (time, slot) = heap.earliest(&slab).unwrap();
+            assert!(last <= time);
+            last = time;
+            slab.get_mut(slot).unwrap().deadline = Time::MAX;
+            // To look at all of them each time would take longer than everything else.
+            let before = (left % 500 == 0).then(|| heap.slots.clone());
+            heap.update(&mut slab, slot);
+            if let Some(before) = before {
+                let pairs = heap.slots.iter().zip(&before);
+                most = most.max(pairs.filter(|(now, before)| now != before).count());
+            }
+        }
+        assert!(heap.earliest(&slab).is_none());
+        assert!((1..=LEVELS).contains(&most), "{most}");
+    }
 }

@@ -5,7 +5,7 @@ use super::{Client, Phase, Tunnel};
 use crate::budget::{Charge, Earned};
 use crate::error::{CommandError, OpenError, Reason, Side, TunnelError};
 use crate::storage::Storage;
-use crate::stream::{NO_ID, Once, Stream, Terminal};
+use crate::stream::{Flag, NO_ID, Once, Stream, Terminal};
 use crate::time::Time;
 use crate::types::{End, Input, Key, OpenOptions, Unread};
 use crate::wire::{CloseStream, Data, Headers, ServerKind, Settings, decode_server};
@@ -77,7 +77,7 @@ impl<S: Storage> Tunnel<Client, S> {
         if send.half_close != Once::Open {
             return Ok(());
         }
-        if send.message && send.ready < send.size {
+        if send.is_inside() && send.ready < send.size {
             return Err(CommandError::MessageIncomplete);
         }
         send.half_close = Once::Pending;
@@ -177,7 +177,7 @@ impl<S: Storage> Tunnel<Client, S> {
             return self.violate(now, slot, content_reason(fault));
         }
         match self.slab.get_mut(slot) {
-            Some(stream) if !stream.headers_done => stream.headers_done = true,
+            Some(stream) if !stream.has(Flag::HeadersDone) => stream.flags.set(Flag::HeadersDone),
             _ => return self.ignore(now, Charge::Useless),
         }
         self.useful(Input::Headers {
@@ -198,7 +198,7 @@ impl<S: Storage> Tunnel<Client, S> {
         let Some(stream) = self.slab.get_mut(slot) else {
             return Ok(Input::Ignored);
         };
-        stream.peer_done = true;
+        stream.flags.set(Flag::PeerDone);
         let ok = close.status.code == 0;
         let single = stream.kind.single_response();
         let fault = if let Some(fault) = close.fault {

@@ -3,7 +3,7 @@
 use super::{Role, Tunnel};
 use crate::error::{CommandError, Side};
 use crate::storage::Storage;
-use crate::stream::{Close, Once, Stream, Terminal};
+use crate::stream::{Close, Flag, Once, Sending, Stream, Terminal};
 use crate::types::{Envelope, Key, Unread};
 use crate::wire::Extension;
 
@@ -11,7 +11,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     pub(super) fn live_mut(&mut self, stream: Key) -> Result<&mut Stream, CommandError> {
         self.slab
             .find_mut(stream)
-            .filter(|stream| stream.ended.is_none() && !stream.released)
+            .filter(|stream| stream.ended.is_none() && !stream.has(Flag::Released))
             .ok_or(CommandError::Gone)
     }
 
@@ -39,10 +39,10 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         if send.half_close != Once::Open || send.close != Close::Open {
             return Err(CommandError::SendSideClosed);
         }
-        if send.message {
+        if send.is_inside() {
             return Err(CommandError::Busy);
         }
-        if single && send.any_message {
+        if single && send.any_message() {
             return Err(CommandError::SecondMessage);
         }
         if message.compressed && !transparent {
@@ -51,10 +51,9 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         if ready > message.size {
             return Err(CommandError::TooManyBytes);
         }
-        send.message = true;
-        send.any_message = true;
-        send.envelope_sent = false;
-        send.compressed = message.compressed;
+        send.sending = Sending::Begins {
+            compressed: message.compressed,
+        };
         send.size = message.size;
         send.ready = ready;
         send.sent = 0;
@@ -70,7 +69,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         let send = &mut self.live_mut(stream)?.send;
         let ready = send.ready.checked_add(bytes);
         match ready {
-            Some(ready) if send.message && ready <= send.size => send.ready = ready,
+            Some(ready) if send.is_inside() && ready <= send.size => send.ready = ready,
             _ => return Err(CommandError::TooManyBytes),
         }
         self.schedule(stream.slot);
@@ -102,7 +101,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         if self.live_mut(stream).is_ok() {
             self.credit_unread(stream.slot);
             if let Ok(record) = self.live_mut(stream) {
-                record.stopped = true;
+                record.flags.set(Flag::Stopped);
             }
         }
     }
@@ -125,7 +124,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         let Some(record) = self.slab.find_mut(stream) else {
             return;
         };
-        if record.released {
+        if record.has(Flag::Released) {
             return;
         }
         let unfinished = record.ended.is_none() && record.send.close == Close::Open;
@@ -137,7 +136,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             self.end_with_event(stream.slot, why, Unread::Discard);
         }
         if let Some(record) = self.slab.find_mut(stream) {
-            record.released = true;
+            record.flags.set(Flag::Released);
         }
         self.retire(stream.slot);
     }

@@ -7,7 +7,7 @@ use super::{Client, Phase, Role, Tunnel};
 use crate::budget::Charge;
 use crate::error::{Reason, TunnelError};
 use crate::storage::Storage;
-use crate::stream::{Close, NO_ID, Stream, Terminal};
+use crate::stream::{Close, Flag, NO_ID, Stream, Terminal};
 use crate::time::Time;
 use crate::types::{Carrier, Input, Unread};
 use crate::wire::Extension;
@@ -67,18 +67,15 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             self.end_hold(slot);
         }
         let held_back =
-            |stream: &Stream| stream.send.close == Close::Pending && !stream.send.message;
+            |stream: &Stream| stream.send.close == Close::Pending && !stream.send.is_inside();
         for slot in 0..self.slab.slots_ever() {
             let Some(stream) = self.slab.get(slot) else {
                 continue;
             };
-            if !stream.in_use || held_back(stream) {
+            if !stream.has(Flag::InUse) || held_back(stream) {
                 continue;
             }
-            let why = Terminal::TunnelLost {
-                cause: Reason::DrainLimit,
-                sent: stream.on_wire(R::SIDE),
-            };
+            let why = Terminal::lost(Reason::DrainLimit, stream.on_wire(R::SIDE));
             self.end_with_event(slot, why, Unread::Discard);
         }
     }
@@ -106,11 +103,8 @@ impl<S: Storage> Tunnel<Client, S> {
                 continue;
             };
             // The server refuses it or never hears of it: it needs no `cancel`.
-            stream.peer_done = true;
-            let why = Terminal::TunnelLost {
-                cause: Reason::PeerDraining,
-                sent: false,
-            };
+            stream.flags.set(Flag::PeerDone);
+            let why = Terminal::NotProcessed(Reason::PeerDraining);
             self.end_with_event(slot, why, Unread::Discard);
         }
         Ok(Input::Ignored)

@@ -4,7 +4,7 @@ use super::{Phase, Role, Tunnel};
 use crate::budget::Earned;
 use crate::error::{Reason, Side, TunnelError};
 use crate::storage::{Fifo, Storage};
-use crate::stream::{Close, NO_ID, Terminal};
+use crate::stream::{Close, Flag, NO_ID, Terminal};
 use crate::time::Time;
 use crate::types::{Carrier, Cause, Unread};
 use crate::wire::Revision;
@@ -24,14 +24,15 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         stream.unread = unread;
         stream.send.abandon();
         let id = stream.id;
-        let early = !stream.peer_done;
+        let early = !stream.has(Flag::PeerDone);
         let in_flight = match stream.revision {
             Revision::One => stream.receive.available(),
             Revision::Zero => self.limits.revision_zero.stream,
         };
         if peer_listens {
             match R::SIDE {
-                Side::Client => stream.cancel_due = id != NO_ID && early,
+                Side::Client if id != NO_ID && early => stream.flags.set(Flag::CancelDue),
+                Side::Client => {}
                 Side::Server => stream.close_due = close_reason(why),
             }
         }
@@ -61,7 +62,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     /// Ends a stream whose end no frame tells.
     pub(super) fn end_with_event(&mut self, slot: u32, why: Terminal, unread: Unread) {
         match self.slab.get_mut(slot) {
-            Some(stream) if stream.ended.is_none() => stream.end_due = true,
+            Some(stream) if stream.ended.is_none() => stream.flags.set(Flag::EndDue),
             _ => return,
         }
         self.events.push_back(&mut self.slab, slot);
@@ -81,7 +82,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         let retired = self
             .slab
             .get(slot)
-            .is_some_and(|stream| stream.in_use && stream.is_retired());
+            .is_some_and(|stream| stream.has(Flag::InUse) && stream.is_retired());
         if !retired {
             return;
         }
@@ -114,11 +115,11 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             Side::Server => Unread::Discard,
         };
         for slot in 0..self.slab.slots_ever() {
-            let Some(stream) = self.slab.get(slot).filter(|stream| stream.in_use) else {
+            let Some(stream) = self.slab.get(slot).filter(|stream| stream.has(Flag::InUse)) else {
                 continue;
             };
             let sent = stream.on_wire(R::SIDE);
-            self.end_with_event(slot, Terminal::TunnelLost { cause, sent }, unread);
+            self.end_with_event(slot, Terminal::lost(cause, sent), unread);
         }
     }
 
@@ -136,7 +137,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         self.end_all(cause);
         for slot in 0..self.slab.slots_ever() {
             if let Some(stream) = self.slab.get_mut(slot) {
-                stream.cancel_due = false;
+                stream.flags.clear(Flag::CancelDue);
                 stream.close_due = None;
             }
             self.control.remove(&mut self.slab, slot);
@@ -192,7 +193,7 @@ const fn close_reason(why: Terminal) -> Option<Reason> {
         Terminal::PeerCancelled | Terminal::Cancelled => Some(Reason::Cancelled),
         Terminal::Deadline => Some(Reason::DeadlineExceeded),
         Terminal::Violation(reason) => Some(reason),
-        Terminal::TunnelLost { cause, .. } => Some(cause),
+        Terminal::TunnelLost(cause) | Terminal::NotProcessed(cause) => Some(cause),
         Terminal::Closed | Terminal::Status => None,
     }
 }

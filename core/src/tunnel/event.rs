@@ -2,7 +2,7 @@
 
 use super::{Due, Role, Tunnel};
 use crate::storage::Storage;
-use crate::stream::Terminal;
+use crate::stream::{Flag, Terminal};
 use crate::types::{End, Event};
 
 const fn end(why: Terminal) -> Option<End<'static>> {
@@ -13,7 +13,8 @@ const fn end(why: Terminal) -> Option<End<'static>> {
         Terminal::Cancelled => End::Cancelled,
         Terminal::Deadline => End::Deadline,
         Terminal::Violation(reason) => End::Violation(reason),
-        Terminal::TunnelLost { cause, sent } => End::TunnelLost { cause, sent },
+        Terminal::TunnelLost(cause) => End::TunnelLost { cause, sent: true },
+        Terminal::NotProcessed(cause) => End::TunnelLost { cause, sent: false },
         Terminal::Closed => End::Closed,
     })
 }
@@ -65,8 +66,8 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             self.events.remove(&mut self.slab, slot);
             return None;
         };
-        let writable = core::mem::take(&mut stream.writable_due) && stream.ended.is_none();
-        let ended = core::mem::take(&mut stream.end_due);
+        let writable = stream.flags.take(Flag::WritableDue) && stream.ended.is_none();
+        let ended = stream.flags.take(Flag::EndDue);
         let unread = stream.unread;
         let why = stream.ended.filter(|_| ended).and_then(end);
         self.events.remove(&mut self.slab, slot);

@@ -10,8 +10,8 @@ use super::revision_zero::RevisionZero;
 use super::{Due, Rejection, Role, Tunnel};
 use crate::error::{Side, TunnelError};
 use crate::storage::{Fifo, List, Storage};
-use crate::stream::{NO_ID, SendHalf, Stream};
-use crate::table::{Entry, Index, Slab};
+use crate::stream::{Flag, NO_ID, SendHalf, Stream};
+use crate::table::{Index, Slab};
 use crate::time::Time;
 use crate::timers::TimerHeap;
 use crate::types::Key;
@@ -187,8 +187,8 @@ fn write_slab<S: Storage, H: Hasher>(slab: &Slab<S>, base: i64, now: Time, state
     in_use.hash(state);
     free.hash(state);
     for record in records.as_slice() {
-        record.in_use.hash(state);
-        if record.in_use {
+        record.has(Flag::InUse).hash(state);
+        if record.has(Flag::InUse) {
             write_stream(record, base, now, state);
         } else {
             // The slot that was freed before it.
@@ -200,7 +200,6 @@ fn write_slab<S: Storage, H: Hasher>(slab: &Slab<S>, base: i64, now: Time, state
 fn write_stream<H: Hasher>(stream: &Stream, base: i64, now: Time, state: &mut H) {
     let Stream {
         generation: _,
-        in_use: _,
         id,
         deadline,
         hold_until,
@@ -211,17 +210,10 @@ fn write_stream<H: Hasher>(stream: &Stream, base: i64, now: Time, state: &mut H)
         send,
         kind,
         revision,
-        peer_done,
-        headers_done,
-        stopped,
-        over_budget,
+        flags,
         ended,
         unread,
-        end_due,
-        writable_due,
-        cancel_due,
         close_due,
-        released,
         withheld,
     } = stream;
     (*id != NO_ID).then(|| id.wrapping_sub(base)).hash(state);
@@ -234,23 +226,19 @@ fn write_stream<H: Hasher>(stream: &Stream, base: i64, now: Time, state: &mut H)
         sent,
         head_len,
         close_len,
-        message,
-        compressed,
-        envelope_sent,
-        any_message,
+        sending,
         head,
         half_close,
         close,
     } = send;
-    (window, head_len, close_len, message, any_message).hash(state);
+    (window, head_len, close_len, sending).hash(state);
     (head, half_close, close).hash(state);
     // What the last message was decides nothing.
-    if *message {
-        (size, ready, sent, compressed, envelope_sent).hash(state);
+    if send.is_inside() {
+        (size, ready, sent).hash(state);
     }
-    (kind, revision, peer_done, headers_done).hash(state);
-    (stopped, over_budget, ended, unread).hash(state);
-    (end_due, writable_due, cancel_due, close_due, released).hash(state);
+    (kind, revision, flags).hash(state);
+    (ended, unread, close_due).hash(state);
 }
 
 fn write_index<S: Storage, H: Hasher>(index: &Index<S>, base: i64, state: &mut H) {
@@ -260,9 +248,9 @@ fn write_index<S: Storage, H: Hasher>(index: &Index<S>, base: i64, state: &mut H
         // Those that are gone are compacted when there is need.
         gone: _,
     } = index;
-    for Entry { id, slot } in entries.as_slice().iter().skip(*head) {
-        if *slot != crate::stream::NO_SLOT {
-            (id.wrapping_sub(base), slot).hash(state);
+    for entry in entries.as_slice().iter().skip(*head) {
+        if entry.slot != crate::stream::NO_SLOT {
+            (entry.id().wrapping_sub(base), entry.slot).hash(state);
         }
     }
 }

@@ -12,7 +12,7 @@ use super::{Role, Tunnel};
 use crate::error::Side;
 use crate::limits::ReceiveWindowPolicy;
 use crate::storage::Storage;
-use crate::stream::Stream;
+use crate::stream::{Flag, Stream};
 use crate::time::Time;
 use crate::types::Key;
 use crate::wire::Revision;
@@ -154,7 +154,7 @@ fn grown(stream: &Stream, policy: ReceiveWindowPolicy) -> u32 {
 fn may_grow(stream: &Stream) -> bool {
     stream.revision == Revision::One
         && stream.ended.is_none()
-        && !stream.peer_done
+        && !stream.has(Flag::PeerDone)
         && !stream.discards()
 }
 

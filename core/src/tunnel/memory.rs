@@ -155,7 +155,8 @@ type Any = crate::storage::Growing;
 type Any = crate::storage::Fixed<1, 1>;
 
 /// Bytes of what the core keeps of one stream.
-const RECORD: usize = Slab::<Any>::STREAM + Index::<Any>::STREAM + TimerHeap::<Any>::STREAM;
+pub(super) const RECORD: usize =
+    Slab::<Any>::STREAM + Index::<Any>::STREAM + TimerHeap::<Any>::STREAM;
 
 fn bytes_of(size: usize) -> u64 {
     u64::try_from(size).unwrap_or(u64::MAX)

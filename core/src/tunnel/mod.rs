@@ -26,7 +26,6 @@ use crate::error::{Reason, Side, TunnelError};
 use crate::limits::{Budgets, Limits};
 use crate::links::{StreamQueue, queue};
 use crate::storage::{Fifo, Storage};
-use crate::stream::Stream;
 use crate::table::{Index, Slab};
 use crate::time::Time;
 use crate::timers::TimerHeap;
@@ -198,9 +197,9 @@ pub type TunnelClient<S> = Tunnel<Client, S>;
 pub type TunnelServer<S> = Tunnel<Server, S>;
 
 impl<R: Role, S: Storage> Tunnel<R, S> {
-    /// Bytes of the record of one stream. Its places in the lists around it take 20 more: its
-    /// id (16) and its timer (4).
-    pub const STREAM_BYTES: usize = size_of::<Stream>();
+    /// Bytes that the core keeps of one stream: its record (112), and its places in the list of ids
+    /// (12) and in that of timers (4).
+    pub const STREAM_BYTES: usize = memory::RECORD;
 
     /// One end of a tunnel whose carrier is opened, or was accepted, at `now`.
     #[must_use]

@@ -6,7 +6,7 @@ use crate::budget::{Charge, Earned};
 use crate::error::{Reason, Side};
 use crate::message::Piece;
 use crate::storage::Storage;
-use crate::stream::{Close, Terminal};
+use crate::stream::{Close, Flag, Terminal};
 use crate::time::Time;
 use crate::types::{End, Envelope, Input, Key, Unread};
 use crate::wire::{ContentFault, Data, Extension, MessageData, Revision};
@@ -186,11 +186,11 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         let Some(stream) = self.slab.get_mut(slot) else {
             return Ok(None);
         };
-        if stream.peer_done {
+        if stream.has(Flag::PeerDone) {
             self.ignore(now, late_data(message.data))?;
             return Ok(None);
         }
-        stream.headers_done = true;
+        stream.flags.set(Flag::HeadersDone);
         let closing = stream.send.close != Close::Open;
         if let Err(reason) = take_credit(stream, message.data) {
             return Err(Refused::Stream(slot, reason));
@@ -234,7 +234,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         let Some(stream) = self.slab.get_mut(slot) else {
             return Ok(None);
         };
-        if stream.peer_done {
+        if stream.has(Flag::PeerDone) {
             self.ignore(now, late_data(data))?;
             return Ok(None);
         }
@@ -264,7 +264,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         let Some(stream) = self.slab.get(slot) else {
             return Ok(None);
         };
-        let (discard, counted) = (stream.stopped, stream.revision == Revision::Zero);
+        let (discard, counted) = (stream.has(Flag::Stopped), stream.revision == Revision::Zero);
         let stream = Key {
             slot,
             generation: stream.generation,

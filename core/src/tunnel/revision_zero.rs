@@ -4,7 +4,7 @@
 use super::{Role, Tunnel};
 use crate::error::Reason;
 use crate::storage::Storage;
-use crate::stream::{Stream, Terminal};
+use crate::stream::{Flag, Stream, Terminal};
 use crate::time::Time;
 use crate::types::{Key, Unread};
 use crate::wire::Revision;
@@ -51,14 +51,19 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         }
         let state = &mut self.revision_zero;
         state.unread = state.unread.saturating_add(u64::from(bytes));
-        if stream.receive.unread() > limit && !stream.over_budget {
-            stream.over_budget = true;
+        if stream.receive.unread() > limit && !stream.has(Flag::OverBudget) {
+            stream.flags.set(Flag::OverBudget);
             state.over = state.over.saturating_add(1);
         }
         if self.revision_zero.saw_flow_control {
             // Nobody waits: the stream that goes over pays, and no other.
             let over_all = self.revision_zero.unread > self.limits.revision_zero.tunnel;
-            return if over_all || self.slab.get(slot).is_some_and(|stream| stream.over_budget) {
+            return if over_all
+                || self
+                    .slab
+                    .get(slot)
+                    .is_some_and(|stream| stream.has(Flag::OverBudget))
+            {
                 Err(Reason::RevisionZeroBudget)
             } else {
                 Ok(())
@@ -83,8 +88,8 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         }
         let state = &mut self.revision_zero;
         state.unread = state.unread.saturating_sub(u64::from(bytes));
-        if stream.over_budget && stream.receive.unread() <= limit {
-            stream.over_budget = false;
+        if stream.has(Flag::OverBudget) && stream.receive.unread() <= limit {
+            stream.flags.clear(Flag::OverBudget);
             state.over = state.over.saturating_sub(1);
         }
         if !self.is_over_budget() {
@@ -104,7 +109,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         let state = &mut self.revision_zero;
         let unread = u64::from(stream.receive.unread());
         state.unread = state.unread.saturating_sub(unread);
-        if core::mem::take(&mut stream.over_budget) {
+        if stream.flags.take(Flag::OverBudget) {
             state.over = state.over.saturating_sub(1);
         }
         if !self.is_over_budget() {

@@ -7,7 +7,7 @@ use super::{Rejection, Server, Tunnel};
 use crate::budget::{Charge, Earned};
 use crate::error::{CommandError, Reason};
 use crate::storage::Storage;
-use crate::stream::{Close, Once, Stream, Terminal};
+use crate::stream::{Close, Flag, Once, Sending, Stream, Terminal};
 use crate::time::Time;
 use crate::types::{End, Hold, Input, Key, MethodKind, Unread};
 use crate::wire::{ClientKind, Data, NewStream, Revision, Timeout, decode_client};
@@ -51,7 +51,7 @@ impl<S: Storage> Tunnel<Server, S> {
         if send.close != Close::Open {
             return Err(CommandError::SendSideClosed);
         }
-        if send.head != Once::Open || send.any_message {
+        if send.head != Once::Open || send.any_message() {
             return Err(CommandError::HeadersLate);
         }
         if head_len > MAX_HEAD {
@@ -87,11 +87,11 @@ impl<S: Storage> Tunnel<Server, S> {
         if head_len > MAX_HEAD {
             return Err(CommandError::HeadTooLarge);
         }
-        if record.send.message && record.send.ready < record.send.size {
+        if record.send.is_inside() && record.send.ready < record.send.size {
             if ok {
                 return Err(CommandError::MessageIncomplete);
             }
-            record.send.message = false;
+            record.send.sending = Sending::Done;
         }
         record.send.close_len = head_len;
         match record.must_hold(hold) {
@@ -233,10 +233,10 @@ impl<S: Storage> Tunnel<Server, S> {
         let Some(stream) = self.slab.get_mut(slot) else {
             return Ok(Input::Ignored);
         };
-        if stream.peer_done {
+        if stream.has(Flag::PeerDone) {
             return self.ignore(now, Charge::Useless);
         }
-        stream.peer_done = true;
+        stream.flags.set(Flag::PeerDone);
         if stream.send.close == Close::Open {
             if let Err(reason) = stream.incoming.end() {
                 return self.violate(now, slot, reason);

@@ -64,7 +64,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         };
         let deadline = stream.deadline <= now;
         let held = stream.send.close == Close::Held;
-        if deadline && (!held || stream.send.message) {
+        if deadline && (!held || stream.send.is_inside()) {
             self.counters.deadlines = self.counters.deadlines.saturating_add(1);
             self.end_with_event(slot, Terminal::Deadline, Unread::Discard);
             return;

@@ -6,7 +6,7 @@ use super::{Phase, Role, Tunnel};
 use crate::budget::Earned;
 use crate::error::{Reason, Side};
 use crate::storage::Storage;
-use crate::stream::{Close, Next, Once, Stream, Terminal};
+use crate::stream::{Close, Flag, Next, Once, Sending, Stream, Terminal};
 use crate::time::Time;
 use crate::types::{Body, Part, Transmit, Unread};
 use crate::wire::{Prefix, Revision, prefix};
@@ -129,7 +129,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     fn control_frame(&mut self, now: Time, slot: u32) -> Option<Transmit> {
         let stream = self.slab.get_mut(slot)?;
         let id = stream.id;
-        let transmit = if core::mem::take(&mut stream.cancel_due) {
+        let transmit = if stream.flags.take(Flag::CancelDue) {
             Some(control(prefix::cancel(id)))
         } else if let Some(reason) = stream.close_due.take() {
             Some(close_with(id, reason))
@@ -280,15 +280,15 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         let start = send.sent;
         let end = start.checked_add(bytes)?;
         send.sent = end;
-        if send.envelope_sent {
-            prefix::put_more(prefix, id, bytes);
+        if let Sending::Begins { compressed } = send.sending {
+            send.sending = Sending::Continues;
+            prefix::put_message(prefix, id, send.size, bytes, compressed);
         } else {
-            send.envelope_sent = true;
-            prefix::put_message(prefix, id, send.size, bytes, send.compressed);
+            prefix::put_more(prefix, id, bytes);
         }
         if end == send.size {
-            send.message = false;
-            stream.writable_due = true;
+            send.sending = Sending::Done;
+            stream.flags.set(Flag::WritableDue);
             self.events.push_back(&mut self.slab, slot);
         }
         Some(start..end)

@@ -5,7 +5,7 @@ use super::field::{DecodeError, Fields, Value, low_u32};
 
 /// A protocol revision that we speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(i32)]
+#[repr(u8)]
 pub enum Revision {
     /// `REVISION_ZERO`: no flow control.
     Zero = 0,

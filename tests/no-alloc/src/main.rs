@@ -20,8 +20,15 @@ use grpctunnel_core::{Fixed, TunnelClient, TunnelServer};
 
 /// Bytes that a tunnel client for four streams may take, without buffers.
 const CLIENT_OF_FOUR: usize = 2_048;
+/// Bytes that a stream may take in a tunnel, everything counted but its buffers.
+const A_STREAM: usize = 128;
 
 const _: () = assert!(size_of::<TunnelClient<Fixed<4, 1>>>() <= CLIENT_OF_FOUR);
+// From four to twenty, so that rounding does not count.
+const _: () = assert!(
+    size_of::<TunnelClient<Fixed<20, 1>>>()
+        <= size_of::<TunnelClient<Fixed<4, 1>>>() + 16 * A_STREAM
+);
 
 /// The exit code.
 fn run() -> i32 {
@@ -35,12 +42,14 @@ fn report(trace: u64) -> fmt::Result {
     let out = &mut bare::Output;
     let client = size_of::<TunnelClient<Fixed<4, 1>>>();
     let server = size_of::<TunnelServer<Fixed<4, 1>>>();
-    // From four to twenty, so that rounding does not count.
     let stream = (size_of::<TunnelClient<Fixed<20, 1>>>() - client) / 16;
     let none = client.saturating_sub(4 * stream);
     writeln!(out, "RAM, without buffers:")?;
     writeln!(out, "  a tunnel without streams    {none:6} bytes")?;
-    writeln!(out, "  each stream                 {stream:6} bytes")?;
+    writeln!(
+        out,
+        "  each stream                 {stream:6} bytes, at most {A_STREAM}"
+    )?;
     writeln!(
         out,
         "  a client for 4 streams      {client:6} bytes, at most {CLIENT_OF_FOUR}"

@@ -123,8 +123,11 @@ pub fn sizes_table(out: &mut String) -> fmt::Result {
         size_of::<TunnelServer<Fixed<66, 8>>>() - size_of::<TunnelServer<Fixed<64, 8>>>();
     let a_stream = two_more / 2;
     for (what, bytes) in [
-        ("record of a stream", TunnelServer::<Growing>::STREAM_BYTES),
-        ("a stream, with its places in the lists", a_stream),
+        (
+            "a stream, by the core's own account",
+            TunnelServer::<Growing>::STREAM_BYTES,
+        ),
+        ("a stream, as tunnels grow by", a_stream),
         ("TunnelClient, growing", size_of::<TunnelClient<Growing>>()),
         ("TunnelServer, growing", size_of::<TunnelServer<Growing>>()),
         (
