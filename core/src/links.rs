@@ -29,40 +29,38 @@ impl Link {
     }
 }
 
-/// Which queue; a stream is in each at most once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum QueueId {
+/// Which queue, by the place of its link in a record; a stream is in each at most once. A
+/// constant of the type, so that no step of a queue looks for the link.
+pub(crate) mod queue {
     /// Streams with frames of their own order to send.
-    Data,
+    pub(crate) const DATA: usize = 0;
     /// Streams with frames that go ahead of data.
-    Control,
+    pub(crate) const CONTROL: usize = 1;
     /// Streams with events to poll.
-    Events,
-}
-
-fn link(stream: &mut Stream, queue: QueueId) -> &mut Link {
-    let [data, control, events] = &mut stream.links;
-    match queue {
-        QueueId::Data => data,
-        QueueId::Control => control,
-        QueueId::Events => events,
-    }
+    pub(crate) const EVENTS: usize = 2;
 }
 
 /// A first-in first-out queue of streams.
 #[derive(Clone, Copy, Debug, Hash)]
-pub(crate) struct StreamQueue {
-    id: QueueId,
+pub(crate) struct StreamQueue<const QUEUE: usize> {
     head: u32,
     tail: u32,
 }
 
-impl StreamQueue {
-    pub(crate) const fn new(id: QueueId) -> Self {
+impl<const QUEUE: usize> StreamQueue<QUEUE> {
+    pub(crate) const fn new() -> Self {
         Self {
-            id,
             head: NO_SLOT,
             tail: NO_SLOT,
+        }
+    }
+
+    fn link(stream: &mut Stream) -> &mut Link {
+        let [data, control, events] = &mut stream.links;
+        match QUEUE {
+            queue::DATA => data,
+            queue::CONTROL => control,
+            _ => events,
         }
     }
 
@@ -76,7 +74,7 @@ impl StreamQueue {
         let Some(stream) = slab.get_mut(slot) else {
             return;
         };
-        let own = link(stream, self.id);
+        let own = Self::link(stream);
         if own.is_member() {
             return;
         }
@@ -85,7 +83,7 @@ impl StreamQueue {
             next: NO_SLOT,
         };
         match slab.get_mut(tail) {
-            Some(last) => link(last, self.id).next = slot,
+            Some(last) => Self::link(last).next = slot,
             None => self.head = slot,
         }
         self.tail = slot;
@@ -96,18 +94,18 @@ impl StreamQueue {
         let Some(stream) = slab.get_mut(slot) else {
             return;
         };
-        let own = link(stream, self.id);
+        let own = Self::link(stream);
         if !own.is_member() {
             return;
         }
         let Link { previous, next } = *own;
         *own = Link::default();
         match slab.get_mut(previous) {
-            Some(before) => link(before, self.id).next = next,
+            Some(before) => Self::link(before).next = next,
             None => self.head = next,
         }
         match slab.get_mut(next) {
-            Some(after) => link(after, self.id).previous = previous,
+            Some(after) => Self::link(after).previous = previous,
             None => self.tail = previous,
         }
     }

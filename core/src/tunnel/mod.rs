@@ -24,7 +24,7 @@ use core::time::Duration;
 use crate::budget::Budget;
 use crate::error::{Reason, Side, TunnelError};
 use crate::limits::{Budgets, Limits};
-use crate::links::{QueueId, StreamQueue};
+use crate::links::{StreamQueue, queue};
 use crate::storage::{Fifo, Storage};
 use crate::table::{Index, Slab};
 use crate::time::Time;
@@ -34,6 +34,7 @@ use crate::wire::{ExtensionSet, Revision, read_data};
 use growth::Growth;
 use liveness::Alive;
 pub use memory::MemoryBound;
+use receive::Refused;
 use revision_zero::RevisionZero;
 
 /// Which end of a tunnel a [`Tunnel`] is.
@@ -148,9 +149,9 @@ pub struct Tunnel<R: Role, S: Storage> {
     slab: Slab<S>,
     index: Index<S>,
     timers: TimerHeap<S>,
-    data: StreamQueue,
-    control: StreamQueue,
-    events: StreamQueue,
+    data: StreamQueue<{ queue::DATA }>,
+    control: StreamQueue<{ queue::CONTROL }>,
+    events: StreamQueue<{ queue::EVENTS }>,
     /// Bytes that the first stream of `data` has sent of its quantum.
     spent: u32,
     rejections: Fifo<Rejection, S::Queue<Rejection>>,
@@ -216,9 +217,9 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             slab: Slab::new(),
             index: Index::new(),
             timers: TimerHeap::new(),
-            data: StreamQueue::new(QueueId::Data),
-            control: StreamQueue::new(QueueId::Control),
-            events: StreamQueue::new(QueueId::Events),
+            data: StreamQueue::new(),
+            control: StreamQueue::new(),
+            events: StreamQueue::new(),
             spent: 0,
             rejections: Fifo::new(),
             budget,
@@ -319,12 +320,23 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         self.growth.frame_came(now);
         // The frames of which there are most, the same at both ends.
         if let Some((id, data)) = read_data(frame) {
+            let bytes = data.payload();
             return match self.receive_data(now, id, data) {
-                Ok(input) => Ok(input),
-                Err(reason) => Err(self.fail(reason)),
+                Ok(Some(payload)) => Ok(payload.into_input(bytes)),
+                Ok(None) => Ok(Input::Ignored),
+                Err(refused) => self.refuse(now, refused),
             };
         }
         R::receive(self, now, frame).map_err(|reason| self.fail(reason))
+    }
+
+    #[cold]
+    fn refuse<'f>(&mut self, now: Time, refused: Refused) -> Result<Input<'f>, TunnelError> {
+        let refused = match refused {
+            Refused::Stream(slot, reason) => self.violate(now, slot, reason),
+            Refused::Tunnel(reason) => Err(reason),
+        };
+        refused.map_err(|reason| self.fail(reason))
     }
 
     /// A frame of a tunnel that is not open, yet or any more, or one that is too large.

@@ -8,7 +8,7 @@ use crate::message::Piece;
 use crate::storage::Storage;
 use crate::stream::{Close, Flag, Terminal};
 use crate::time::Time;
-use crate::types::{End, Envelope, Input, Unread};
+use crate::types::{End, Envelope, Input, Key, Unread};
 use crate::wire::{ContentFault, Data, Extension, MessageData, Revision};
 
 /// What a stream id names.
@@ -20,6 +20,41 @@ pub(super) enum Found {
     Finished,
     /// No stream yet.
     Never,
+}
+
+/// Payload for the caller. Small, as is `Refused`, because moving an `Input` costs more than the
+/// rest of what a chunk does.
+pub(super) struct Payload {
+    stream: Key,
+    piece: Piece,
+    discard: bool,
+}
+
+impl Payload {
+    #[inline(always)]
+    pub(super) fn into_input(self, bytes: &[u8]) -> Input<'_> {
+        Input::Data {
+            stream: self.stream,
+            bytes,
+            begins: self.piece.begins,
+            ends: self.piece.ends,
+            discard: self.discard,
+        }
+    }
+}
+
+/// A rule that data or credit broke.
+pub(super) enum Refused {
+    /// The stream of this slot ends; see `violate`.
+    Stream(u32, Reason),
+    /// The tunnel ends.
+    Tunnel(Reason),
+}
+
+impl From<Reason> for Refused {
+    fn from(reason: Reason) -> Self {
+        Self::Tunnel(reason)
+    }
 }
 
 pub(super) const fn content_reason(fault: ContentFault) -> Reason {
@@ -101,20 +136,20 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
 
     /// The frames of which there are most: they take no way that others need.
     #[inline(always)]
-    pub(super) fn receive_data<'f>(
+    pub(super) fn receive_data(
         &mut self,
         now: Time,
         id: i64,
-        data: Data<'f>,
-    ) -> Result<Input<'f>, Reason> {
+        data: Data<'_>,
+    ) -> Result<Option<Payload>, Refused> {
         match data {
             Data::Message(message) => self.receive_message(now, id, message),
             Data::More(data) => self.receive_more(now, id, data),
             Data::WindowUpdate(0) if R::SIDE == Side::Server && id == TUNNEL_ID => {
                 self.budget.charge(now, Charge::Heartbeat)?;
-                Ok(Input::Ignored)
+                Ok(None)
             }
-            Data::WindowUpdate(bytes) => self.receive_window_update(now, id, bytes),
+            Data::WindowUpdate(bytes) => self.receive_window_update(now, id, bytes).map(|()| None),
         }
     }
 
@@ -126,35 +161,42 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         id: i64,
         data: Data<'f>,
     ) -> Result<Input<'f>, Reason> {
-        self.receive_data(now, id, data)
+        let bytes = data.payload();
+        match self.receive_data(now, id, data) {
+            Ok(Some(payload)) => Ok(payload.into_input(bytes)),
+            Ok(None) => Ok(Input::Ignored),
+            Err(Refused::Stream(slot, reason)) => self.violate(now, slot, reason),
+            Err(Refused::Tunnel(reason)) => Err(reason),
+        }
     }
 
     /// `request_message` or `response_message`.
     #[inline(always)]
-    fn receive_message<'f>(
+    fn receive_message(
         &mut self,
         now: Time,
         id: i64,
-        message: MessageData<'f>,
-    ) -> Result<Input<'f>, Reason> {
+        message: MessageData<'_>,
+    ) -> Result<Option<Payload>, Refused> {
         let Some(slot) = self.open_slot(now, id, late_data(message.data))? else {
-            return Ok(Input::Ignored);
+            return Ok(None);
         };
         let max_message = self.limits.max_message;
         let transparent = self.extensions.contains(Extension::Transparent);
         let Some(stream) = self.slab.get_mut(slot) else {
-            return Ok(Input::Ignored);
+            return Ok(None);
         };
         if stream.has(Flag::PeerDone) {
-            return self.ignore(now, late_data(message.data));
+            self.ignore(now, late_data(message.data))?;
+            return Ok(None);
         }
         stream.flags.set(Flag::HeadersDone);
         let closing = stream.send.close != Close::Open;
         if let Err(reason) = take_credit(stream, message.data) {
-            return self.violate(now, slot, reason);
+            return Err(Refused::Stream(slot, reason));
         }
         if closing {
-            return self.discard(slot, message.data);
+            return Ok(Some(self.discard(slot, message.data)));
         }
         let envelope = Envelope {
             size: message.size,
@@ -173,104 +215,105 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         };
         match judged {
             Ok(piece) => self.hand_on(now, slot, message.data, piece),
-            Err(reason) => self.violate(now, slot, reason),
+            Err(reason) => Err(Refused::Stream(slot, reason)),
         }
     }
 
     /// `more_request_data` or `more_response_data`.
     #[inline(always)]
-    fn receive_more<'f>(
+    fn receive_more(
         &mut self,
         now: Time,
         id: i64,
-        data: &'f [u8],
-    ) -> Result<Input<'f>, Reason> {
+        data: &[u8],
+    ) -> Result<Option<Payload>, Refused> {
         let Some(slot) = self.open_slot(now, id, late_data(data))? else {
-            return Ok(Input::Ignored);
+            return Ok(None);
         };
         let max_empty = self.limits.empty_chunks;
         let Some(stream) = self.slab.get_mut(slot) else {
-            return Ok(Input::Ignored);
+            return Ok(None);
         };
         if stream.has(Flag::PeerDone) {
-            return self.ignore(now, late_data(data));
+            self.ignore(now, late_data(data))?;
+            return Ok(None);
         }
         if let Err(reason) = take_credit(stream, data) {
-            return self.violate(now, slot, reason);
+            return Err(Refused::Stream(slot, reason));
         }
         if stream.send.close != Close::Open {
-            return self.discard(slot, data);
+            return Ok(Some(self.discard(slot, data)));
         }
         match stream.incoming.more(data.len(), max_empty) {
             Ok(Some(piece)) => self.hand_on(now, slot, data, piece),
-            Ok(None) => Ok(Input::Ignored),
-            Err(reason) => self.violate(now, slot, reason),
+            Ok(None) => Ok(None),
+            Err(reason) => Err(Refused::Stream(slot, reason)),
         }
     }
 
     #[inline(always)]
-    fn hand_on<'f>(
+    fn hand_on(
         &mut self,
         now: Time,
         slot: u32,
-        bytes: &'f [u8],
+        bytes: &[u8],
         piece: Piece,
-    ) -> Result<Input<'f>, Reason> {
+    ) -> Result<Option<Payload>, Refused> {
         let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         self.watch_data(now, slot, len);
-        let (discard, counted) = match self.slab.get(slot) {
-            Some(stream) => (stream.has(Flag::Stopped), stream.revision == Revision::Zero),
-            None => (false, false),
+        let Some(stream) = self.slab.get(slot) else {
+            return Ok(None);
+        };
+        let (discard, counted) = (stream.has(Flag::Stopped), stream.revision == Revision::Zero);
+        let stream = Key {
+            slot,
+            generation: stream.generation,
         };
         if discard {
             self.credit(slot, len);
         } else if counted && let Err(reason) = self.note_unread(now, slot, len) {
-            return self.violate(now, slot, reason);
+            return Err(Refused::Stream(slot, reason));
         }
-        self.useful(Input::Data {
-            stream: self.slab.key(slot),
-            bytes,
-            begins: piece.begins,
-            ends: piece.ends,
+        self.budget.earn(Earned::UsefulFrame);
+        Ok(Some(Payload {
+            stream,
+            piece,
             discard,
-        })
+        }))
     }
 
     /// Data that the application no longer wants, while this end closes: credited at once.
-    fn discard<'f>(&mut self, slot: u32, bytes: &'f [u8]) -> Result<Input<'f>, Reason> {
+    fn discard(&mut self, slot: u32, bytes: &[u8]) -> Payload {
         self.credit(slot, u32::try_from(bytes.len()).unwrap_or(u32::MAX));
-        self.useful(Input::Data {
+        self.budget.earn(Earned::UsefulFrame);
+        Payload {
             stream: self.slab.key(slot),
-            bytes,
-            begins: None,
-            ends: false,
+            piece: Piece {
+                begins: None,
+                ends: false,
+            },
             discard: true,
-        })
+        }
     }
 
     /// `window_update` on a stream.
-    fn receive_window_update<'f>(
-        &mut self,
-        now: Time,
-        id: i64,
-        bytes: u32,
-    ) -> Result<Input<'f>, Reason> {
+    fn receive_window_update(&mut self, now: Time, id: i64, bytes: u32) -> Result<(), Refused> {
         let Some(slot) = self.open_slot(now, id, Charge::WindowUpdate)? else {
-            return Ok(Input::Ignored);
+            return Ok(());
         };
         self.budget.charge(now, Charge::WindowUpdate)?;
         let Some(stream) = self.slab.get_mut(slot) else {
-            return Ok(Input::Ignored);
+            return Ok(());
         };
         if stream.revision == Revision::Zero || bytes == 0 {
             self.counters.ignored = self.counters.ignored.saturating_add(1);
-            return Ok(Input::Ignored);
+            return Ok(());
         }
         if stream.send.window.grant(bytes).is_err() {
-            return self.violate(now, slot, Reason::WindowOverflow);
+            return Err(Refused::Stream(slot, Reason::WindowOverflow));
         }
         self.schedule(slot);
-        Ok(Input::Ignored)
+        Ok(())
     }
 
     /// A frame that no stream can mean anything by.

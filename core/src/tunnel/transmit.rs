@@ -6,7 +6,7 @@ use super::{Phase, Role, Tunnel};
 use crate::budget::Earned;
 use crate::error::{Reason, Side};
 use crate::storage::Storage;
-use crate::stream::{Close, Flag, Next, Once, Sending, Terminal};
+use crate::stream::{Close, Flag, Next, Once, Sending, Stream, Terminal};
 use crate::time::Time;
 use crate::types::{Body, Part, Transmit, Unread};
 use crate::wire::{Prefix, Revision, prefix};
@@ -18,15 +18,31 @@ const QUANTUM: u32 = 16_384;
 /// A chunk is not cut below this only because the quantum ends.
 const MIN_CUT: u32 = 1_024;
 
+/// A frame that a stream sends once.
+#[derive(Clone, Copy)]
+enum Single {
+    Head,
+    HalfClose,
+    Close,
+}
+
 impl<R: Role, S: Storage> Tunnel<R, S> {
     /// The next frame, or `None` if nothing can be sent now. To be polled again after every
     /// other call; the ranges of the caller's memory that it names must be read before the next
     /// command on that stream.
+    #[inline]
     pub fn poll_transmit(&mut self, now: Time) -> Option<Transmit> {
         if self.phase != Phase::Open {
             return None;
         }
-        let transmit = self.next_frame(now);
+        // Every second poll finds nothing, and most others data with nothing ahead of it.
+        let transmit = if self.has_other_than_data() {
+            self.next_frame(now)
+        } else if self.data.front().is_some() {
+            self.next_data(now)
+        } else {
+            None
+        };
         if transmit.is_some() {
             self.alive.said = now;
         } else {
@@ -36,7 +52,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     }
 
     /// What is about the tunnel goes first, and a heartbeat only where nothing else does.
-    #[inline(always)]
+    #[inline(never)]
     fn next_frame(&mut self, now: Time) -> Option<Transmit> {
         if self.urgent {
             let transmit = self.tunnel_frame(now);
@@ -45,12 +61,28 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
                 return transmit;
             }
         }
-        let transmit = self.stream_frame(now);
-        if transmit.is_some() {
-            return transmit;
+        if let Some(rejection) = self.rejections.pop_front() {
+            return Some(close_with(rejection.id, rejection.reason));
         }
-        if self.alive.heartbeat_due {
+        while let Some(slot) = self.control.front() {
+            if let Some(transmit) = self.control_frame(now, slot) {
+                return Some(transmit);
+            }
+        }
+        let transmit = self.next_data(now);
+        if transmit.is_none() && self.alive.heartbeat_due {
             return self.heartbeat_frame(now);
+        }
+        transmit
+    }
+
+    #[inline(never)]
+    fn next_data(&mut self, now: Time) -> Option<Transmit> {
+        while let Some(slot) = self.data.front() {
+            let transmit = self.data_frame(now, slot);
+            if transmit.is_some() {
+                return transmit;
+            }
         }
         None
     }
@@ -73,25 +105,6 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         self.liveness_frame(now)
     }
 
-    #[inline(always)]
-    fn stream_frame(&mut self, now: Time) -> Option<Transmit> {
-        if let Some(rejection) = self.rejections.pop_front() {
-            return Some(close_with(rejection.id, rejection.reason));
-        }
-        while let Some(slot) = self.control.front() {
-            if let Some(transmit) = self.control_frame(now, slot) {
-                return Some(transmit);
-            }
-        }
-        while let Some(slot) = self.data.front() {
-            let transmit = self.data_frame(now, slot);
-            if transmit.is_some() {
-                return transmit;
-            }
-        }
-        None
-    }
-
     /// Whether `poll_transmit` may have something to do: a frame to send, or the end of a drain.
     /// False is certain. For a caller that wakes its carrier only when there is a reason.
     #[must_use]
@@ -101,12 +114,15 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
 
     /// Whether something stands in line to be sent.
     pub(crate) fn has_frames(&self) -> bool {
-        self.phase == Phase::Open
-            && (self.urgent
-                || self.alive.heartbeat_due
-                || self.rejections.len() > 0
-                || self.control.front().is_some()
-                || self.data.front().is_some())
+        self.phase == Phase::Open && (self.has_other_than_data() || self.data.front().is_some())
+    }
+
+    #[inline]
+    fn has_other_than_data(&self) -> bool {
+        self.urgent
+            || self.alive.heartbeat_due
+            || self.rejections.len() > 0
+            || self.control.front().is_some()
     }
 
     /// The next control frame of the stream at the front, which leaves when it has no other.
@@ -118,10 +134,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         } else if let Some(reason) = stream.close_due.take() {
             Some(close_with(id, reason))
         } else if stream.grant_is_due() {
-            self.watch_grant(now, slot, false);
-            let stream = self.slab.get_mut(slot)?;
-            let grant = stream.receive.take_grant();
-            Some(control(prefix::window_update(id, grant)))
+            return self.grant_frame(now, slot);
         } else {
             None
         };
@@ -130,6 +143,18 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             self.retire(slot);
         }
         transmit
+    }
+
+    /// The grant of the stream at the front, which has nothing else to say and has not ended.
+    #[inline]
+    fn grant_frame(&mut self, now: Time, slot: u32) -> Option<Transmit> {
+        self.watch_grant(now, slot, false);
+        self.control.remove(&mut self.slab, slot);
+        let stream = self.slab.get_mut(slot)?;
+        let grant = stream.receive.take_grant();
+        let mut prefix = Prefix::EMPTY;
+        prefix::put_window_update(&mut prefix, stream.id, grant);
+        Some(control(prefix))
     }
 
     /// The next frame of the stream at the front, or `None` if it is another's turn.
@@ -141,15 +166,15 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         };
         let left = QUANTUM.saturating_sub(self.spent);
         let fresh = self.spent == 0;
-        let transmit = match next {
-            Next::Chunk(allowed) => {
-                let allowed = allowed.min(MAX_CHUNK);
+        let single = match next {
+            Next::Chunk(ready) => {
+                let allowed = ready.min(MAX_CHUNK);
                 let bytes = if fresh { allowed } else { allowed.min(left) };
                 if left == 0 || (bytes < allowed && bytes < MIN_CUT) {
                     self.next_turn();
                     return None;
                 }
-                return self.chunk(slot, bytes);
+                return self.chunk(slot, bytes, bytes == ready);
             }
             _ if left == 0 => {
                 self.next_turn();
@@ -161,10 +186,21 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
                     self.next_turn();
                     return None;
                 }
-                self.head(now, slot)
+                Single::Head
             }
-            Next::HalfClose => self.half_close_frame(slot),
-            Next::Close => self.close_frame(slot),
+            Next::HalfClose => Single::HalfClose,
+            Next::Close => Single::Close,
+        };
+        self.single_frame(now, slot, single)
+    }
+
+    /// Kept apart from the chunks, which are to be quick.
+    #[inline(never)]
+    fn single_frame(&mut self, now: Time, slot: u32, single: Single) -> Option<Transmit> {
+        let transmit = match single {
+            Single::Head => self.head(now, slot),
+            Single::HalfClose => self.half_close_frame(slot),
+            Single::Close => self.close_frame(slot),
         };
         match &transmit {
             Some(sent) => self.spend(slot, sent.body_len(), &sent.prefix),
@@ -190,8 +226,8 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         self.data.rotate(&mut self.slab);
     }
 
-    /// Charges the front stream's quantum. A stream that ran dry keeps its place until the next
-    /// poll, so that it may be fed again.
+    /// Charges the front stream's quantum. A stream that ran dry within it keeps its place until
+    /// the next poll, so that it may be fed again.
     #[inline]
     fn spend(&mut self, slot: u32, body: u32, prefix: &Prefix) {
         if self.data.front() != Some(slot) {
@@ -203,9 +239,20 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         }
     }
 
-    /// The next bytes of a message; `next` allowed no more than these.
+    /// A quantum is used up, perhaps with all that the stream had to send: then it leaves.
     #[inline]
-    fn chunk(&mut self, slot: u32, bytes: u32) -> Option<Transmit> {
+    fn end_turn(&mut self, slot: u32, all: bool) {
+        let next = |stream: &Stream| stream.next().is_some();
+        if all && !self.slab.get(slot).is_some_and(next) {
+            self.leave_data(slot);
+        } else {
+            self.next_turn();
+        }
+    }
+
+    /// The next bytes of a message; `next` allowed no more than these, if they are all.
+    #[inline]
+    fn chunk(&mut self, slot: u32, bytes: u32, all: bool) -> Option<Transmit> {
         let key = self.slab.key(slot);
         let mut prefix = Prefix::EMPTY;
         let Some(range) = self.take_chunk(slot, bytes, &mut prefix) else {
@@ -213,7 +260,10 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             return None;
         };
         self.budget.earn(Earned::DataFrame);
-        self.spend(slot, bytes, &prefix);
+        self.spent = self.spent.saturating_add(prefix.frame_len(bytes));
+        if self.spent >= QUANTUM {
+            self.end_turn(slot, all);
+        }
         Some(Transmit {
             prefix,
             body: caller(key, Part::Message, range),

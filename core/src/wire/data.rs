@@ -17,6 +17,18 @@ pub(crate) enum Data<'f> {
     WindowUpdate(u32),
 }
 
+impl<'f> Data<'f> {
+    /// Its bytes of a message.
+    #[inline]
+    pub(crate) const fn payload(&self) -> &'f [u8] {
+        match self {
+            Self::Message(message) => message.data,
+            Self::More(data) => data,
+            Self::WindowUpdate(_) => &[],
+        }
+    }
+}
+
 /// Reads `[stream_id] member`, each field once and in rising order. `None`: it is not of this
 /// shape.
 #[inline(always)]

@@ -91,6 +91,7 @@ impl Deframer {
     ///
     /// # Errors
     /// A message is longer than the limit. The deframer must not be used any more.
+    #[inline]
     pub fn next<'a>(
         &mut self,
         input: &'a [u8],
@@ -112,6 +113,15 @@ impl Deframer {
         {
             return Ok((PREFIX_LEN, Some(self.begin(*prefix)?)));
         }
+        // Nearly always there is nothing more.
+        if input.is_empty() {
+            return Ok((0, None));
+        }
+        self.gather(input)
+    }
+
+    /// A prefix that comes in parts.
+    fn gather<'a>(&mut self, input: &'a [u8]) -> Result<(usize, Option<Piece<'a>>), FrameTooLarge> {
         let mut consumed = 0_usize;
         for byte in input {
             if self.prefix.push(*byte).is_err() {
@@ -129,6 +139,7 @@ impl Deframer {
         Ok((consumed, Some(self.begin(prefix)?)))
     }
 
+    #[inline]
     fn begin<'a>(&mut self, prefix: [u8; PREFIX_LEN]) -> Result<Piece<'a>, FrameTooLarge> {
         let [flags, a, b, c, d] = prefix;
         let len = u32::from_be_bytes([a, b, c, d]);

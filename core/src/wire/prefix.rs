@@ -168,10 +168,16 @@ pub fn cancel(id: i64) -> Prefix {
 #[must_use]
 pub fn window_update(id: i64, bytes: u32) -> Prefix {
     let mut prefix = Prefix::EMPTY;
+    put_window_update(&mut prefix, id, bytes);
+    prefix
+}
+
+/// The same, written where it is to be.
+#[inline]
+pub(crate) fn put_window_update(prefix: &mut Prefix, id: i64, bytes: u32) {
     prefix.begin(id);
     prefix.field(7, 0, u64::from(bytes));
     prefix.finish(0);
-    prefix
 }
 
 /// `close_stream`; the head, behind it, is what `encode_close` wrote.
