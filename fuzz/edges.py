@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Keeps EDGES.tsv: the places where slices of a campaign found edges beyond their corpus.
 
-  edges.py note EDGES TARGET BEFORE LOG   adds a slice's log; BEFORE executions went before it
-  edges.py late EDGES TARGET ALL          those new in the last quarter of ALL executions
+  edges.py note EDGES TARGET BEFORE PROGRAM LOG   adds a slice's log; BEFORE executions went before it
+  edges.py late EDGES TARGET ALL                  those new in the last quarter of ALL executions
 """
 
 import collections
@@ -14,7 +14,6 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PC_TABLE = re.compile(r"^INFO: Loaded 1 PC tables .*\[(0x[0-9a-f]+),")
-BINARY = re.compile(r"^ *Running `(?:\S+=\S+ )*(\S*/release/\w+)")
 NEW_EDGE = re.compile(r"^\s+NEW_PC: (0x[0-9a-f]+)")
 STATUS = re.compile(r"^#(\d+)\s")
 CRATE = re.compile(r"/registry/src/[^/]+/(.+?)-\d+\.\d+\.[^/]*/")
@@ -23,12 +22,10 @@ NO_TOOLS = "?"
 
 
 def read_log(log):
-    """The program, the address of its table of edges, and (executions, address) of each new edge."""
-    program, table, pending, found = None, None, [], []
+    """The address of the program's table of edges, and (executions, address) of each new edge."""
+    table, pending, found = None, [], []
     for line in log.read_text(errors="replace").splitlines():
-        if match := BINARY.match(line):
-            program = match[1]
-        elif match := PC_TABLE.match(line):
+        if match := PC_TABLE.match(line):
             table = int(match[1], 16)
         elif match := NEW_EDGE.match(line):
             pending.append(int(match[1], 16))
@@ -36,7 +33,7 @@ def read_log(log):
             # The edges of an execution come before its status.
             found += [(int(match[1]), address) for address in pending]
             pending = []
-    return program, table, found
+    return table, found
 
 
 def load_base(program, table):
@@ -60,7 +57,7 @@ def places(program, table, addresses):
     """The place of each address."""
     if not addresses:
         return []
-    if not (program and table and shutil.which("addr2line") and shutil.which("readelf")):
+    if not (table and shutil.which("addr2line") and shutil.which("readelf")):
         print(f"no addr2line or readelf: {len(addresses)} new edges have no place", file=sys.stderr)
         return [NO_TOOLS] * len(addresses)
     base = load_base(program, table)
@@ -84,12 +81,13 @@ def read_rows(edges):
     return comments, rows
 
 
-def note(edges, target, before, log):
+def note(edges, target, before, program, log):
     """Adds what a slice found; it is new where no slice found as many edges at the place."""
-    program, table, found = read_log(log)
+    table, found = read_log(log)
     comments, rows = read_rows(edges)
     seen = collections.Counter()
-    for (executions, _), place in zip(found, places(program, table, [address for _, address in found])):
+    where = places(program, table, [address for _, address in found])
+    for (executions, _), place in zip(found, where):
         seen[place] += 1
         at = before + executions
         first, latest, count = rows.get((target, place), (at, at, 0))
@@ -111,8 +109,8 @@ def late(edges, target, executions):
 
 if __name__ == "__main__":
     match sys.argv[1:]:
-        case ["note", edges, target, before, log]:
-            note(pathlib.Path(edges), target, int(before), pathlib.Path(log))
+        case ["note", edges, target, before, program, log]:
+            note(pathlib.Path(edges), target, int(before), program, pathlib.Path(log))
         case ["late", edges, target, executions]:
             late(pathlib.Path(edges), target, int(executions))
         case _:
