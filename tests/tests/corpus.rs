@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use grpctunnel_tests::campaign;
-use grpctunnel_tests::harness::targets::{TARGETS, target};
+use grpctunnel_tests::campaign::{self, Numbers};
+use grpctunnel_tests::harness::targets::{TARGETS, reached_limits, target};
 
 /// Inputs of a target, and their bytes: enough to begin from, few enough to be committed.
 const MOST_FILES: usize = 120;
@@ -73,4 +73,19 @@ fn some_inputs_of_a_seed_hold_for_every_target() {
         let found = campaign::run(target, 1, 2_000);
         assert_eq!(found.failure, None, "{}", target.name);
     }
+}
+
+/// Memory that is held while windows are grown is judged only where they do.
+#[test]
+fn inputs_of_a_seed_make_windows_grow_at_both_ends() {
+    let mut numbers = Numbers::new(1);
+    let mut grown = [0; 2];
+    for _ in 0..300 {
+        if let Some(reached) = reached_limits(&numbers.input()) {
+            for (most, end) in grown.iter_mut().zip(reached.grown) {
+                *most = end.max(*most);
+            }
+        }
+    }
+    assert!(grown.iter().all(|bytes| *bytes > 0), "{grown:?}");
 }
