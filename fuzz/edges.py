@@ -102,9 +102,11 @@ def note(edges, target, before, program, log):
 def late(edges, target, executions):
     """Prints the places whose edges were new in the last quarter."""
     _, rows = read_rows(edges)
-    for (name, place), (first, latest, count) in sorted(rows.items()):
-        if name == target and latest * 4 > executions * 3:
-            print(f"{name}\tfirst {first}\tlatest {latest}\tedges {count}\t{place}")
+    since = executions * 3 // 4
+    found = [(row, place) for (name, place), row in sorted(rows.items()) if name == target and row[1] > since]
+    print(f"{target}: {len(found) or 'no'} places since execution {since}")
+    for (first, latest, count), place in found:
+        print(f"\tfirst {first}\tlatest {latest}\tedges {count}\t{place}")
 
 
 if __name__ == "__main__":
