@@ -1,8 +1,11 @@
 #!/usr/bin/env python3
-"""Keeps EDGES.tsv: the places where slices of a campaign found edges beyond their corpus.
+"""Keeps EDGES.tsv: the places that slices of a campaign reached, and when each was first seen.
 
-  edges.py note EDGES TARGET BEFORE PROGRAM LOG   adds a slice's log; BEFORE executions went before it
-  edges.py late EDGES TARGET ALL                  those new in the last quarter of ALL executions
+  edges.py note EDGES TARGET KNOWN BEFORE WORK
+      adds a slice, before which BEFORE executions went; its corpus was there after KNOWN. WORK holds its
+      program, its log, and the control file of a merge of the corpus
+  edges.py late EDGES TARGET ALL
+      prints the places that were new in the last quarter of ALL executions
 """
 
 import collections
@@ -13,34 +16,54 @@ import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+SECTION = re.compile(r" __sancov_pcs +\w+ +([0-9a-f]+) [0-9a-f]+ ([0-9a-f]+)")
+RELOCATION = re.compile(r"^([0-9a-f]+) +\w+ +\w+_RELATIV\w* +([0-9a-f]+)$")
 PC_TABLE = re.compile(r"^INFO: Loaded 1 PC tables .*\[(0x[0-9a-f]+),")
 NEW_EDGE = re.compile(r"^\s+NEW_PC: (0x[0-9a-f]+)")
 STATUS = re.compile(r"^#(\d+)\s")
 CRATE = re.compile(r"/registry/src/[^/]+/(.+?)-\d+\.\d+\.[^/]*/")
 COLUMNS = "target\tfirst\tlatest\tedges\tplace"
-NO_TOOLS = "?"
+TOOLS = ["addr2line", "readelf"]
+# An address and flags.
+ENTRY_BYTES = 16
 
 
-def read_log(log):
-    """The address of the program's table of edges, and (executions, address) of each new edge."""
-    table, pending, found = None, [], []
+def told_by(*command, asked=""):
+    return subprocess.run(command, input=asked, check=True, capture_output=True, text=True).stdout
+
+
+def read_table(program):
+    """Where the program's table of edges begins, and the address of each edge in it."""
+    start, size = (int(number, 16) for number in SECTION.search(told_by("readelf", "-SW", program)).groups())
+    addresses = {}
+    for line in told_by("readelf", "-rW", program).splitlines():
+        if match := RELOCATION.match(line):
+            index, rest = divmod(int(match[1], 16) - start, ENTRY_BYTES)
+            if rest == 0 and 0 <= index < size // ENTRY_BYTES:
+                addresses[index] = int(match[2], 16)
+    return start, addresses
+
+
+def read_control(control, addresses):
+    """The addresses that the corpus reaches."""
+    lines = [line.split() for line in control.read_text().splitlines()]
+    reached = {int(index) for line in lines if line[:1] == ["COV"] for index in line[2:]}
+    return [addresses[index] for index in reached]
+
+
+def read_log(log, start):
+    """Executions and address of each edge that the corpus does not reach."""
+    base, pending, found = 0, [], []
     for line in log.read_text(errors="replace").splitlines():
         if match := PC_TABLE.match(line):
-            table = int(match[1], 16)
+            base = int(match[1], 16) - start
         elif match := NEW_EDGE.match(line):
-            pending.append(int(match[1], 16))
+            pending.append(int(match[1], 16) - base)
         elif match := STATUS.match(line):
             # The edges of an execution come before its status.
             found += [(int(match[1]), address) for address in pending]
             pending = []
-    return table, found
-
-
-def load_base(program, table):
-    """Where the program was loaded, as its table of edges tells."""
-    sections = subprocess.run(["readelf", "-SW", program], check=True, capture_output=True, text=True)
-    match = re.search(r" __sancov_pcs +\w+ +([0-9a-f]+)", sections.stdout)
-    return table - int(match[1], 16)
+    return found
 
 
 def own_place(frames):
@@ -53,20 +76,19 @@ def own_place(frames):
     return next(crates, "std")
 
 
-def places(program, table, addresses):
-    """The place of each address."""
-    if not addresses:
+def places(work, known, before):
+    """Executions and place of each edge that a slice reached, those of its corpus first."""
+    if missing := [tool for tool in TOOLS if not shutil.which(tool)]:
+        print(f"the places of this slice are not kept: no {' and no '.join(missing)}", file=sys.stderr)
         return []
-    if not (table and shutil.which("addr2line") and shutil.which("readelf")):
-        print(f"no addr2line or readelf: {len(addresses)} new edges have no place", file=sys.stderr)
-        return [NO_TOOLS] * len(addresses)
-    base = load_base(program, table)
-    asked = "\n".join(hex(address - base) for address in addresses)
-    told = subprocess.run(
-        ["addr2line", "-a", "-i", "-e", program], input=asked, check=True, capture_output=True, text=True
-    )
-    blocks = re.split(r"^0x[0-9a-f]+\n", told.stdout, flags=re.MULTILINE)[1:]
-    return [own_place(block.splitlines()) for block in blocks]
+    program = work / "program"
+    start, addresses = read_table(program)
+    reached = [(known, address) for address in read_control(work / "control", addresses)]
+    reached += [(before + executions, address) for executions, address in read_log(work / "log", start)]
+    asked = "\n".join(hex(address) for _, address in reached)
+    told = told_by("addr2line", "-a", "-i", "-e", program, asked=asked)
+    blocks = re.split(r"^0x[0-9a-f]+\n", told, flags=re.MULTILINE)[1:]
+    return [(at, own_place(block.splitlines())) for (at, _), block in zip(reached, blocks)]
 
 
 def read_rows(edges):
@@ -81,15 +103,12 @@ def read_rows(edges):
     return comments, rows
 
 
-def note(edges, target, before, program, log):
-    """Adds what a slice found; it is new where no slice found as many edges at the place."""
-    table, found = read_log(log)
+def note(edges, target, known, before, work):
+    """Adds what a slice reached; it is new where no slice reached as many edges at the place."""
     comments, rows = read_rows(edges)
     seen = collections.Counter()
-    where = places(program, table, [address for _, address in found])
-    for (executions, _), place in zip(found, where):
+    for at, place in places(work, known, before):
         seen[place] += 1
-        at = before + executions
         first, latest, count = rows.get((target, place), (at, at, 0))
         if seen[place] > count:
             rows[target, place] = (min(first, at), at, seen[place])
@@ -111,8 +130,8 @@ def late(edges, target, executions):
 
 if __name__ == "__main__":
     match sys.argv[1:]:
-        case ["note", edges, target, before, program, log]:
-            note(pathlib.Path(edges), target, int(before), program, pathlib.Path(log))
+        case ["note", edges, target, known, before, work]:
+            note(pathlib.Path(edges), target, int(known), int(before), pathlib.Path(work))
         case ["late", edges, target, executions]:
             late(pathlib.Path(edges), target, int(executions))
         case _:
