@@ -3,7 +3,7 @@
 
 use grpctunnel_core::Side;
 use grpctunnel_tests::harness::any_peer::{
-    PeerSetup, Sent, Step, client_input, isolation, limits, server_input,
+    Bulk, PeerSetup, Sent, Step, client_input, isolation, limits, server_input,
 };
 use grpctunnel_tests::harness::{At, Kind, Op, Window};
 use proptest::collection::vec;
@@ -50,10 +50,22 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
+fn bulk() -> impl Strategy<Value = Bulk> {
+    let how = (0..8_u8, 0..4_u8, 0..64_u8, any::<u8>());
+    (call(), how).prop_map(|(call, (rounds, tenths, messages, leaves))| Bulk {
+        call,
+        rounds,
+        tenths,
+        messages,
+        leaves,
+    })
+}
+
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         60 => sent().prop_map(Step::Frame),
         40 => op().prop_map(Step::Do),
+        2 => bulk().prop_map(Step::Bulk),
         1 => vec(any::<u8>(), 0..40).prop_map(Step::Raw),
         1 => any::<bool>().prop_map(|on| Step::Opened { on }),
         1 => prop_oneof![Just(Step::Finished), Just(Step::Do(Op::Cut))],
@@ -81,6 +93,40 @@ fn setup() -> impl Strategy<Value = PeerSetup> {
             }
         },
     )
+}
+
+/// The windows of three calls at either end, under a budget of 10,000 bytes for all that they grow by.
+#[test]
+fn a_peer_that_keeps_windows_full_makes_them_grow_within_their_bounds() {
+    let bulk = |call| {
+        Step::Bulk(Bulk {
+            call,
+            rounds: 7,
+            tenths: 1,
+            messages: 3,
+            leaves: 0,
+        })
+    };
+    // A window grows to four times its size.
+    for (window, grown) in [
+        (Window::Byte, 3 * 3),
+        (Window::Tiny, 3 * 30),
+        (Window::Small, 3 * 3_000),
+        (Window::Chunk, 10_000),
+    ] {
+        let setup = PeerSetup {
+            opening: 0,
+            flow_control: true,
+            window,
+            max_streams: 5,
+            prelude: 1,
+            extensions: 0,
+            tight: 0,
+            lazy: 0,
+        };
+        let steps = [0, 1, 2].map(bulk);
+        assert_eq!(limits(setup, &steps).grown, [grown; 2], "{window:?}");
+    }
 }
 
 proptest! {

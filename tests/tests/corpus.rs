@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use grpctunnel_tests::campaign;
-use grpctunnel_tests::harness::targets::{TARGETS, target};
+use grpctunnel_tests::campaign::{self, Numbers};
+use grpctunnel_tests::harness::targets::{TARGETS, reached_limits, target};
 
 /// Inputs of a target, and their bytes: enough to begin from, few enough to be committed.
 const MOST_FILES: usize = 120;
@@ -72,5 +72,24 @@ fn some_inputs_of_a_seed_hold_for_every_target() {
     for target in TARGETS {
         let found = campaign::run(target, 1, 2_000);
         assert_eq!(found.failure, None, "{}", target.name);
+    }
+}
+
+/// Memory that is held while windows are grown is judged only where they do.
+#[test]
+fn inputs_of_limits_make_windows_grow_at_both_ends() {
+    let corpus = fs::read_dir(fuzz().join("corpus/limits")).unwrap();
+    let committed: Vec<Vec<u8>> = corpus
+        .map(|entry| fs::read(entry.unwrap().path()).unwrap())
+        .collect();
+    let mut numbers = Numbers::new(1);
+    let seeded: Vec<Vec<u8>> = (0..300).map(|_| numbers.input()).collect();
+    for inputs in [committed, seeded] {
+        let reached = inputs.iter().filter_map(|input| reached_limits(input));
+        let grown = reached.fold([0; 2], |[server, client], reached| {
+            let [by_server, by_client] = reached.grown;
+            [by_server.max(server), by_client.max(client)]
+        });
+        assert!(grown.iter().all(|bytes| *bytes > 0), "{grown:?}");
     }
 }

@@ -84,7 +84,10 @@ pub const PROPERTIES: &[Property] = &[
     property(
         7,
         "memory is within the published bound after every step",
-        &[Target("limits")],
+        &[
+            Target("limits"),
+            Test("a_peer_that_keeps_windows_full_makes_them_grow_within_their_bounds"),
+        ],
     ),
     property(
         8,

@@ -5,7 +5,9 @@
 //! validator, and neither its memory nor its answers grow beyond their bounds.
 
 mod act;
+mod bulk;
 mod judge;
+mod memory;
 mod steps;
 
 use grpctunnel_core::{
@@ -18,6 +20,7 @@ use super::pair::{Window, extension_set};
 use super::said::Said;
 use super::seen::Seen;
 use super::store::{InPlace, Store};
+pub use bulk::Bulk;
 use judge::Judge;
 use steps::sensible;
 pub use steps::{PeerSetup, Sent, Step};
@@ -114,6 +117,8 @@ struct Run<R: Role, S: Store> {
     /// What all streams share was used up, so that one may have met another: the number of streams,
     /// or a reader without flow control that held up everything.
     shared: bool,
+    /// The most bytes by which all receive windows had grown.
+    grown: u64,
 }
 
 impl<R: Role, S: Store> Run<R, S> {
@@ -127,6 +132,7 @@ impl<R: Role, S: Store> Run<R, S> {
             seen: Vec::new(),
             error: None,
             shared: false,
+            grown: 0,
         };
         run.observe();
         run
@@ -201,42 +207,6 @@ impl<R: Role, S: Store> Run<R, S> {
         self.check_memory();
     }
 
-    /// What is held is within the published bound.
-    fn check_memory(&self) {
-        let tunnel = &self.end.tunnel;
-        let bound = tunnel.limits().memory_bound();
-        let held = tunnel.memory() as u64;
-        assert!(held <= bound.core(), "{held} bytes in the core: {bound:?}");
-        if tunnel.memory() == 0 {
-            // In place, or nothing yet: the receive buffers have the size that they have.
-            return;
-        }
-        let grown = |bytes: u64| bytes.saturating_mul(17).div_ceil(4);
-        let growth = grown(tunnel.receive_growth());
-        assert!(growth <= bound.growth, "{growth} grown: {bound:?}");
-        let open = self.end.calls().filter(|call| !self.end.released(*call));
-        let (mut streams, mut all, mut most) = (0, held, bound.core() + growth);
-        for call in open {
-            let buffer = self.end.buffer_memory(call) as u64;
-            let key = self.end.key(call);
-            let (least, shared) = match tunnel.unread_without_flow_control(key) {
-                Some(_) => (bound.revision_zero, 0),
-                None => (bound.flow_controlled, growth),
-            };
-            assert!(
-                buffer <= least + shared,
-                "call {call} holds {buffer}, {growth} grown: {bound:?}"
-            );
-            assert!(buffer <= bound.one_receive());
-            streams += 1;
-            all += buffer;
-            most += least;
-        }
-        assert!(streams <= bound.streams, "{streams} calls: {bound:?}");
-        assert!(all <= most, "{all} of {most} bytes: {bound:?}");
-        assert!(all <= bound.total(), "{all} bytes: {bound:?}");
-    }
-
     /// What was seen of all streams but one, each in its order.
     fn of_others(&self, without: i64) -> Vec<String> {
         let mut seen: Vec<(i64, String)> = self
@@ -283,6 +253,8 @@ fn server<S: Store>(setup: PeerSetup, steps: &[Step], without: Option<i64>) -> R
     for step in &sensible(Side::Client, &setup, steps) {
         if without.is_none() || step.stream() != without {
             run.step_of_server(step);
+        } else if let Step::Bulk(bulk) = step {
+            run.bulk_of_none(*bulk);
         }
     }
     run
@@ -297,6 +269,8 @@ fn client<S: Store>(setup: PeerSetup, steps: &[Step], without: Option<i64>) -> R
         let opens = matches!(step, Step::Do(super::Op::Open { .. }));
         if opens || without.is_none() || step.stream() != without {
             run.step_of_client(step);
+        } else if let Step::Bulk(bulk) = step {
+            run.bulk_of_none(*bulk);
         }
     }
     run
@@ -369,12 +343,28 @@ fn opened_by_us() -> Vec<Step> {
     (0..5).map(open).collect()
 }
 
+/// What a run of [`limits`] came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reached {
+    /// Steps taken, of both ends.
+    pub steps: usize,
+    /// The most bytes by which the windows of the server had grown, and those of the client.
+    pub grown: [u64; 2],
+}
+
 /// Both ends, with limits that a few steps reach, on the heap: what is held is within the bound
-/// after every step.
-pub fn limits(mut setup: PeerSetup, steps: &[Step]) -> usize {
+/// after every step. A client begins with some calls, as a server does with those of its peer.
+pub fn limits(mut setup: PeerSetup, steps: &[Step]) -> Reached {
     setup.tight = 3;
     setup.max_streams = setup.max_streams % 6 + 1;
-    server::<super::OnHeap>(setup, steps, None).finish();
-    client::<super::OnHeap>(setup, steps, None).finish();
-    2 * steps.len()
+    let server = server::<super::OnHeap>(setup, steps, None);
+    let opened = [&opened_by_us()[..], steps].concat();
+    let client = client::<super::OnHeap>(setup, &opened, None);
+    let grown = [server.grown, client.grown];
+    server.finish();
+    client.finish();
+    Reached {
+        steps: 2 * steps.len(),
+        grown,
+    }
 }

@@ -141,7 +141,8 @@ impl<'a> Arbitrary<'a> for Sent {
 impl<'a> Arbitrary<'a> for Step {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
         Ok(match u.arbitrary::<u8>()? {
-            0..=139 => Self::Frame(u.arbitrary()?),
+            0..=137 => Self::Frame(u.arbitrary()?),
+            138..=139 => Self::Bulk(u.arbitrary()?),
             140 => {
                 let len = usize::from(u.arbitrary::<u8>()? % 40).min(u.len());
                 Self::Raw(u.bytes(len)?.to_vec())

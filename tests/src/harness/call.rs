@@ -18,6 +18,8 @@ pub(super) struct Call<S: Store> {
     /// Bytes of the message being sent that were not provided yet.
     pub(super) rest: Vec<u8>,
     pub(super) buffer: Box<ReceiveBuffer<S::Buffer, Over>>,
+    /// Bytes of the message that is coming which have not come.
+    pub(super) to_come: u32,
     /// What was read of a message that is not whole.
     reading: Vec<u8>,
     pub(super) headers: Option<Headers>,
@@ -48,6 +50,7 @@ impl<S: Store> Call<S> {
             lent: Lent::default(),
             rest: Vec::new(),
             buffer: Box::default(),
+            to_come: 0,
             reading: Vec::new(),
             headers: None,
             half_closed: false,

@@ -149,6 +149,12 @@ impl<R: Role, S: Store> Endpoint<R, S> {
         self.call(call).half_closed
     }
 
+    /// Bytes of the message that is coming on a call which have not come.
+    #[must_use]
+    pub fn to_come(&self, call: i64) -> u32 {
+        self.call(call).to_come
+    }
+
     /// Bytes that wait in a call's receive buffer.
     #[must_use]
     pub fn buffered(&self, call: i64) -> usize {
@@ -263,6 +269,9 @@ impl<R: Role, S: Store> Endpoint<R, S> {
         let call = self.number(stream);
         let over = self.call(call).over.is_some();
         assert!(!over, "data for call {call} after its end");
+        let record = self.call_mut(call);
+        let to_come = begins.map_or(record.to_come, |envelope| envelope.size);
+        record.to_come = to_come.saturating_sub(len(bytes));
         if discard || !self.buffered {
             self.seen.push(Seen::Data {
                 call,

@@ -50,7 +50,7 @@ pub const TARGETS: &[Target] = &[
         name: "limits",
         operations: true,
         run: limits,
-        show: show::<AnyPeer>,
+        show: show::<Limits>,
     },
     Target {
         name: "pair",
@@ -119,6 +119,26 @@ struct Pair {
 struct AnyPeer {
     setup: PeerSetup,
     steps: Steps<Step>,
+}
+
+#[derive(Clone, Debug, Arbitrary)]
+struct Limits {
+    setup: PeerSetup,
+    steps: Steps<Loaded>,
+}
+
+/// A step of a peer that often fills a window: what is held is most where windows have grown.
+#[derive(Clone, Debug)]
+struct Loaded(Step);
+
+impl<'a> Arbitrary<'a> for Loaded {
+    fn arbitrary(u: &mut Unstructured<'a>) -> arbitrary::Result<Self> {
+        Ok(Self(if u.ratio(1, 8)? {
+            Step::Bulk(u.arbitrary()?)
+        } else {
+            u.arbitrary()?
+        }))
+    }
 }
 
 #[derive(Clone, Debug, Arbitrary)]
@@ -195,11 +215,18 @@ pub fn isolation(bytes: &[u8]) -> Option<usize> {
     Some(any_peer::isolation(side, left, &steps.0))
 }
 
+/// The same as [`limits`], and how far it came.
+#[must_use]
+pub fn reached_limits(bytes: &[u8]) -> Option<any_peer::Reached> {
+    let Limits { setup, steps } = read(bytes)?;
+    let steps: Vec<Step> = steps.0.into_iter().map(|Loaded(step)| step).collect();
+    Some(any_peer::limits(setup, &steps))
+}
+
 /// What an end and its receive buffers hold is within the published bound.
 #[must_use]
 pub fn limits(bytes: &[u8]) -> Option<usize> {
-    let AnyPeer { setup, steps } = read(bytes)?;
-    Some(any_peer::limits(setup, &steps.0))
+    Some(reached_limits(bytes)?.steps)
 }
 
 /// Any bytes in any split give the same messages.

@@ -28,6 +28,7 @@ impl<R: Role, S: Store> Run<R, S> {
     fn both(&mut self, step: &Step) {
         match step {
             Step::Raw(bytes) => self.feed(bytes),
+            Step::Bulk(bulk) => self.bulk(*bulk),
             Step::Opened { on } => {
                 let negotiation = if *on {
                     Negotiation::On

@@ -8,6 +8,7 @@ use super::super::frames::{
 };
 use super::super::op::Op;
 use super::super::pair::Window;
+use super::Bulk;
 
 /// How the end is set up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +51,8 @@ pub struct Sent {
 pub enum Step {
     /// A frame comes.
     Frame(Sent),
+    /// Rounds in which the peer sends all that it may on a call.
+    Bulk(Bulk),
     /// Any bytes come as a frame.
     Raw(Vec<u8>),
     /// The application acts, time passes, frames leave, the carrier breaks. What names a call names
@@ -75,6 +78,7 @@ impl Step {
         match self {
             Self::Frame(sent) => Some(sent.id),
             Self::Do(op) => op.call().map(number),
+            Self::Bulk(bulk) => Some(number(bulk.call)),
             Self::Raw(_) | Self::Opened { .. } | Self::Finished => None,
         }
     }
@@ -152,7 +156,7 @@ impl Ids {
                 self.opened += 1;
                 self.flush(!self.lazy);
             }
-            Step::Do(Op::Transmit { .. }) => self.flush(true),
+            Step::Do(Op::Transmit { .. }) | Step::Bulk(_) => self.flush(true),
             _ => {}
         }
         true
