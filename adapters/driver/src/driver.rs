@@ -196,15 +196,18 @@ where
                     state.tunnel.abort(state.now, Reason::FrameFlags);
                     return;
                 }
-                Piece::Data { bytes, ends: false } => self.gathered.extend_from_slice(bytes),
+                Piece::Data { bytes, ends: false } => {
+                    allowance.spend(bytes.len());
+                    self.gathered.extend_from_slice(bytes);
+                }
                 Piece::Data { bytes, ends: true } => {
+                    allowance.spend(bytes.len());
                     let whole = if self.gathered.is_empty() {
                         bytes
                     } else {
                         self.gathered.extend_from_slice(bytes);
                         &self.gathered
                     };
-                    allowance.spend(whole.len());
                     let Ok(input) = state.tunnel.handle_frame(state.now, whole) else {
                         return;
                     };
