@@ -156,6 +156,7 @@ where
         let peer = TunnelPeer::new(parts.headers, parts.extensions);
         // The first one stays; there is no second.
         let _ = self.shared.peer.set(peer);
+        state.negotiated = negotiation == Negotiation::On;
         state.tunnel.handle_opened(state.now, negotiation);
         if R::END == Side::Server && state.tunnel.is_open() {
             state.start(after);

@@ -67,7 +67,8 @@ pub struct Options {
     /// given up. Default: 60 s.
     pub stall: Duration,
     /// The same for a tunnel that is settled on revision zero, where a slow reader holds back
-    /// everything. Default: 10 min.
+    /// everything; at a tunnel server one whose client does not negotiate, or without
+    /// `flow_control`. Default: 10 min.
     pub stall_revision_zero: Duration,
     /// The id of the first call of a tunnel client; the next ones count up from it. Known clients
     /// begin with 1. When `i64::MAX` is used up, further calls are refused UNAVAILABLE. Default: 1.

@@ -76,7 +76,7 @@ impl<R: Half> Shared<R> {
         let result = {
             let mut state = self.lock();
             let result = act(&mut state, after);
-            state.settle(after);
+            state.settle(|| self.now(), after);
             result
         };
         after.run();

@@ -7,8 +7,8 @@ use std::task::Waker;
 use bytes::BytesMut;
 use grpctunnel_core::wire::Revision;
 use grpctunnel_core::{
-    Body, Carrier, CommandError, End, Event, Growing, Key, Opening, Part, Role, Side, Time,
-    Transmit, Tunnel, Unread,
+    Body, Carrier, CommandError, End, Event, Growing, Key, Negotiation, Opening, Part, Role, Side,
+    Time, Transmit, Tunnel, Unread,
 };
 
 use crate::after::After;
@@ -45,7 +45,7 @@ pub(crate) struct Outgoing {
     pub(crate) parked: bool,
     /// The sender is gone, or has come to its end.
     pub(crate) gone: bool,
-    /// When the sender last asked for something.
+    /// When the sender last asked for something, or there was something for it to ask for again.
     pub(crate) asked: Time,
 }
 
@@ -75,6 +75,8 @@ pub(crate) struct State<R: Half> {
     pub(crate) paused: bool,
     /// At a tunnel client: settled. At a tunnel server: the peer answered the opening.
     pub(crate) started: bool,
+    /// Both ends said in the opening that they negotiate.
+    pub(crate) negotiated: bool,
     pub(crate) peer_status: Option<Status>,
     pub(crate) transport_error: Option<Arc<str>>,
     pub(crate) end: Option<TunnelEnd>,
@@ -94,6 +96,7 @@ impl<R: Half> State<R> {
         Self {
             // A tunnel client says when it has started.
             started: R::END == Side::Server && tunnel.is_open(),
+            negotiated: matches!(opening, Opening::Accepted(Negotiation::On)),
             tunnel,
             streams: Streams::default(),
             options,
@@ -125,13 +128,15 @@ impl<R: Half> State<R> {
     }
 
     /// To be called at the end of everything done under the lock: does what the core has to say,
-    /// and wakes whom it concerns.
-    pub(crate) fn settle(&mut self, after: &mut After) {
+    /// and wakes whom it concerns. `clock` is asked only where the time counts.
+    pub(crate) fn settle(&mut self, clock: impl FnOnce() -> Time, after: &mut After) {
         self.events(after);
-        let outgoing = &mut self.outgoing;
-        if outgoing.parked && (self.carrier.is_some() || self.tunnel.wants_transmit()) {
-            outgoing.parked = false;
-            after.wake(&mut outgoing.waker);
+        if self.outgoing.parked && (self.carrier.is_some() || self.tunnel.wants_transmit()) {
+            // The time in which the sender had nothing to ask for is none that it kept us waiting.
+            self.touch(clock());
+            self.outgoing.asked = self.now;
+            self.outgoing.parked = false;
+            after.wake(&mut self.outgoing.waker);
         }
         let resumed = self.paused && self.tunnel.wants_read();
         if resumed || self.is_over() || self.next_timeout() < self.armed {
@@ -155,11 +160,20 @@ impl<R: Half> State<R> {
         if self.outgoing.parked || self.outgoing.gone || self.carrier.is_some() {
             return Time::MAX;
         }
-        let limit = match self.tunnel.revision() {
-            Some(Revision::Zero) => self.options.stall_revision_zero,
-            _ => self.options.stall,
+        let limit = if self.is_revision_zero() {
+            self.options.stall_revision_zero
+        } else {
+            self.options.stall
         };
         self.outgoing.asked.saturating_add(limit)
+    }
+
+    /// Whether every call of the tunnel is of revision zero.
+    fn is_revision_zero(&self) -> bool {
+        match R::END {
+            Side::Client => self.tunnel.revision() == Some(Revision::Zero),
+            Side::Server => !(self.negotiated && self.options.flow_control),
+        }
     }
 
     /// Does what the core has to say. Whether there was anything.

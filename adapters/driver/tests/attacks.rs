@@ -8,19 +8,21 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use bytes::Bytes;
-use common::frames::{FromClient, FromServer, client, new_stream};
+use common::frames::{FromClient, FromServer, client, new_stream, server, settings};
 use common::service::{self, Seen};
 use common::tasks::Tasks;
-use common::{Frames, Function, channel_body, framed, messages};
+use common::{FakeClock, Frames, Function, channel_body, framed, messages};
+use futures_util::FutureExt;
 use grpctunnel_driver::{
-    Code, Handler, Options, Runtime, TransmitBody, TunnelService, serve_reverse,
+    Code, Handler, Options, Runtime, Status, TransmitBody, TunnelService, serve_reverse,
 };
 use grpctunnel_proto::v1::ServerToClient;
 use http::{HeaderMap, Request, Response};
 use http_body::{Body, Frame};
-use http_body_util::StreamBody;
+use http_body_util::{BodyExt, StreamBody};
 use prost::Message;
 use tower_service::Service;
 
@@ -253,5 +255,125 @@ fn attack_a15_one_poll_takes_in_a_bounded_number_of_bytes() {
         // One of them is the prefix's.
         assert!(chunks <= 64 + 1, "{chunks} of {size}");
         assert!(bytes <= MOST + size, "{bytes} in chunks of {size}");
+    }
+}
+
+/// The places of tunnels that have not settled are bounded whatever comes, and come free again.
+#[test]
+fn attack_a20_ten_thousand_openings_that_never_settle() {
+    let tasks = Tasks::default();
+    let mut service = TunnelService::new(tasks.runtime()).reverse(|_| std::future::pending::<()>());
+    let mut open = || open(&mut service, "OpenReverseTunnel", true);
+    let refused = |response: &Response<TransmitBody>| {
+        let status = Status::from_headers(response.headers());
+        if let Some(status) = &status {
+            assert_eq!(status.code(), Code::ResourceExhausted);
+            assert!(status.message().contains("max_unsettled"), "{status}");
+        }
+        status.is_some()
+    };
+    let mut waiting = Vec::new();
+    for _ in 0..10_000 {
+        let (frames, response) = open();
+        if !refused(&response) {
+            waiting.push((frames, response));
+        }
+    }
+    assert_eq!(waiting.len(), 1_024);
+    assert_eq!(tasks.started(), 1_024);
+    // One settles, and another goes.
+    let (settled, _response) = waiting.pop().unwrap();
+    settled.try_send(server(-1, settings(&[0, 1]))).unwrap();
+    drop(waiting.pop());
+    tasks.poll_all();
+    for free in [true, true, false] {
+        let (frames, response) = open();
+        assert_eq!(refused(&response), !free);
+        waiting.push((frames, response));
+    }
+    // The tunnels' tasks and that of the one that was settled.
+    assert_eq!(tasks.started(), 1_024 + 2 + 1);
+}
+
+/// A forward tunnel whose time is told, with a client that speaks one of the revisions.
+struct Slow {
+    tasks: Tasks,
+    clock: FakeClock,
+    service: Box<dyn Fn() -> usize>,
+    frames: Frames,
+    carrier: TransmitBody,
+    revision: i32,
+}
+
+impl Slow {
+    fn new(revision: i32) -> Self {
+        let (tasks, clock) = (Tasks::default(), FakeClock::new());
+        let runtime = tasks.runtime_with(clock.clone());
+        let mut service = forward_service(&runtime, Options::default(), &Arc::default());
+        let (frames, response) = open(&mut service, "OpenTunnel", revision == 1);
+        Self {
+            tasks,
+            clock,
+            service: Box::new(move || service.tunnels()),
+            frames,
+            carrier: response.into_body(),
+            revision,
+        }
+    }
+
+    /// Makes a call of a method that answers with a status alone.
+    fn call(&self, id: i64) {
+        let mut call = new_stream("t.S/None", &[]);
+        if let FromClient::NewStream(new) = &mut call {
+            new.protocol_revision = self.revision;
+        }
+        self.frames.try_send(client(id, call)).unwrap();
+        self.tasks.poll_first();
+        self.tasks.poll_all();
+    }
+
+    /// Time passes, and the tunnel's task is woken. Whether the tunnel is still there.
+    fn lives_after(&self, time: Duration) -> bool {
+        self.clock.advance(time);
+        self.tasks.poll_all();
+        (self.service)() == 1
+    }
+}
+
+const INSTANT: Duration = Duration::from_millis(1);
+
+#[test]
+fn attack_a21_a_peer_that_accepts_nothing_is_given_up() {
+    for (revision, patience) in [(1, 60), (0, 600)] {
+        let patience = Duration::from_secs(patience);
+        let mut slow = Slow::new(revision);
+        slow.call(1);
+        assert!(slow.lives_after(patience - INSTANT), "{revision}");
+        assert!(!slow.lives_after(INSTANT), "{revision}");
+        let body = slow.carrier.collect().now_or_never().unwrap().unwrap();
+        let status = Status::from_headers(body.trailers().unwrap()).unwrap();
+        assert_eq!(status.code(), Code::Unavailable);
+        assert!(status.message().contains("accepted no byte"), "{status}");
+    }
+}
+
+#[test]
+fn attack_a21_a_peer_that_accepts_little_or_has_nothing_to_accept_is_kept() {
+    for (revision, patience) in [(1, 60), (0, 600)] {
+        let patience = Duration::from_secs(patience);
+        let mut slow = Slow::new(revision);
+        // A frame at the last moment, again and again.
+        for id in 1..50 {
+            slow.call(id);
+            assert!(slow.lives_after(patience - INSTANT), "{revision}");
+            assert!(!take(&mut slow.carrier).is_empty());
+        }
+        // Nothing to send for long, and then something: the time begins there.
+        for id in 50..60 {
+            assert!(slow.lives_after(2 * patience), "{revision}, idle");
+            slow.call(id);
+            assert!(slow.lives_after(patience - INSTANT), "{revision}");
+            assert!(!take(&mut slow.carrier).is_empty());
+        }
     }
 }
