@@ -12,12 +12,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::frames::{FromClient, FromServer, client, new_stream, server, settings};
+use common::play::until_started;
 use common::service::{self, Seen};
 use common::tasks::Tasks;
-use common::{FakeClock, Frames, Function, channel_body, framed, messages};
+use common::{
+    AnyBody, AnyFuture, FakeClock, Frames, Function, InMemory, body_of, call_of, channel_body,
+    data, forward, framed, make, messages, next_data, on_both, read,
+};
 use futures_util::FutureExt;
 use grpctunnel_driver::{
-    Code, Handler, Options, Runtime, Status, TransmitBody, TunnelService, serve_reverse,
+    Code, Handler, Options, RequestBody, Runtime, Status, TransmitBody, TunnelService, connect,
+    serve_reverse,
 };
 use grpctunnel_proto::v1::ServerToClient;
 use http::{HeaderMap, Request, Response};
@@ -346,7 +351,7 @@ const INSTANT: Duration = Duration::from_millis(1);
 fn attack_a21_a_peer_that_accepts_nothing_is_given_up() {
     for (revision, patience) in [(1, 60), (0, 600)] {
         let patience = Duration::from_secs(patience);
-        let mut slow = Slow::new(revision);
+        let slow = Slow::new(revision);
         slow.call(1);
         assert!(slow.lives_after(patience - INSTANT), "{revision}");
         assert!(!slow.lives_after(INSTANT), "{revision}");
@@ -376,4 +381,127 @@ fn attack_a21_a_peer_that_accepts_little_or_has_nothing_to_accept_is_kept() {
             assert!(!take(&mut slow.carrier).is_empty());
         }
     }
+}
+
+/// The sample service, with handlers that panic wherever one can.
+fn panicking(
+    seen: Arc<Seen>,
+) -> Function<impl Fn(Request<RequestBody>) -> AnyFuture<Response<AnyBody>> + Clone + Sync> {
+    let sample = service::sample(seen.clone());
+    Function(
+        move |request: Request<RequestBody>| match request.uri().path() {
+            "/t.S/PanicAtOnce" => panic!("a handler that panics at once"),
+            "/t.S/PanicInBody" => {
+                let frames = futures_util::stream::poll_fn(|_| panic!("a body that panics"));
+                let response = Response::new(StreamBody::new(frames).boxed_unsync());
+                Box::pin(std::future::ready(response)) as AnyFuture<_>
+            }
+            "/t.S/PanicAtItsEnd" => {
+                let end = PanicAtItsEnd;
+                seen.started.fetch_add(1, Ordering::SeqCst);
+                Box::pin(async move {
+                    let _end = end;
+                    std::future::pending().await
+                })
+            }
+            _ => (sample.0)(request),
+        },
+    )
+}
+
+struct PanicAtItsEnd;
+
+impl Drop for PanicAtItsEnd {
+    fn drop(&mut self) {
+        panic!("a handler that panics when it is dropped");
+    }
+}
+
+#[test]
+fn attack_a25_of_a_thousand_calls_the_one_that_panics_ends_alone() {
+    on_both(|runtime| async move {
+        for method in ["t.S/PanicAtOnce", "t.S/Panic", "t.S/PanicInBody"] {
+            let channel = forward(&runtime, panicking(Arc::default())).await;
+            let mut others = Vec::new();
+            for _ in 0..999 {
+                let (requests, body) = channel_body();
+                let response = channel.clone().call(call_of("t.S/Echo", body)).await;
+                others.push((requests, response.unwrap().into_body()));
+            }
+            let done = make(&channel, call_of(method, body_of(&[b"m"]))).await;
+            assert_eq!(done.status.code(), Code::Internal, "{method}");
+            for (requests, mut body) in others {
+                requests.send(data(b"unharmed")).await.unwrap();
+                drop(requests);
+                assert_eq!(next_data(&mut body).await.unwrap(), framed(b"unharmed"));
+                let (_, trailers) = read(body).await.unwrap();
+                assert_eq!(trailers["grpc-status"], "0");
+            }
+            assert_eq!(channel.active_calls(), 0);
+            assert!(channel.is_open());
+        }
+    });
+}
+
+#[test]
+fn attack_a25_a_handler_that_panics_as_it_is_dropped_gives_its_place_back() {
+    on_both(|runtime| async move {
+        let mut options = Options::default();
+        options.limits.max_streams = 1;
+        let seen = Arc::<Seen>::default();
+        let handler = panicking(seen.clone());
+        let service = TunnelService::new(runtime.clone())
+            .with_options(options.clone())
+            .forward(handler);
+        let channel = connect(InMemory(service), &runtime, &options, HeaderMap::new()).await;
+        let channel = channel.unwrap();
+        let mut call = channel
+            .clone()
+            .call(call_of("t.S/PanicAtItsEnd", body_of(&[])));
+        until_started(&mut call, &seen, 1).await;
+        drop(call);
+        // Until the handler has ended its place is taken.
+        loop {
+            let done = make(&channel, call_of("t.S/Unary", body_of(&[b"m"]))).await;
+            if done.status.code() == Code::Ok {
+                return assert_eq!(done.messages, [b"m"]);
+            }
+            assert_eq!(done.status.code(), Code::ResourceExhausted);
+        }
+    });
+}
+
+#[test]
+fn attack_a25_a_handler_counts_until_it_has_ended() {
+    let tasks = Tasks::default();
+    let mut options = Options::default();
+    options.limits.max_streams = 4;
+    let seen = Arc::<Seen>::default();
+    let mut service = forward_service(&tasks.runtime(), options, &seen);
+    let (frames, response) = open(&mut service, "OpenTunnel", false);
+    let mut carrier = response.into_body();
+    let full = code(Code::ResourceExhausted);
+    for round in 0..1_000 {
+        let first = round * 10;
+        let calls = |ids: std::ops::Range<i64>, frame: &dyn Fn() -> FromClient| {
+            for id in ids {
+                frames.try_send(client(id, frame())).unwrap();
+            }
+        };
+        calls(first..first + 4, &|| new_stream("t.S/Hang", &[]));
+        tasks.poll_first();
+        tasks.poll_all();
+        assert_eq!(seen.started(), tasks.started() - 1);
+        calls(first..first + 4, &|| FromClient::Cancel(()));
+        // The calls are over for their caller, and the handlers know nothing of it yet.
+        calls(first + 4..first + 8, &|| new_stream("t.S/Hang", &[]));
+        tasks.poll_first();
+        let refused = closes(&take(&mut carrier));
+        assert_eq!(refused.iter().filter(|it| **it == full).count(), 4);
+        assert_eq!(tasks.alive(), 1 + 4);
+        tasks.poll_all();
+        assert_eq!(tasks.alive(), 1);
+    }
+    assert_eq!(tasks.started(), 1 + 4_000);
+    assert_eq!(seen.dropped(), 4_000);
 }
