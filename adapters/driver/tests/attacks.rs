@@ -16,13 +16,12 @@ use common::play::until_started;
 use common::service::{self, Seen};
 use common::tasks::Tasks;
 use common::{
-    AnyBody, AnyFuture, FakeClock, Frames, Function, InMemory, body_of, call_of, channel_body,
-    data, forward, framed, make, messages, next_data, on_both, read,
+    FakeClock, Frames, Function, InMemory, body_of, call_of, channel_body, data, forward, framed,
+    make, messages, next_data, on_both, read,
 };
 use futures_util::FutureExt;
 use grpctunnel_driver::{
-    Code, Handler, Options, RequestBody, Runtime, Status, TransmitBody, TunnelService, connect,
-    serve_reverse,
+    Code, Handler, Options, Runtime, Status, TransmitBody, TunnelService, connect, serve_reverse,
 };
 use grpctunnel_proto::v1::ServerToClient;
 use http::{HeaderMap, Request, Response};
@@ -327,6 +326,10 @@ impl Slow {
     }
 
     /// Makes a call of a method that answers with a status alone.
+    #[expect(
+        clippy::unwrap_used,
+        reason = "a helper of tests states what must hold"
+    )]
     fn call(&self, id: i64) {
         let mut call = new_stream("t.S/None", &[]);
         if let FromClient::NewStream(new) = &mut call {
@@ -383,45 +386,11 @@ fn attack_a21_a_peer_that_accepts_little_or_has_nothing_to_accept_is_kept() {
     }
 }
 
-/// The sample service, with handlers that panic wherever one can.
-fn panicking(
-    seen: Arc<Seen>,
-) -> Function<impl Fn(Request<RequestBody>) -> AnyFuture<Response<AnyBody>> + Clone + Sync> {
-    let sample = service::sample(seen.clone());
-    Function(
-        move |request: Request<RequestBody>| match request.uri().path() {
-            "/t.S/PanicAtOnce" => panic!("a handler that panics at once"),
-            "/t.S/PanicInBody" => {
-                let frames = futures_util::stream::poll_fn(|_| panic!("a body that panics"));
-                let response = Response::new(StreamBody::new(frames).boxed_unsync());
-                Box::pin(std::future::ready(response)) as AnyFuture<_>
-            }
-            "/t.S/PanicAtItsEnd" => {
-                let end = PanicAtItsEnd;
-                seen.started.fetch_add(1, Ordering::SeqCst);
-                Box::pin(async move {
-                    let _end = end;
-                    std::future::pending().await
-                })
-            }
-            _ => (sample.0)(request),
-        },
-    )
-}
-
-struct PanicAtItsEnd;
-
-impl Drop for PanicAtItsEnd {
-    fn drop(&mut self) {
-        panic!("a handler that panics when it is dropped");
-    }
-}
-
 #[test]
 fn attack_a25_of_a_thousand_calls_the_one_that_panics_ends_alone() {
     on_both(|runtime| async move {
         for method in ["t.S/PanicAtOnce", "t.S/Panic", "t.S/PanicInBody"] {
-            let channel = forward(&runtime, panicking(Arc::default())).await;
+            let channel = forward(&runtime, service::panicking(Arc::default())).await;
             let mut others = Vec::new();
             for _ in 0..999 {
                 let (requests, body) = channel_body();
@@ -449,7 +418,7 @@ fn attack_a25_a_handler_that_panics_as_it_is_dropped_gives_its_place_back() {
         let mut options = Options::default();
         options.limits.max_streams = 1;
         let seen = Arc::<Seen>::default();
-        let handler = panicking(seen.clone());
+        let handler = service::panicking(seen.clone());
         let service = TunnelService::new(runtime.clone())
             .with_options(options.clone())
             .forward(handler);
