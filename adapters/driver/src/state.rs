@@ -15,6 +15,7 @@ use crate::after::After;
 use crate::ending::ending_of;
 use crate::error::TunnelEnd;
 use crate::options::Options;
+use crate::queue::Queue;
 use crate::status::Status;
 use crate::stream::{Ending, Finish, Stream, Streams};
 use crate::watch::Watchers;
@@ -62,6 +63,8 @@ pub(crate) struct State<R: Half> {
     pub(crate) tunnel: Tunnel<R, Growing>,
     pub(crate) streams: Streams,
     pub(crate) options: Arc<Options>,
+    /// What waits to be sent on all streams.
+    pub(crate) queue: Queue,
     /// The latest time that anybody looked at the clock.
     pub(crate) now: Time,
     pub(crate) outgoing: Outgoing,
@@ -100,6 +103,7 @@ impl<R: Half> State<R> {
             tunnel,
             streams: Streams::default(),
             options,
+            queue: Queue::default(),
             now,
             outgoing: Outgoing {
                 batch: BytesMut::new(),
@@ -225,6 +229,10 @@ impl<R: Half> State<R> {
             entry.outbox.sent();
             self.feed(stream, after);
         }
+        // Messages without a byte leave no other trace.
+        if let Some(entry) = self.streams.get(stream) {
+            entry.offer_room(&self.options, after);
+        }
     }
 
     /// Tells the core what the stream has to send next.
@@ -305,10 +313,7 @@ impl<R: Half> State<R> {
                     Part::Message => {
                         let len = end.saturating_sub(start);
                         entry.outbox.take(len, batch, after);
-                        if entry.wants_room && entry.outbox.cost() <= self.options.send_queue / 2 {
-                            entry.wants_room = false;
-                            after.wake(&mut entry.writer);
-                        }
+                        entry.offer_room(&self.options, after);
                         return;
                     }
                     Part::Open | Part::Headers => &entry.head,

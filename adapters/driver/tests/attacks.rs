@@ -12,16 +12,17 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use common::frames::{FromClient, FromServer, client, new_stream, server, settings};
-use common::play::until_started;
+use common::play::{to_old_peer, until_started};
 use common::service::{self, Seen};
 use common::tasks::Tasks;
 use common::{
-    FakeClock, Frames, Function, InMemory, body_of, call_of, channel_body, data, forward, framed,
-    make, messages, next_data, on_both, read,
+    AnyBody, FakeClock, Frames, Function, InMemory, body_of, call_of, channel_body, data, forward,
+    framed, make, messages, next_data, on_both, read,
 };
 use futures_util::FutureExt;
 use grpctunnel_driver::{
-    Code, Handler, Options, Runtime, Status, TransmitBody, TunnelService, connect, serve_reverse,
+    BoxError, Code, Handler, Options, Runtime, Status, TransmitBody, TunnelService, connect,
+    serve_reverse,
 };
 use grpctunnel_proto::v1::ServerToClient;
 use http::{HeaderMap, Request, Response};
@@ -473,4 +474,103 @@ fn attack_a25_a_handler_counts_until_it_has_ended() {
     }
     assert_eq!(tasks.started(), 1 + 4_000);
     assert_eq!(seen.dropped(), 4_000);
+}
+
+/// A body without end, of messages of so many bytes, each in a frame of its own, that pauses
+/// behind the first `before_pause`. What was read of it is counted.
+fn endless(message: usize, before_pause: usize, read: &Arc<AtomicUsize>) -> AnyBody {
+    let frame = framed(&vec![0; message]);
+    let read = read.clone();
+    let mut left = before_pause;
+    let frames = futures_util::stream::poll_fn(move |_| {
+        if left == 0 {
+            left = usize::MAX;
+            return Poll::Pending;
+        }
+        left -= 1;
+        read.fetch_add(message, Ordering::SeqCst);
+        Poll::Ready(Some(data_frame(&frame)))
+    });
+    StreamBody::new(frames).boxed_unsync()
+}
+
+fn data_frame(frame: &Bytes) -> Result<Frame<Bytes>, BoxError> {
+    Ok(Frame::data(frame.clone()))
+}
+
+/// What is read of the endless bodies of so many calls while the peer reads nothing.
+async fn read_for_a_peer_that_does_not(
+    runtime: &Runtime,
+    calls: usize,
+    message: usize,
+    before_pause: usize,
+) -> usize {
+    let read = Arc::<AtomicUsize>::default();
+    let (channel, _carrier) = to_old_peer(runtime).await;
+    let mut calls: Vec<_> = (0..calls)
+        .map(|_| {
+            let body = endless(message, before_pause, &read);
+            channel.clone().call(call_of("t.S/M", body))
+        })
+        .collect();
+    let mut cx = Context::from_waker(Waker::noop());
+    for _ in 0..5 {
+        for call in &mut calls {
+            assert!(Pin::new(call).poll(&mut cx).is_pending());
+        }
+    }
+    read.load(Ordering::SeqCst)
+}
+
+#[test]
+fn attack_a21_what_waits_for_a_peer_that_reads_nothing_is_bounded() {
+    const MESSAGE: usize = 1_000;
+    on_both(|runtime| async move {
+        // One stream, whose body comes at once or with a pause.
+        for before_pause in [1_000, 1, 60, 64] {
+            let read = read_for_a_peer_that_does_not(&runtime, 1, MESSAGE, before_pause).await;
+            assert!(read <= (64 << 10) + MESSAGE, "{read}");
+        }
+        // All streams of a tunnel, and one frame of each.
+        for before_pause in [1_000, 1, 60] {
+            let read = read_for_a_peer_that_does_not(&runtime, 1_024, MESSAGE, before_pause).await;
+            assert!(read <= (4 << 20) + 1_024 * MESSAGE, "{read}");
+            assert!(read >= 1_024 * MESSAGE, "{read}");
+        }
+    });
+}
+
+/// Small queues make everybody slow, and stop nobody.
+#[test]
+fn attack_a21_calls_go_on_where_the_queue_of_the_tunnel_is_full() {
+    on_both(|runtime| async move {
+        let mut options = Options::default();
+        options.tunnel_send_queue = 1;
+        let service = forward_service(&runtime, options.clone(), &Arc::default());
+        let channel = connect(InMemory(service), &runtime, &options, HeaderMap::new()).await;
+        let channel = channel.unwrap();
+        // A stream that nobody reads keeps the queue full.
+        let stuck = Arc::<AtomicUsize>::default();
+        let body = endless(10_000, usize::MAX, &stuck);
+        let mut stuck_call = channel.clone().call(call_of("t.S/Hang", body));
+        let large = vec![7; 300_000];
+        let others = (0..30).map(|number| {
+            let (channel, large) = (channel.clone(), large.clone());
+            async move {
+                let method = ["t.S/Echo", "t.S/Unary", "t.S/Collect"][number % 3];
+                let messages: Vec<&[u8]> = std::iter::repeat_n(&b""[..], 500)
+                    .chain([&large[..], b"", b"last"])
+                    .collect();
+                let done = make(&channel, call_of(method, body_of(&messages))).await;
+                assert_eq!(done.status.code(), Code::Ok);
+                if method != "t.S/Collect" {
+                    assert!(done.messages == messages);
+                }
+            }
+        });
+        let others = futures_util::future::join_all(others);
+        let both = futures_util::future::select(&mut stuck_call, Box::pin(others)).await;
+        assert!(matches!(both, futures_util::future::Either::Right(_)));
+        assert!(stuck.load(Ordering::SeqCst) < 1 << 20);
+    });
 }
