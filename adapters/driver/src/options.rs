@@ -68,7 +68,8 @@ pub struct Options {
     /// The same for a method of unknown kind. Default: 1 s.
     pub hold_unknown: Duration,
     /// How long the peer may accept no byte while there is something to send before the tunnel is
-    /// given up. Default: 60 s.
+    /// given up. It is seen when the carrier asks for the next `batch`, so a link that needs longer
+    /// than this for one needs smaller ones: below some 1.1 KB/s with the defaults. Default: 60 s.
     pub stall: Duration,
     /// The same for a tunnel that is settled on revision zero, where a slow reader holds back
     /// everything; at a tunnel server one whose client does not negotiate, or without

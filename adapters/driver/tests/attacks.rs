@@ -561,7 +561,14 @@ fn attack_a21_calls_go_on_where_the_queue_of_the_tunnel_is_full() {
                 let messages: Vec<&[u8]> = std::iter::repeat_n(&b""[..], 500)
                     .chain([&large[..], b"", b"last"])
                     .collect();
-                let done = make(&channel, call_of(method, body_of(&messages))).await;
+                let frames: Vec<_> = messages.iter().map(|message| framed(message)).collect();
+                let frames = Bytes::from(frames.concat());
+                let frames: Vec<_> = (0..frames.len())
+                    .step_by(10_000)
+                    .map(|at| data_frame(&frames.slice(at..frames.len().min(at + 10_000))))
+                    .collect();
+                let body = StreamBody::new(futures_util::stream::iter(frames)).boxed_unsync();
+                let done = make(&channel, call_of(method, body)).await;
                 assert_eq!(done.status.code(), Code::Ok);
                 if method != "t.S/Collect" {
                     assert!(done.messages == messages);
