@@ -156,6 +156,7 @@ where
         let peer = TunnelPeer::new(parts.headers, parts.extensions);
         // The first one stays; there is no second.
         let _ = self.shared.peer.set(peer);
+        state.negotiated = negotiation == Negotiation::On;
         state.tunnel.handle_opened(state.now, negotiation);
         if R::END == Side::Server && state.tunnel.is_open() {
             state.start(after);
@@ -196,15 +197,18 @@ where
                     state.tunnel.abort(state.now, Reason::FrameFlags);
                     return;
                 }
-                Piece::Data { bytes, ends: false } => self.gathered.extend_from_slice(bytes),
+                Piece::Data { bytes, ends: false } => {
+                    allowance.spend(bytes.len());
+                    self.gathered.extend_from_slice(bytes);
+                }
                 Piece::Data { bytes, ends: true } => {
+                    allowance.spend(bytes.len());
                     let whole = if self.gathered.is_empty() {
                         bytes
                     } else {
                         self.gathered.extend_from_slice(bytes);
                         &self.gathered
                     };
-                    allowance.spend(whole.len());
                     let Ok(input) = state.tunnel.handle_frame(state.now, whole) else {
                         return;
                     };

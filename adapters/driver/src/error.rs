@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use grpctunnel_core::{Code, TunnelError};
 
-use crate::status::Status;
+use crate::status::{OneLine, Status};
 
 /// Any error, as tower services pass it.
 pub type BoxError = Box<dyn Error + Send + Sync + 'static>;
@@ -195,7 +195,7 @@ impl fmt::Display for TunnelEnd {
             write!(f, "; the peer said: {status}")?;
         }
         if let Some(text) = &self.transport {
-            write!(f, "; the transport said: {text}")?;
+            write!(f, "; the transport said: {}", OneLine(text))?;
         }
         Ok(())
     }

@@ -24,7 +24,8 @@
 //!
 //! For each tunnel there are the frames that wait to be sent ([`Options::batch`]) and at most one
 //! incoming frame (`limits.max_frame`). For each of up to `limits.max_streams` streams there are
-//! the messages that wait to be sent ([`Options::send_queue`] and one frame of the sender's body),
+//! the messages that wait to be sent ([`Options::send_queue`] and one frame of the sender's body;
+//! of all streams together [`Options::tunnel_send_queue`] and one such frame each),
 //! the payload that was not read (the receive window, with two and a quarter bytes a byte at most
 //! for where messages end, and 64 KiB at most of framing), and its headers and trailers
 //! (`limits.decode`). Windows begin with `limits.receive_window.initial`; all of a tunnel grow by
@@ -112,6 +113,7 @@ mod options;
 mod outbox;
 mod peer;
 mod pump;
+mod queue;
 mod reader;
 mod runtime;
 mod server;

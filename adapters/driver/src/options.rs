@@ -49,9 +49,13 @@ pub struct Options {
     pub drop_bin: Vec<String>,
     /// Bytes of frames that are gathered into one HTTP/2 DATA frame, roughly. Default: 64 KiB.
     pub batch: usize,
-    /// Bytes of messages that wait to be sent on one stream before its sender is held back.
-    /// Default: 64 KiB.
+    /// Bytes of messages that wait to be sent on one stream before its sender is held back; a
+    /// message costs 16 bytes more than it has. Default: 64 KiB.
     pub send_queue: usize,
+    /// The same for all streams of a tunnel together: from there on each sender is held back until
+    /// nothing waits on its own stream. So a peer that does not read makes other calls take smaller
+    /// steps, and stops none. Default: 4 MiB, the queues of 64 streams.
+    pub tunnel_send_queue: usize,
     /// Tunnels that a [`TunnelService`](crate::TunnelService) has accepted and that are not settled
     /// yet, at once. One more is refused RESOURCE_EXHAUSTED. Default: 1,024.
     pub max_unsettled: usize,
@@ -64,10 +68,12 @@ pub struct Options {
     /// The same for a method of unknown kind. Default: 1 s.
     pub hold_unknown: Duration,
     /// How long the peer may accept no byte while there is something to send before the tunnel is
-    /// given up. Default: 60 s.
+    /// given up. It is seen when the carrier asks for the next `batch`, so a link that needs longer
+    /// than this for one needs smaller ones: below some 1.1 KB/s with the defaults. Default: 60 s.
     pub stall: Duration,
     /// The same for a tunnel that is settled on revision zero, where a slow reader holds back
-    /// everything. Default: 10 min.
+    /// everything; at a tunnel server one whose client does not negotiate, or without
+    /// `flow_control`. Default: 10 min.
     pub stall_revision_zero: Duration,
     /// The id of the first call of a tunnel client; the next ones count up from it. Known clients
     /// begin with 1. When `i64::MAX` is used up, further calls are refused UNAVAILABLE. Default: 1.
@@ -92,6 +98,7 @@ impl Default for Options {
             drop_bin: vec!["grpc-trace-bin".to_owned(), "grpc-tags-bin".to_owned()],
             batch: 64 << 10,
             send_queue: 64 << 10,
+            tunnel_send_queue: 4 << 20,
             max_unsettled: 1_024,
             drain_limit: Duration::from_secs(30),
             hold_known: Duration::from_secs(10),

@@ -6,9 +6,11 @@ use bytes::{Buf, Bytes, BytesMut};
 use grpctunnel_core::{CommandError, Envelope, Growing, Key, Role, Tunnel};
 
 use crate::after::After;
+use crate::options::Options;
+use crate::queue::Share;
 
 /// What a message that waits costs besides its bytes, so that empty ones are bounded too.
-const MESSAGE_COST: usize = 16;
+pub(crate) const MESSAGE_COST: usize = 16;
 
 /// A piece of what a body sends, without gRPC's length prefix.
 #[derive(Debug)]
@@ -29,10 +31,11 @@ struct Waiting {
 
 /// The messages of one stream that have not left. The core holds the first; its bytes, and those
 /// of the others behind it, are here.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Outbox {
     segments: VecDeque<Bytes>,
-    bytes: usize,
+    /// The bytes, with something for each message that waits.
+    share: Share,
     waiting: VecDeque<Waiting>,
     /// Whether the core has a message that has not left.
     sending: bool,
@@ -41,8 +44,25 @@ pub(crate) struct Outbox {
 }
 
 impl Outbox {
-    /// Takes a piece behind all others.
-    pub(crate) fn push(&mut self, piece: Piece) {
+    pub(crate) fn new(share: Share) -> Self {
+        Self {
+            segments: VecDeque::new(),
+            share,
+            waiting: VecDeque::new(),
+            sending: false,
+            fresh: 0,
+        }
+    }
+
+    /// Takes pieces behind all others, and their share of what waits.
+    pub(crate) fn extend(&mut self, pieces: impl IntoIterator<Item = Piece>, share: &mut Share) {
+        for piece in pieces {
+            self.push(piece);
+        }
+        self.share.take_over(share);
+    }
+
+    fn push(&mut self, piece: Piece) {
         match piece {
             Piece::Begin(size) => self.waiting.push_back(Waiting { size, ready: 0 }),
             Piece::Data(bytes) => {
@@ -52,7 +72,6 @@ impl Outbox {
                     None => &mut self.fresh,
                 };
                 *ready = ready.saturating_add(len);
-                self.bytes = self.bytes.saturating_add(bytes.len());
                 if !bytes.is_empty() {
                     self.segments.push_back(bytes);
                 }
@@ -73,6 +92,7 @@ impl Outbox {
         if !self.sending
             && let Some(next) = self.waiting.pop_front()
         {
+            self.share.remove(MESSAGE_COST);
             tunnel.send_message(stream, Envelope::new(next.size), next.ready)?;
             self.sending = true;
         }
@@ -90,14 +110,19 @@ impl Outbox {
     }
 
     /// What waits, in bytes, with something for each message.
-    pub(crate) fn cost(&self) -> usize {
-        let messages = self.waiting.len().saturating_mul(MESSAGE_COST);
-        self.bytes.saturating_add(messages)
+    pub(crate) const fn cost(&self) -> usize {
+        self.share.bytes()
+    }
+
+    /// Whether there is room again for a sender that was held back: not for every byte anew.
+    pub(crate) fn has_room_again(&self, options: &Options) -> bool {
+        let limit = (options.send_queue / 2).saturating_add(1);
+        self.share.has_room(self.cost(), limit, options)
     }
 
     /// Moves the next `len` bytes of the message that is being sent.
     pub(crate) fn take(&mut self, mut len: usize, into: &mut BytesMut, after: &mut After) {
-        self.bytes = self.bytes.saturating_sub(len);
+        self.share.remove(len);
         while let Some(segment) = self.segments.front_mut() {
             let part = len.min(segment.len());
             into.extend_from_slice(segment.get(..part).unwrap_or_default());
@@ -116,13 +141,15 @@ impl Outbox {
 
     /// Forgets the messages that the core was not told of.
     pub(crate) fn stop(&mut self) {
+        let messages = self.waiting.len().saturating_mul(MESSAGE_COST);
+        self.share.remove(messages);
         self.waiting.clear();
     }
 
     /// Forgets everything: none of it will be sent.
     pub(crate) fn clear(&mut self, after: &mut After) {
         after.drop_bytes(self.segments.drain(..));
-        self.bytes = 0;
+        self.share.remove(self.cost());
         self.waiting.clear();
         self.sending = false;
         self.fresh = 0;

@@ -11,7 +11,9 @@ use http_body::Body;
 
 use crate::after::After;
 use crate::error::BoxError;
-use crate::outbox::Piece;
+use crate::options::Options;
+use crate::outbox::{MESSAGE_COST, Piece};
+use crate::queue::Share;
 use crate::state::{Half, State};
 use crate::status::Status;
 use crate::stream::Finish;
@@ -32,19 +34,22 @@ pub(crate) enum BodyEnd {
 pub(crate) struct Pump {
     deframer: Deframer,
     pieces: Vec<Piece>,
-    /// Bytes in `pieces`.
-    bytes: usize,
-    /// There is room for more on the stream.
-    room: bool,
+    /// What `pieces` add to what waits.
+    share: Share,
+    /// What waited on the stream when something was last handed over.
+    waiting: usize,
+    /// Reading has stopped for want of room.
+    stopped: bool,
 }
 
 impl Pump {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(share: Share) -> Self {
         Self {
             deframer: Deframer::new(u32::MAX),
             pieces: Vec::new(),
-            bytes: 0,
-            room: true,
+            share,
+            waiting: 0,
+            stopped: false,
         }
     }
 
@@ -54,12 +59,12 @@ impl Pump {
         &mut self,
         cx: &mut Context<'_>,
         mut body: Pin<&mut B>,
-        limit: usize,
+        options: &Options,
     ) -> Poll<BodyEnd>
     where
         B: Body<Data: Buf, Error: Into<BoxError>>,
     {
-        while self.room && self.bytes < limit {
+        while self.has_room(options) {
             let frame = match body.as_mut().poll_frame(cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(None) => return Poll::Ready(self.end(BodyEnd::Plain)),
@@ -84,6 +89,14 @@ impl Pump {
         Poll::Pending
     }
 
+    /// Whether more may be read. Notes if not.
+    fn has_room(&mut self, options: &Options) -> bool {
+        let own = self.waiting.saturating_add(self.share.bytes());
+        let room = self.share.has_room(own, options.send_queue, options);
+        self.stopped = !room;
+        room
+    }
+
     fn end(&self, end: BodyEnd) -> BodyEnd {
         let cut = !self.deframer.is_between_messages();
         // An error is told as what it is, whatever was being sent.
@@ -102,6 +115,7 @@ impl Pump {
 
     fn deframe(&mut self, data: &Bytes) -> Result<(), Status> {
         let mut offset = 0_usize;
+        let mut cost = 0_usize;
         loop {
             let rest = data.get(offset..).unwrap_or_default();
             let (consumed, piece) = self
@@ -110,11 +124,13 @@ impl Pump {
                 .map_err(|error| Status::new(Code::ResourceExhausted, error.to_string()))?;
             let end = offset.saturating_add(consumed);
             match piece {
-                None => return Ok(()),
+                None => {
+                    self.share.add(cost);
+                    return Ok(());
+                }
                 Some(wire::Piece::Begin { flags: 0, len }) => {
                     self.pieces.push(Piece::Begin(len));
-                    // Empty messages are not free.
-                    self.bytes = self.bytes.saturating_add(1);
+                    cost = cost.saturating_add(MESSAGE_COST);
                 }
                 Some(wire::Piece::Begin { flags: 1, .. }) => {
                     let text = "compressed messages cannot cross this tunnel";
@@ -126,7 +142,7 @@ impl Pump {
                 }
                 Some(wire::Piece::Data { bytes, .. }) => {
                     if !bytes.is_empty() {
-                        self.bytes = self.bytes.saturating_add(bytes.len());
+                        cost = cost.saturating_add(bytes.len());
                         self.pieces.push(Piece::Data(data.slice(offset..end)));
                     }
                 }
@@ -145,26 +161,26 @@ impl Pump {
         finish: Option<Finish>,
         after: &mut After,
     ) -> Handed {
-        let limit = state.options.send_queue.max(1);
         let Some(entry) = state.streams.get(stream) else {
             return Handed::Gone;
         };
         if entry.ending.is_some() {
             return Handed::Gone;
         }
-        let stopped = !self.room || self.bytes >= limit;
-        self.bytes = 0;
-        for piece in self.pieces.drain(..) {
-            entry.outbox.push(piece);
-        }
+        let was_stopped = self.stopped;
+        entry.outbox.extend(self.pieces.drain(..), &mut self.share);
         if finish.is_some() {
             entry.finish = finish;
         }
-        self.room = entry.outbox.cost() < limit;
-        entry.wants_room = !self.room;
         after.register(&mut entry.writer, cx.waker());
         state.feed(stream, after);
-        if stopped && self.room {
+        let Some(entry) = state.streams.get(stream) else {
+            return Handed::Gone;
+        };
+        self.waiting = entry.outbox.cost();
+        let room = self.has_room(&state.options);
+        entry.wants_room = !room;
+        if was_stopped && room {
             Handed::ReadOn
         } else {
             Handed::Wait

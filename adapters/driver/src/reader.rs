@@ -15,7 +15,7 @@ use crate::opening;
 use crate::status::Status;
 use crate::transmit::Network;
 
-/// Frames and bytes that one poll takes in before others get their turn.
+/// Frames, or pieces of such, and bytes that one poll takes in before others get their turn.
 const MAX_FRAMES: usize = 64;
 const MAX_BYTES: usize = 256 << 10;
 
@@ -37,7 +37,7 @@ impl Allowance {
         self.frames == 0 || self.bytes == 0
     }
 
-    /// For one frame.
+    /// For one frame, or a piece of one.
     pub(crate) const fn spend(&mut self, bytes: usize) {
         self.frames = self.frames.saturating_sub(1);
         self.bytes = self.bytes.saturating_sub(bytes);

@@ -15,6 +15,7 @@ use crate::counters::Counters;
 use crate::error::TunnelEnd;
 use crate::options::Options;
 use crate::peer::TunnelPeer;
+use crate::queue::Queue;
 use crate::runtime::Runtime;
 use crate::state::{Half, State};
 
@@ -24,6 +25,8 @@ pub(crate) struct Shared<R: Half> {
     state: Mutex<State<R>>,
     pub(crate) runtime: Runtime,
     pub(crate) options: Arc<Options>,
+    /// What waits to be sent on all streams.
+    pub(crate) queue: Queue,
     /// The origin of the core's time.
     origin: Instant,
     /// Who is at the other end, once that is known.
@@ -32,8 +35,10 @@ pub(crate) struct Shared<R: Half> {
 
 impl<R: Half> Shared<R> {
     pub(crate) fn new(runtime: Runtime, options: Arc<Options>, opening: Opening) -> Arc<Self> {
+        let state = State::new(options.clone(), opening);
         Arc::new(Self {
-            state: Mutex::new(State::new(options.clone(), opening)),
+            queue: state.queue.clone(),
+            state: Mutex::new(state),
             origin: runtime.now(),
             runtime,
             options,
@@ -76,7 +81,7 @@ impl<R: Half> Shared<R> {
         let result = {
             let mut state = self.lock();
             let result = act(&mut state, after);
-            state.settle(after);
+            state.settle(|| self.now(), after);
             result
         };
         after.run();

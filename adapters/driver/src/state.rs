@@ -7,14 +7,15 @@ use std::task::Waker;
 use bytes::BytesMut;
 use grpctunnel_core::wire::Revision;
 use grpctunnel_core::{
-    Body, Carrier, CommandError, End, Event, Growing, Key, Opening, Part, Role, Side, Time,
-    Transmit, Tunnel, Unread,
+    Body, Carrier, CommandError, End, Event, Growing, Key, Negotiation, Opening, Part, Role, Side,
+    Time, Transmit, Tunnel, Unread,
 };
 
 use crate::after::After;
 use crate::ending::ending_of;
 use crate::error::TunnelEnd;
 use crate::options::Options;
+use crate::queue::Queue;
 use crate::status::Status;
 use crate::stream::{Ending, Finish, Stream, Streams};
 use crate::watch::Watchers;
@@ -45,7 +46,7 @@ pub(crate) struct Outgoing {
     pub(crate) parked: bool,
     /// The sender is gone, or has come to its end.
     pub(crate) gone: bool,
-    /// When the sender last asked for something.
+    /// When the sender last asked for something, or there was something for it to ask for again.
     pub(crate) asked: Time,
 }
 
@@ -62,6 +63,8 @@ pub(crate) struct State<R: Half> {
     pub(crate) tunnel: Tunnel<R, Growing>,
     pub(crate) streams: Streams,
     pub(crate) options: Arc<Options>,
+    /// What waits to be sent on all streams.
+    pub(crate) queue: Queue,
     /// The latest time that anybody looked at the clock.
     pub(crate) now: Time,
     pub(crate) outgoing: Outgoing,
@@ -75,6 +78,8 @@ pub(crate) struct State<R: Half> {
     pub(crate) paused: bool,
     /// At a tunnel client: settled. At a tunnel server: the peer answered the opening.
     pub(crate) started: bool,
+    /// Both ends said in the opening that they negotiate.
+    pub(crate) negotiated: bool,
     pub(crate) peer_status: Option<Status>,
     pub(crate) transport_error: Option<Arc<str>>,
     pub(crate) end: Option<TunnelEnd>,
@@ -94,9 +99,11 @@ impl<R: Half> State<R> {
         Self {
             // A tunnel client says when it has started.
             started: R::END == Side::Server && tunnel.is_open(),
+            negotiated: matches!(opening, Opening::Accepted(Negotiation::On)),
             tunnel,
             streams: Streams::default(),
             options,
+            queue: Queue::default(),
             now,
             outgoing: Outgoing {
                 batch: BytesMut::new(),
@@ -125,13 +132,15 @@ impl<R: Half> State<R> {
     }
 
     /// To be called at the end of everything done under the lock: does what the core has to say,
-    /// and wakes whom it concerns.
-    pub(crate) fn settle(&mut self, after: &mut After) {
+    /// and wakes whom it concerns. `clock` is asked only where the time counts.
+    pub(crate) fn settle(&mut self, clock: impl FnOnce() -> Time, after: &mut After) {
         self.events(after);
-        let outgoing = &mut self.outgoing;
-        if outgoing.parked && (self.carrier.is_some() || self.tunnel.wants_transmit()) {
-            outgoing.parked = false;
-            after.wake(&mut outgoing.waker);
+        if self.outgoing.parked && (self.carrier.is_some() || self.tunnel.wants_transmit()) {
+            // The time in which the sender had nothing to ask for is none that it kept us waiting.
+            self.touch(clock());
+            self.outgoing.asked = self.now;
+            self.outgoing.parked = false;
+            after.wake(&mut self.outgoing.waker);
         }
         let resumed = self.paused && self.tunnel.wants_read();
         if resumed || self.is_over() || self.next_timeout() < self.armed {
@@ -155,11 +164,20 @@ impl<R: Half> State<R> {
         if self.outgoing.parked || self.outgoing.gone || self.carrier.is_some() {
             return Time::MAX;
         }
-        let limit = match self.tunnel.revision() {
-            Some(Revision::Zero) => self.options.stall_revision_zero,
-            _ => self.options.stall,
+        let limit = if self.is_revision_zero() {
+            self.options.stall_revision_zero
+        } else {
+            self.options.stall
         };
         self.outgoing.asked.saturating_add(limit)
+    }
+
+    /// Whether every call of the tunnel is of revision zero.
+    fn is_revision_zero(&self) -> bool {
+        match R::END {
+            Side::Client => self.tunnel.revision() == Some(Revision::Zero),
+            Side::Server => !(self.negotiated && self.options.flow_control),
+        }
     }
 
     /// Does what the core has to say. Whether there was anything.
@@ -210,6 +228,10 @@ impl<R: Half> State<R> {
         if let Some(entry) = self.streams.get(stream) {
             entry.outbox.sent();
             self.feed(stream, after);
+        }
+        // Messages without a byte leave no other trace.
+        if let Some(entry) = self.streams.get(stream) {
+            entry.offer_room(&self.options, after);
         }
     }
 
@@ -291,10 +313,7 @@ impl<R: Half> State<R> {
                     Part::Message => {
                         let len = end.saturating_sub(start);
                         entry.outbox.take(len, batch, after);
-                        if entry.wants_room && entry.outbox.cost() <= self.options.send_queue / 2 {
-                            entry.wants_room = false;
-                            after.wake(&mut entry.writer);
-                        }
+                        entry.offer_room(&self.options, after);
                         return;
                     }
                     Part::Open | Part::Headers => &entry.head,

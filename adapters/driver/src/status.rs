@@ -26,6 +26,8 @@ pub(crate) const BASE64: GeneralPurpose = GeneralPurpose::new(
 const MESSAGE: &AsciiSet = &CONTROLS.add(b'%');
 
 /// How a call, or the opening of a tunnel, ended: a gRPC status.
+///
+/// It is displayed in one line: control characters in its text are escaped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
     code: Code,
@@ -180,7 +182,27 @@ impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}", self.code)?;
         if !self.message.is_empty() {
-            write!(f, ": {}", self.message)?;
+            write!(f, ": {}", OneLine(&self.message))?;
+        }
+        Ok(())
+    }
+}
+
+/// A text of the peer's, without line breaks and whatever else a terminal or a log would obey.
+pub(crate) struct OneLine<'t>(pub(crate) &'t str);
+
+impl fmt::Display for OneLine<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_bad =
+            |letter: char| letter.is_control() || matches!(letter, '\u{2028}' | '\u{2029}');
+        for part in self.0.split_inclusive(is_bad) {
+            let mut letters = part.chars();
+            match letters.next_back() {
+                Some(last) if is_bad(last) => {
+                    write!(f, "{}{}", letters.as_str(), last.escape_default())?
+                }
+                _ => f.write_str(part)?,
+            }
         }
         Ok(())
     }
@@ -191,6 +213,21 @@ impl std::error::Error for Status {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn attack_a32_a_text_is_one_line_whatever_the_peer_says() {
+        for (text, line) in [
+            ("", "Unknown"),
+            ("n\u{f6}thing: 100%", "Unknown: n\u{f6}thing: 100%"),
+            ("a\r\nb\n", "Unknown: a\\r\\nb\\n"),
+            (
+                "\u{1b}[2J\u{85}\u{2028}",
+                "Unknown: \\u{1b}[2J\\u{85}\\u{2028}",
+            ),
+        ] {
+            assert_eq!(Status::new(Code::Unknown, text).to_string(), line);
+        }
+    }
 
     fn round(status: &Status) -> Option<Status> {
         let mut headers = HeaderMap::new();

@@ -8,7 +8,9 @@ use http::HeaderMap;
 use crate::after::After;
 use crate::error::CallError;
 use crate::inbox::Inbox;
+use crate::options::Options;
 use crate::outbox::Outbox;
+use crate::queue::Share;
 use crate::status::Status;
 
 /// What follows the last message of this end.
@@ -86,10 +88,10 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    pub(crate) fn new(key: Key) -> Self {
+    pub(crate) fn new(key: Key, share: Share) -> Self {
         Self {
             key,
-            outbox: Outbox::default(),
+            outbox: Outbox::new(share),
             inbox: Inbox::default(),
             head: Vec::new(),
             close: Vec::new(),
@@ -105,6 +107,14 @@ impl Stream {
             wants_room: false,
             reader: None,
             writer: None,
+        }
+    }
+
+    /// Wakes a sender that was held back, if there is room again.
+    pub(crate) fn offer_room(&mut self, options: &Options, after: &mut After) {
+        if self.wants_room && self.outbox.has_room_again(options) {
+            self.wants_room = false;
+            after.wake(&mut self.writer);
         }
     }
 

@@ -14,6 +14,7 @@ use common::{
 use grpctunnel_driver::{CallError, Code, MethodKind, RequestBody, Runtime};
 use http::{HeaderValue, Request, Response};
 use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
 use tower_service::Service;
 
 async fn sample(runtime: &Runtime) -> grpctunnel_driver::Channel {
@@ -134,6 +135,22 @@ fn a_request_is_sent_however_its_body_is_split() {
             let done = make(&channel, call_of("t.S/Unary", body)).await;
             assert_eq!(done.messages, [&b"first"[..], b"", b"third"], "{size}");
         }
+    });
+}
+
+/// They wait for room as others do, though they have no byte that could leave.
+#[test]
+fn a_request_of_very_many_empty_messages_is_sent() {
+    on_both(|runtime| async move {
+        let channel = sample(&runtime).await;
+        let frame = Bytes::from(vec![0; 5 * 1_000]);
+        let frames = std::iter::repeat_n(frame, 70).map(|frame| Ok(Frame::data(frame)));
+        let body = StreamBody::new(futures_util::stream::iter(frames)).boxed_unsync();
+        let done = make(&channel, call_of("t.S/Collect", body)).await;
+        assert_eq!(
+            done.messages[0].split(|letter| *letter == b',').count(),
+            70_000
+        );
     });
 }
 

@@ -4,7 +4,7 @@
 mod common;
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -15,10 +15,7 @@ use common::{
     AnyBody, FakeClock, Function, InMemory, body_of, call_of, channel_body, finish, framed, make,
     on_both, read, until, with_clock,
 };
-use grpctunnel_driver::{
-    Code, Executor, MethodKind, Options, Runtime, Task, Timer, TransmitBody, TunnelService,
-    connect, serve_reverse,
-};
+use grpctunnel_driver::{Code, MethodKind, Options, TransmitBody, TunnelService, connect};
 use http::{HeaderMap, Request, Response};
 use http_body::{Body, Frame};
 use tower_service::Service;
@@ -210,62 +207,6 @@ fn conf_187_a_second_response_of_a_unary_method_is_an_error() {
         assert_eq!(done.status.code(), Code::Internal);
         assert_eq!(done.messages, [b"0"]);
     });
-}
-
-/// Keeps tasks, to be polled by hand.
-#[derive(Clone, Default)]
-struct ByHand(Arc<Mutex<Vec<Task>>>);
-
-impl Executor for ByHand {
-    fn execute(&self, task: Task) {
-        self.0
-            .lock()
-            .map(|mut tasks| tasks.push(task))
-            .unwrap_or_default();
-    }
-}
-
-impl Timer for ByHand {
-    fn sleep_until(&self, _deadline: std::time::Instant) -> Task {
-        Box::pin(std::future::pending())
-    }
-}
-
-/// A15: endless input does not keep others from their turn.
-#[test]
-fn one_poll_takes_in_a_bounded_number_of_frames() {
-    let tasks = ByHand::default();
-    let runtime = Runtime::new(tasks.clone(), tasks.clone());
-    let mut options = Options::default();
-    options.old_peer = true;
-    // Frames that mean nothing: half_close of stream -5.
-    let frame = framed(b"\x08\xfb\xff\xff\xff\xff\xff\xff\xff\xff\x01\x32\x00");
-    let (frames, body) = channel_body();
-    let chunk: Vec<u8> = std::iter::repeat_n(frame, 1_000).flatten().collect();
-    frames.try_send(Ok(Frame::data(chunk.into()))).unwrap();
-    let body = Mutex::new(Some(body));
-    let carrier = Function(move |request: Request<TransmitBody>| {
-        std::mem::forget(request);
-        let body = body.lock().unwrap().take().unwrap();
-        let response = Response::builder().header("content-type", "application/grpc");
-        std::future::ready(response.body(body).unwrap())
-    });
-    let handler = service::sample(Arc::new(Seen::default()));
-    let opening = serve_reverse(carrier, handler, &runtime, &options, HeaderMap::new());
-    let handle = smol::future::block_on(opening).unwrap();
-    let mut task = tasks.0.lock().unwrap().remove(0);
-    let mut cx = Context::from_waker(Waker::noop());
-    let mut before = 0;
-    for _ in 0..1_000 {
-        assert!(task.as_mut().poll(&mut cx).is_pending());
-        let ignored = handle.counters().ignored;
-        assert!(ignored - before <= 64, "{ignored}");
-        before = ignored;
-        if ignored == 1_000 {
-            return;
-        }
-    }
-    panic!("the frames were not taken in");
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod common;
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::frames::{client, new_stream};
 use common::play::{answering, metadata, reverse};
 use common::service::{self, Seen};
 use common::{
@@ -241,8 +242,9 @@ fn conf_019_tunnels_that_do_not_settle_are_bounded_in_number_and_in_time() {
     });
 }
 
+/// The opening of a tunnel and the calls on it share no metadata, whatever their keys.
 #[test]
-fn a_caller_cannot_forge_who_opened_the_tunnel() {
+fn attack_a28_a_caller_cannot_forge_who_opened_the_tunnel() {
     on_both(|runtime| async move {
         let (sender, receiver) = smol::channel::bounded(1);
         let handler = Function(move |request: Request<RequestBody>| {
@@ -252,16 +254,60 @@ fn a_caller_cannot_forge_who_opened_the_tunnel() {
         });
         let service = TunnelService::new(runtime.clone()).forward(handler);
         let options = Options::default();
-        let metadata = metadata("x-identity", "true");
-        let channel = connect(InMemory(service), &runtime, &options, metadata)
+        let opening = metadata("x-identity", "true");
+        let channel = connect(InMemory(service), &runtime, &options, opening)
             .await
             .unwrap();
-        let mut request = call_of("t.S/M", body_of(&[]));
-        let forged = HeaderValue::from_static("forged");
-        request.headers_mut().insert("x-identity", forged);
-        make(&channel, request).await;
+        for forged in [None, Some("forged")] {
+            let mut request = call_of("t.S/M", body_of(&[]));
+            if let Some(forged) = forged {
+                *request.headers_mut() = metadata("x-identity", forged);
+            }
+            make(&channel, request).await;
+            let (peer, headers) = receiver.recv().await.unwrap();
+            assert_eq!(peer.unwrap().metadata()["x-identity"], "true");
+            assert_eq!(
+                headers.get("x-identity").map(HeaderValue::as_bytes),
+                forged.map(str::as_bytes)
+            );
+        }
+    });
+}
+
+/// What an HTTP stack may attach to a response.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Certificate(&'static str);
+
+/// The same where the end that opened the tunnel handles the calls: who is there is told by the
+/// answer to the opening.
+#[test]
+fn attack_a28_a_caller_on_a_reverse_tunnel_cannot_forge_who_accepted_it() {
+    on_both(|runtime| async move {
+        let (sender, receiver) = smol::channel::bounded(1);
+        let handler = Function(move |request: Request<RequestBody>| {
+            let peer = request.extensions().get::<TunnelPeer>().cloned();
+            sender.try_send((peer, request.headers().clone())).unwrap();
+            async { service::status_only(&service::failure()) }
+        });
+        let carrier = Function(|request: Request<TransmitBody>| {
+            std::mem::forget(request);
+            let (frames, body) = channel_body();
+            let call = new_stream("t.S/M", &[("x-identity", "forged")]);
+            service::put(&frames, client(1, call));
+            std::mem::forget(frames);
+            let response = Response::builder()
+                .header("content-type", "application/grpc")
+                .header("x-identity", "true")
+                .extension(Certificate("true"));
+            std::future::ready(response.body(body).unwrap())
+        });
+        let options = Options::default();
+        let opened = serve_reverse(carrier, handler, &runtime, &options, HeaderMap::new());
+        let _handle = opened.await.unwrap();
         let (peer, headers) = receiver.recv().await.unwrap();
-        assert_eq!(peer.unwrap().metadata()["x-identity"], "true");
+        let peer = peer.unwrap();
+        assert_eq!(peer.metadata()["x-identity"], "true");
+        assert_eq!(peer.extensions().get(), Some(&Certificate("true")));
         assert_eq!(headers["x-identity"], "forged");
     });
 }

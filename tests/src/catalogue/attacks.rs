@@ -33,7 +33,7 @@ const fn adapter(number: u16, attack: &'static str, bound: &'static str) -> Atta
     }
 }
 
-/// Every attack, in order. Of the adapters' the tests are beside them, under names of their own.
+/// Every attack, in order. The tests of those on the adapters are beside the adapters.
 pub const ATTACKS: &[Attack] = &[
     core(
         1,
@@ -108,7 +108,7 @@ pub const ATTACKS: &[Attack] = &[
     adapter(
         15,
         "input without end",
-        "so many frames and bytes at a time, then the others",
+        "64 frames or pieces of one, or 256 KiB, at a time, then the others",
     ),
     core(
         16,
@@ -182,5 +182,9 @@ pub const ATTACKS: &[Attack] = &[
         "floods of the carrier's own frames",
         "limits of HTTP/2 set explicitly",
     ),
-    adapter(32, "an error in the log for each frame", "a line a second"),
+    adapter(
+        32,
+        "an error in the log for each frame",
+        "two lines a tunnel; counters for the rest",
+    ),
 ];

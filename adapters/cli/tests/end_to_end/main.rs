@@ -1,5 +1,6 @@
 //! Gateway, agent, local server and caller together, and the program itself.
 
+mod attacks;
 mod calls;
 mod program;
 mod raw;

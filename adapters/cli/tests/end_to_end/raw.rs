@@ -22,19 +22,23 @@ use tokio::{
 const MESSAGES: &[u8] = b"\0\0\0\0\x04\xff\x00\xfe\x01\0\0\0\0\0";
 const BINARY: &str = "AAEgcmF3IH8";
 
-type Caller = Client<HttpConnector, Full<Bytes>>;
+pub(crate) type Caller = Client<HttpConnector, Full<Bytes>>;
 /// What a request was: its head, and its body or what broke it.
-type Arrived = (http::request::Parts, Result<Bytes, String>);
+pub(crate) type Arrived = (http::request::Parts, Result<Bytes, String>);
 type Step = Result<Frame<Bytes>, h2::Error>;
 type Answer = StreamBody<tokio_stream::Iter<std::vec::IntoIter<Step>>>;
 
-fn caller() -> Caller {
+pub(crate) fn caller() -> Caller {
     Client::builder(TokioExecutor::new())
         .http2_only(true)
         .build_http()
 }
 
-fn request(gateway: SocketAddr, path: &str, body: &'static [u8]) -> Tested<Request<Full<Bytes>>> {
+pub(crate) fn request(
+    gateway: SocketAddr,
+    path: &str,
+    body: &'static [u8],
+) -> Tested<Request<Full<Bytes>>> {
     Ok(Request::post(format!("http://{gateway}{path}"))
         .header("te", "trailers")
         .header("content-type", "application/grpc+custom")
@@ -95,7 +99,7 @@ async fn take(
     answer
 }
 
-async fn server() -> Tested<(SocketAddr, UnboundedReceiver<Arrived>)> {
+pub(crate) async fn server() -> Tested<(SocketAddr, UnboundedReceiver<Arrived>)> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     let (arrived, arrivals) = unbounded_channel();
@@ -110,7 +114,7 @@ async fn server() -> Tested<(SocketAddr, UnboundedReceiver<Arrived>)> {
     Ok((address, arrivals))
 }
 
-fn grpc_status(headers: &HeaderMap) -> Option<&str> {
+pub(crate) fn grpc_status(headers: &HeaderMap) -> Option<&str> {
     headers
         .get("grpc-status")
         .and_then(|value| value.to_str().ok())

@@ -151,7 +151,7 @@ impl State<Client> {
             }
             Ok(stream) => {
                 self.leave(&mut call.place.ticket, after);
-                let mut entry = Stream::new(stream);
+                let mut entry = Stream::new(stream, self.queue.share());
                 entry.head = std::mem::take(&mut call.head);
                 self.streams.insert(entry, after);
                 self.dropped = self.dropped.saturating_add(u64::from(call.dropped));
@@ -206,7 +206,7 @@ where
             head: head.bytes,
             dropped: head.dropped,
             options,
-            sender: Sender::new(request.into_body()),
+            sender: Sender::new(request.into_body(), shared.queue.share()),
             place: Place {
                 shared,
                 ticket: None,
@@ -219,7 +219,7 @@ where
     /// Opens the call, and sends what there is of its request.
     fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Result<Key, Box<Ending>>> {
         let shared = self.channel.shared().clone();
-        self.sender.read(cx, shared.options.send_queue.max(1));
+        self.sender.read(cx, &shared.options);
         if let Some(ending) = self.sender.take_failure() {
             return Poll::Ready(Err(Box::new(ending)));
         }
@@ -270,9 +270,8 @@ fn poll_answer<B>(call: &Call, sender: &mut Sender<B>, cx: &mut Context<'_>) -> 
 where
     B: Body<Data: Buf, Error: Into<BoxError>>,
 {
-    let limit = call.shared.options.send_queue.max(1);
     loop {
-        sender.read(cx, limit);
+        sender.read(cx, &call.shared.options);
         let (handed, answer) = call.shared.with(|state, after| {
             let handed = if sender.is_done() {
                 Handed::Wait

@@ -11,7 +11,9 @@ use http_body::Body;
 
 use crate::after::After;
 use crate::error::{BoxError, CallError};
+use crate::options::Options;
 use crate::pump::{BodyEnd, Handed, Pump};
+use crate::queue::Share;
 use crate::shared::Shared;
 use crate::state::State;
 use crate::stream::{Ending, Finish};
@@ -30,9 +32,9 @@ impl<B> Sender<B>
 where
     B: Body<Data: Buf, Error: Into<BoxError>>,
 {
-    pub(crate) fn new(body: B) -> Self {
+    pub(crate) fn new(body: B, share: Share) -> Self {
         Self {
-            pump: Pump::new(),
+            pump: Pump::new(share),
             body: Some(Box::pin(body)),
             end: None,
         }
@@ -43,12 +45,12 @@ where
         self.body.is_none() && self.end.is_none()
     }
 
-    /// Reads what there is now, up to `limit` bytes.
-    pub(crate) fn read(&mut self, cx: &mut Context<'_>, limit: usize) {
+    /// Reads what there is now, as far as there is room for it.
+    pub(crate) fn read(&mut self, cx: &mut Context<'_>, options: &Options) {
         let Some(body) = &mut self.body else {
             return;
         };
-        if let Poll::Ready(end) = self.pump.poll_read(cx, body.as_mut(), limit) {
+        if let Poll::Ready(end) = self.pump.poll_read(cx, body.as_mut(), options) {
             self.body = None;
             self.end = Some(match end {
                 BodyEnd::Plain | BodyEnd::Trailers(_) => Ok(()),
@@ -109,9 +111,8 @@ where
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        let limit = this.shared.options.send_queue.max(1);
         loop {
-            this.sender.read(cx, limit);
+            this.sender.read(cx, &this.shared.options);
             let handed = this
                 .shared
                 .with(|state, after| this.sender.hand_over(cx, state, this.stream, after));

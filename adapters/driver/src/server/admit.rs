@@ -50,7 +50,8 @@ impl<H: Handler> Intake<Server> for Calls<H> {
     ) {
         let stream = call.stream;
         let kind = state.options.method_kinds.get(call.method);
-        state.streams.insert(Stream::new(stream), after);
+        let share = state.queue.share();
+        state.streams.insert(Stream::new(stream, share), after);
         match request(state, &call) {
             Ok(mut request) => {
                 if kind != MethodKind::Unknown {

@@ -135,7 +135,7 @@ async fn respond<H: Handler>(
         stream,
         kind,
         head: Some(head),
-        pump: Pump::new(),
+        pump: Pump::new(shared.queue.share()),
     };
     let mut body = pin!(body);
     poll_fn(|cx| sending.poll(cx, body.as_mut())).await;
@@ -201,9 +201,9 @@ impl Sending<'_> {
     where
         B: Body<Data: bytes::Buf, Error: Into<BoxError>>,
     {
-        let limit = self.shared.options.send_queue.max(1);
+        let shared = self.shared;
         loop {
-            let end = match self.pump.poll_read(cx, body.as_mut(), limit) {
+            let end = match self.pump.poll_read(cx, body.as_mut(), &shared.options) {
                 Poll::Ready(end) => Some(self.close(end)),
                 Poll::Pending => None,
             };

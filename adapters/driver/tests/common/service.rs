@@ -74,6 +74,40 @@ pub fn sample(
     })
 }
 
+/// The sample service, with handlers that panic wherever one can.
+pub fn panicking(
+    seen: Arc<Seen>,
+) -> Function<impl Fn(Request<RequestBody>) -> super::AnyFuture<Response<AnyBody>> + Clone + Sync> {
+    let sample = sample(seen.clone());
+    Function(
+        move |request: Request<RequestBody>| match request.uri().path() {
+            "/t.S/PanicAtOnce" => panic!("a handler that panics at once"),
+            "/t.S/PanicInBody" => {
+                let frames = futures_util::stream::poll_fn(|_| panic!("a body that panics"));
+                let response = Response::new(StreamBody::new(frames).boxed_unsync());
+                Box::pin(std::future::ready(response)) as super::AnyFuture<_>
+            }
+            "/t.S/PanicAtItsEnd" => {
+                let end = PanicAtItsEnd;
+                seen.started.fetch_add(1, Ordering::SeqCst);
+                Box::pin(async move {
+                    let _end = end;
+                    std::future::pending().await
+                })
+            }
+            _ => (sample.0)(request),
+        },
+    )
+}
+
+struct PanicAtItsEnd;
+
+impl Drop for PanicAtItsEnd {
+    fn drop(&mut self) {
+        panic!("a handler that panics when it is dropped");
+    }
+}
+
 async fn dispatch(seen: Arc<Seen>, request: Request<RequestBody>) -> Response<AnyBody> {
     let (parts, body) = request.into_parts();
     match parts.uri.path() {
