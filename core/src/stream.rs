@@ -140,16 +140,6 @@ impl SendHalf {
             && self.ready > self.sent
             && self.window.available() == 0
     }
-
-    /// Forgets everything that was not sent yet.
-    pub(crate) fn abandon(&mut self) {
-        self.sending = Sending::Done;
-        if self.head == Once::Pending {
-            self.head = Once::Open;
-        }
-        self.half_close = Once::Sent;
-        self.close = Close::Open;
-    }
 }
 
 /// A fact about a stream, which takes a bit of its record.

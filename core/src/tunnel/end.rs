@@ -22,7 +22,6 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         }
         stream.ended = Some(why);
         stream.unread = unread;
-        stream.send.abandon();
         let id = stream.id;
         let early = !stream.has(Flag::PeerDone);
         let in_flight = match stream.revision {

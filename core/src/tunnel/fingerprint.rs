@@ -219,6 +219,15 @@ fn write_stream<H: Hasher>(stream: &Stream, base: i64, now: Time, state: &mut H)
     (*id != NO_ID).then(|| id.wrapping_sub(base)).hash(state);
     (left(*deadline, now), left(*hold_until, now), timer).hash(state);
     (links, receive, incoming, withheld).hash(state);
+    // An ended stream sends nothing more.
+    if ended.is_none() {
+        write_send_half(send, state);
+    }
+    (kind, revision, flags).hash(state);
+    (ended, unread, close_due).hash(state);
+}
+
+fn write_send_half<H: Hasher>(send: &SendHalf, state: &mut H) {
     let SendHalf {
         window,
         size,
@@ -237,8 +246,6 @@ fn write_stream<H: Hasher>(stream: &Stream, base: i64, now: Time, state: &mut H)
     if send.is_inside() {
         (size, ready, sent).hash(state);
     }
-    (kind, revision, flags).hash(state);
-    (ended, unread, close_due).hash(state);
 }
 
 fn write_index<S: Storage, H: Hasher>(index: &Index<S>, base: i64, state: &mut H) {
