@@ -69,6 +69,15 @@ const TWO_REVERSE: Scope = Scope {
     ..TWO
 };
 
+/// A request that takes its window twice, beside a call that only answers.
+const BESIDE: Scope = Scope {
+    name: "two calls, one larger than its window",
+    calls: &[(&[2], &[1]), (&[], &[1])],
+    disturbances: ONE_CALL,
+    at_most: 1,
+    ..Scope::LEAST
+};
+
 /// A call that is opened again and again, so that slots, ids and records are used again.
 const AGAIN: Scope = Scope {
     name: "one call, for ever",
@@ -144,6 +153,6 @@ pub fn ci() -> Vec<Scope> {
 #[must_use]
 pub fn large() -> Vec<Scope> {
     let mut scopes = ci();
-    scopes.extend([TWO_REVERSE, AGAIN, REVERSE, TWO]);
+    scopes.extend([TWO_REVERSE, AGAIN, REVERSE, BESIDE, TWO]);
     scopes
 }
