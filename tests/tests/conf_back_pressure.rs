@@ -124,6 +124,18 @@ both_stores! {
 }
 
 both_stores! {
+    fn the_reader_of_one_stream_does_not_let_another_off<S>() {
+        let mut t = zero_server::<S>();
+        t.get(msg(2, 100, 100));
+        t.get(msg(1, 1_200, 1_200));
+        assert!(!t.end.tunnel.wants_read());
+        t.reads(2, &["got(2,100)"]);
+        assert!(!t.end.tunnel.wants_read());
+        t.reads(1, &["got(1,1200)"]);
+        assert!(t.end.tunnel.wants_read());
+        t.lives();
+    }
+
     fn the_stream_that_is_over_its_budget_pays_for_it<S>() {
         let mut t = zero_server::<S>();
         t.get(msg(1, 1_200, 1_200));

@@ -225,6 +225,18 @@ both_stores! {
         t.says(&["drain(-1)"]).sees(&["finish"]);
     }
 
+    fn a_drain_takes_no_ping_s_place<S>() {
+        let mut t = server::<S>(15, 15);
+        t.get(new(7, "svc/m")).sees(&["opened(7,svc/m)"]);
+        // Both are due at once.
+        t.advance(Duration::from_secs(20));
+        t.act(|end, now| {
+            end.drain(now, Duration::from_secs(30));
+            end.tunnel.handle_timeout(now);
+        });
+        t.says(&["drain(7)", "ping(1)"]);
+    }
+
     fn a_drain_before_the_answer_is_told_when_it_comes<S>() {
         let mut t = server_with::<S>(with::<S>(15), NEGOTIATED);
         t.said();

@@ -6,9 +6,9 @@
 use core::time::Duration;
 
 use grpctunnel_core::{
-    Config, Growing, Negotiation, Opening, ReceiveWindowPolicy, Side, Time, TunnelServer,
+    Config, Growing, Input, Negotiation, Opening, ReceiveWindowPolicy, Side, Time, TunnelServer,
 };
-use grpctunnel_tests::harness::frames::{more, msg};
+use grpctunnel_tests::harness::frames::{more, msg, new};
 use grpctunnel_tests::harness::link::{Grid, Link, LinkSetup, Opens, Reader, Source};
 use grpctunnel_tests::harness::{OnHeap, server_with};
 
@@ -288,6 +288,35 @@ fn a_peer_that_waited_for_credit_is_granted_more_than_was_read() {
     assert_eq!(t.end.tunnel.receive_window(call), Some(131_072));
     assert_eq!(t.end.tunnel.receive_growth(), 65_536);
     assert_eq!(t.end.tunnel.shortest_round_trip(), Some(millis(50)));
+}
+
+/// Where more than half of the window was unread as the grant left, it was the reader that the peer
+/// waited for.
+#[test]
+fn a_reader_that_was_behind_gets_no_larger_window() {
+    const WINDOW: u32 = 262_144;
+    for (read_first, grows) in [(WINDOW / 8, false), (WINDOW / 2, true)] {
+        let mut config = Config::default();
+        config.limits.receive_window.initial = WINDOW;
+        let opening = Opening::Accepted(Negotiation::On);
+        let mut server = TunnelServer::<Growing>::new(Time::ZERO, config, opening);
+        let open = Vec::from(new(1, "svc/m"));
+        let Ok(Input::Opened { stream, .. }) = server.handle_frame(Time::ZERO, &open) else {
+            panic!("no call");
+        };
+        let chunk = msg(1, 16_384, 16_384);
+        for _ in 0..WINDOW / 16_384 {
+            assert!(server.handle_frame(Time::ZERO, &chunk).is_ok());
+        }
+        for bytes in [read_first, WINDOW - read_first] {
+            assert_eq!(server.consumed(stream, bytes), Ok(()));
+            while server.poll_transmit(Time::ZERO).is_some() {}
+        }
+        let later = Time::ZERO.saturating_add(millis(50));
+        assert!(server.handle_frame(later, &chunk).is_ok());
+        let window = server.receive_window(stream);
+        assert_eq!(window, Some(if grows { 2 * WINDOW } else { WINDOW }));
+    }
 }
 
 #[test]

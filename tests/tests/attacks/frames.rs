@@ -155,6 +155,16 @@ fn attack_a13_frames_for_streams_that_were_refused() {
     }
 }
 
+#[test]
+fn attack_a13_frames_for_streams_without_flow_control_that_were_refused() {
+    let budget = grpctunnel_core::Limits::default().revision_zero.stream;
+    let mut t = server::<Growing>(64);
+    assert!(t.get(Template::new(new(FIRST, "a/b/c").revision(0)).at(0)));
+    // A byte costs a byte of what may have been in flight.
+    let expected = u64::from(budget / 16_384) + 10_000;
+    assert_eq!(taken(&mut t, &msg(FIRST, 16_384, 16_384)), expected);
+}
+
 /// Refusals do not buy a flood of frames that no honest peer could have in flight.
 #[test]
 fn attack_a13_refusals_between() {
