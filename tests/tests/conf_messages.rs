@@ -378,6 +378,21 @@ fn a_window_of_one_byte_messages<R: Role, S: Store>(mut t: Script<R, S>) {
 }
 
 both_stores! {
+    /// Where an id goes over more bytes than one, the last of them may look like the next field.
+    fn bytes_of_an_id_are_no_fields<S>() {
+        let mut t = server::<S>();
+        for place in [7, 14] {
+            for id in [0x12, 0x1a, 0x22, 0x38].map(|last| last << place) {
+                t.get(new(id, "svc/m")).sees(&[&format!("opened({id},svc/m)")]);
+                t.get(msg(id, 34, 1));
+                t.get(more_from(id, 1, 33)).sees(&[&format!("got({id},34)")]);
+                t.get(cancel(id)).sees(&[&format!("ended({id},CANCELLED,by peer)")]);
+                t.said();
+            }
+        }
+        t.lives();
+    }
+
     fn response_headers_do_not_interrupt_a_message<S>() {
         let mut t = client::<S>().with_call();
         t.get(hdr(1, &[])).sees(&["hdr(1)"]);

@@ -2,11 +2,11 @@
 
 use grpctunnel_core::wire::{self, EncodeError, HeadOptions, StatusHead};
 use grpctunnel_core::{
-    Code, CommandError, Envelope, Hold, MethodKind, Negotiation, OpenError, OpenOptions, Opening,
-    Side,
+    Code, CommandError, Config, Envelope, Growing, Hold, Input, MethodKind, Negotiation, OpenError,
+    OpenOptions, Opening, Side, Time, TunnelServer,
 };
 use grpctunnel_tests::both_stores;
-use grpctunnel_tests::harness::frames::{Fields, close, close_with, half, msg, set};
+use grpctunnel_tests::harness::frames::{Fields, cancel, close, close_with, half, msg, new, set};
 use grpctunnel_tests::harness::{Said, client, client_with, config, server};
 
 type Pair<'a> = (&'a str, &'a [u8]);
@@ -18,6 +18,31 @@ fn open(method: &str, metadata: &[Pair<'_>]) -> Result<u32, EncodeError> {
     let encoded = wire::encode_open(&mut head, method, pairs, &HeadOptions::default());
     assert!(encoded.is_ok() || head.is_empty(), "{head:?}");
     encoded.map(|encoded| encoded.len)
+}
+
+#[test]
+fn a_key_names_no_stream_but_its_own() {
+    let opening = Opening::Accepted(Negotiation::On);
+    let mut server = TunnelServer::<Growing>::new(Time::ZERO, Config::default(), opening);
+    let open = |server: &mut TunnelServer<Growing>, id| {
+        let frame = Vec::from(new(id, "svc/m"));
+        match server.handle_frame(Time::ZERO, &frame) {
+            Ok(Input::Opened { stream, .. }) => stream,
+            other => panic!("{other:?}"),
+        }
+    };
+    let old = open(&mut server, 1);
+    assert_eq!(server.stream_id(old), Some(1));
+    assert!(server.handle_frame(Time::ZERO, &cancel(1)).is_ok());
+    server.release(old);
+    while server.poll_transmit(Time::ZERO).is_some() {}
+    assert_eq!((server.streams(), server.stream_id(old)), (0, None));
+    let key = open(&mut server, 2);
+    assert_eq!(key.index(), old.index());
+    assert_eq!(server.stream_id(key), Some(2));
+    assert_eq!(server.stream_id(old), None);
+    assert_eq!(server.receive_window(old), None);
+    assert_eq!(server.consumed(old, 0), Err(CommandError::Gone));
 }
 
 #[test]

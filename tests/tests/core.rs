@@ -28,6 +28,7 @@ mod pair;
 mod pair_calls;
 mod properties;
 mod state_tables;
+mod turns;
 mod window_growth;
 mod wire_differential;
 mod wire_frames;

@@ -61,6 +61,15 @@ both_stores! {
         t.lives();
     }
 
+    fn a_heartbeat_costs_its_client_nothing<S>() {
+        let mut t = server_with::<S>(config::<S>(), NEGOTIATED);
+        t.said();
+        let before = t.end.tunnel.budgets(t.now());
+        t.get(wu(-1, 0));
+        assert_eq!(t.end.tunnel.budgets(t.now()), before);
+        t.lives();
+    }
+
     fn a_client_that_hears_nothing_asks_after_30_s<S>() {
         let mut t = client::<S>();
         t.wait(20 * SECOND).says(&["wu(-1,0)"]);

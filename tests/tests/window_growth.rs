@@ -319,6 +319,31 @@ fn a_reader_that_was_behind_gets_no_larger_window() {
     }
 }
 
+/// One grant at a time is watched. A stream that falls silent does not keep its place for ever.
+#[test]
+fn a_silent_stream_makes_place_for_another() {
+    for (silence, grows) in [(999, false), (1_001, true)] {
+        let opening = Opening::Accepted(Negotiation::On);
+        let mut t = server_with::<OnHeap>(Config::default(), opening);
+        t.says(&["set(-1,65536,[0, 1])"]);
+        for id in [1, 2] {
+            t.get(new(id, "svc/m"))
+                .sees(&[&format!("opened({id},svc/m)")]);
+            t.get(msg(id, 1 << 20, 16_384));
+            let grant = format!("wu({id},32768)");
+            t.get(more(id, 16_384)).says(&[&grant]);
+            t.advance(millis(if id == 1 { silence } else { 0 }));
+        }
+        for wait in [0, 0, 50] {
+            t.advance(millis(wait));
+            t.get(more(2, 16_384));
+            t.said();
+        }
+        let window = t.end.tunnel.receive_window(t.end.key(2));
+        assert_eq!(window > Some(INITIAL), grows, "after {silence} ms");
+    }
+}
+
 #[test]
 fn a_clock_that_stands_still_measures_nothing() {
     let opening = Opening::Accepted(Negotiation::On);
