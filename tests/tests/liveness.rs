@@ -61,6 +61,16 @@ both_stores! {
         t.lives();
     }
 
+    fn silence_before_the_settings_does_not_count<S>() {
+        let mut t = client_with::<S>(config::<S>(), NEGOTIATED);
+        t.advance(9 * SECOND);
+        t.get(set(-1, 65_536, &[0, 1]))
+            .sees(&["settled(One)", "may open"]);
+        t.wait(19 * SECOND).says(&[]);
+        t.wait(SECOND).says(&["wu(-1,0)"]);
+        t.lives();
+    }
+
     fn a_heartbeat_costs_its_client_nothing<S>() {
         let mut t = server_with::<S>(config::<S>(), NEGOTIATED);
         t.said();
