@@ -124,6 +124,14 @@ both_stores! {
 }
 
 both_stores! {
+    fn what_a_refused_client_has_in_flight_is_free<S>() {
+        for (revision, in_flight) in [(0, 1_000), (1, 65_536)] {
+            let mut t = server_with::<S>(small::<S>(), Opening::Accepted(Negotiation::Off));
+            t.get(new(1, "no/such/method").revision(revision)).says(&["close(1,UNIMPLEMENTED)"]);
+            assert_eq!(t.end.tunnel.budgets(t.now()).late_bytes, in_flight);
+        }
+    }
+
     fn the_reader_of_one_stream_does_not_let_another_off<S>() {
         let mut t = zero_server::<S>();
         t.get(msg(2, 100, 100));
