@@ -1,4 +1,4 @@
-//! What fails outside the calls themselves: openings, request bodies, tunnels.
+//! Errors: of openings, request bodies, calls and tunnels.
 
 use std::error::Error;
 use std::fmt;
@@ -6,10 +6,34 @@ use std::sync::Arc;
 
 use grpctunnel_core::{Code, TunnelError};
 
-use crate::status::{OneLine, Status};
+use crate::grpc::status::{OneLine, Status};
 
 /// Any error, as tower services pass it.
 pub type BoxError = Box<dyn Error + Send + Sync + 'static>;
+
+/// An error, then its source, the source of that, and so on.
+pub fn error_sources<'e>(
+    error: &'e (dyn Error + 'static),
+) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
+    std::iter::successors(Some(error), |&error| error.source())
+}
+
+/// An error and its sources in one line, separated by colons. A source whose text already ends what
+/// was written is left out.
+#[must_use]
+pub fn error_chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = String::new();
+    for error in error_sources(error) {
+        let part = error.to_string();
+        if text.is_empty() {
+            text = part;
+        } else if !text.ends_with(&part) {
+            text.push_str(": ");
+            text.push_str(&part);
+        }
+    }
+    text
+}
 
 /// Why a tunnel could not be opened. Nothing is left of it: its RPC was cancelled or has ended.
 #[derive(Debug)]
@@ -20,7 +44,7 @@ pub struct ConnectError {
 
 impl ConnectError {
     pub(crate) fn new(end: TunnelEnd) -> Self {
-        let status = match (&end.peer, &end.error) {
+        let status = match (&end.carrier.status, &end.error) {
             (Some(status), _) => status.clone(),
             (None, Some(error)) => Status::new(error.code(), end.to_string()),
             (None, None) => Status::new(Code::Unavailable, "the tunnel ended before it started"),
@@ -142,12 +166,32 @@ impl Error for RequestError {
     }
 }
 
+/// What was reported as a tunnel's carrier ended. Displayed as an addition to other text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct CarrierEnd {
+    /// The status that the peer ended the carrier with, unless it was OK.
+    pub(crate) status: Option<Status>,
+    /// The error of the transport, with its sources.
+    pub(crate) error: Option<Arc<str>>,
+}
+
+impl fmt::Display for CarrierEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(status) = &self.status {
+            write!(f, "; the peer said: {status}")?;
+        }
+        if let Some(text) = &self.error {
+            write!(f, "; the transport said: {}", OneLine(text))?;
+        }
+        Ok(())
+    }
+}
+
 /// How a tunnel ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TunnelEnd {
     pub(crate) error: Option<TunnelError>,
-    pub(crate) peer: Option<Status>,
-    pub(crate) transport: Option<Arc<str>>,
+    pub(crate) carrier: CarrierEnd,
 }
 
 impl TunnelEnd {
@@ -166,13 +210,13 @@ impl TunnelEnd {
     /// The status that the peer ended the tunnel with, where it gave one.
     #[must_use]
     pub const fn peer_status(&self) -> Option<&Status> {
-        self.peer.as_ref()
+        self.carrier.status.as_ref()
     }
 
     /// The error of the transport below, where that is what ended the tunnel.
     #[must_use]
     pub fn transport_error(&self) -> Option<&str> {
-        self.transport.as_deref()
+        self.carrier.error.as_deref()
     }
 
     /// The end as a status: OK if it is clean, else the tunnel error's code and all that is known.
@@ -191,12 +235,6 @@ impl fmt::Display for TunnelEnd {
             None => f.write_str("the tunnel was finished")?,
             Some(error) => write!(f, "{error}")?,
         }
-        if let Some(status) = &self.peer {
-            write!(f, "; the peer said: {status}")?;
-        }
-        if let Some(text) = &self.transport {
-            write!(f, "; the transport said: {}", OneLine(text))?;
-        }
-        Ok(())
+        self.carrier.fmt(f)
     }
 }

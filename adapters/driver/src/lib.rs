@@ -97,44 +97,37 @@
 //! # }).unwrap();
 //! ```
 
-mod after;
+mod accept;
+mod body;
+mod carrier;
 mod client;
+mod connect;
 mod counters;
-mod driver;
-mod ending;
+mod deferred;
 mod error;
-mod heads;
-mod inbox;
-mod input;
+mod grpc;
 mod log;
-mod metadata;
-mod opening;
 mod options;
-mod outbox;
 mod peer;
-mod pump;
-mod queue;
-mod reader;
 mod runtime;
 mod server;
-mod shared;
-mod state;
-mod status;
-mod stream;
-mod transmit;
-mod tunnels;
-mod watch;
+mod tunnel;
+mod watchers;
 
-pub use client::{Channel, ResponseBody, ResponseFuture, connect};
+pub use accept::{ReverseTunnel, TunnelService};
+pub use carrier::transmit::{TransmitBody, TransmitError};
+pub use client::{Channel, ResponseBody, ResponseFuture};
+pub use connect::{connect, serve_reverse};
 pub use counters::Counters;
-pub use error::{BoxError, CallError, ConnectError, NeverProcessed, RequestError, TunnelEnd};
+pub use error::{
+    BoxError, CallError, ConnectError, NeverProcessed, RequestError, TunnelEnd, error_chain,
+    error_sources,
+};
+pub use grpc::headers::{GRPC_CONTENT_TYPE, is_grpc};
+pub use grpc::status::Status;
 pub use grpctunnel_core::wire::BinDialect;
 pub use grpctunnel_core::{Bucket, Code, Limits, MethodKind, Reason, TunnelError};
 pub use options::{MethodKinds, Options};
 pub use peer::TunnelPeer;
 pub use runtime::{Executor, Runtime, Sleep, Task, Timer};
-pub use server::{
-    Handler, NoHandler, RequestBody, ReverseTunnel, ServerHandle, TunnelService, serve_reverse,
-};
-pub use status::Status;
-pub use transmit::{TransmitBody, TransmitError};
+pub use server::{Handler, NoHandler, RequestBody, ServerHandle};

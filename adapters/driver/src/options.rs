@@ -10,7 +10,7 @@ use grpctunnel_core::{Config, Limits, MethodKind};
 use http::Uri;
 use http::uri::Authority;
 
-use crate::status::Status;
+use crate::grpc::status::Status;
 
 /// The settings of one end of a tunnel. Every field has a default that suits known peers.
 ///

@@ -11,11 +11,13 @@ use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
-use crate::client::{ResponseBody, ResponseFuture};
+use crate::client::call::Handle;
+use crate::client::response_body::ResponseBody;
+use crate::client::response_future::ResponseFuture;
 use crate::counters::Counters;
 use crate::error::{BoxError, CallError, TunnelEnd};
 use crate::peer::TunnelPeer;
-use crate::shared::Shared;
+use crate::tunnel::shared::Shared;
 
 /// A tunnel to make calls on: a tower service of HTTP requests, for generated clients and proxies.
 ///
@@ -32,18 +34,6 @@ use crate::shared::Shared;
 #[derive(Clone, Debug)]
 pub struct Channel {
     handle: Arc<Handle>,
-}
-
-/// What the clones of a channel share. The calls that are open are not among them.
-#[derive(Debug)]
-pub(crate) struct Handle {
-    pub(crate) shared: Arc<Shared<Client>>,
-}
-
-impl Drop for Handle {
-    fn drop(&mut self) {
-        self.shared.drain(self.shared.options.drain_limit);
-    }
 }
 
 impl Channel {
@@ -77,13 +67,13 @@ impl Channel {
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.shared()
-            .look(|state| state.tunnel.is_open() && !state.tunnel.is_draining())
+            .read(|state| state.tunnel.is_open() && !state.tunnel.is_draining())
     }
 
     /// Calls that have not ended.
     #[must_use]
     pub fn active_calls(&self) -> usize {
-        self.shared().look(|state| state.tunnel.active_streams())
+        self.shared().read(|state| state.tunnel.active_streams())
     }
 
     /// What was counted so far.
@@ -113,6 +103,6 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> ResponseFuture<B> {
-        ResponseFuture::new(self.clone(), request)
+        ResponseFuture::new(self.handle.clone(), request)
     }
 }

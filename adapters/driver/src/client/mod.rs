@@ -2,13 +2,12 @@
 
 mod call;
 mod channel;
-mod connect;
-mod half;
-mod response;
-mod sender;
+mod request_sender;
+mod response_body;
+mod response_future;
+mod waiting;
 
-pub use call::ResponseFuture;
+pub(crate) use call::NoAcceptor;
 pub use channel::Channel;
-pub use connect::connect;
-pub(crate) use connect::{NoCalls, start};
-pub use response::ResponseBody;
+pub use response_body::ResponseBody;
+pub use response_future::ResponseFuture;

@@ -10,7 +10,7 @@ use http_body::Body;
 use tower_service::Service;
 
 use crate::error::BoxError;
-use crate::server::RequestBody;
+use crate::server::request_body::RequestBody;
 
 /// What handles the calls of a tunnel: any tower service of HTTP requests, for example tonic's
 /// `Routes` or a proxy. Implemented for all that fit; there is nothing else to implement.

@@ -1,14 +1,13 @@
 //! The tunnel server: calls come out, as HTTP requests.
 
-mod admit;
-mod half;
+mod acceptor;
+mod handle;
 mod handler;
-mod request;
-mod reverse;
-mod service;
+mod request_body;
+mod respond;
 mod task;
 
+pub(crate) use acceptor::HandlerAcceptor;
+pub use handle::ServerHandle;
 pub use handler::{Handler, NoHandler};
-pub use request::RequestBody;
-pub use reverse::{ServerHandle, serve_reverse};
-pub use service::{ReverseTunnel, TunnelService};
+pub use request_body::RequestBody;

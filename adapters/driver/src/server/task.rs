@@ -1,4 +1,4 @@
-//! The task of a call that came in.
+//! The task that handles a call.
 
 use std::error::Error;
 use std::future::{Future, poll_fn};
@@ -8,22 +8,23 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use grpctunnel_core::{Code, Hold, Key, MethodKind, Server};
-use http::header::CONTENT_TYPE;
-use http::response::Parts;
-use http::{HeaderMap, Request, StatusCode};
+use http::{HeaderMap, Request};
 use http_body::Body;
 
-use crate::error::BoxError;
-use crate::heads;
-use crate::opening::GRPC;
+use crate::body::reader::{BodyEnd, BodyReader};
+use crate::deferred::Deferred;
+use crate::error::{BoxError, error_chain};
+use crate::grpc::status::Status;
 use crate::options::Options;
-use crate::pump::{BodyEnd, Handed, Pump};
-use crate::server::half::hold;
-use crate::server::{Handler, RequestBody};
-use crate::shared::{Shared, chain};
-use crate::status::Status;
+use crate::server::handler::Handler;
+use crate::server::request_body::RequestBody;
+use crate::server::respond::hold;
+use crate::tunnel::heads;
+use crate::tunnel::send::SendProgress;
+use crate::tunnel::shared::Shared;
+use crate::tunnel::state::State;
 
-/// Says that a task has ended, however it did.
+/// Notes the end of a task, however it ends.
 struct TaskGuard {
     shared: Arc<Shared<Server>>,
     stream: Key,
@@ -32,7 +33,7 @@ struct TaskGuard {
 impl Drop for TaskGuard {
     fn drop(&mut self) {
         self.shared
-            .with(|state, after| state.task_done(self.stream, after));
+            .with(|state, deferred| state.task_done(self.stream, deferred));
     }
 }
 
@@ -47,7 +48,7 @@ pub(crate) async fn handle<H: Handler>(
     // Dropped last: until then the call counts.
     let guard = TaskGuard { shared, stream };
     let responding = pin!(respond(&guard.shared, stream, kind, handler, request));
-    let mut contained = Contained { inner: responding };
+    let mut contained = CatchPanic { inner: responding };
     let panicked = poll_fn(|cx| {
         if guard.is_abandoned(cx) {
             return Poll::Ready(false);
@@ -59,17 +60,17 @@ pub(crate) async fn handle<H: Handler>(
         let status = Status::new(Code::Internal, "the handler panicked");
         guard
             .shared
-            .with_now(|state, after| state.close(stream, &status, after));
+            .with_now(|state, deferred| state.close(stream, &status, deferred));
     }
 }
 
 impl TaskGuard {
-    /// Whether nobody wants a response. If somebody does, the task is woken when that changes.
+    /// Whether the response has no reader. If it has, the task is woken when that changes.
     fn is_abandoned(&self, cx: &Context<'_>) -> bool {
         self.shared
-            .with(|state, after| match state.streams.get(self.stream) {
+            .with(|state, deferred| match state.streams.get(self.stream) {
                 Some(entry) => {
-                    after.register(&mut entry.writer, cx.waker());
+                    deferred.register(&mut entry.writer, cx.waker());
                     entry.abandoned
                 }
                 None => true,
@@ -78,11 +79,11 @@ impl TaskGuard {
 }
 
 /// A future whose panic is its end. True: it panicked.
-struct Contained<'f, F> {
+struct CatchPanic<'f, F> {
     inner: Pin<&'f mut F>,
 }
 
-impl<F: Future<Output = ()>> Future for Contained<'_, F> {
+impl<F: Future<Output = ()>> Future for CatchPanic<'_, F> {
     type Output = bool;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<bool> {
@@ -114,52 +115,34 @@ async fn respond<H: Handler>(
         Ok(response) => response,
         Err(error) => {
             let status = status_of(&*error, &shared.options);
-            shared.with_now(|state, after| state.close(stream, &status, after));
+            shared.with_now(|state, deferred| state.close(stream, &status, deferred));
             return;
         }
     };
     let (parts, body) = response.into_parts();
-    if let Some(status) = status_in_headers(&parts) {
+    if let Some(status) = Status::of_response(&parts) {
         finish(shared, stream, kind, &status, &parts.headers);
         return;
     }
     let head = match heads::respond(&parts.headers, &shared.options) {
         Ok(head) => head,
         Err(status) => {
-            shared.with_now(|state, after| state.close(stream, &status, after));
+            shared.with_now(|state, deferred| state.close(stream, &status, deferred));
             return;
         }
     };
-    let mut sending = Sending {
+    let mut sending = ResponseSender {
         shared,
         stream,
         kind,
         head: Some(head),
-        pump: Pump::new(shared.queue.share()),
+        reader: BodyReader::new(shared.queue.share()),
     };
     let mut body = pin!(body);
     poll_fn(|cx| sending.poll(cx, body.as_mut())).await;
 }
 
-/// The status of a response that has nothing but headers, or that is no gRPC.
-fn status_in_headers(parts: &Parts) -> Option<Status> {
-    let status = Status::from_headers(&parts.headers);
-    if status.is_some() {
-        return status;
-    }
-    if parts.status != StatusCode::OK {
-        return Some(Status::from_http(parts.status));
-    }
-    // Without one it is taken for what it should be.
-    let content_type = parts.headers.get(CONTENT_TYPE)?;
-    let is_grpc = content_type.as_bytes().starts_with(GRPC.as_bytes());
-    (!is_grpc).then(|| {
-        let text = format!("the response is no gRPC: its content-type is {content_type:?}");
-        Status::new(Code::Unknown, text)
-    })
-}
-
-/// Ends a call that has no response but its status.
+/// Ends a call whose response is a status alone.
 fn finish(
     shared: &Shared<Server>,
     stream: Key,
@@ -168,12 +151,12 @@ fn finish(
     trailers: &HeaderMap,
 ) {
     let (head, status) = heads::close(status, trailers, &shared.options);
-    shared.with_now(|state, after| {
+    shared.with_now(|state, deferred| {
         state.count_dropped(&head);
         if let Some(entry) = state.streams.get(stream) {
             let (ok, hold) = success(&status, kind, &state.options);
             entry.set_close(head.bytes, ok, hold);
-            state.feed(stream, after);
+            state.feed(stream, deferred);
         }
     });
 }
@@ -186,48 +169,48 @@ fn success(status: &Status, kind: MethodKind, options: &Options) -> (bool, Hold)
     }
 }
 
-/// A response on its way.
-struct Sending<'s> {
+/// Reads a response body and sends it.
+struct ResponseSender<'s> {
     shared: &'s Shared<Server>,
     stream: Key,
     kind: MethodKind,
-    /// The head of the response, until it was handed over.
+    /// The head of the response, until it was sent.
     head: Option<heads::Head>,
-    pump: Pump,
+    reader: BodyReader,
 }
 
-impl Sending<'_> {
+impl ResponseSender<'_> {
     fn poll<B>(&mut self, cx: &mut Context<'_>, mut body: Pin<&mut B>) -> Poll<()>
     where
         B: Body<Data: bytes::Buf, Error: Into<BoxError>>,
     {
         let shared = self.shared;
         loop {
-            let end = match self.pump.poll_read(cx, body.as_mut(), &shared.options) {
+            let end = match self.reader.poll_read(cx, body.as_mut(), &shared.options) {
                 Poll::Ready(end) => Some(self.close(end)),
                 Poll::Pending => None,
             };
             let ended = end.is_some();
-            match self.hand_over(cx, end) {
+            match self.send(cx, end) {
                 _ if ended => return Poll::Ready(()),
-                Handed::ReadOn => {}
-                Handed::Wait => return Poll::Pending,
-                // The handler sees it where it looks, and may still have something to do.
-                Handed::Gone => return Poll::Ready(()),
+                SendProgress::ReadMore => {}
+                SendProgress::Wait => return Poll::Pending,
+                // The handler learns it from its request, and may still have something to do.
+                SendProgress::Ended => return Poll::Ready(()),
             }
         }
     }
 
-    fn hand_over(&mut self, cx: &Context<'_>, end: Option<(heads::Head, bool, Hold)>) -> Handed {
+    fn send(&mut self, cx: &Context<'_>, end: Option<(heads::Head, bool, Hold)>) -> SendProgress {
         let Self {
             shared,
             stream,
             head,
-            pump,
+            reader,
             ..
         } = self;
         let stream = *stream;
-        let act = |state: &mut crate::state::State<Server>, after: &mut crate::after::After| {
+        let update = |state: &mut State<Server>, deferred: &mut Deferred| {
             if let Some(head) = head.take() {
                 state.count_dropped(&head);
                 state.respond(stream, head.bytes);
@@ -238,9 +221,9 @@ impl Sending<'_> {
                 entry.set_close(head.bytes, ok, hold);
                 entry.finish.take()
             });
-            pump.hand_over(cx, state, stream, finish, after)
+            state.send(cx, stream, reader, finish, deferred)
         };
-        shared.with_now(act)
+        shared.with_now(update)
     }
 
     /// What to close the call with.
@@ -252,9 +235,9 @@ impl Sending<'_> {
                 let status = Status::from_headers(&trailers).unwrap_or_else(no_status);
                 heads::close(&status, &trailers, options)
             }
-            BodyEnd::Plain => heads::close(&no_status(), &none, options),
+            BodyEnd::NoTrailers => heads::close(&no_status(), &none, options),
             BodyEnd::Failed(error) => heads::close(&status_of(&*error, options), &none, options),
-            BodyEnd::Unfit(status) => heads::close(&status, &none, options),
+            BodyEnd::Invalid(status) => heads::close(&status, &none, options),
         };
         let (ok, hold) = success(&status, self.kind, options);
         (head, ok, hold)
@@ -275,5 +258,5 @@ fn status_of(error: &(dyn Error + Send + Sync + 'static), options: &Options) -> 
     let known = options
         .status_of_error
         .and_then(|status_of| status_of(error));
-    known.unwrap_or_else(|| Status::new(Code::Unavailable, chain(error)))
+    known.unwrap_or_else(|| Status::new(Code::Unavailable, error_chain(error)))
 }

@@ -1,0 +1,161 @@
+//! What waits to be sent on one stream: whole and partial messages, as the segments they came in.
+
+use std::collections::VecDeque;
+
+use bytes::{Buf, Bytes, BytesMut};
+use grpctunnel_core::{CommandError, Envelope, Growing, Key, Role, Tunnel};
+
+use crate::body::send_queue::QueueShare;
+use crate::deferred::Deferred;
+use crate::options::Options;
+
+/// What a message that waits costs besides its bytes, so that empty ones are bounded too.
+pub(crate) const MESSAGE_COST: usize = 16;
+
+/// A part of the messages of a body, without gRPC's length prefix.
+#[derive(Debug)]
+pub(crate) enum Fragment {
+    /// A message of so many bytes begins.
+    Begin(u32),
+    /// Bytes of it.
+    Data(Bytes),
+}
+
+/// A message that the core has not been told of.
+#[derive(Clone, Copy, Debug)]
+struct Waiting {
+    size: u32,
+    /// Bytes that are at hand.
+    ready: u32,
+}
+
+/// The messages of one stream that have not left. The core holds the first; its bytes, and those
+/// of the others behind it, are here.
+#[derive(Debug)]
+pub(crate) struct Outbox {
+    segments: VecDeque<Bytes>,
+    /// The bytes, with something for each message that waits.
+    share: QueueShare,
+    waiting: VecDeque<Waiting>,
+    /// Whether the core has a message that has not left.
+    sending: bool,
+    /// Bytes of that message that came since it was told.
+    fresh: u32,
+}
+
+impl Outbox {
+    pub(crate) fn new(share: QueueShare) -> Self {
+        Self {
+            segments: VecDeque::new(),
+            share,
+            waiting: VecDeque::new(),
+            sending: false,
+            fresh: 0,
+        }
+    }
+
+    /// Appends fragments behind all others, and their share of what waits.
+    pub(crate) fn extend(
+        &mut self,
+        fragments: impl IntoIterator<Item = Fragment>,
+        share: &mut QueueShare,
+    ) {
+        for fragment in fragments {
+            self.push(fragment);
+        }
+        self.share.take_over(share);
+    }
+
+    fn push(&mut self, fragment: Fragment) {
+        match fragment {
+            Fragment::Begin(size) => self.waiting.push_back(Waiting { size, ready: 0 }),
+            Fragment::Data(bytes) => {
+                let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+                let ready = match self.waiting.back_mut() {
+                    Some(waiting) => &mut waiting.ready,
+                    None => &mut self.fresh,
+                };
+                *ready = ready.saturating_add(len);
+                if !bytes.is_empty() {
+                    self.segments.push_back(bytes);
+                }
+            }
+        }
+    }
+
+    /// Tells the core what it can be told now.
+    pub(crate) fn feed<R: Role>(
+        &mut self,
+        tunnel: &mut Tunnel<R, Growing>,
+        stream: Key,
+    ) -> Result<(), CommandError> {
+        let fresh = std::mem::take(&mut self.fresh);
+        if fresh > 0 {
+            tunnel.provide(stream, fresh)?;
+        }
+        if !self.sending
+            && let Some(next) = self.waiting.pop_front()
+        {
+            self.share.remove(MESSAGE_COST);
+            tunnel.send_message(stream, Envelope::new(next.size), next.ready)?;
+            self.sending = true;
+        }
+        Ok(())
+    }
+
+    /// The message that the core has has left.
+    pub(crate) const fn sent(&mut self) {
+        self.sending = false;
+    }
+
+    /// Whether the core has been told of every message.
+    pub(crate) fn is_fed(&self) -> bool {
+        self.waiting.is_empty() && self.fresh == 0
+    }
+
+    /// What waits, in bytes, with something for each message.
+    pub(crate) const fn cost(&self) -> usize {
+        self.share.bytes()
+    }
+
+    /// Whether there is room again for a sender that was held back: not for every byte anew.
+    pub(crate) fn has_room_again(&self, options: &Options) -> bool {
+        let limit = (options.send_queue / 2).saturating_add(1);
+        self.share.has_room(self.cost(), limit, options)
+    }
+
+    /// Moves the next `len` bytes of the message that is being sent.
+    pub(crate) fn take(&mut self, mut len: usize, into: &mut BytesMut, deferred: &mut Deferred) {
+        self.share.remove(len);
+        while let Some(segment) = self.segments.front_mut() {
+            let part = len.min(segment.len());
+            into.extend_from_slice(segment.get(..part).unwrap_or_default());
+            segment.advance(part);
+            len = len.saturating_sub(part);
+            if segment.is_empty() {
+                deferred.drop_bytes(self.segments.pop_front());
+            }
+            if len == 0 {
+                return;
+            }
+        }
+        debug_assert_eq!(len, 0, "the core named bytes that were not provided");
+        into.extend(std::iter::repeat_n(0, len));
+    }
+
+    /// Forgets the messages that the core was not told of.
+    pub(crate) fn stop(&mut self) {
+        let messages = self.waiting.len().saturating_mul(MESSAGE_COST);
+        self.share.remove(messages);
+        self.waiting.clear();
+    }
+
+    /// Forgets everything: none of it will be sent.
+    pub(crate) fn clear(&mut self, deferred: &mut Deferred) {
+        deferred.drop_bytes(self.segments.drain(..));
+        self.share.remove(self.cost());
+        self.waiting.clear();
+        self.sending = false;
+        self.fresh = 0;
+    }
+}

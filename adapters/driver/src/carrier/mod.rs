@@ -1,0 +1,6 @@
+//! The carrier: the gRPC stream that carries a tunnel.
+
+pub(crate) mod driver;
+pub(crate) mod opening;
+pub(crate) mod receive;
+pub(crate) mod transmit;

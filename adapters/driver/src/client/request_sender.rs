@@ -1,0 +1,129 @@
+//! Sending the request of a call.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Buf;
+use grpctunnel_core::{Client, Key};
+use http_body::Body;
+
+use crate::body::reader::{BodyEnd, BodyReader};
+use crate::body::send_queue::QueueShare;
+use crate::deferred::Deferred;
+use crate::error::{BoxError, CallError};
+use crate::options::Options;
+use crate::tunnel::call_end::CallEnd;
+use crate::tunnel::send::SendProgress;
+use crate::tunnel::shared::Shared;
+use crate::tunnel::state::State;
+use crate::tunnel::stream::Finish;
+
+/// Reads a request body and sends it.
+#[derive(Debug)]
+pub(crate) struct RequestSender<B> {
+    reader: BodyReader,
+    /// None: it was read to its end, or the rest has no reader.
+    body: Option<Pin<Box<B>>>,
+    /// The end of the body, if it is known and was not sent.
+    end: Option<Result<(), CallEnd>>,
+}
+
+impl<B> RequestSender<B>
+where
+    B: Body<Data: Buf, Error: Into<BoxError>>,
+{
+    pub(crate) fn new(body: B, share: QueueShare) -> Self {
+        Self {
+            reader: BodyReader::new(share),
+            body: Some(Box::pin(body)),
+            end: None,
+        }
+    }
+
+    /// Whether there is nothing left to do.
+    pub(crate) const fn is_done(&self) -> bool {
+        self.body.is_none() && self.end.is_none()
+    }
+
+    /// Reads what there is now, as far as there is room for it.
+    pub(crate) fn read(&mut self, cx: &mut Context<'_>, options: &Options) {
+        let Some(body) = &mut self.body else {
+            return;
+        };
+        if let Poll::Ready(end) = self.reader.poll_read(cx, body.as_mut(), options) {
+            self.body = None;
+            self.end = Some(match end {
+                BodyEnd::NoTrailers | BodyEnd::Trailers(_) => Ok(()),
+                BodyEnd::Failed(error) => Err(CallEnd::Failed(CallError::request_body(error))),
+                BodyEnd::Invalid(status) => Err(CallEnd::status(status)),
+            });
+        }
+    }
+
+    /// The failure of a body that was read before its call was opened.
+    pub(crate) fn take_failure(&mut self) -> Option<CallEnd> {
+        match self.end.take() {
+            Some(Err(end)) => Some(end),
+            end => {
+                self.end = end;
+                None
+            }
+        }
+    }
+
+    /// Sends what was read, under the lock.
+    pub(crate) fn send(
+        &mut self,
+        cx: &Context<'_>,
+        state: &mut State<Client>,
+        stream: Key,
+        deferred: &mut Deferred,
+    ) -> SendProgress {
+        let end = self.end.take();
+        if let Some(Err(end)) = end {
+            state.fail(stream, end, deferred);
+            return SendProgress::Ended;
+        }
+        let finish = end.map(|_| Finish::HalfClose);
+        state.send(cx, stream, &mut self.reader, finish, deferred)
+    }
+
+    /// Drops the body: the rest has no reader.
+    pub(crate) fn stop(&mut self) {
+        self.body = None;
+        self.end = None;
+    }
+}
+
+/// The task that sends the rest of a request whose response has begun. It ends with the request,
+/// or with the call.
+pub(crate) struct RequestSendTask<B> {
+    pub(crate) shared: Arc<Shared<Client>>,
+    pub(crate) stream: Key,
+    pub(crate) sender: RequestSender<B>,
+}
+
+impl<B> Future for RequestSendTask<B>
+where
+    B: Body<Data: Buf, Error: Into<BoxError>>,
+{
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        loop {
+            this.sender.read(cx, &this.shared.options);
+            let progress = this
+                .shared
+                .with(|state, deferred| this.sender.send(cx, state, this.stream, deferred));
+            match progress {
+                SendProgress::ReadMore => {}
+                SendProgress::Wait if this.sender.is_done() => return Poll::Ready(()),
+                SendProgress::Wait => return Poll::Pending,
+                SendProgress::Ended => return Poll::Ready(()),
+            }
+        }
+    }
+}

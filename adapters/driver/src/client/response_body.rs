@@ -1,0 +1,186 @@
+//! The response of a call.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use grpctunnel_core::{Client, Key};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, Response, Version};
+use http_body::{Body, Frame};
+
+use crate::client::call::Call;
+use crate::deferred::Deferred;
+use crate::error::{CallError, NeverProcessed};
+use crate::grpc::headers::GRPC_CONTENT_TYPE;
+use crate::tunnel::call_end::CallEnd;
+use crate::tunnel::state::State;
+
+/// The body of a response that came through a tunnel: messages, then trailers with the status.
+/// Dropping it before its end cancels the call.
+#[derive(Debug, Default)]
+pub struct ResponseBody {
+    /// What was taken from the tunnel and is read next.
+    received: Received,
+    /// None: everything was taken.
+    call: Option<Call>,
+}
+
+/// What was taken from a tunnel: messages, and the end behind them.
+#[derive(Debug, Default)]
+pub(crate) struct Received {
+    data: Bytes,
+    end: Option<CallEnd>,
+}
+
+impl State<Client> {
+    /// Takes what has come of a response. With its end the call is released.
+    fn take(&mut self, stream: Key, deferred: &mut Deferred) -> Received {
+        let Some(entry) = self.streams.get(stream) else {
+            return Received::default();
+        };
+        let (data, consumed) = entry.inbox.take();
+        let end = if entry.inbox.is_empty() {
+            entry.end.take()
+        } else {
+            None
+        };
+        self.consumed(stream, consumed);
+        if end.is_some() {
+            self.release(stream, deferred);
+        }
+        Received { data, end }
+    }
+
+    /// Takes the start of the response, if it has come, with what there is of the rest.
+    pub(crate) fn response_start(
+        &mut self,
+        stream: Key,
+        cx: &Context<'_>,
+        deferred: &mut Deferred,
+    ) -> Option<ResponseStart> {
+        let entry = self.streams.get(stream)?;
+        let headers = match entry.headers.take() {
+            Some(headers) => headers,
+            None if entry.answered => HeaderMap::new(),
+            None => {
+                let Some(end) = entry.end.take() else {
+                    deferred.register(&mut entry.reader, cx.waker());
+                    return None;
+                };
+                self.release(stream, deferred);
+                return Some(ResponseStart::End(end));
+            }
+        };
+        Some(ResponseStart::Response(
+            headers,
+            self.take(stream, deferred),
+        ))
+    }
+}
+
+/// The start of a response.
+pub(crate) enum ResponseStart {
+    /// With headers.
+    Response(HeaderMap, Received),
+    /// With its end.
+    End(CallEnd),
+}
+
+impl ResponseStart {
+    /// Whether the call is over, and was released.
+    pub(crate) const fn is_end(&self) -> bool {
+        match self {
+            Self::Response(_, received) => received.end.is_some(),
+            Self::End(_) => true,
+        }
+    }
+
+    /// The response. `call` is that of the rest, if there is one.
+    pub(crate) fn into_response(
+        self,
+        call: Option<Call>,
+    ) -> Result<Response<ResponseBody>, CallError> {
+        let (mut headers, body, never_processed) = match self {
+            Self::Response(headers, received) => (headers, ResponseBody { received, call }, false),
+            Self::End(CallEnd::Failed(error)) => return Err(error),
+            Self::End(CallEnd::Status {
+                status,
+                mut trailers,
+                never_processed,
+            }) => {
+                status.write_headers(&mut trailers);
+                (trailers, ResponseBody::default(), never_processed)
+            }
+        };
+        headers.insert(CONTENT_TYPE, GRPC_CONTENT_TYPE);
+        let mut response = Response::new(body);
+        *response.version_mut() = Version::HTTP_2;
+        *response.headers_mut() = headers;
+        if never_processed {
+            response.extensions_mut().insert(NeverProcessed);
+        }
+        Ok(response)
+    }
+}
+
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = CallError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, CallError>>> {
+        let this = self.get_mut();
+        if this.received.is_empty()
+            && let Some(call) = &mut this.call
+        {
+            let stream = call.stream;
+            this.received = call.shared.with(|state, deferred| {
+                let received = state.take(stream, deferred);
+                if received.is_empty()
+                    && let Some(entry) = state.streams.get(stream)
+                {
+                    deferred.register(&mut entry.reader, cx.waker());
+                }
+                received
+            });
+            if this.received.is_empty() {
+                return Poll::Pending;
+            }
+            if this.received.end.is_some() {
+                call.released = true;
+                this.call = None;
+            }
+        }
+        Poll::Ready(this.received.next())
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.received.is_empty() && self.call.is_none()
+    }
+}
+
+impl Received {
+    fn is_empty(&self) -> bool {
+        self.data.is_empty() && self.end.is_none()
+    }
+
+    fn next(&mut self) -> Option<Result<Frame<Bytes>, CallError>> {
+        if !self.data.is_empty() {
+            return Some(Ok(Frame::data(std::mem::take(&mut self.data))));
+        }
+        match self.end.take()? {
+            CallEnd::Failed(error) => Some(Err(error)),
+            CallEnd::Status {
+                status,
+                mut trailers,
+                ..
+            } => {
+                status.write_headers(&mut trailers);
+                Some(Ok(Frame::trailers(trailers)))
+            }
+        }
+    }
+}

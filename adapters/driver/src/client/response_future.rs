@@ -1,0 +1,140 @@
+//! A call that has no response yet.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Buf;
+use http::{Request, Response};
+use http_body::Body;
+
+use crate::client::call::{Call, Handle};
+use crate::client::request_sender::{RequestSendTask, RequestSender};
+use crate::client::response_body::{ResponseBody, ResponseStart};
+use crate::client::waiting::PendingCall;
+use crate::error::{BoxError, CallError};
+use crate::tunnel::call_end::CallEnd;
+use crate::tunnel::send::SendProgress;
+
+/// A call on a [`Channel`](crate::Channel) that has no response yet. Dropping it cancels the call.
+///
+/// It also sends the request, as long as it is polled; what is left of the request when the
+/// response begins is sent by a task.
+pub struct ResponseFuture<B> {
+    phase: Phase<B>,
+}
+
+enum Phase<B> {
+    New(Arc<Handle>, Request<B>),
+    /// Not opened yet.
+    Pending(PendingCall<B>),
+    Open(Call, RequestSender<B>),
+    Done,
+}
+
+impl<B> Unpin for ResponseFuture<B> {}
+
+impl<B> ResponseFuture<B> {
+    pub(crate) const fn new(handle: Arc<Handle>, request: Request<B>) -> Self {
+        Self {
+            phase: Phase::New(handle, request),
+        }
+    }
+}
+
+/// Sends what the request has now, and takes the start of the response.
+fn poll_response<B>(
+    call: &Call,
+    sender: &mut RequestSender<B>,
+    cx: &mut Context<'_>,
+) -> Poll<ResponseStart>
+where
+    B: Body<Data: Buf, Error: Into<BoxError>>,
+{
+    loop {
+        sender.read(cx, &call.shared.options);
+        let (progress, start) = call.shared.with(|state, deferred| {
+            let progress = if sender.is_done() {
+                SendProgress::Wait
+            } else {
+                sender.send(cx, state, call.stream, deferred)
+            };
+            (progress, state.response_start(call.stream, cx, deferred))
+        });
+        if progress == SendProgress::Ended {
+            sender.stop();
+        }
+        match start {
+            Some(start) => return Poll::Ready(start),
+            None if progress == SendProgress::ReadMore => {}
+            None => return Poll::Pending,
+        }
+    }
+}
+
+impl<B> Future for ResponseFuture<B>
+where
+    B: Body<Data: Buf, Error: Into<BoxError>> + Send + 'static,
+{
+    type Output = Result<Response<ResponseBody>, CallError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        loop {
+            match std::mem::replace(&mut self.phase, Phase::Done) {
+                Phase::New(handle, request) => match PendingCall::new(handle, request) {
+                    Ok(call) => self.phase = Phase::Pending(call),
+                    Err(status) => {
+                        let start = ResponseStart::End(CallEnd::never_processed(status));
+                        return Poll::Ready(start.into_response(None));
+                    }
+                },
+                Phase::Pending(mut call) => match call.poll_open(cx) {
+                    Poll::Pending => {
+                        self.phase = Phase::Pending(call);
+                        return Poll::Pending;
+                    }
+                    Poll::Ready(Err(end)) => {
+                        return Poll::Ready(ResponseStart::End(*end).into_response(None));
+                    }
+                    Poll::Ready(Ok(stream)) => {
+                        let shared = call.shared().clone();
+                        self.phase = Phase::Open(Call::new(shared, stream), call.sender);
+                    }
+                },
+                Phase::Open(mut call, mut sender) => {
+                    let Poll::Ready(start) = poll_response(&call, &mut sender, cx) else {
+                        self.phase = Phase::Open(call, sender);
+                        return Poll::Pending;
+                    };
+                    if start.is_end() {
+                        call.released = true;
+                        return Poll::Ready(start.into_response(None));
+                    }
+                    if !sender.is_done() {
+                        call.shared.runtime.spawn(RequestSendTask {
+                            shared: call.shared.clone(),
+                            stream: call.stream,
+                            sender,
+                        });
+                    }
+                    return Poll::Ready(start.into_response(Some(call)));
+                }
+                // Polled again after it was ready.
+                Phase::Done => return Poll::Pending,
+            }
+        }
+    }
+}
+
+impl<B> fmt::Debug for ResponseFuture<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let phase = match self.phase {
+            Phase::New(..) | Phase::Pending(_) => "waiting to be opened",
+            Phase::Open(..) => "open",
+            Phase::Done => "done",
+        };
+        f.debug_tuple("ResponseFuture").field(&phase).finish()
+    }
+}

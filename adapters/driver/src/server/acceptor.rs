@@ -1,0 +1,143 @@
+//! Accepting calls: each becomes an HTTP request and a task that handles it.
+
+use std::sync::Arc;
+
+use grpctunnel_core::wire::format_timeout;
+use grpctunnel_core::{Code, Key, MethodKind, Reason, Server, Side};
+use http::header::{CONTENT_TYPE, TE};
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderValue, Method, Request, Uri, Version};
+
+use crate::deferred::Deferred;
+use crate::grpc::headers::{GRPC_CONTENT_TYPE, GRPC_TIMEOUT};
+use crate::grpc::metadata::to_headers;
+use crate::grpc::status::Status;
+use crate::server::handler::Handler;
+use crate::server::request_body::RequestBody;
+use crate::server::task::handle;
+use crate::tunnel::input::{CallAcceptor, IncomingCall};
+use crate::tunnel::shared::Shared;
+use crate::tunnel::state::State;
+use crate::tunnel::stream::Stream;
+
+/// Accepts calls for a handler.
+pub(crate) struct HandlerAcceptor<H> {
+    handler: H,
+    accepted: Vec<AcceptedCall>,
+}
+
+struct AcceptedCall {
+    stream: Key,
+    kind: MethodKind,
+    request: Request<()>,
+}
+
+impl<H> HandlerAcceptor<H> {
+    pub(crate) const fn new(handler: H) -> Self {
+        Self {
+            handler,
+            accepted: Vec::new(),
+        }
+    }
+}
+
+impl<H: Handler> CallAcceptor<Server> for HandlerAcceptor<H> {
+    fn accept(
+        &mut self,
+        shared: &Arc<Shared<Server>>,
+        state: &mut State<Server>,
+        call: IncomingCall<'_>,
+        deferred: &mut Deferred,
+    ) {
+        let stream = call.stream;
+        let kind = state.options.method_kinds.get(call.method);
+        let share = state.queue.share();
+        state.streams.insert(Stream::new(stream, share), deferred);
+        match request(state, &call) {
+            Ok(mut request) => {
+                if kind != MethodKind::Unknown {
+                    // The stream was opened a moment ago.
+                    let _ = state.tunnel.set_method_kind(stream, kind);
+                    request.extensions_mut().insert(kind);
+                }
+                if let Some(peer) = shared.peer.get() {
+                    request.extensions_mut().insert(peer.clone());
+                }
+                self.accepted.push(AcceptedCall {
+                    stream,
+                    kind,
+                    request,
+                });
+            }
+            Err(status) => {
+                state.close(stream, &status, deferred);
+                state.task_done(stream, deferred);
+            }
+        }
+    }
+
+    fn spawn_accepted(&mut self, shared: &Arc<Shared<Server>>) {
+        for accepted in self.accepted.drain(..) {
+            let body = RequestBody::new(shared.clone(), accepted.stream);
+            shared.runtime.spawn(handle(
+                shared.clone(),
+                accepted.stream,
+                accepted.kind,
+                self.handler.clone(),
+                accepted.request.map(|()| body),
+            ));
+        }
+    }
+}
+
+/// The HTTP request of a call.
+fn request(state: &State<Server>, call: &IncomingCall<'_>) -> Result<Request<()>, Status> {
+    let uri = uri(call.method, &state.options.authority).ok_or_else(|| {
+        let reason = Reason::UnknownMethod;
+        Status::new(reason.code(Side::Server), reason.text())
+    })?;
+    let mut headers = to_headers(&call.metadata, state.options.bin_dialect)
+        .map_err(|bad| Status::new(Code::InvalidArgument, bad.text()))?;
+    headers.insert(TE, HeaderValue::from_static("trailers"));
+    headers.insert(CONTENT_TYPE, GRPC_CONTENT_TYPE);
+    if let Some(deadline) = call.deadline {
+        let left = format_timeout(deadline.saturating_since(state.now));
+        if let Ok(left) = HeaderValue::from_str(&left) {
+            headers.insert(GRPC_TIMEOUT, left);
+        }
+    }
+    let mut request = Request::new(());
+    *request.method_mut() = Method::POST;
+    *request.version_mut() = Version::HTTP_2;
+    *request.uri_mut() = uri;
+    *request.headers_mut() = headers;
+    Ok(request)
+}
+
+/// The URI of a method, if its name is a path and nothing else.
+fn uri(method: &str, authority: &Authority) -> Option<Uri> {
+    if method.contains(['?', '#']) {
+        return None;
+    }
+    let path = PathAndQuery::try_from(format!("/{method}")).ok()?;
+    let mut parts = http::uri::Parts::default();
+    parts.scheme = Some(Scheme::HTTP);
+    parts.authority = Some(authority.clone());
+    parts.path_and_query = Some(path);
+    Uri::from_parts(parts).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_method_is_a_path_and_nothing_else() {
+        let authority = Authority::from_static("somewhere:1");
+        let uri_of = |method: &str| uri(method, &authority).map(|uri| uri.to_string());
+        assert_eq!(uri_of("a.B/C").as_deref(), Some("http://somewhere:1/a.B/C"));
+        for method in ["a.B/C?x", "a.B/C#x", "a b/C", "a.B/C\r\nx: y"] {
+            assert_eq!(uri_of(method), None, "{method:?}");
+        }
+    }
+}

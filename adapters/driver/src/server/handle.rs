@@ -1,0 +1,66 @@
+//! A tunnel whose calls this end handles.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use grpctunnel_core::Server;
+
+use crate::counters::Counters;
+use crate::error::TunnelEnd;
+use crate::peer::TunnelPeer;
+use crate::tunnel::shared::Shared;
+
+/// A tunnel whose calls this end handles. It is drained when the handle is dropped.
+#[derive(Debug)]
+pub struct ServerHandle {
+    shared: Arc<Shared<Server>>,
+}
+
+impl Drop for ServerHandle {
+    fn drop(&mut self) {
+        self.shared.drain(self.shared.options.drain_limit);
+    }
+}
+
+impl ServerHandle {
+    pub(crate) const fn new(shared: Arc<Shared<Server>>) -> Self {
+        Self { shared }
+    }
+
+    /// Begins to drain: new calls are refused UNAVAILABLE; those that are open may go on for
+    /// `limit`, then they end UNAVAILABLE. The tunnel is finished when the last one has ended; see
+    /// [`closed`](Self::closed).
+    pub fn drain(&self, limit: Duration) {
+        self.shared.drain(limit);
+    }
+
+    /// Gives the tunnel up: open calls end, their handlers are dropped, the carrier is reset.
+    pub fn abort(&self) {
+        self.shared.abort();
+    }
+
+    /// Waits for the end of the tunnel. The future holds no handle of it.
+    pub fn closed(&self) -> impl Future<Output = TunnelEnd> + Send + 'static + use<> {
+        self.shared.closed()
+    }
+
+    /// Calls that have not ended.
+    #[must_use]
+    pub fn active_calls(&self) -> usize {
+        self.shared.read(|state| state.tunnel.active_streams())
+    }
+
+    /// What was counted so far.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        self.shared.counters()
+    }
+
+    /// Who is at the other end, as the opening of the tunnel said; `None` before an old peer has
+    /// answered.
+    #[must_use]
+    pub fn peer(&self) -> Option<&TunnelPeer> {
+        self.shared.peer.get()
+    }
+}

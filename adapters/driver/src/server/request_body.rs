@@ -1,0 +1,96 @@
+//! The request of a call that the peer opened.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use grpctunnel_core::{Code, Key, Server, Unread};
+use http_body::{Body, Frame};
+
+use crate::error::RequestError;
+use crate::grpc::status::Status;
+use crate::tunnel::call_end::CallEnd;
+use crate::tunnel::shared::Shared;
+
+/// The body of a request that came through a tunnel: messages. Dropping it tells the tunnel that
+/// nobody reads the rest.
+#[derive(Debug)]
+pub struct RequestBody {
+    /// None: it was read to its end.
+    source: Option<(Arc<Shared<Server>>, Key)>,
+}
+
+impl RequestBody {
+    pub(crate) const fn new(shared: Arc<Shared<Server>>, stream: Key) -> Self {
+        Self {
+            source: Some((shared, stream)),
+        }
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = RequestError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, RequestError>>> {
+        let this = self.get_mut();
+        let Some((shared, stream)) = &this.source else {
+            return Poll::Ready(None);
+        };
+        let stream = *stream;
+        let next = shared.with(|state, deferred| {
+            let Some(entry) = state.streams.get(stream) else {
+                let text = "the call has ended";
+                let status = Status::new(Code::Aborted, text);
+                return Poll::Ready(Some(Err(RequestError::new(status))));
+            };
+            let (data, consumed) = entry.inbox.take();
+            if !data.is_empty() {
+                state.consumed(stream, consumed);
+                return Poll::Ready(Some(Ok(data)));
+            }
+            if let Some(CallEnd::Status { status, .. }) = &entry.end {
+                let error = RequestError::new(status.clone());
+                entry.abandoned = true;
+                deferred.wake(&mut entry.writer);
+                return Poll::Ready(Some(Err(error)));
+            }
+            if entry.half_closed {
+                return Poll::Ready(None);
+            }
+            deferred.register(&mut entry.reader, cx.waker());
+            Poll::Pending
+        });
+        if matches!(next, Poll::Ready(None | Some(Err(_)))) {
+            this.source = None;
+        }
+        next.map(|next| next.map(|data| data.map(Frame::data)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.source.is_none()
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        if let Some((shared, stream)) = self.source.take() {
+            shared.with(|state, deferred| {
+                state.tunnel.stop_reading(stream);
+                if let Some(entry) = state.streams.get(stream) {
+                    entry.request_dropped = true;
+                    entry.inbox.finish(Unread::Discard);
+                    deferred.drop_waker(entry.reader.take());
+                    if entry.end.is_some() {
+                        entry.abandoned = true;
+                        deferred.wake(&mut entry.writer);
+                    }
+                }
+            });
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! One end of a tunnel, shared by its handles, calls, carrier and task.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use grpctunnel_core::{Opening, Reason, Time};
+
+use crate::body::send_queue::SendQueue;
+use crate::counters::Counters;
+use crate::deferred::Deferred;
+use crate::error::TunnelEnd;
+use crate::options::Options;
+use crate::peer::TunnelPeer;
+use crate::runtime::Runtime;
+use crate::tunnel::state::{State, TunnelRole};
+
+/// One end of a tunnel.
+#[derive(Debug)]
+pub(crate) struct Shared<R: TunnelRole> {
+    state: Mutex<State<R>>,
+    pub(crate) runtime: Runtime,
+    pub(crate) options: Arc<Options>,
+    /// What waits to be sent on all streams.
+    pub(crate) queue: SendQueue,
+    /// The origin of the core's time.
+    origin: Instant,
+    /// The peer, once it is known.
+    pub(crate) peer: OnceLock<TunnelPeer>,
+}
+
+impl<R: TunnelRole> Shared<R> {
+    pub(crate) fn new(runtime: Runtime, options: Arc<Options>, opening: Opening) -> Arc<Self> {
+        let state = State::new(options.clone(), opening);
+        Arc::new(Self {
+            queue: state.queue.clone(),
+            state: Mutex::new(state),
+            origin: runtime.now(),
+            runtime,
+            options,
+            peer: OnceLock::new(),
+        })
+    }
+
+    /// The time now, as the core counts it.
+    pub(crate) fn now(&self) -> Time {
+        Time::ZERO.saturating_add(self.runtime.now().saturating_duration_since(self.origin))
+    }
+
+    /// A time of the core as an instant; far in the future where it cannot be expressed.
+    pub(crate) fn instant(&self, time: Time) -> Instant {
+        let since = Duration::from_nanos(time.as_nanos());
+        let century = Duration::from_secs(100 * 365 * 86_400);
+        self.origin
+            .checked_add(since.min(century))
+            .unwrap_or(self.origin)
+    }
+
+    /// Ignores poisoning: a panic under the lock is a defect of this crate, and its other users
+    /// shall not panic because of it.
+    fn lock(&self) -> MutexGuard<'_, State<R>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Updates the state under the lock, then runs what was deferred.
+    pub(crate) fn with<T>(&self, act: impl FnOnce(&mut State<R>, &mut Deferred) -> T) -> T {
+        let mut deferred = Deferred::default();
+        self.with_after(&mut deferred, act)
+    }
+
+    /// As [`with`](Self::with), for callers that reuse the memory of `deferred`.
+    pub(crate) fn with_after<T>(
+        &self,
+        deferred: &mut Deferred,
+        act: impl FnOnce(&mut State<R>, &mut Deferred) -> T,
+    ) -> T {
+        let result = {
+            let mut state = self.lock();
+            let result = act(&mut state, deferred);
+            state.finish_update(|| self.now(), deferred);
+            result
+        };
+        deferred.run();
+        result
+    }
+
+    /// As [`with`](Self::with), with the clock advanced to now.
+    pub(crate) fn with_now<T>(&self, act: impl FnOnce(&mut State<R>, &mut Deferred) -> T) -> T {
+        let now = self.now();
+        self.with(|state, deferred| {
+            state.advance_clock(now);
+            act(state, deferred)
+        })
+    }
+
+    /// Reads the state under the lock.
+    pub(crate) fn read<T>(&self, read: impl FnOnce(&State<R>) -> T) -> T {
+        read(&self.lock())
+    }
+
+    pub(crate) fn drain(&self, limit: Duration) {
+        self.with_now(|state, deferred| {
+            state.tunnel.drain(state.now, limit);
+            state.wake_waiting_calls(deferred);
+        });
+    }
+
+    pub(crate) fn abort(&self) {
+        self.with_now(|state, _| {
+            state.tunnel.abort(state.now, Reason::Aborted);
+        });
+    }
+
+    pub(crate) fn counters(&self) -> Counters {
+        self.read(|state| Counters::new(state.tunnel.counters(), state.dropped))
+    }
+
+    /// Waits until the tunnel is over.
+    pub(crate) fn closed(self: &Arc<Self>) -> Watch<R, TunnelEnd> {
+        Watch::new(self.clone(), |state| state.end.clone())
+    }
+
+    /// Waits until the tunnel may carry calls, or has ended before.
+    pub(crate) fn started(self: &Arc<Self>) -> Watch<R, Result<(), TunnelEnd>> {
+        Watch::new(self.clone(), |state| match &state.end {
+            Some(end) if !state.started => Some(Err(end.clone())),
+            _ => state.started.then_some(Ok(())),
+        })
+    }
+}
+
+/// Waits for a change of a tunnel that happens once.
+pub(crate) struct Watch<R: TunnelRole, T> {
+    shared: Arc<Shared<R>>,
+    ready: fn(&State<R>) -> Option<T>,
+    ticket: Option<u64>,
+}
+
+impl<R: TunnelRole, T> Watch<R, T> {
+    fn new(shared: Arc<Shared<R>>, ready: fn(&State<R>) -> Option<T>) -> Self {
+        Self {
+            shared,
+            ready,
+            ticket: None,
+        }
+    }
+}
+
+impl<R: TunnelRole, T> Future for Watch<R, T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
+        let this = &mut *self;
+        this.shared
+            .with(|state, deferred| match (this.ready)(state) {
+                Some(value) => Poll::Ready(value),
+                None => {
+                    state.watchers.watch(&mut this.ticket, cx, deferred);
+                    Poll::Pending
+                }
+            })
+    }
+}
+
+impl<R: TunnelRole, T> Drop for Watch<R, T> {
+    fn drop(&mut self) {
+        if self.ticket.is_some() {
+            self.shared
+                .with(|state, deferred| state.watchers.forget(self.ticket, deferred));
+        }
+    }
+}

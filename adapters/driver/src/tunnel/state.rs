@@ -1,0 +1,279 @@
+//! The state of one end of a tunnel, under its lock: the core, the streams, and the tasks that wait.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::task::Waker;
+
+use bytes::BytesMut;
+use grpctunnel_core::wire::Revision;
+use grpctunnel_core::{
+    Carrier, CommandError, End, Event, Growing, Key, Negotiation, Opening, Role, Side, Time,
+    Tunnel, Unread,
+};
+
+use crate::body::send_queue::SendQueue;
+use crate::deferred::Deferred;
+use crate::error::{CarrierEnd, TunnelEnd};
+use crate::grpc::status::Status;
+use crate::options::Options;
+use crate::tunnel::call_end::CallEnd;
+use crate::tunnel::stream::{Finish, Streams};
+use crate::watchers::Watchers;
+
+/// What a tunnel client and a tunnel server do differently beside the core.
+pub(crate) trait TunnelRole: Role + Sized + Send + 'static {
+    /// Which side it is.
+    const OWN_SIDE: Side;
+
+    /// Tells the core what follows the last message of a stream.
+    fn finish(state: &mut State<Self>, stream: Key, finish: Finish) -> Result<(), CommandError>;
+
+    /// Ends a stream because of a mistake on this side.
+    fn fail_stream(state: &mut State<Self>, stream: Key, status: Status, deferred: &mut Deferred);
+
+    /// Called when the core has ended a stream.
+    fn stream_ended(state: &mut State<Self>, stream: Key, deferred: &mut Deferred);
+}
+
+/// The sending direction of the carrier.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    /// Frames that were gathered and not handed out.
+    pub(crate) batch: BytesMut,
+    /// The task that sends them.
+    pub(crate) waker: Option<Waker>,
+    /// That task found nothing to send, and waits.
+    pub(crate) parked: bool,
+    /// The body that sends was dropped or is at its end.
+    pub(crate) closed: bool,
+    /// When that task last polled, or was woken because there was something to send.
+    pub(crate) last_polled: Time,
+}
+
+/// A call that waits until the tunnel has room for it.
+#[derive(Debug)]
+pub(crate) struct WaitingCall {
+    pub(crate) ticket: u64,
+    pub(crate) waker: Option<Waker>,
+}
+
+/// One end of a tunnel.
+#[derive(Debug)]
+pub(crate) struct State<R: TunnelRole> {
+    pub(crate) tunnel: Tunnel<R, Growing>,
+    pub(crate) streams: Streams,
+    pub(crate) options: Arc<Options>,
+    /// What waits to be sent on all streams.
+    pub(crate) queue: SendQueue,
+    /// The latest time that anybody looked at the clock.
+    pub(crate) now: Time,
+    pub(crate) outgoing: Outgoing,
+    /// How to end the carrier, once the core has decided it.
+    pub(crate) carrier: Option<Carrier>,
+    /// The task that reads the carrier and keeps the time.
+    pub(crate) driver: Option<Waker>,
+    /// When that task wakes by itself.
+    pub(crate) wakes_at: Time,
+    /// Whether it waits until the core wants to read again.
+    pub(crate) paused: bool,
+    /// At a tunnel client: settled. At a tunnel server: the peer answered the opening.
+    pub(crate) started: bool,
+    /// Both ends said in the opening that they negotiate.
+    pub(crate) negotiated: bool,
+    /// What was reported as the carrier ended.
+    pub(crate) carrier_end: CarrierEnd,
+    pub(crate) end: Option<TunnelEnd>,
+    /// Tasks that wait for `started` or `end`.
+    pub(crate) watchers: Watchers,
+    /// Calls that wait to be opened, first come first served.
+    pub(crate) waiting_calls: VecDeque<WaitingCall>,
+    pub(crate) last_ticket: u64,
+    /// Metadata values and status details that were left out because they cannot be carried.
+    pub(crate) dropped: u64,
+}
+
+impl<R: TunnelRole> State<R> {
+    pub(crate) fn new(options: Arc<Options>, opening: Opening) -> Self {
+        let now = Time::ZERO;
+        let tunnel = Tunnel::<R, Growing>::new(now, options.config(), opening);
+        Self {
+            // A tunnel client says when it has started.
+            started: R::OWN_SIDE == Side::Server && tunnel.is_open(),
+            negotiated: matches!(opening, Opening::Accepted(Negotiation::On)),
+            tunnel,
+            streams: Streams::default(),
+            options,
+            queue: SendQueue::default(),
+            now,
+            outgoing: Outgoing {
+                batch: BytesMut::new(),
+                waker: None,
+                parked: false,
+                closed: false,
+                last_polled: now,
+            },
+            carrier: None,
+            driver: None,
+            wakes_at: Time::MAX,
+            paused: false,
+            carrier_end: CarrierEnd::default(),
+            end: None,
+            watchers: Watchers::default(),
+            waiting_calls: VecDeque::new(),
+            last_ticket: 0,
+            dropped: 0,
+        }
+    }
+
+    /// Advances the clock to `now`; it never goes back.
+    pub(crate) fn advance_clock(&mut self, now: Time) {
+        self.now = self.now.max(now);
+    }
+
+    /// Must be called at the end of every update under the lock: handles the core's events and wakes
+    /// the tasks that they concern. `clock` is read only where the time counts.
+    pub(crate) fn finish_update(&mut self, clock: impl FnOnce() -> Time, deferred: &mut Deferred) {
+        self.handle_events(deferred);
+        if self.outgoing.parked && (self.carrier.is_some() || self.tunnel.wants_transmit()) {
+            // While there was nothing to send the carrier did not stall.
+            self.advance_clock(clock());
+            self.outgoing.last_polled = self.now;
+            self.outgoing.parked = false;
+            deferred.wake(&mut self.outgoing.waker);
+        }
+        let resumed = self.paused && self.tunnel.wants_read();
+        if resumed || self.is_over() || self.next_timeout() < self.wakes_at {
+            deferred.wake(&mut self.driver);
+        }
+    }
+
+    /// Whether the tunnel has ended with an error, so that nothing more is read from the carrier.
+    pub(crate) fn is_over(&self) -> bool {
+        self.tunnel.is_ended() && self.tunnel.error().is_some()
+    }
+
+    /// When the next timeout of the tunnel is due.
+    pub(crate) fn next_timeout(&self) -> Time {
+        let core = self.tunnel.poll_timeout().unwrap_or(Time::MAX);
+        core.min(self.stall_timeout())
+    }
+
+    /// When the carrier counts as stalled, unless it asks for more to send before.
+    pub(crate) fn stall_timeout(&self) -> Time {
+        if self.outgoing.parked || self.outgoing.closed || self.carrier.is_some() {
+            return Time::MAX;
+        }
+        let limit = if self.is_revision_zero() {
+            self.options.stall_revision_zero
+        } else {
+            self.options.stall
+        };
+        self.outgoing.last_polled.saturating_add(limit)
+    }
+
+    /// Whether every call of the tunnel is of revision zero.
+    fn is_revision_zero(&self) -> bool {
+        match R::OWN_SIDE {
+            Side::Client => self.tunnel.revision() == Some(Revision::Zero),
+            Side::Server => !(self.negotiated && self.options.flow_control),
+        }
+    }
+
+    /// Handles the events of the core. Returns whether there were any.
+    pub(crate) fn handle_events(&mut self, deferred: &mut Deferred) -> bool {
+        let mut any = false;
+        while let Some(event) = self.tunnel.poll_event() {
+            any = true;
+            match event {
+                Event::Settled(_) => self.start(deferred),
+                Event::MayOpen => self.wake_next_waiting_call(deferred),
+                Event::Writable(stream) => self.writable(stream, deferred),
+                Event::Ended {
+                    stream,
+                    why,
+                    unread,
+                } => self.end_stream(stream, &why, unread, deferred),
+                Event::Draining => self.wake_waiting_calls(deferred),
+                Event::Carrier(carrier) => {
+                    self.carrier = Some(carrier);
+                    self.wake_waiting_calls(deferred);
+                }
+                _ => {}
+            }
+        }
+        any
+    }
+
+    /// Marks the tunnel as open for calls.
+    pub(crate) fn start(&mut self, deferred: &mut Deferred) {
+        self.started = true;
+        self.watchers.wake(deferred);
+    }
+
+    pub(crate) fn wake_next_waiting_call(&mut self, deferred: &mut Deferred) {
+        if let Some(waiter) = self.waiting_calls.front_mut() {
+            deferred.wake(&mut waiter.waker);
+        }
+    }
+
+    /// Wakes all calls that wait to be opened, so that they fail.
+    pub(crate) fn wake_waiting_calls(&mut self, deferred: &mut Deferred) {
+        for waiter in &mut self.waiting_calls {
+            deferred.wake(&mut waiter.waker);
+        }
+    }
+
+    fn writable(&mut self, stream: Key, deferred: &mut Deferred) {
+        if let Some(entry) = self.streams.get(stream) {
+            entry.outbox.sent();
+            self.feed(stream, deferred);
+        }
+        // Messages without bytes pass no other place where room is offered.
+        if let Some(entry) = self.streams.get(stream) {
+            entry.offer_room(&self.options, deferred);
+        }
+    }
+
+    /// Tells the core what the stream has to send next.
+    pub(crate) fn feed(&mut self, stream: Key, deferred: &mut Deferred) {
+        let Some(entry) = self.streams.get(stream) else {
+            return;
+        };
+        if entry.end.is_some() {
+            return;
+        }
+        let mut fed = entry.outbox.feed(&mut self.tunnel, stream);
+        if fed.is_ok()
+            && entry.outbox.is_fed()
+            && let Some(finish) = entry.finish.take()
+        {
+            fed = R::finish(self, stream, finish);
+        }
+        match fed {
+            // Its end is among the events.
+            Ok(()) | Err(CommandError::Gone) => {}
+            Err(error) => R::fail_stream(
+                self,
+                stream,
+                Status::new(error.code(), error.to_string()),
+                deferred,
+            ),
+        }
+    }
+
+    /// Notes the end of a stream that the core has ended.
+    pub(crate) fn end_stream(
+        &mut self,
+        stream: Key,
+        why: &End<'_>,
+        unread: Unread,
+        deferred: &mut Deferred,
+    ) {
+        let dialect = self.options.bin_dialect;
+        let end = CallEnd::new(why, R::OWN_SIDE, dialect, &self.carrier_end);
+        if let Some(entry) = self.streams.get(stream) {
+            entry.set_end(end, unread, deferred);
+        }
+        R::stream_ended(self, stream, deferred);
+    }
+}
