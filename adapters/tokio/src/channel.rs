@@ -14,7 +14,7 @@ use tower_service::Service;
 
 /// A tunnel to make calls on: give it, or a clone, to any generated client.
 ///
-/// A call that was certainly not processed by anybody fails with a status whose
+/// A call that was certainly not processed fails with a status whose
 /// [`source`](std::error::Error::source) is a [`NeverProcessed`].
 ///
 /// The tunnel is drained when the last clone is gone.

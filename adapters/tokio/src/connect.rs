@@ -9,9 +9,9 @@ use tonic::metadata::MetadataMap;
 use tower_service::Service;
 
 use crate::channel::Channel;
+use crate::handler::TonicHandler;
 use crate::runtime::runtime;
-use crate::server::TonicHandler;
-use crate::status::with_statuses;
+use crate::status::with_tonic_statuses;
 
 /// Opens a forward tunnel over a tonic channel: this end makes the calls.
 ///
@@ -34,7 +34,7 @@ where
     C::Future: Send,
     B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
-    let carrier = Carrier(carrier);
+    let carrier = TonicCarrier(carrier);
     grpctunnel_driver::connect(carrier, &runtime(), options, metadata.into_headers())
         .await
         .map(Channel::from)
@@ -64,17 +64,17 @@ where
     H::Future: Send,
     R: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send,
 {
-    let carrier = Carrier(carrier);
+    let carrier = TonicCarrier(carrier);
     let handler = TonicHandler::new(handler);
-    let options = with_statuses(options.clone());
+    let options = with_tonic_statuses(options.clone());
     let metadata = metadata.into_headers();
     grpctunnel_driver::serve_reverse(carrier, handler, &runtime(), &options, metadata).await
 }
 
 /// Gives a tunnel's body to a service that takes tonic's.
-struct Carrier<C>(C);
+struct TonicCarrier<C>(C);
 
-impl<C> Service<Request<TransmitBody>> for Carrier<C>
+impl<C> Service<Request<TransmitBody>> for TonicCarrier<C>
 where
     C: Service<Request<tonic::body::Body>>,
 {

@@ -1,8 +1,8 @@
 //! HTTP/2 settings that suit tunnels.
 //!
-//! HTTP/2 under a tunnel is one stream, so its windows cap the whole tunnel; and an HTTP/2 stack
-//! counts small frames against its connection window before it gives a connection up. Both ends
-//! are better off with large windows and large frames; the tunnel's own flow control bounds memory.
+//! A tunnel is one HTTP/2 stream, so the stream's window limits all of its calls together. HTTP/2
+//! stacks also close connections with too many small frames for the size of their window. Large
+//! windows and frames avoid both; the tunnel's own flow control bounds memory.
 
 use std::time::Duration;
 
@@ -20,16 +20,16 @@ const FRAME: u32 = 256 << 10;
 /// Time between keepalive pings of a client. Stock grpc-go servers count one in less than 5
 /// minutes as abuse.
 const CLIENT_KEEPALIVE: Duration = Duration::from_secs(360);
-/// Time between keepalive pings of a server, which no known peer minds.
+/// Time between keepalive pings of a server. Known clients accept any rate.
 const SERVER_KEEPALIVE: Duration = Duration::from_secs(60);
 /// Time for the answer to a keepalive ping.
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 /// Idle time before TCP's own keepalive probes, which no HTTP/2 peer sees.
 const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
-/// Time between those probes, and how many are not answered before the connection is given up.
+/// Time between those probes, and how many may stay unanswered before the connection is closed.
 const TCP_KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const TCP_KEEPALIVE_RETRIES: u32 = 3;
-/// How long bytes may go without TCP's acknowledgement before the connection is given up.
+/// How long bytes may go without TCP's acknowledgement before the connection is closed.
 #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(30);
 /// HTTP/2 streams that a client may have open at once on a connection. tonic's default is no limit.
@@ -38,7 +38,7 @@ const STREAMS: u32 = 1_024;
 /// An endpoint whose HTTP/2 settings suit tunnels.
 ///
 /// # Errors
-/// If the URI is none.
+/// If `uri` is not a URI.
 pub fn endpoint(uri: impl Into<String>) -> Result<Endpoint, tonic::transport::Error> {
     let endpoint = Endpoint::from_shared(uri.into())?
         .initial_stream_window_size(WINDOW)
@@ -55,12 +55,12 @@ pub fn endpoint(uri: impl Into<String>) -> Result<Endpoint, tonic::transport::Er
     Ok(endpoint)
 }
 
-/// Connects an endpoint, as its own `connect` does, over TCP that also gives a connection up on
-/// which sent bytes are not acknowledged for 30 s: `TCP_USER_TIMEOUT`, which tonic has no setting
-/// for. It holds where the system has that option.
+/// Connects an endpoint, as its own `connect` does. Where the system has the socket option
+/// `TCP_USER_TIMEOUT`, for which tonic has no setting, a connection is also closed when sent bytes
+/// are not acknowledged for 30 s.
 ///
 /// # Errors
-/// If nobody answers there.
+/// If no connection can be made.
 pub async fn dial(endpoint: &Endpoint) -> Result<Channel, tonic::transport::Error> {
     let mut tcp = HttpConnector::new();
     tcp.enforce_http(false);
@@ -91,14 +91,14 @@ pub fn server() -> Server {
         .tcp_nodelay(true)
 }
 
-/// The connections of a listener, for `serve_with_incoming`, without Nagle's algorithm, with TCP
-/// keepalive, and given up when sent bytes are not acknowledged for 30 s, where the system can.
+/// The connections of a listener, for `serve_with_incoming`: without Nagle's algorithm, with TCP
+/// keepalive, and, where the system can, closed when sent bytes are not acknowledged for 30 s.
 ///
 /// tonic's own settings for TCP hold only where tonic itself listens. With the algorithm on, small
 /// frames such as window updates wait for the peer's delayed acknowledgement: 40 ms each.
 #[must_use]
 pub fn incoming(listener: TcpListener) -> TcpIncoming {
-    // Connections inherit it from their listener. Without it they are given up later.
+    // Connections inherit it from their listener. Without it a dead one is closed later.
     #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
     let _ = SockRef::from(&listener).set_tcp_user_timeout(Some(TCP_USER_TIMEOUT));
     TcpIncoming::from(listener)

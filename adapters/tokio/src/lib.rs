@@ -1,9 +1,9 @@
 //! gRPC tunnels for tonic on tokio.
 //!
-//! A tunnel is one gRPC stream that carries other calls. With a *reverse* tunnel a service that
-//! nobody can reach, behind a NAT or a firewall, connects out to a server and is called through
-//! that connection. Generated clients and servers need not know: a tunnel is a [`Channel`] for the
-//! one, and serves tonic's `Routes` for the other.
+//! A tunnel is one gRPC stream that carries other calls. With a *reverse* tunnel, a service behind a
+//! NAT or a firewall connects out to a server and is called through that connection. Generated
+//! clients and servers work unchanged: a tunnel is a [`Channel`] for clients, and serves tonic's
+//! `Routes`.
 //!
 //! | | the calls are made | the calls are handled |
 //! | --- | --- | --- |
@@ -74,8 +74,9 @@
 
 mod channel;
 mod connect;
+mod handler;
 mod http2;
-mod kinds;
+mod method_kinds;
 mod runtime;
 mod server;
 mod status;
@@ -86,7 +87,8 @@ pub use grpctunnel_driver::{
     BinDialect, Code, ConnectError, Counters, Limits, MethodKind, MethodKinds, NeverProcessed,
     Options, Runtime, ServerHandle, TunnelEnd, TunnelPeer,
 };
+pub use handler::TonicHandler;
 pub use http2::{dial, endpoint, incoming, server};
-pub use kinds::method_kinds;
+pub use method_kinds::method_kinds;
 pub use runtime::{TokioRuntime, runtime};
-pub use server::{ReverseTunnel, TonicHandler, TunnelServer};
+pub use server::{ReverseTunnel, TunnelServer};

@@ -1,25 +1,22 @@
 //! Accepting tunnels in a tonic server.
 
 use std::convert::Infallible;
-use std::fmt;
 use std::future::{Future, Ready};
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use grpctunnel_driver::{
-    BoxError, Handler, NoHandler, Options, RequestBody, RequestError, TransmitBody, TunnelService,
-};
+use grpctunnel_driver::{BoxError, Handler, NoHandler, Options, TransmitBody, TunnelService};
 use http::{Extensions, Request, Response};
-use http_body::{Body, Frame};
+use http_body::Body;
 use tonic::metadata::MetadataMap;
 use tonic::server::NamedService;
 use tower_service::Service;
 
 use crate::channel::Channel;
+use crate::handler::TonicHandler;
 use crate::runtime::runtime;
-use crate::status::with_statuses;
+use crate::status::with_tonic_statuses;
 
 /// A reverse tunnel that was accepted and may carry calls.
 #[derive(Debug)]
@@ -47,7 +44,8 @@ impl TunnelServer {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            inner: TunnelService::new(runtime()).with_options(with_statuses(Options::default())),
+            inner: TunnelService::new(runtime())
+                .with_options(with_tonic_statuses(Options::default())),
         }
     }
 }
@@ -63,7 +61,7 @@ impl<H> TunnelServer<H> {
     #[must_use]
     pub fn with_options(self, options: Options) -> Self {
         Self {
-            inner: self.inner.with_options(with_statuses(options)),
+            inner: self.inner.with_options(with_tonic_statuses(options)),
         }
     }
 
@@ -141,69 +139,5 @@ where
         let response: Ready<Result<Response<TransmitBody>, Infallible>> = self.inner.call(request);
         let response = response.into_inner();
         std::future::ready(response.map(|response| response.map(tonic::body::Body::new)))
-    }
-}
-
-/// A tonic service as the handler of a tunnel's calls.
-#[derive(Clone, Debug)]
-pub struct TonicHandler<S> {
-    service: S,
-}
-
-impl<S> TonicHandler<S> {
-    pub(crate) const fn new(service: S) -> Self {
-        Self { service }
-    }
-}
-
-impl<S> Service<Request<RequestBody>> for TonicHandler<S>
-where
-    S: Service<Request<tonic::body::Body>>,
-{
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = S::Future;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.service.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request<RequestBody>) -> S::Future {
-        self.service
-            .call(request.map(|body| tonic::body::Body::new(StatusBody(body))))
-    }
-}
-
-/// A request body whose errors are tonic's, so that a service sees their codes.
-struct StatusBody(RequestBody);
-
-impl Body for StatusBody {
-    type Data = Bytes;
-    type Error = tonic::Status;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, tonic::Status>>> {
-        let frame = ready!(Pin::new(&mut self.get_mut().0).poll_frame(cx));
-        Poll::Ready(frame.map(|frame| frame.map_err(|error| request_status(&error))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.0.is_end_stream()
-    }
-}
-
-fn request_status(error: &RequestError) -> tonic::Status {
-    let status = error.status();
-    tonic::Status::new(
-        tonic::Code::from_i32(status.code().as_i32()),
-        status.message(),
-    )
-}
-
-impl fmt::Debug for StatusBody {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
     }
 }

@@ -1,28 +1,32 @@
-//! tonic's statuses in the errors of handlers.
+//! gRPC statuses as tonic's, and back.
 
 use std::error::Error;
 
 use bytes::Bytes;
-use grpctunnel_driver::{Code, Options, Status};
+use grpctunnel_driver::{Code, Options, Status, error_sources};
 
-/// The same options, with tonic's statuses found in errors, unless something else finds them.
-pub(crate) fn with_statuses(mut options: Options) -> Options {
-    options.status_of_error.get_or_insert(find);
+/// The options, with tonic's statuses found in errors unless `status_of_error` is set.
+pub(crate) fn with_tonic_statuses(mut options: Options) -> Options {
+    options.status_of_error.get_or_insert(tonic_status_in);
     options
 }
 
-/// The first status in the chain of an error's sources.
-fn find(error: &(dyn Error + 'static)) -> Option<Status> {
-    let mut error = Some(error);
-    while let Some(current) = error {
-        if let Some(status) = current.downcast_ref::<tonic::Status>() {
-            let code = Code::from_i32(status.code().into()).unwrap_or(Code::Unknown);
-            let details = Bytes::copy_from_slice(status.details());
-            return Some(Status::new(code, status.message().to_owned()).with_details(details));
-        }
-        error = current.source();
-    }
-    None
+/// The first of tonic's statuses in an error and its sources.
+fn tonic_status_in(error: &(dyn Error + 'static)) -> Option<Status> {
+    error_sources(error)
+        .find_map(|error| error.downcast_ref::<tonic::Status>())
+        .map(from_tonic)
+}
+
+fn from_tonic(status: &tonic::Status) -> Status {
+    let code = Code::from_i32(status.code().into()).unwrap_or(Code::Unknown);
+    let details = Bytes::copy_from_slice(status.details());
+    Status::new(code, status.message().to_owned()).with_details(details)
+}
+
+pub(crate) fn to_tonic(status: &Status) -> tonic::Status {
+    let code = tonic::Code::from_i32(status.code().as_i32());
+    tonic::Status::with_details(code, status.message(), status.details().clone())
 }
 
 #[cfg(test)]
@@ -46,9 +50,9 @@ mod tests {
 
     #[test]
     fn a_status_is_found_behind_other_errors() {
-        let found = find(&Around(tonic::Status::resource_exhausted("full"))).unwrap();
+        let found = tonic_status_in(&Around(tonic::Status::resource_exhausted("full"))).unwrap();
         assert_eq!(found.code(), Code::ResourceExhausted);
         assert_eq!(found.message(), "full");
-        assert_eq!(find(&std::io::Error::other("else")), None);
+        assert_eq!(tonic_status_in(&std::io::Error::other("else")), None);
     }
 }

@@ -8,7 +8,7 @@ use prost_types::{FileDescriptorSet, MethodDescriptorProto};
 /// `protoc --descriptor_set_out` writes, and what generated code offers for reflection.
 ///
 /// # Errors
-/// If the bytes are no such message.
+/// If the bytes are not such a message.
 pub fn method_kinds(descriptors: &[u8]) -> Result<MethodKinds, prost::DecodeError> {
     let set = FileDescriptorSet::decode(descriptors)?;
     let mut kinds = Vec::new();
