@@ -42,7 +42,7 @@ where
     C::Future: Send,
     B: Body<Data: Buf, Error: Into<BoxError>> + Send + 'static,
 {
-    let shared = start(
+    let shared = open(
         carrier,
         opening::OPEN_TUNNEL,
         runtime,
@@ -63,7 +63,7 @@ where
 ///
 /// # Errors
 /// See [`ConnectError`]: UNIMPLEMENTED where the peer takes no reverse tunnels. A tunnel that is
-/// refused is not started.
+/// refused is not retried.
 pub async fn serve_reverse<C, B, H>(
     carrier: C,
     handler: H,
@@ -80,14 +80,14 @@ where
 {
     let path = opening::OPEN_REVERSE_TUNNEL;
     let acceptor = HandlerAcceptor::new(handler);
-    let shared = start(carrier, path, runtime, options, metadata, acceptor);
+    let shared = open(carrier, path, runtime, options, metadata, acceptor);
     let handle = ServerHandle::new(shared.clone());
     shared.started().await.map_err(ConnectError::new)?;
     Ok(handle)
 }
 
 /// Sends the request that opens a tunnel, and starts the tunnel's task.
-fn start<R, C, B, A>(
+fn open<R, C, B, A>(
     mut carrier: C,
     path: &'static str,
     runtime: &Runtime,

@@ -1,6 +1,6 @@
-//! What a tunnel counted in its life.
+//! What a tunnel counts.
 
-/// What a tunnel counted in its life.
+/// What a tunnel has counted since it was opened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counters {
@@ -8,13 +8,13 @@ pub struct Counters {
     pub opened: u64,
     /// Calls that the tunnel server refused before a handler saw them.
     pub refused: u64,
-    /// Frames of the peer that meant nothing.
+    /// Frames of the peer that were ignored, as the protocol demands.
     pub ignored: u64,
     /// Calls that were ended because the peer broke a rule or reached a limit.
     pub violations: u64,
     /// Deadlines that passed.
     pub deadlines: u64,
-    /// Metadata values and status details that were left out because they cannot be carried.
+    /// Metadata values and status details that were dropped because they cannot be sent.
     pub dropped: u64,
 }
 

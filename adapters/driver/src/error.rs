@@ -35,7 +35,7 @@ pub fn error_chain(error: &(dyn Error + 'static)) -> String {
     text
 }
 
-/// Why a tunnel could not be opened. Nothing is left of it: its RPC was cancelled or has ended.
+/// Why a tunnel could not be opened. Its RPC was cancelled or has ended.
 #[derive(Debug)]
 pub struct ConnectError {
     status: Status,
@@ -52,15 +52,15 @@ impl ConnectError {
         Self { status, end }
     }
 
-    /// The status of the opening: the peer's own where it answered with one (UNIMPLEMENTED where
-    /// it takes no such tunnels), DEADLINE_EXCEEDED where it did not answer in time, UNAVAILABLE
-    /// where it could not be reached, and the code of the rule that it broke.
+    /// The status of the opening: the peer's own if it answered with one (UNIMPLEMENTED if it
+    /// accepts no such tunnels), DEADLINE_EXCEEDED if it did not answer in time, UNAVAILABLE if it
+    /// could not be reached, otherwise the code of the rule that it broke.
     #[must_use]
     pub const fn status(&self) -> &Status {
         &self.status
     }
 
-    /// How the tunnel ended that was not opened.
+    /// How the attempt to open the tunnel ended.
     #[must_use]
     pub const fn end(&self) -> &TunnelEnd {
         &self.end
@@ -85,12 +85,11 @@ impl Error for ConnectError {
     }
 }
 
-/// Why a call has no response of the form that HTTP gives it.
+/// Why a call has no HTTP response.
 ///
-/// Everything that happens to a call on the tunnel, its loss included, is a gRPC status in a
-/// response. What is left is an error of the caller's own request body: the call was cancelled,
-/// and this is what ended it, to be found with [`source`](Error::source). A status in the chain of
-/// sources is what a generated client shows.
+/// A failure of the call or of the tunnel, its loss included, is a response with a gRPC status. The
+/// exception is an error of the caller's own request body: then the call was cancelled, and
+/// [`source`](Error::source) is that error. A generated client shows a status among the sources.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum CallError {
@@ -120,8 +119,8 @@ impl Error for CallError {
     }
 }
 
-/// Marks the response of a call, in its `http::Extensions`, that was certainly not processed by
-/// anybody: it is safe to make it again, on this tunnel or on another.
+/// In the `http::Extensions` of a response: the call was certainly not processed, so it is safe to
+/// make it again, on this tunnel or on another.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NeverProcessed;
 
@@ -135,7 +134,7 @@ impl Error for NeverProcessed {}
 
 /// Why the request body of a call that a tunnel server handles cannot be read to its end.
 ///
-/// Its code is never CANCELLED: servers take a request body that ends so for one that is complete.
+/// Its code is never CANCELLED, which servers take for a complete request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestError {
     status: Status,
@@ -146,8 +145,8 @@ impl RequestError {
         Self { status }
     }
 
-    /// Why: ABORTED if the caller cancelled, DEADLINE_EXCEEDED, UNAVAILABLE if the tunnel was lost,
-    /// the code of the rule that the caller broke otherwise.
+    /// ABORTED if the caller cancelled, DEADLINE_EXCEEDED, UNAVAILABLE if the tunnel was lost,
+    /// otherwise the code of the rule that the caller broke.
     #[must_use]
     pub const fn status(&self) -> &Status {
         &self.status

@@ -1,9 +1,9 @@
 //! gRPC tunnels over any HTTP/2 stack and any async runtime.
 //!
 //! A tunnel is one bidirectional gRPC stream that carries other calls, in the direction in which it
-//! was opened (*forward*) or in the other (*reverse*: the side that cannot be reached opens it, and
-//! is called through it). This crate puts the protocol of `grpctunnel-core` on HTTP bodies, and
-//! knows no runtime and no HTTP stack: it takes tower services, and is one.
+//! was opened (*forward*) or in the opposite one (*reverse*: the side that cannot be reached opens
+//! it and is called through it). This crate runs the protocol of `grpctunnel-core` on HTTP bodies.
+//! It depends on no runtime and no HTTP stack: what it uses and what it offers are tower services.
 //!
 //! | | the calls are made | the calls are handled |
 //! | --- | --- | --- |
@@ -13,27 +13,30 @@
 //! - A [`Channel`] is a `tower::Service<http::Request<B>>` for any HTTP body: a generated tonic
 //!   client works on it, and so does a proxy.
 //! - A [`Handler`] is any such service: tonic's `Routes`, one generated server, or a proxy.
-//! - A [`Runtime`] runs tasks and tells the time. The crate `grpctunnel-tokio` has one for tokio,
-//!   and the rest that tonic users want.
+//! - A [`Runtime`] runs tasks and has a clock. The crate `grpctunnel-tokio` provides one for tokio,
+//!   and the integration with tonic.
 //!
-//! Messages are bytes: nothing is parsed, any codec passes, and no message is gathered before it is
-//! handed on, whatever its size. Compressed messages cannot cross (the protocol has no place for
-//! the flag), so the headers that would negotiate compression stay behind.
+//! Messages are bytes: nothing is parsed, any codec works, and no message is buffered whole,
+//! whatever its size. Compressed messages cannot be sent (the protocol has no field for the flag),
+//! so the headers that would negotiate compression are not forwarded.
 //!
 //! # Memory
 //!
-//! For each tunnel there are the frames that wait to be sent ([`Options::batch`]) and at most one
-//! incoming frame (`limits.max_frame`). For each of up to `limits.max_streams` streams there are
-//! the messages that wait to be sent ([`Options::send_queue`] and one frame of the sender's body;
-//! of all streams together [`Options::tunnel_send_queue`] and one such frame each),
-//! the payload that was not read (the receive window, with two and a quarter bytes a byte at most
-//! for where messages end, and 64 KiB at most of framing), and its headers and trailers
-//! (`limits.decode`). Windows begin with `limits.receive_window.initial`; all of a tunnel grow by
-//! no more than its `growth_budget`. The core's part is `limits.memory_bound()`.
+//! A tunnel holds the frames that wait to be sent ([`Options::batch`]) and at most one incoming
+//! frame (`limits.max_frame`). Each of its up to `limits.max_streams` streams holds
+//!
+//! - messages that wait to be sent: [`Options::send_queue`] and one frame of the sender's body; all
+//!   streams together [`Options::tunnel_send_queue`] and one such frame each;
+//! - payload that was not read: the receive window, at most two and a quarter bytes per byte for
+//!   where messages end, and at most 64 KiB of framing;
+//! - headers and trailers: `limits.decode`.
+//!
+//! Windows begin with `limits.receive_window.initial`; those of a tunnel together grow by at most
+//! its `growth_budget`. The core's part is `limits.memory_bound()`.
 //!
 //! # Example
 //!
-//! A forward tunnel in memory, on `smol`: the body of the one end is handed to the other.
+//! A forward tunnel in memory, on `smol`: each end reads the body of the other.
 //!
 //! ```
 //! use bytes::Bytes;

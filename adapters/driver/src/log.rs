@@ -1,4 +1,4 @@
-//! Log lines: two a tunnel, whatever its peer does.
+//! Log lines: two per tunnel, whatever its peer does.
 
 use grpctunnel_core::Side;
 
@@ -7,7 +7,7 @@ use crate::error::TunnelEnd;
 /// A tunnel may carry calls.
 #[cfg_attr(
     not(feature = "tracing"),
-    expect(unused_variables, reason = "nobody listens")
+    expect(unused_variables, reason = "without tracing")
 )]
 pub(crate) fn started(side: Side) {
     #[cfg(feature = "tracing")]
@@ -17,7 +17,7 @@ pub(crate) fn started(side: Side) {
 /// A tunnel is over.
 #[cfg_attr(
     not(feature = "tracing"),
-    expect(unused_variables, reason = "nobody listens")
+    expect(unused_variables, reason = "without tracing")
 )]
 pub(crate) fn ended(side: Side, end: &TunnelEnd) {
     #[cfg(feature = "tracing")]

@@ -30,16 +30,16 @@ pub struct Options {
     /// Whether this end speaks revision one, which has flow control. Default: true.
     pub flow_control: bool,
     /// Whether the network server is known to speak revision zero only and to send its response
-    /// headers late: then nothing is negotiated and nothing is waited for. It is the only way to
-    /// such a server, and never guessed. Default: false.
+    /// headers late. Then nothing is negotiated, and the tunnel may carry calls at once. Such a
+    /// server cannot be detected. Default: false.
     pub old_peer: bool,
-    /// What is put before the path of the request that opens a tunnel: scheme and authority.
-    /// Needed where the carrier does not add its own, as hyper's connections do not. Default: none.
+    /// Scheme and authority of the request that opens a tunnel. Needed if the carrier adds none of
+    /// its own, as hyper's connections do not. Default: none.
     pub origin: Option<Uri>,
-    /// The authority that handlers see in the URI of a call; that of the caller does not travel.
-    /// Default: `localhost`.
+    /// The authority in the URI of a call that handlers see; the caller's own is not sent. Default:
+    /// `localhost`.
     pub authority: Authority,
-    /// Which methods exchange messages how, where that is known.
+    /// The kinds of methods, as far as they are known.
     pub method_kinds: MethodKinds,
     /// How the values of `-bin` metadata are written in the protocol's strings. Default: as the
     /// Go implementation does.
@@ -49,37 +49,36 @@ pub struct Options {
     pub drop_bin: Vec<String>,
     /// Bytes of frames that are gathered into one HTTP/2 DATA frame, roughly. Default: 64 KiB.
     pub batch: usize,
-    /// Bytes of messages that wait to be sent on one stream before its sender is held back; a
-    /// message costs 16 bytes more than it has. Default: 64 KiB.
+    /// Bytes of messages that may wait to be sent on one stream before its sender is held back;
+    /// each message counts 16 bytes more than its size. Default: 64 KiB.
     pub send_queue: usize,
-    /// The same for all streams of a tunnel together: from there on each sender is held back until
-    /// nothing waits on its own stream. So a peer that does not read makes other calls take smaller
-    /// steps, and stops none. Default: 4 MiB, the queues of 64 streams.
+    /// The same for all streams of a tunnel together. Beyond it each sender is held back until
+    /// nothing waits on its own stream, so calls that are not read slow others down but stop none.
+    /// Default: 4 MiB, the queues of 64 streams.
     pub tunnel_send_queue: usize,
-    /// Tunnels that a [`TunnelService`](crate::TunnelService) has accepted and that are not settled
-    /// yet, at once. One more is refused RESOURCE_EXHAUSTED. Default: 1,024.
+    /// Tunnels of a [`TunnelService`](crate::TunnelService) that may be accepted and not settled
+    /// yet. One more is refused with RESOURCE_EXHAUSTED. Default: 1,024.
     pub max_unsettled: usize,
-    /// How long streams that are open may go on when a tunnel is drained because its last handle
-    /// is gone. Default: 30 s.
+    /// How long open calls may go on when a tunnel is drained because its last handle was dropped.
+    /// Default: 30 s.
     pub drain_limit: Duration,
-    /// How long a tunnel server holds back the OK of a method whose kind is known, not bidi, until
-    /// its client has half-closed. Default: 10 s.
+    /// How long a tunnel server waits for the half-close before it sends the OK of a method that is
+    /// known not to be bidi. Default: 10 s.
     pub hold_known: Duration,
     /// The same for a method of unknown kind. Default: 1 s.
     pub hold_unknown: Duration,
-    /// How long the peer may accept no byte while there is something to send before the tunnel is
-    /// given up. It is seen when the carrier asks for the next `batch`, so a link that needs longer
-    /// than this for one needs smaller ones: below some 1.1 KB/s with the defaults. Default: 60 s.
+    /// How long the peer may accept no bytes while there are some to send before the tunnel is
+    /// aborted. It is noticed when the carrier asks for the next `batch`, so a link slower than one
+    /// `batch` in this time (1.1 KB/s with the defaults) needs a smaller one. Default: 60 s.
     pub stall: Duration,
-    /// The same for a tunnel that is settled on revision zero, where a slow reader holds back
-    /// everything; at a tunnel server one whose client does not negotiate, or without
-    /// `flow_control`. Default: 10 min.
+    /// The same for a tunnel on revision zero, where one slow reader stops all calls. At a tunnel
+    /// server: one whose client does not negotiate, or without `flow_control`. Default: 10 min.
     pub stall_revision_zero: Duration,
-    /// The id of the first call of a tunnel client; the next ones count up from it. Known clients
-    /// begin with 1. When `i64::MAX` is used up, further calls are refused UNAVAILABLE. Default: 1.
+    /// The id of the first call of a tunnel client; later ones count up from it. After `i64::MAX`
+    /// calls fail with UNAVAILABLE. Default: 1, as other implementations.
     pub first_stream_id: i64,
-    /// Finds the status in an error of a handler, or of the body of its response, where it has
-    /// one. What has none is UNAVAILABLE. Default: none has.
+    /// Finds the gRPC status in an error of a handler or of its response body. An error without one
+    /// becomes UNAVAILABLE. Default: finds none.
     pub status_of_error: Option<fn(&(dyn Error + 'static)) -> Option<Status>>,
 }
 
@@ -121,11 +120,11 @@ impl Options {
     }
 }
 
-/// How methods exchange messages, by name. The wire does not say, and a call's
-/// `http::Extensions` may: a [`MethodKind`] there goes before what is registered here.
+/// The kinds of methods by name. The protocol does not carry them. A [`MethodKind`] in the
+/// `http::Extensions` of a request takes precedence.
 ///
-/// Where the kind is known, the tunnel enforces the number of messages, and knows whether to hold
-/// back an early OK. Where it is not, everything works, with nothing enforced.
+/// For a method of known kind the tunnel enforces the number of messages, and knows whether to wait
+/// for the half-close before an OK. Methods of unknown kind work, with nothing enforced.
 #[derive(Clone, Debug, Default)]
 pub struct MethodKinds {
     kinds: Arc<HashMap<String, MethodKind>>,

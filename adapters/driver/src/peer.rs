@@ -1,14 +1,12 @@
-//! Who is at the other end of a tunnel.
+//! The peer of a tunnel.
 
 use std::sync::Arc;
 
 use http::{Extensions, HeaderMap};
 
-/// Who is at the other end of the tunnel that a call came through, in the call's
-/// `http::Extensions`.
+/// The peer of a tunnel. A handler finds it in the `http::Extensions` of a request.
 ///
-/// It comes from the opening of the tunnel alone, never from a call, so a caller on the tunnel
-/// cannot forge it.
+/// It comes from the opening of the tunnel, never from a call, so callers cannot forge it.
 #[derive(Clone, Debug)]
 pub struct TunnelPeer {
     opening: Arc<(HeaderMap, Extensions)>,

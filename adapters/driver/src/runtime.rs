@@ -1,4 +1,4 @@
-//! What a tunnel needs of an async runtime: somewhere to run tasks, and a clock.
+//! What a tunnel needs of an async runtime: an executor and a clock.
 
 use std::fmt;
 use std::future::Future;
@@ -37,7 +37,7 @@ pub struct Runtime {
 }
 
 impl Runtime {
-    /// A runtime of these two.
+    /// A runtime of an executor and a timer.
     pub fn new(executor: impl Executor, timer: impl Timer) -> Self {
         Self {
             executor: Arc::new(executor),

@@ -41,7 +41,7 @@ impl Watchers {
         }
     }
 
-    /// Wakes all.
+    /// Wakes all tasks, and removes them.
     pub(crate) fn wake(&mut self, deferred: &mut Deferred) {
         deferred.wake_all(self.waiting.drain(..).filter_map(|(_, waker)| waker));
     }

@@ -31,7 +31,8 @@ impl Channel {
     }
 
     /// Begins to drain: no new calls; those that are open may go on for `limit`, then they end
-    /// UNAVAILABLE. The tunnel is finished when the last one has ended; see [`closed`](Self::closed).
+    /// UNAVAILABLE. The tunnel is finished when the last one has ended; see
+    /// [`closed`](Self::closed).
     pub fn drain(&self, limit: Duration) {
         self.inner.drain(limit);
     }

@@ -1,7 +1,7 @@
 //! gRPC tunnels for tonic on tokio.
 //!
-//! A tunnel is one gRPC stream that carries other calls. With a *reverse* tunnel, a service behind a
-//! NAT or a firewall connects out to a server and is called through that connection. Generated
+//! A tunnel is one gRPC stream that carries other calls. With a *reverse* tunnel, a service behind
+//! a NAT or a firewall connects out to a server and is called through that connection. Generated
 //! clients and servers work unchanged: a tunnel is a [`Channel`] for clients, and serves tonic's
 //! `Routes`.
 //!
@@ -68,9 +68,9 @@
 //!
 //! # The HTTP/2 connection beneath
 //!
-//! [`endpoint`], [`dial`], [`server`] and [`incoming`] make tonic's with settings that suit tunnels.
-//! Others work too; a server that is built otherwise should set `max_concurrent_streams`, for which
-//! tonic has no limit of its own, and `TCP_NODELAY` on what it accepts.
+//! [`endpoint`], [`dial`], [`server`] and [`incoming`] make tonic's with settings that suit
+//! tunnels. Others work too; a server that is built otherwise should set `max_concurrent_streams`,
+//! for which tonic has no limit of its own, and `TCP_NODELAY` on what it accepts.
 
 mod channel;
 mod connect;

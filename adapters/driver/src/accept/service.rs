@@ -35,7 +35,7 @@ use crate::tunnel::state::TunnelRole;
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct ReverseTunnel {
-    /// To make calls on it. The tunnel is drained when the last clone is gone.
+    /// To make calls on it. The tunnel is drained when the last clone is dropped.
     pub channel: Channel,
     /// The headers of the request that opened it.
     pub metadata: HeaderMap,
@@ -65,7 +65,7 @@ impl TunnelService {
     /// The path of a request that opens a reverse tunnel.
     pub const OPEN_REVERSE_TUNNEL: &'static str = opening::OPEN_REVERSE_TUNNEL;
 
-    /// A service that takes no tunnels yet: both openings answer UNIMPLEMENTED.
+    /// A service that accepts no tunnels yet: requests to open one fail with UNIMPLEMENTED.
     #[must_use]
     pub fn new(runtime: Runtime) -> Self {
         Self {
@@ -79,14 +79,14 @@ impl TunnelService {
 }
 
 impl<H> TunnelService<H> {
-    /// The settings of all tunnels that are accepted from now on.
+    /// Sets the options of the tunnels that are accepted.
     #[must_use]
     pub fn with_options(mut self, options: Options) -> Self {
         self.options = Arc::new(options);
         self
     }
 
-    /// Takes forward tunnels, whose calls `handler` handles.
+    /// Accepts forward tunnels, whose calls `handler` handles.
     #[must_use]
     pub fn forward<S: Handler>(self, handler: S) -> TunnelService<S> {
         TunnelService {
@@ -98,9 +98,9 @@ impl<H> TunnelService<H> {
         }
     }
 
-    /// Takes reverse tunnels: `accept` is called with each one that may carry calls, and what it
-    /// returns runs as a task of its own. The tunnel lives as long as its channel or a clone, so
-    /// `accept` keeps one for as long as the tunnel is wanted, for example until it is
+    /// Accepts reverse tunnels: `accept` is called with each one that may carry calls, and what it
+    /// returns runs as a task of its own. The tunnel is drained when the last clone of its channel
+    /// is dropped, so that task keeps one, for example until the tunnel is
     /// [`closed`](Channel::closed).
     #[must_use]
     pub fn reverse<F, T>(mut self, accept: F) -> Self
@@ -112,13 +112,13 @@ impl<H> TunnelService<H> {
         self
     }
 
-    /// Begins to drain every tunnel, and refuses new ones UNAVAILABLE: new calls are refused or
-    /// not made, those that are open may go on for `limit`. Clones drain too.
+    /// Begins to drain every tunnel, and refuses new tunnels with UNAVAILABLE. No new calls are
+    /// made or accepted; open ones may go on for `limit`. It holds for all clones.
     pub fn drain(&self, limit: Duration) {
         self.tunnels.drain(limit);
     }
 
-    /// Waits until there is no tunnel.
+    /// Waits until the last tunnel is over.
     pub fn drained(&self) -> impl Future<Output = ()> + Send + 'static + use<H> {
         self.tunnels.clone().drained()
     }
@@ -171,7 +171,7 @@ impl<H> TunnelService<H> {
         let transmit = TransmitBody::new(shared.clone(), NetworkRole::Server);
         let (registration, unsettled) = self.tunnels.register(&shared);
         let peer = TunnelPeer::new(parts.headers, parts.extensions);
-        // Nobody else can have set it.
+        // Set only here, so it cannot have been set.
         let _ = shared.peer.set(peer);
         let on_start = on_start(shared.clone());
         let driver = Driver::new(shared, CarrierReader::accepted(body), acceptor)
@@ -196,7 +196,8 @@ impl<H: Handler> TunnelService<H> {
             return refused(&Status::new(Code::Unavailable, text));
         }
         if self.tunnels.unsettled() >= self.options.max_unsettled {
-            let text = "too many tunnels that are not settled (options.max_unsettled)";
+            let text =
+                "too many tunnels that are not settled yet: the limit is options.max_unsettled";
             return refused(&Status::new(Code::ResourceExhausted, text));
         }
         match (parts.uri.path(), &self.handler, &self.accept) {
@@ -207,9 +208,11 @@ impl<H: Handler> TunnelService<H> {
             (opening::OPEN_REVERSE_TUNNEL, _, Some(accept)) => {
                 self.accept_reverse(accept, parts, body)
             }
-            (opening::OPEN_TUNNEL, None, _) => unimplemented("no forward tunnels are taken here"),
+            (opening::OPEN_TUNNEL, None, _) => {
+                unimplemented("this server accepts no forward tunnels")
+            }
             (opening::OPEN_REVERSE_TUNNEL, _, None) => {
-                unimplemented("no reverse tunnels are taken here")
+                unimplemented("this server accepts no reverse tunnels")
             }
             _ => unimplemented("grpctunnel.v1.TunnelService has no such method"),
         }

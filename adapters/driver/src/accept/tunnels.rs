@@ -94,7 +94,7 @@ impl Tunnels {
     }
 }
 
-/// Waits until there is no tunnel.
+/// Waits until the last tunnel is over.
 struct Drained {
     tunnels: Arc<Tunnels>,
     ticket: Option<u64>,
@@ -148,7 +148,7 @@ impl Drop for Registration {
     }
 }
 
-/// A tunnel that may not carry calls yet. Dropping it says that it may, or that it has ended.
+/// Counts a tunnel as unsettled until it is dropped.
 pub(crate) struct Unsettled(Arc<Tunnels>);
 
 impl Drop for Unsettled {

@@ -1,26 +1,25 @@
-//! What came on one stream and was not read, as a reader of gRPC over HTTP wants it: each message
-//! behind its length prefix.
+//! The received messages of a stream that were not read yet, each with gRPC's length prefix.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use grpctunnel_core::receive_buffer::{GrowingStore, PushError, Read, ReceiveBuffer};
 use grpctunnel_core::wire::{PREFIX_LEN, length_prefix};
 use grpctunnel_core::{Envelope, Unread};
 
-/// Bytes of prefixes that are kept ready for the reader before further messages go to the buffer
-/// behind, where a run of equal ones costs no more than one.
+/// Bytes of prefixes in `ready` from which on further messages go to `behind`, where a run of equal
+/// messages costs no more than one.
 const PREFIXES: usize = 64 << 10;
-/// Bytes that are made ready at once out of that buffer.
+/// Bytes that are moved from `behind` to `ready` at once.
 const REFILL: usize = 64 << 10;
-/// Chunks from this size on are expected to be followed by others.
+/// Chunks of at least this size are expected to be followed by others.
 const LARGE: usize = 4 << 10;
 
 type Behind = ReceiveBuffer<GrowingStore, ()>;
 
-/// Payload of one stream on its way to the reader.
+/// The payload of one stream that was not read yet.
 ///
-/// A reader that keeps up finds bytes that were copied once, from the carrier's buffer, and takes
-/// them without a copy. For one that does not, messages gather in the core's receive buffer, whose
-/// memory is bounded by the window whatever the messages' sizes.
+/// For a reader that keeps up, bytes are copied once, from the carrier's buffer. For a slower one,
+/// messages are kept in the core's receive buffer, whose memory is bounded by the window whatever
+/// the sizes of the messages.
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
     ready: BytesMut,
@@ -28,16 +27,16 @@ pub(crate) struct Inbox {
     payload: u32,
     /// Bytes of prefixes in `ready`.
     prefixes: usize,
-    /// Where in `ready` the message begins that is not whole, if it is there: at 0 if its
-    /// beginning was taken already.
+    /// Where in `ready` an incomplete message begins, if there is one: 0 if its beginning was read
+    /// already.
     open: Option<usize>,
     behind: Option<Box<Behind>>,
-    /// Whether the reader has begun a message of `behind` that it has not ended.
+    /// Whether a message of `behind` was read in part.
     inside: bool,
 }
 
 impl Inbox {
-    /// Takes payload, as the core describes it.
+    /// Appends payload, as the core describes it.
     pub(crate) fn push(
         &mut self,
         bytes: &[u8],
@@ -78,8 +77,8 @@ impl Inbox {
         }
     }
 
-    /// Takes out what is ready, and how much payload is in it, which is to be reported as
-    /// consumed. Empty: there is nothing to read now.
+    /// Takes bytes to read, and how much payload is in them, which must be reported as consumed.
+    /// Empty: there is nothing to read now.
     pub(crate) fn take(&mut self) -> (Bytes, u32) {
         if self.ready.is_empty() {
             self.refill();
@@ -113,7 +112,7 @@ impl Inbox {
                 }
                 Read::End => self.inside = false,
                 Read::Pending => {
-                    // In the middle of a message what follows must come the same way.
+                    // The rest of a message must come the same way.
                     if !self.inside {
                         self.behind = None;
                     }
@@ -127,8 +126,7 @@ impl Inbox {
         }
     }
 
-    /// Nothing more will come. What has come of a message that is not whole is thrown away where
-    /// the reader has not begun it.
+    /// Ends the stream's payload. An incomplete message is dropped unless its beginning was read.
     pub(crate) fn finish(&mut self, unread: Unread) {
         if let Some(behind) = &mut self.behind {
             behind.finish((), unread);
@@ -143,7 +141,7 @@ impl Inbox {
         }
     }
 
-    /// Forgets everything.
+    /// Drops everything.
     pub(crate) fn clear(&mut self) {
         self.ready = BytesMut::new();
         self.payload = 0;

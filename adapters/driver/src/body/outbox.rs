@@ -1,4 +1,4 @@
-//! What waits to be sent on one stream: whole and partial messages, as the segments they came in.
+//! The messages of a stream that wait to be sent, as the segments in which they were read.
 
 use std::collections::VecDeque;
 
@@ -9,37 +9,37 @@ use crate::body::send_queue::QueueShare;
 use crate::deferred::Deferred;
 use crate::options::Options;
 
-/// What a message that waits costs besides its bytes, so that empty ones are bounded too.
+/// Bytes that a waiting message counts in addition to its own, so that empty ones are bounded.
 pub(crate) const MESSAGE_COST: usize = 16;
 
 /// A part of the messages of a body, without gRPC's length prefix.
 #[derive(Debug)]
 pub(crate) enum Fragment {
-    /// A message of so many bytes begins.
+    /// The beginning of a message of so many bytes.
     Begin(u32),
-    /// Bytes of it.
+    /// Bytes of the message.
     Data(Bytes),
 }
 
-/// A message that the core has not been told of.
+/// A message that the core does not know yet.
 #[derive(Clone, Copy, Debug)]
 struct Waiting {
     size: u32,
-    /// Bytes that are at hand.
+    /// Bytes of it that were read.
     ready: u32,
 }
 
-/// The messages of one stream that have not left. The core holds the first; its bytes, and those
-/// of the others behind it, are here.
+/// The messages of one stream that wait to be sent. The core knows the first of them; the bytes of
+/// all are here.
 #[derive(Debug)]
 pub(crate) struct Outbox {
     segments: VecDeque<Bytes>,
-    /// The bytes, with something for each message that waits.
+    /// The bytes that wait, with `MESSAGE_COST` for each message.
     share: QueueShare,
     waiting: VecDeque<Waiting>,
-    /// Whether the core has a message that has not left.
+    /// Whether the core has a message that was not sent.
     sending: bool,
-    /// Bytes of that message that came since it was told.
+    /// Bytes of that message that the core was not told of.
     fresh: u32,
 }
 
@@ -54,7 +54,7 @@ impl Outbox {
         }
     }
 
-    /// Appends fragments behind all others, and their share of what waits.
+    /// Appends fragments, and takes over their share of the queue.
     pub(crate) fn extend(
         &mut self,
         fragments: impl IntoIterator<Item = Fragment>,
@@ -83,7 +83,7 @@ impl Outbox {
         }
     }
 
-    /// Tells the core what it can be told now.
+    /// Tells the core about new bytes, and about the next message if it has none.
     pub(crate) fn feed<R: Role>(
         &mut self,
         tunnel: &mut Tunnel<R, Growing>,
@@ -103,22 +103,23 @@ impl Outbox {
         Ok(())
     }
 
-    /// The message that the core has has left.
+    /// Notes that the core has sent its message.
     pub(crate) const fn sent(&mut self) {
         self.sending = false;
     }
 
-    /// Whether the core has been told of every message.
+    /// Whether the core was told about everything.
     pub(crate) fn is_fed(&self) -> bool {
         self.waiting.is_empty() && self.fresh == 0
     }
 
-    /// What waits, in bytes, with something for each message.
+    /// The bytes that wait, with `MESSAGE_COST` for each message.
     pub(crate) const fn cost(&self) -> usize {
         self.share.bytes()
     }
 
-    /// Whether there is room again for a sender that was held back: not for every byte anew.
+    /// Whether a sender that was held back may go on: when half of the queue is free, so that it is
+    /// not woken for every byte.
     pub(crate) fn has_room_again(&self, options: &Options) -> bool {
         let limit = (options.send_queue / 2).saturating_add(1);
         self.share.has_room(self.cost(), limit, options)
@@ -143,14 +144,14 @@ impl Outbox {
         into.extend(std::iter::repeat_n(0, len));
     }
 
-    /// Forgets the messages that the core was not told of.
+    /// Drops the messages that the core does not know.
     pub(crate) fn stop(&mut self) {
         let messages = self.waiting.len().saturating_mul(MESSAGE_COST);
         self.share.remove(messages);
         self.waiting.clear();
     }
 
-    /// Forgets everything: none of it will be sent.
+    /// Drops everything.
     pub(crate) fn clear(&mut self, deferred: &mut Deferred) {
         deferred.drop_bytes(self.segments.drain(..));
         self.share.remove(self.cost());

@@ -31,9 +31,9 @@ pub(crate) enum BodyEnd {
 pub(crate) struct BodyReader {
     deframer: Deframer,
     fragments: Vec<Fragment>,
-    /// What `fragments` add to what waits.
+    /// The bytes of `fragments` in the queue.
     share: QueueShare,
-    /// What waited on the stream when something was last moved there.
+    /// The bytes that waited on the stream when fragments were last moved there.
     waiting: usize,
     /// Reading has stopped for want of room.
     stopped: bool,
@@ -50,8 +50,8 @@ impl BodyReader {
         }
     }
 
-    /// Reads until the body is pending, has ended, or there is no room for more. Also `Pending` when
-    /// something was read that can be moved.
+    /// Reads until the body is pending, has ended, or there is no room for more. Also `Pending`
+    /// when something was read that can be moved.
     pub(crate) fn poll_read<B>(
         &mut self,
         cx: &mut Context<'_>,

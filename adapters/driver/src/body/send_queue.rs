@@ -1,19 +1,19 @@
-//! How much waits to be sent on all streams of a tunnel together.
+//! How many bytes wait to be sent on all streams of a tunnel together.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::options::Options;
 
-/// How much waits on all streams of a tunnel, in bytes. Clones are the same queue.
+/// The bytes that wait to be sent on all streams of a tunnel. Clones share the count.
 ///
-/// It is counted outside of the tunnel's lock too, where bodies are read. A number that is a
-/// little old lets a body be read once more, or once less before its turn comes again.
+/// Bodies are read without the tunnel's lock, so the count is atomic. One that is slightly out of
+/// date lets a body be read once too often, or once too late.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SendQueue(Arc<AtomicUsize>);
 
 impl SendQueue {
-    /// A share that is empty.
+    /// An empty share.
     pub(crate) fn share(&self) -> QueueShare {
         QueueShare {
             queue: self.clone(),
@@ -22,7 +22,7 @@ impl SendQueue {
     }
 }
 
-/// What one stream has in the queue, or its sender. It is taken out when it is dropped.
+/// The bytes of one stream, or of its sender, in the queue. Dropping it removes them.
 #[derive(Debug)]
 pub(crate) struct QueueShare {
     queue: SendQueue,
@@ -39,20 +39,20 @@ impl QueueShare {
         self.queue.0.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Takes out so much, or all if that is less.
+    /// Removes `bytes`, at most all.
     pub(crate) fn remove(&mut self, bytes: usize) {
         let bytes = bytes.min(self.bytes);
         self.bytes = self.bytes.saturating_sub(bytes);
         self.queue.0.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    /// Moves all of another share of the same queue here.
+    /// Takes over all of another share of the same queue.
     pub(crate) fn take_over(&mut self, other: &mut Self) {
         self.bytes = self.bytes.saturating_add(std::mem::take(&mut other.bytes));
     }
 
-    /// Whether a stream may have more in the queue that has `own` there, and others waiting beside
-    /// it. One that has nothing always may, so that nobody waits for the bytes of another.
+    /// Whether a stream with `own` bytes in the queue, of at most `limit`, may add more. A stream
+    /// without any always may, so that no stream waits for another.
     pub(crate) fn has_room(&self, own: usize, limit: usize, options: &Options) -> bool {
         let all = self.queue.0.load(Ordering::Relaxed);
         own == 0 || (own < limit && all < options.tunnel_send_queue)

@@ -102,8 +102,8 @@ where
         }
     }
 
-    /// Processes what was read, under the lock. Returns when to wake next; `None` when the tunnel is
-    /// over.
+    /// Processes what was read, under the lock. Returns when to wake next; `None` when the tunnel
+    /// is over.
     fn process(
         &mut self,
         cx: &Context<'_>,
@@ -156,7 +156,7 @@ where
         state.negotiated = negotiation == Negotiation::On;
         state.tunnel.handle_opened(state.now, negotiation);
         if R::OWN_SIDE == Side::Server && state.tunnel.is_open() {
-            state.start(deferred);
+            state.set_started(deferred);
         }
     }
 

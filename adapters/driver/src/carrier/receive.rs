@@ -187,7 +187,7 @@ where
         CarrierEvent::Response(parts)
     }
 
-    /// The body ended without trailers: a request has none, a response was cut.
+    /// The end without trailers: a request has none, a response was cut off.
     fn finished(&mut self) -> CarrierEvent {
         let end = match self.role {
             NetworkRole::Client => CarrierEvent::status(None),

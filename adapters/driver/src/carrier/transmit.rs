@@ -16,20 +16,20 @@ use crate::tunnel::shared::Shared;
 use crate::tunnel::state::TunnelRole;
 
 /// What a [`TransmitBody`] sends next.
-enum Outgoing {
+enum TransmitEvent {
     Frames(Bytes),
     End(Carrier),
 }
 
 /// A tunnel that has frames to send, whatever its side.
 trait TransmitSource: Send + Sync {
-    fn poll_next(&self, cx: &mut Context<'_>, deferred: &mut Deferred) -> Poll<Outgoing>;
+    fn poll_next(&self, cx: &mut Context<'_>, deferred: &mut Deferred) -> Poll<TransmitEvent>;
     /// The body was dropped before its end.
     fn stop(&self);
 }
 
 impl<R: TunnelRole> TransmitSource for Shared<R> {
-    fn poll_next(&self, cx: &mut Context<'_>, deferred: &mut Deferred) -> Poll<Outgoing> {
+    fn poll_next(&self, cx: &mut Context<'_>, deferred: &mut Deferred) -> Poll<TransmitEvent> {
         let now = self.now();
         let limit = self.options.batch.max(1);
         self.with_after(deferred, |state, deferred| {
@@ -37,11 +37,11 @@ impl<R: TunnelRole> TransmitSource for Shared<R> {
             state.gather(limit, deferred);
             state.outgoing.last_polled = state.now;
             if !state.outgoing.batch.is_empty() {
-                return Poll::Ready(Outgoing::Frames(state.outgoing.batch.split().freeze()));
+                return Poll::Ready(TransmitEvent::Frames(state.outgoing.batch.split().freeze()));
             }
             if let Some(carrier) = &state.carrier {
                 state.outgoing.closed = true;
-                return Poll::Ready(Outgoing::End(carrier.clone()));
+                return Poll::Ready(TransmitEvent::End(carrier.clone()));
             }
             deferred.register(&mut state.outgoing.waker, cx.waker());
             state.outgoing.parked = true;
@@ -70,7 +70,7 @@ pub(crate) enum NetworkRole {
 /// response body where it accepted it.
 ///
 /// Each DATA frame holds everything that was ready to be sent, up to a limit, and is never empty.
-/// Dropping the body before its end is a loss of the carrier.
+/// Dropping the body before its end loses the carrier, and with it the tunnel.
 pub struct TransmitBody {
     /// None when the body is at its end.
     source: Option<Arc<dyn TransmitSource>>,
@@ -83,7 +83,7 @@ pub struct TransmitBody {
 pub struct TransmitError(TunnelError);
 
 impl TransmitError {
-    /// Why.
+    /// Why the tunnel was aborted.
     #[must_use]
     pub const fn tunnel_error(&self) -> &TunnelError {
         &self.0
@@ -149,8 +149,8 @@ impl Body for TransmitBody {
         source
             .poll_next(cx, &mut this.deferred)
             .map(|next| match next {
-                Outgoing::Frames(bytes) => Some(Ok(Frame::data(bytes))),
-                Outgoing::End(carrier) => this.end(carrier),
+                TransmitEvent::Frames(bytes) => Some(Ok(Frame::data(bytes))),
+                TransmitEvent::End(carrier) => this.end(carrier),
             })
     }
 

@@ -21,16 +21,16 @@ use crate::tunnel::shared::Shared;
 
 /// A tunnel to make calls on: a tower service of HTTP requests, for generated clients and proxies.
 ///
-/// It is always ready: a call that the tunnel has no room for waits its turn, under its own
+/// It is always ready: a call for which the tunnel has no room waits in order, under its own
 /// deadline. A call that fails has a response with a gRPC status; see [`CallError`] for the only
-/// exception. If it was certainly not processed by anybody, the response's extensions hold
+/// exception. If it was certainly not processed, the response's extensions hold
 /// [`NeverProcessed`](crate::NeverProcessed).
 ///
 /// A call's `grpc-timeout` header is its deadline, enforced here and at the other end. Its
 /// [`MethodKind`](crate::MethodKind), where that is known, is taken from the request's extensions,
 /// or from the [`MethodKinds`](crate::MethodKinds) of the tunnel.
 ///
-/// The tunnel is drained when the last clone is gone.
+/// The tunnel is drained when the last clone is dropped.
 #[derive(Clone, Debug)]
 pub struct Channel {
     handle: Arc<Handle>,
@@ -48,7 +48,8 @@ impl Channel {
     }
 
     /// Begins to drain: no new calls; those that are open may go on for `limit`, then they end
-    /// UNAVAILABLE. The tunnel is finished when the last one has ended; see [`closed`](Self::closed).
+    /// UNAVAILABLE. The tunnel is finished when the last one has ended; see
+    /// [`closed`](Self::closed).
     pub fn drain(&self, limit: Duration) {
         self.shared().drain(limit);
     }
@@ -58,7 +59,7 @@ impl Channel {
         self.shared().drain(Duration::ZERO);
     }
 
-    /// Waits for the end of the tunnel. The future holds no handle of it.
+    /// Waits for the end of the tunnel. The future does not keep the tunnel from being drained.
     pub fn closed(&self) -> impl Future<Output = TunnelEnd> + Send + 'static + use<> {
         self.shared().closed()
     }
@@ -76,14 +77,13 @@ impl Channel {
         self.shared().read(|state| state.tunnel.active_streams())
     }
 
-    /// What was counted so far.
+    /// What the tunnel has counted.
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.shared().counters()
     }
 
-    /// Who is at the other end, as the opening of the tunnel said; `None` before an old peer has
-    /// answered.
+    /// The peer; `None` before an old peer has answered the opening.
     #[must_use]
     pub fn peer(&self) -> Option<&TunnelPeer> {
         self.shared().peer.get()

@@ -1,4 +1,4 @@
-//! gRPC statuses, and how they travel in HTTP headers and trailers.
+//! gRPC statuses, and their form in HTTP headers and trailers.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -89,8 +89,8 @@ impl Status {
 
     /// Reads `grpc-status` and what belongs to it; `None` if there is none.
     ///
-    /// A code that is not a number is UNKNOWN; what of the text is not UTF-8 is replaced; details
-    /// that are not base64 are left out.
+    /// A code that is not a number is UNKNOWN; text that is not UTF-8 is replaced; details that are
+    /// not base64 are dropped.
     #[must_use]
     pub fn from_headers(headers: &HeaderMap) -> Option<Self> {
         let code = headers.get(&GRPC_STATUS)?.as_bytes();
@@ -142,9 +142,9 @@ impl Status {
         response
     }
 
-    /// The status that the head of a response tells: `grpc-status`, or what stands for it where the
-    /// response is an HTTP error or has the content type of something else. `None`: messages or
-    /// trailers follow. A response without a content type passes.
+    /// The status in the head of a response: `grpc-status`, or the one that stands for an HTTP
+    /// error or another content type. `None`: messages or trailers follow. A response without a
+    /// content type is accepted.
     pub(crate) fn of_response(response: &Parts) -> Option<Self> {
         let headers = &response.headers;
         if let Some(status) = Self::from_headers(headers) {
@@ -225,7 +225,8 @@ impl fmt::Display for Status {
     }
 }
 
-/// A text of the peer's, without line breaks and whatever else a terminal or a log would obey.
+/// Text of the peer in one line: control characters, which terminals and logs interpret, are
+/// escaped.
 pub(crate) struct OneLine<'t>(pub(crate) &'t str);
 
 impl fmt::Display for OneLine<'_> {

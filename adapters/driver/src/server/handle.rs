@@ -35,12 +35,12 @@ impl ServerHandle {
         self.shared.drain(limit);
     }
 
-    /// Gives the tunnel up: open calls end, their handlers are dropped, the carrier is reset.
+    /// Aborts the tunnel: open calls end, their handlers are dropped, the carrier is reset.
     pub fn abort(&self) {
         self.shared.abort();
     }
 
-    /// Waits for the end of the tunnel. The future holds no handle of it.
+    /// Waits for the end of the tunnel. The future does not keep the tunnel from being drained.
     pub fn closed(&self) -> impl Future<Output = TunnelEnd> + Send + 'static + use<> {
         self.shared.closed()
     }
@@ -51,14 +51,13 @@ impl ServerHandle {
         self.shared.read(|state| state.tunnel.active_streams())
     }
 
-    /// What was counted so far.
+    /// What the tunnel has counted.
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.shared.counters()
     }
 
-    /// Who is at the other end, as the opening of the tunnel said; `None` before an old peer has
-    /// answered.
+    /// The peer; `None` before an old peer has answered the opening.
     #[must_use]
     pub fn peer(&self) -> Option<&TunnelPeer> {
         self.shared.peer.get()

@@ -13,12 +13,12 @@ use crate::error::BoxError;
 use crate::server::request_body::RequestBody;
 
 /// What handles the calls of a tunnel: any tower service of HTTP requests, for example tonic's
-/// `Routes` or a proxy. Implemented for all that fit; there is nothing else to implement.
+/// `Routes` or a proxy. Implemented for every such service.
 ///
 /// A request is a `POST` of HTTP/2 to `http://{authority}/{service}/{method}`, with the headers
-/// that gRPC demands. Its extensions hold the [`TunnelPeer`](crate::TunnelPeer), and the
-/// [`MethodKind`](crate::MethodKind) where that is known. A `grpc-timeout` is what is left of the
-/// call's time, for a proxy to pass on; the tunnel itself enforces the deadline.
+/// that gRPC requires. Its extensions hold the [`TunnelPeer`](crate::TunnelPeer), and the
+/// [`MethodKind`](crate::MethodKind) where that is known. A `grpc-timeout` is the time that is
+/// left, for a proxy to forward; the tunnel itself enforces the deadline.
 ///
 /// When a call ends early, its future and its response body are dropped. A handler that panics
 /// ends its own call with INTERNAL, and nothing else.

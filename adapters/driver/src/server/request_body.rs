@@ -13,8 +13,7 @@ use crate::grpc::status::Status;
 use crate::tunnel::call_end::CallEnd;
 use crate::tunnel::shared::Shared;
 
-/// The body of a request that came through a tunnel: messages. Dropping it tells the tunnel that
-/// nobody reads the rest.
+/// The body of a request that came through a tunnel: messages. Dropping it discards the rest.
 #[derive(Debug)]
 pub struct RequestBody {
     /// None: it was read to its end.

@@ -45,7 +45,7 @@ impl TunnelRole for Server {
     }
 }
 
-/// How long the OK of a method is held back until its client has half-closed.
+/// How long the OK of a method waits for the half-close of its client.
 pub(crate) fn hold(kind: MethodKind, options: &Options) -> Hold {
     let max = match kind {
         MethodKind::Bidi => return Hold::Never,
@@ -58,7 +58,7 @@ pub(crate) fn hold(kind: MethodKind, options: &Options) -> Hold {
 }
 
 impl State<Server> {
-    /// Ends a call with an error, behind the message that is being sent.
+    /// Ends a call with an error, after the message that is being sent.
     pub(crate) fn close(&mut self, stream: Key, status: &Status, deferred: &mut Deferred) {
         let (head, _) = heads::close(status, &HeaderMap::new(), &self.options);
         let Some(entry) = self.streams.get(stream) else {
@@ -76,7 +76,7 @@ impl State<Server> {
         self.feed(stream, deferred);
     }
 
-    /// The task of a call has ended, and with it everything that it had of the call.
+    /// Notes that the task of a call has ended.
     pub(crate) fn task_done(&mut self, stream: Key, deferred: &mut Deferred) {
         let Some(entry) = self.streams.get(stream) else {
             return;

@@ -78,7 +78,7 @@ impl TaskGuard {
     }
 }
 
-/// A future whose panic is its end. True: it panicked.
+/// A future that ends when the inner one panics. Returns whether it did.
 struct CatchPanic<'f, F> {
     inner: Pin<&'f mut F>,
 }
@@ -226,7 +226,7 @@ impl ResponseSender<'_> {
         shared.with_now(update)
     }
 
-    /// What to close the call with.
+    /// The end of the call after its response body ended.
     fn close(&self, end: BodyEnd) -> (heads::Head, bool, Hold) {
         let options = &self.shared.options;
         let none = HeaderMap::new();
@@ -251,9 +251,8 @@ fn no_status() -> Status {
     )
 }
 
-/// The status of an error of the handler: its own, if it is known how to find it, else
-/// UNAVAILABLE, which is what an error means that has no status: whatever would handle the call
-/// was not reached.
+/// The status of an error of the handler: its own, if `status_of_error` finds one. An error without
+/// a status means that what handles the call was not reached: UNAVAILABLE.
 fn status_of(error: &(dyn Error + Send + Sync + 'static), options: &Options) -> Status {
     let known = options
         .status_of_error

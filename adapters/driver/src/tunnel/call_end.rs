@@ -1,4 +1,4 @@
-//! How a call ended, as gRPC over HTTP tells it.
+//! How a call ended, in terms of gRPC over HTTP.
 
 use bytes::{Bytes, BytesMut};
 use grpctunnel_core::wire::{self, BinDialect, Metadata};
@@ -9,7 +9,7 @@ use crate::error::{CallError, CarrierEnd};
 use crate::grpc::metadata::to_headers;
 use crate::grpc::status::Status;
 
-/// How a call ended, for whoever reads it.
+/// How a call ended, for its reader.
 #[derive(Debug)]
 pub(crate) enum CallEnd {
     /// With a status. At a tunnel server: why the request is not complete.

@@ -14,7 +14,7 @@ impl<R: TunnelRole> State<R> {
                     self.append(&transmit, limit, deferred);
                     self.handle_events(deferred);
                 }
-                // What the core has to say may give it something to send.
+                // Handling events may give the core something to send.
                 None if self.handle_events(deferred) => {}
                 None => return,
             }

@@ -1,4 +1,4 @@
-//! The state of one end of a tunnel, under its lock: the core, the streams, and the tasks that wait.
+//! The state of one end of a tunnel, under its lock.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -65,7 +65,7 @@ pub(crate) struct State<R: TunnelRole> {
     pub(crate) options: Arc<Options>,
     /// What waits to be sent on all streams.
     pub(crate) queue: SendQueue,
-    /// The latest time that anybody looked at the clock.
+    /// The time of the last update that read the clock.
     pub(crate) now: Time,
     pub(crate) outgoing: Outgoing,
     /// How to end the carrier, once the core has decided it.
@@ -88,7 +88,7 @@ pub(crate) struct State<R: TunnelRole> {
     /// Calls that wait to be opened, first come first served.
     pub(crate) waiting_calls: VecDeque<WaitingCall>,
     pub(crate) last_ticket: u64,
-    /// Metadata values and status details that were left out because they cannot be carried.
+    /// Metadata values and status details that were dropped because they cannot be sent.
     pub(crate) dropped: u64,
 }
 
@@ -130,8 +130,8 @@ impl<R: TunnelRole> State<R> {
         self.now = self.now.max(now);
     }
 
-    /// Must be called at the end of every update under the lock: handles the core's events and wakes
-    /// the tasks that they concern. `clock` is read only where the time counts.
+    /// Must be called at the end of every update under the lock: handles the core's events and
+    /// wakes the tasks that they concern. `clock` is read only where the time counts.
     pub(crate) fn finish_update(&mut self, clock: impl FnOnce() -> Time, deferred: &mut Deferred) {
         self.handle_events(deferred);
         if self.outgoing.parked && (self.carrier.is_some() || self.tunnel.wants_transmit()) {
@@ -185,7 +185,7 @@ impl<R: TunnelRole> State<R> {
         while let Some(event) = self.tunnel.poll_event() {
             any = true;
             match event {
-                Event::Settled(_) => self.start(deferred),
+                Event::Settled(_) => self.set_started(deferred),
                 Event::MayOpen => self.wake_next_waiting_call(deferred),
                 Event::Writable(stream) => self.writable(stream, deferred),
                 Event::Ended {
@@ -205,7 +205,7 @@ impl<R: TunnelRole> State<R> {
     }
 
     /// Marks the tunnel as open for calls.
-    pub(crate) fn start(&mut self, deferred: &mut Deferred) {
+    pub(crate) fn set_started(&mut self, deferred: &mut Deferred) {
         self.started = true;
         self.watchers.wake(deferred);
     }

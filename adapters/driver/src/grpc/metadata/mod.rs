@@ -14,7 +14,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::grpc::headers::{BASE64, is_binary, is_reserved};
 
-/// A header and one value of it, as it is sent through a tunnel. Values of one key are next to each other.
+/// A header and one value of it, as it is sent through a tunnel. Values of one key are next to each
+/// other.
 pub(crate) type Pair<'h> = (&'h str, Cow<'h, [u8]>);
 
 /// Why headers or metadata cannot be passed on.
