@@ -122,10 +122,9 @@ impl Streams {
         if index >= self.slots.len() {
             self.slots.resize_with(index.saturating_add(1), || None);
         }
-        if let Some(slot) = self.slots.get_mut(index) {
-            if let Some(old) = slot.replace(Box::new(stream)) {
-                deferred.drop_value(old);
-            }
+        let slot = self.slots.get_mut(index);
+        if let Some(old) = slot.and_then(|slot| slot.replace(Box::new(stream))) {
+            deferred.drop_value(old);
         }
     }
 
