@@ -19,6 +19,7 @@ mod conf_messages;
 mod conf_misuse;
 mod conf_new_stream;
 mod conf_opening;
+mod config;
 #[cfg(feature = "arbitrary")]
 mod corpus;
 mod extensions;
@@ -28,6 +29,8 @@ mod pair;
 mod pair_calls;
 mod properties;
 mod state_tables;
+mod timers;
+mod tunnel_end;
 mod turns;
 mod window_growth;
 mod wire_differential;

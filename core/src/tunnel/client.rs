@@ -112,7 +112,7 @@ impl<S: Storage> Tunnel<Client, S> {
                 _ => Err(Reason::NotSettings),
             };
         }
-        if self.receive_for_probe(now, id, &frame.kind) {
+        if self.answers_probe(now, id, &frame.kind) {
             return Ok(Input::Ignored);
         }
         match frame.kind {

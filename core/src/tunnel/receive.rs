@@ -242,6 +242,10 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             return Err(Refused::Stream(slot, reason));
         }
         if stream.send.close != Close::Open {
+            if data.is_empty() {
+                self.ignore(now, Charge::Useless)?;
+                return Ok(None);
+            }
             return Ok(Some(self.discard(slot, data)));
         }
         match stream.incoming.more(data.len(), max_empty) {

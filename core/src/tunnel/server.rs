@@ -79,6 +79,7 @@ impl<S: Storage> Tunnel<Server, S> {
         ok: bool,
         hold: Hold,
     ) -> Result<(), CommandError> {
+        self.handle_timeout(now);
         let peer_extends = self.peer_extends;
         let record = self.live_mut(stream)?;
         if record.send.close != Close::Open {

@@ -27,11 +27,12 @@ enum Single {
 }
 
 impl<R: Role, S: Storage> Tunnel<R, S> {
-    /// The next frame, or `None` if nothing can be sent now. To be polled again after every
-    /// other call; the ranges of the caller's memory that it names must be read before the next
+    /// The next frame, or `None` if nothing can be sent now, or any more. To be polled again after
+    /// every other call, and for the next frame when the carrier can take one; the ranges of the caller's memory that it names must be read before the next
     /// command on that stream.
     #[inline]
     pub fn poll_transmit(&mut self, now: Time) -> Option<Transmit> {
+        self.handle_timeout(now);
         if self.phase != Phase::Open {
             return None;
         }
@@ -106,7 +107,8 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     }
 
     /// Whether `poll_transmit` may have something to do: a frame to send, or the end of a drain.
-    /// False is certain. For a caller that wakes its carrier only when there is a reason.
+    /// False is certain until the time of `poll_timeout`. For a caller that wakes its carrier only
+    /// when there is a reason.
     #[must_use]
     pub fn wants_transmit(&self) -> bool {
         self.has_frames() || self.may_finish()

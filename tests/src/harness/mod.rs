@@ -32,6 +32,8 @@ mod validator;
 
 use std::fmt;
 
+use grpctunnel_core::{Config, Opening, Role, Storage, Time, Tunnel};
+
 pub use endpoint::{ClientEnd, Endpoint, Pairs, ServerEnd};
 pub use op::{At, Kind, Op};
 pub use pair::{Pair, Setup, Window, extension_set};
@@ -43,6 +45,12 @@ pub use script::{
 };
 pub use seen::{Over, Seen};
 pub use store::{InPlace, OnHeap, Store};
+
+/// A tunnel with settings that are in order.
+#[must_use]
+pub fn tunnel<R: Role, S: Storage>(now: Time, config: Config, opening: Opening) -> Tunnel<R, S> {
+    Tunnel::new(now, config, opening).unwrap_or_else(|error| fail(error))
+}
 
 /// Stops the test: something does not hold.
 #[expect(

@@ -227,6 +227,8 @@ impl Model {
             Reason::OpenTimeout | Reason::SettingsTimeout => late,
             // A client that hears of the drain finishes too.
             Reason::GraceExpired => end.drains || told,
+            // The same, drained before it was settled.
+            Reason::Aborted => end.drains,
             // Nothing was delivered for so long.
             Reason::Unresponsive => now >= Time::from_millis(30_000),
             _ => false,

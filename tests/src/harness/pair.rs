@@ -152,7 +152,7 @@ fn config(flow_control: bool, window: Window, max_streams: u32) -> Config {
     config.limits.receive_window = ReceiveWindowPolicy {
         initial: window.bytes(),
         max: InPlace::WINDOW,
-        ..ReceiveWindowPolicy::default()
+        ..ReceiveWindowPolicy::GROWING
     };
     config.limits.revision_zero = RevisionZeroLimits {
         stream: 20_000,

@@ -212,6 +212,15 @@ impl<R: Role, S: Store> Script<R, S> {
         self
     }
 
+    /// The application begins a message of which only a part is at hand.
+    #[track_caller]
+    pub fn send_part(&mut self, call: i64, len: usize, ready: usize) -> &mut Self {
+        let message = super::frames::content(0, len);
+        let sent = self.act(|end, _| end.send(call, message, ready));
+        assert_eq!(sent, Ok(()), "call {call} sends {ready} of {len} bytes");
+        self
+    }
+
     /// What was seen since the last step, in order.
     #[track_caller]
     pub fn sees(&mut self, expected: &[&str]) -> &mut Self {
@@ -243,6 +252,19 @@ impl<R: Role, S: Store> Script<R, S> {
         self.said.drain(..).collect()
     }
 
+    /// Drops what was seen and said since the last step.
+    pub fn forget(&mut self) {
+        self.seen.clear();
+        self.said.clear();
+    }
+
+    /// Time passes, and what happens meanwhile is of no interest.
+    pub fn wait_quietly(&mut self, time: Duration) {
+        self.forget();
+        self.wait(time);
+        self.forget();
+    }
+
     /// How a call has ended.
     #[track_caller]
     #[must_use]
@@ -264,6 +286,14 @@ impl<R: Role, S: Store> Script<R, S> {
             Listed(&seen),
             Listed(&said),
         );
+    }
+
+    /// The tunnel is alive, or still waits for its peer.
+    #[track_caller]
+    pub fn lives_or_waits(&mut self) {
+        self.is_quiet();
+        assert_eq!(self.end.tunnel.error(), None, "the tunnel lives");
+        assert!(!self.end.tunnel.is_ended(), "the tunnel has not ended");
     }
 
     /// The tunnel is alive: nothing was left untold, and it has no error.
@@ -294,13 +324,26 @@ impl<S: Store> Script<Client, S> {
     /// The application opens a call of `svc/m`; its `new_stream` leaves at once.
     #[track_caller]
     pub fn open_with(&mut self, options: OpenOptions) -> i64 {
-        let opened = self.act(|end, now| end.open(now, "svc/m", &[], options));
-        assert!(opened.is_ok(), "a call can be opened: {opened:?}");
-        let call = opened.unwrap_or_default();
+        let call = self.open_quietly(options);
         if self.taking {
             self.says(&[&format!("new({call},svc/m)")]);
         }
         call
+    }
+
+    /// The same, where the stream gets another id than the call has a number, since a probe took one.
+    #[track_caller]
+    pub fn open_with_id(&mut self, id: i64, options: OpenOptions) -> i64 {
+        let call = self.open_quietly(options);
+        self.says(&[&format!("new({id},svc/m)")]);
+        call
+    }
+
+    #[track_caller]
+    fn open_quietly(&mut self, options: OpenOptions) -> i64 {
+        let opened = self.act(|end, now| end.open(now, "svc/m", &[], options));
+        assert!(opened.is_ok(), "a call can be opened: {opened:?}");
+        opened.unwrap_or_default()
     }
 
     /// A live call of a method whose kind is not known: what many rows begin with.

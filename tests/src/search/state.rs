@@ -143,8 +143,8 @@ impl State {
         };
         let mut state = Self {
             now,
-            client: Rc::new(TunnelClient::new(now, scope.config(true), client)),
-            server: Rc::new(TunnelServer::new(now, scope.config(false), server)),
+            client: Rc::new(crate::harness::tunnel(now, scope.config(true), client)),
+            server: Rc::new(crate::harness::tunnel(now, scope.config(false), server)),
             calls: [Call::default(); CALLS],
             to_client: Link::default(),
             to_server: Link::default(),

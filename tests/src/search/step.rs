@@ -158,7 +158,7 @@ impl State {
     /// The handle, or the handler, is gone; its end may still have to come.
     fn release(&mut self, side: Side, call: usize) -> Check {
         let key = self.key(side, call)?;
-        tunnel!(self, side, tunnel => tunnel.release(key));
+        tunnel!(self, side, tunnel => tunnel.release(key)).map_err(refused)?;
         self.change(side, call, |half| {
             half.released = true;
             half.held = 0;
@@ -189,7 +189,7 @@ impl State {
             }
             Disturbance::StopReading => {
                 let key = self.key(side, call)?;
-                tunnel!(self, side, tunnel => tunnel.stop_reading(key));
+                tunnel!(self, side, tunnel => tunnel.stop_reading(key)).map_err(refused)?;
                 self.change(side, call, |half| {
                     half.stopped = true;
                     half.held = 0;
