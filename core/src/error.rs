@@ -178,6 +178,16 @@ reasons! {
     /// All streams of the tunnel are taken.
     TooManyStreams: Stream, at(Code::ResourceExhausted), "too many streams on the tunnel (limits.max_streams); not processed";
 
+    // What the extension `TRANSPARENT` brings.
+    /// `content-type` is not one value of `application/grpc`, alone or followed by `+` or `;`.
+    BadContentType: Stream, CodeAt::Data, "content-type is not one value of application/grpc";
+    /// `:authority` is not one valid value.
+    BadAuthority: Stream, CodeAt::Data, ":authority is not one valid value";
+    /// `grpc-encoding` is not one valid value.
+    BadEncoding: Stream, CodeAt::Data, "grpc-encoding is not one valid value";
+    /// A compressed message on a call without `grpc-encoding`, or with `identity`.
+    CompressedWithoutEncoding: Stream, at(Code::Internal), "a compressed message on a call that names no encoding";
+
     // Ends of a stream that are nobody's fault.
     /// The tunnel server drains and did not handle the call.
     PeerDraining: Stream, at(Code::Unavailable), "the tunnel server is draining; the call was not processed";
@@ -298,6 +308,14 @@ impl Reason {
                 | Self::WindowExceeded
                 | Self::WindowOverflow
         )
+    }
+}
+
+impl Reason {
+    /// Whether a call that was refused for it before a handler saw it may succeed at another try,
+    /// here or elsewhere.
+    pub(crate) const fn is_curable(self) -> bool {
+        matches!(self, Self::TooManyStreams | Self::ShuttingDown)
     }
 }
 

@@ -107,6 +107,9 @@ pub enum End<'f> {
         status: Status<'f>,
         /// The trailers.
         trailers: Metadata<'f>,
+        /// Whether the tunnel server has said that no handler saw the call, so that it is safe to
+        /// retry: the extension `UNPROCESSED`.
+        unprocessed: bool,
     },
     /// The tunnel client's `cancel`. At the tunnel server only.
     PeerCancelled,

@@ -40,8 +40,8 @@ pub use pair::{Pair, Setup, Window, extension_set};
 pub use play::{Play, run};
 pub use said::{Headers, Said, Status, code_name};
 pub use script::{
-    Script, client, client_window, client_with, client_zero, config, server, server_unnegotiated,
-    server_with,
+    Script, client, client_agreed, client_window, client_with, client_zero, config, config_with,
+    extension_numbers, server, server_agreed, server_unnegotiated, server_with,
 };
 pub use seen::{Over, Seen};
 pub use store::{InPlace, OnHeap, Store};

@@ -200,8 +200,18 @@ impl Model {
                 _ => false,
             },
             (Over::Violation(reason), _) => call.may_violate(side, *reason, zero),
-            (Over::Status { status, trailers }, Side::Client) => {
+            (
+                Over::Status {
+                    status,
+                    trailers,
+                    unprocessed,
+                },
+                Side::Client,
+            ) => {
+                // Only what a full or a draining server refused may be made again.
+                let refused = call.id.is_none() && (server_drains || server_was_full);
                 call.status_is_the_servers(status, trailers, server_drains, server_was_full)
+                    && (refused || !unprocessed)
             }
             _ => false,
         };

@@ -9,7 +9,8 @@ use grpctunnel_core::{
 };
 
 use super::endpoint::{ClientEnd, Endpoint, Pairs, ServerEnd};
-use super::frames::{Frame, set};
+use super::frames::{Frame, extensions, set, set_with};
+use super::pair::extension_set;
 use super::said::Said;
 use super::seen::{Listed, Over, Seen};
 use super::store::{InPlace, Store};
@@ -85,6 +86,43 @@ pub fn client_zero<S: Store>() -> Script<Client, S> {
 #[must_use]
 pub fn client_with<S: Store>(config: Config, opening: Opening) -> Script<Client, S> {
     Script::new(ClientEnd::client(Time::ZERO, config, opening))
+}
+
+/// The settings of an end under test, with extensions, a bit each.
+#[must_use]
+pub fn config_with<S: Store>(bits: u8) -> Config {
+    let mut config = config::<S>();
+    config.extensions = extension_set(bits);
+    config
+}
+
+/// Their numbers on the wire.
+#[must_use]
+pub fn extension_numbers(bits: u8) -> Vec<u8> {
+    (1..=5)
+        .filter(|number| bits >> (number - 1) & 1 == 1)
+        .collect()
+}
+
+/// A server that offers these, to a client that answers with those.
+#[must_use]
+pub fn server_agreed<S: Store>(own: u8, theirs: u8) -> Script<Server, S> {
+    let mut t = server_with::<S>(config_with::<S>(own), Opening::Accepted(Negotiation::On));
+    t.said();
+    t.get(extensions(-1, &extension_numbers(theirs)));
+    assert_eq!(t.end.tunnel.extensions(), extension_set(own & theirs));
+    t
+}
+
+/// A client that answers with these, to a server that offers those.
+#[must_use]
+pub fn client_agreed<S: Store>(own: u8, theirs: u8) -> Script<Client, S> {
+    let mut t = client_with::<S>(config_with::<S>(own), Opening::Accepted(Negotiation::On));
+    t.get(set_with(65_536, &extension_numbers(theirs)))
+        .sees(&["settled(One)", "may open"])
+        .says(&[&format!("extensions({:?})", extension_numbers(own))]);
+    assert_eq!(t.end.tunnel.extensions(), extension_set(own & theirs));
+    t
 }
 
 impl<R: Role, S: Store> Script<R, S> {

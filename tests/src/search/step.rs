@@ -3,7 +3,7 @@
 use core::time::Duration;
 use std::rc::Rc;
 
-use grpctunnel_core::{Cause, Envelope, Hold, Key, OpenError, OpenOptions, Side};
+use grpctunnel_core::{Cause, CommandError, Envelope, Hold, Key, OpenError, OpenOptions, Side};
 
 use super::call::{Call, Half, Stage};
 use super::link::Moves;
@@ -127,8 +127,12 @@ impl State {
         let key = self.key(Side::Server, call)?;
         let head = len(world.close_head(ok));
         let server = Rc::make_mut(&mut self.server);
-        let closed = server.close(self.now, key, head, ok, hold);
-        closed.map_err(refused)?;
+        // What is due now happens first, and may end the call.
+        let due = server.poll_timeout().is_some_and(|time| time <= self.now);
+        match server.close(self.now, key, head, ok, hold) {
+            Err(CommandError::Gone) if due => return Ok(()),
+            closed => closed.map_err(refused)?,
+        }
         self.change(Side::Server, call, |half| {
             half.closed = true;
             half.failed = !ok;
