@@ -19,6 +19,23 @@
 //!    send, [`poll_event`](Tunnel::poll_event) for what happened, and
 //!    [`poll_timeout`](Tunnel::poll_timeout) for when to come back.
 //!
+//! **Poll events after each frame**, not after a batch of them: what one frame ends is told
+//! before the next frame is for it. [`open`](Tunnel::open) until it answers
+//! [`Full`](OpenError::Full), then wait for [`MayOpen`](Event::MayOpen); nothing queues calls
+//! here.
+//!
+//! # The carrier
+//!
+//! The core knows neither the clock nor the carrier, so three things are the caller's to say:
+//!
+//! - Bytes came that are no whole frame yet: [`handle_activity`](Tunnel::handle_activity). On a
+//!   slow carrier one frame takes longer than an answer may.
+//! - Bytes that `poll_transmit` handed out wait because the carrier takes none:
+//!   [`set_backlogged`](Tunnel::set_backlogged), unless frames are polled one by one as the
+//!   carrier takes them.
+//! - The carrier has taken no byte for too long (60 s, or 10 minutes at revision zero): the core
+//!   cannot see that, and no timer of its own runs out. `abort` it with [`Reason::Stalled`].
+//!
 //! Whatever a peer sends is data: it can end its stream or its tunnel ([`Reason::scope`] says
 //! which), it cannot panic us, and no bound is left open ([`Limits`]). Every stream that was
 //! opened yields exactly one [`End`].
@@ -55,8 +72,8 @@
 //! }
 //!
 //! let opening = Opening::Accepted(Negotiation::On);
-//! let mut client = TunnelClient::<Store>::new(Time::ZERO, Config::default(), opening);
-//! let mut server = TunnelServer::<Store>::new(Time::ZERO, Config::default(), opening);
+//! let mut client = TunnelClient::<Store>::new(Time::ZERO, Config::default(), opening)?;
+//! let mut server = TunnelServer::<Store>::new(Time::ZERO, Config::default(), opening)?;
 //!
 //! // The server's settings settle the tunnel.
 //! let settings = frame(&mut server, [&[]; 3]).unwrap();
@@ -105,8 +122,8 @@
 //! assert!(ended);
 //!
 //! // Released on both sides, nothing is left of it.
-//! client.release(call);
-//! server.release(handler);
+//! client.release(call)?;
+//! server.release(handler)?;
 //! while let Some(event) = server.poll_event() {
 //!     assert!(matches!(event, Event::Writable(_) | Event::Ended { why: End::Closed, .. }));
 //! }
@@ -152,7 +169,7 @@ pub mod window;
 pub mod wire;
 
 pub use error::{
-    Code, CommandError, MISSING_RESPONSE, OpenError, Reason, Scope, Side, TunnelError,
+    Code, CommandError, ConfigError, MISSING_RESPONSE, OpenError, Reason, Scope, Side, TunnelError,
 };
 pub use limits::{Bucket, Budgets, Limits, Liveness, ReceiveWindowPolicy, RevisionZeroLimits};
 #[cfg(feature = "alloc")]
@@ -162,5 +179,5 @@ pub use time::Time;
 pub use tunnel::{Client, MemoryBound, Role, Server, Tunnel, TunnelClient, TunnelServer};
 pub use types::{
     Body, Carrier, Cause, Config, Counters, End, Envelope, Event, Hold, Input, Key, MethodKind,
-    Negotiation, OpenOptions, Opening, Part, Transmit, Unread,
+    Negotiation, OpenOptions, Opening, Part, Timer, Transmit, Unread,
 };

@@ -49,7 +49,7 @@ where
         options,
         metadata,
         NoAcceptor,
-    );
+    )?;
     let channel = Channel::new(shared.clone());
     shared.started().await.map_err(ConnectError::new)?;
     Ok(channel)
@@ -80,7 +80,7 @@ where
 {
     let path = opening::OPEN_REVERSE_TUNNEL;
     let acceptor = HandlerAcceptor::new(handler);
-    let shared = open(carrier, path, runtime, options, metadata, acceptor);
+    let shared = open(carrier, path, runtime, options, metadata, acceptor)?;
     let handle = ServerHandle::new(shared.clone());
     shared.started().await.map_err(ConnectError::new)?;
     Ok(handle)
@@ -94,7 +94,7 @@ fn open<R, C, B, A>(
     options: &Options,
     metadata: HeaderMap,
     acceptor: A,
-) -> Arc<Shared<R>>
+) -> Result<Arc<Shared<R>>, ConnectError>
 where
     R: TunnelRole,
     C: Service<Request<TransmitBody>, Response = Response<B>, Error: Into<BoxError>>,
@@ -108,7 +108,8 @@ where
     } else {
         Opening::Requested
     };
-    let shared = Shared::<R>::new(runtime.clone(), Arc::new(options.clone()), opening);
+    let shared = Shared::<R>::new(runtime.clone(), Arc::new(options.clone()), opening)
+        .map_err(ConnectError::config)?;
     let body = TransmitBody::new(shared.clone(), NetworkRole::Client);
     let request = opening::request(path, options, metadata, body);
     let response = async move {
@@ -123,5 +124,5 @@ where
     };
     let reader = CarrierReader::opening(response);
     runtime.spawn(Driver::new(shared.clone(), reader, acceptor));
-    shared
+    Ok(shared)
 }

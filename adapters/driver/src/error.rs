@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-use grpctunnel_core::{Code, TunnelError};
+use grpctunnel_core::{Code, ConfigError, TunnelError};
 
 use crate::grpc::status::{OneLine, Status};
 
@@ -52,9 +52,21 @@ impl ConnectError {
         Self { status, end }
     }
 
+    /// The options hold a value that no tunnel can have.
+    pub(crate) fn config(error: ConfigError) -> Self {
+        Self {
+            status: Status::new(Code::InvalidArgument, error.to_string()),
+            end: TunnelEnd {
+                error: None,
+                carrier: CarrierEnd::default(),
+            },
+        }
+    }
+
     /// The status of the opening: the peer's own if it answered with one (UNIMPLEMENTED if it
     /// accepts no such tunnels), DEADLINE_EXCEEDED if it did not answer in time, UNAVAILABLE if it
-    /// could not be reached, otherwise the code of the rule that it broke.
+    /// could not be reached, INVALID_ARGUMENT if the options hold a value that no tunnel can have
+    /// (nothing was sent), otherwise the code of the rule that it broke.
     #[must_use]
     pub const fn status(&self) -> &Status {
         &self.status

@@ -234,7 +234,8 @@ impl Drop for Call<'_> {
     fn drop(&mut self) {
         let key = self.key;
         self.connection.wait_for(|State { pipe, app, .. }, _| {
-            pipe.client_mut()?.release(key);
+            // It may be gone already.
+            let _ = pipe.client_mut()?.release(key);
             app.calls.remove(&key);
             Some(())
         });

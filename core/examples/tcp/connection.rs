@@ -71,7 +71,7 @@ impl<A: App> Connection<A> {
         socket.set_write_timeout(Some(STALL))?;
         let config = Config::default();
         let max_frame = config.limits.max_frame;
-        let pipe = Pipe::new(Time::ZERO, config, end, directions);
+        let pipe = Pipe::new(Time::ZERO, config, end, directions)?;
         Ok(Self {
             max_frame,
             state: Mutex::new(State {

@@ -85,7 +85,8 @@ impl Call {
 
 impl Echo {
     fn ended(&mut self, server: &mut TunnelServer<Growing>, key: Key) {
-        server.release(key);
+        // It may be gone already.
+        let _ = server.release(key);
         self.calls.remove(&key);
     }
 }

@@ -37,6 +37,7 @@ mod sink;
 mod status;
 mod status_head;
 mod timeout;
+mod transparent;
 
 pub use bin::BinDialect;
 pub(crate) use data::{Data, read as read_data};
@@ -48,11 +49,15 @@ pub use frame::{
     ClientFrame, ClientKind, CloseStream, ContentFault, DecodeLimits, Headers, MessageData,
     NewStream, ServerFrame, ServerKind,
 };
-pub use head::{EncodeError, Encoded, HeadOptions, encode_close, encode_headers, encode_open};
-pub use metadata::{Entries, Entry, EntryValues, Metadata};
+pub use head::{
+    EncodeError, Encoded, HeadOptions, encode_close, encode_headers, encode_open,
+    encode_unprocessed,
+};
+pub use metadata::{AllEntries, Entries, Entry, EntryValues, Metadata};
 pub use prefix::Prefix;
 pub use settings::{Revision, Settings};
 pub use sink::{Sink, SinkFull, SliceSink};
 pub use status::{Status, StatusParts};
 pub use status_head::StatusHead;
 pub use timeout::{Timeout, format_timeout};
+pub use transparent::{Transparent, TransparentFault};

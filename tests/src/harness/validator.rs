@@ -228,6 +228,7 @@ impl Validator {
             assert!(known, "{said}: not agreed on");
             return;
         }
+        let marks = self.answer_heard && self.in_effect(5);
         let stream = self.stream(said);
         assert!(stream.new_heard, "{said}: before it was opened");
         assert!(!stream.close.0, "{said}: after close");
@@ -250,7 +251,12 @@ impl Validator {
                 assert!(!stream.half_heard, "{said}: for a side that is closed");
                 stream.requests.grant(said, *bytes);
             }
-            Said::Close { status, .. } => {
+            Said::Close {
+                status,
+                unprocessed,
+                ..
+            } => {
+                assert!(marks || !unprocessed, "{said}: not agreed on");
                 let whole = stream.responses.missing == 0;
                 assert!(whole || status.code != 0, "{said}: OK inside a message");
                 stream.close.0 = true;

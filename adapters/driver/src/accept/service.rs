@@ -168,6 +168,10 @@ impl<H> TunnelService<H> {
     {
         let opening = Opening::Accepted(opening::negotiation(&parts.headers));
         let shared = Shared::<R>::new(self.runtime.clone(), self.options.clone(), opening);
+        let shared = match shared {
+            Ok(shared) => shared,
+            Err(error) => return refused(&Status::new(Code::Internal, error.to_string())),
+        };
         let transmit = TransmitBody::new(shared.clone(), NetworkRole::Server);
         let (registration, unsettled) = self.tunnels.register(&shared);
         let peer = TunnelPeer::new(parts.headers, parts.extensions);

@@ -117,6 +117,10 @@ where
         let wakes_at = shared.with_after(&mut deferred, |state, deferred| {
             state.advance_clock(now);
             deferred.register(&mut state.driver, cx.waker());
+            if matches!(event, Some(CarrierEvent::Data(_))) {
+                // A part of a frame proves that the peer lives, before anything is found late.
+                state.tunnel.handle_activity(now);
+            }
             handle_timeouts(state, deferred);
             match event {
                 Some(CarrierEvent::Response(parts)) => self.handle_response(state, parts, deferred),

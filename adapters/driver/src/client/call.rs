@@ -43,7 +43,8 @@ impl State<Client> {
             deferred.wake(&mut entry.writer);
         }
         self.streams.remove(stream, deferred);
-        self.tunnel.release(stream);
+        // It may be gone already.
+        let _ = self.tunnel.release(stream);
     }
 }
 

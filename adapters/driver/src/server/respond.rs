@@ -24,7 +24,8 @@ impl TunnelRole for Server {
         let done = entry.task_done;
         state.tunnel.close(state.now, stream, len, ok, hold)?;
         if done {
-            state.tunnel.release(stream);
+            // It may be gone already.
+            let _ = state.tunnel.release(stream);
         }
         Ok(())
     }
@@ -39,7 +40,8 @@ impl TunnelRole for Server {
             .get(stream)
             .is_some_and(|entry| entry.task_done)
         {
-            state.tunnel.release(stream);
+            // It may be gone already.
+            let _ = state.tunnel.release(stream);
             state.streams.remove(stream, deferred);
         }
     }
@@ -66,7 +68,8 @@ impl State<Server> {
         };
         if entry.closing && entry.finish.is_none() {
             // The core knows the end, or refused it and ends the call by itself.
-            self.tunnel.release(stream);
+            // It may be gone already.
+            let _ = self.tunnel.release(stream);
             return;
         }
         // This replaces an end that the core was not told yet.
@@ -84,11 +87,13 @@ impl State<Server> {
         entry.task_done = true;
         deferred.drop_waker(entry.writer.take());
         if entry.end.is_some() {
-            self.tunnel.release(stream);
+            // It may be gone already.
+            let _ = self.tunnel.release(stream);
             self.streams.remove(stream, deferred);
         } else if entry.finish.is_none() {
             // Closed, or never to be closed; else `finish` releases it.
-            self.tunnel.release(stream);
+            // It may be gone already.
+            let _ = self.tunnel.release(stream);
         }
     }
 

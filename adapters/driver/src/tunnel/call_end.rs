@@ -52,7 +52,9 @@ impl CallEnd {
         carrier: &CarrierEnd,
     ) -> Self {
         match why {
-            End::Status { status, trailers } => closed(status, trailers, dialect),
+            End::Status {
+                status, trailers, ..
+            } => closed(status, trailers, dialect),
             // Servers take a request body that fails with CANCELLED for one that is complete.
             End::PeerCancelled => Self::status(Status::new(
                 Code::Aborted,

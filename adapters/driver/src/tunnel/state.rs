@@ -7,8 +7,8 @@ use std::task::Waker;
 use bytes::BytesMut;
 use grpctunnel_core::wire::Revision;
 use grpctunnel_core::{
-    Carrier, CommandError, End, Event, Growing, Key, Negotiation, Opening, Role, Side, Time,
-    Tunnel, Unread,
+    Carrier, CommandError, ConfigError, End, Event, Growing, Key, Negotiation, Opening, Role, Side,
+    Time, Tunnel, Unread,
 };
 
 use crate::body::send_queue::SendQueue;
@@ -93,10 +93,10 @@ pub(crate) struct State<R: TunnelRole> {
 }
 
 impl<R: TunnelRole> State<R> {
-    pub(crate) fn new(options: Arc<Options>, opening: Opening) -> Self {
+    pub(crate) fn new(options: Arc<Options>, opening: Opening) -> Result<Self, ConfigError> {
         let now = Time::ZERO;
-        let tunnel = Tunnel::<R, Growing>::new(now, options.config(), opening);
-        Self {
+        let tunnel = Tunnel::<R, Growing>::new(now, options.config(), opening)?;
+        Ok(Self {
             // A tunnel client says when it has started.
             started: R::OWN_SIDE == Side::Server && tunnel.is_open(),
             negotiated: matches!(opening, Opening::Accepted(Negotiation::On)),
@@ -122,7 +122,7 @@ impl<R: TunnelRole> State<R> {
             waiting_calls: VecDeque::new(),
             last_ticket: 0,
             dropped: 0,
-        }
+        })
     }
 
     /// Advances the clock to `now`; it never goes back.

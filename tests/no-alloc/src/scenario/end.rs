@@ -55,7 +55,7 @@ impl<R: Role, M: Memory> End<R, M> {
     /// Lets go of a call that is over.
     pub(crate) fn release(&mut self, key: Key) -> Maybe<()> {
         hold(self.call(key)?.outcome == Some(Outcome::Ok), Fault::Outcome)?;
-        self.tunnel.release(key);
+        self.tunnel.release(key).map_err(|_| Fault::Command)?;
         *self.calls.get_mut(key.index()).ok_or(Fault::Stream)? = None;
         Ok(())
     }

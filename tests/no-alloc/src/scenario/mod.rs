@@ -57,9 +57,7 @@ struct Tunnels<M: Memory> {
 
 /// What is left unread fits the receive buffers.
 fn config() -> Config {
-    let mut config = Config::default();
-    config.limits.receive_window.max = config.limits.receive_window.initial;
-    config
+    Config::default()
 }
 
 /// All of it. Returns a hash of all frames in their order, or the number of a fault.
@@ -71,8 +69,10 @@ fn all<M: Memory>() -> Maybe<u64> {
     let now = Time::from_millis(1);
     let accepted = Opening::Accepted(Negotiation::On);
     let mut tunnels = Tunnels::<M> {
-        client: End::new(Tunnel::new(now, config(), Opening::Requested)),
-        server: End::new(Tunnel::new(now, config(), accepted)),
+        client: End::new(
+            Tunnel::new(now, config(), Opening::Requested).map_err(|_| Fault::Config)?,
+        ),
+        server: End::new(Tunnel::new(now, config(), accepted).map_err(|_| Fault::Config)?),
         up: Pipe::new(),
         down: Pipe::new(),
         now,
