@@ -59,9 +59,6 @@ pub struct Options {
     /// Tunnels of a [`TunnelService`](crate::TunnelService) that may be accepted and not settled
     /// yet. One more is refused with RESOURCE_EXHAUSTED. Default: 1,024.
     pub max_unsettled: usize,
-    /// How long open calls may go on when a tunnel is drained because its last handle was dropped.
-    /// Default: 30 s.
-    pub drain_limit: Duration,
     /// How long a tunnel server waits for the half-close before it sends the OK of a method that is
     /// known not to be bidi. Default: 10 s.
     pub hold_known: Duration,
@@ -100,7 +97,6 @@ impl Default for Options {
             send_queue: 64 << 10,
             tunnel_send_queue: 4 << 20,
             max_unsettled: 1_024,
-            drain_limit: Duration::from_secs(30),
             hold_known: Duration::from_secs(10),
             hold_unknown: Duration::from_secs(1),
             stall: Duration::from_secs(60),

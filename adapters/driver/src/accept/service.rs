@@ -172,8 +172,12 @@ impl<H> TunnelService<H> {
             Ok(shared) => shared,
             Err(error) => return refused(&Status::new(Code::Internal, error.to_string())),
         };
+        let admitted = self.tunnels.admit(&shared, self.options.max_unsettled);
+        let (registration, unsettled) = match admitted {
+            Ok(admitted) => admitted,
+            Err(status) => return refused(&status),
+        };
         let transmit = TransmitBody::new(shared.clone(), NetworkRole::Server);
-        let (registration, unsettled) = self.tunnels.register(&shared);
         let peer = TunnelPeer::new(parts.headers, parts.extensions);
         // Set only here, so it cannot have been set.
         let _ = shared.peer.set(peer);
@@ -195,15 +199,6 @@ impl<H: Handler> TunnelService<H> {
         B: Body<Data: Buf, Error: Into<BoxError>> + Send + 'static,
     {
         let (parts, body) = request.into_parts();
-        if self.tunnels.is_draining() {
-            let text = "the tunnel server is shutting down";
-            return refused(&Status::new(Code::Unavailable, text));
-        }
-        if self.tunnels.unsettled() >= self.options.max_unsettled {
-            let text =
-                "too many tunnels that are not settled yet: the limit is options.max_unsettled";
-            return refused(&Status::new(Code::ResourceExhausted, text));
-        }
         match (parts.uri.path(), &self.handler, &self.accept) {
             (opening::OPEN_TUNNEL, Some(handler), _) => {
                 let acceptor = HandlerAcceptor::new(handler.clone());

@@ -278,6 +278,8 @@ fn handle_timeouts<R: TunnelRole>(state: &mut State<R>, deferred: &mut Deferred)
             state.tunnel.abort(now, Reason::Stalled);
         }
     }
+    let grace = state.options.limits.finish_grace;
+    state.handle_drain_timeout(grace, deferred);
 }
 
 /// Sets how the tunnel ended, and wakes everybody who waits.

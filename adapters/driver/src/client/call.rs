@@ -48,8 +48,8 @@ impl State<Client> {
     }
 }
 
-/// What the clones of a channel share. The tunnel is drained when the last one is dropped; open
-/// calls do not hold it.
+/// What the clones of a channel share. The tunnel is drained when the last one is dropped, and open
+/// calls may take their time.
 #[derive(Debug)]
 pub(crate) struct Handle {
     pub(crate) shared: Arc<Shared<Client>>,
@@ -57,7 +57,7 @@ pub(crate) struct Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.shared.drain(self.shared.options.drain_limit);
+        self.shared.drain_without_limit();
     }
 }
 

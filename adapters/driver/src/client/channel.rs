@@ -30,7 +30,8 @@ use crate::tunnel::shared::Shared;
 /// [`MethodKind`](crate::MethodKind), where that is known, is taken from the request's extensions,
 /// or from the [`MethodKinds`](crate::MethodKinds) of the tunnel.
 ///
-/// The tunnel is drained when the last clone is dropped.
+/// The tunnel is drained when the last clone is dropped: the calls that are open go on for as long
+/// as they take, and with the last one the tunnel is finished.
 #[derive(Clone, Debug)]
 pub struct Channel {
     handle: Arc<Handle>,

@@ -11,7 +11,8 @@ use crate::error::TunnelEnd;
 use crate::peer::TunnelPeer;
 use crate::tunnel::shared::Shared;
 
-/// A tunnel whose calls this end handles. It is drained when the handle is dropped.
+/// A tunnel whose calls this end handles. It is drained when the handle is dropped: new calls are
+/// refused, those that are open go on for as long as they take.
 #[derive(Debug)]
 pub struct ServerHandle {
     shared: Arc<Shared<Server>>,
@@ -19,7 +20,7 @@ pub struct ServerHandle {
 
 impl Drop for ServerHandle {
     fn drop(&mut self) {
-        self.shared.drain(self.shared.options.drain_limit);
+        self.shared.drain_without_limit();
     }
 }
 

@@ -1,6 +1,7 @@
 //! One end of a tunnel under its lock: the core, and what is kept for each stream beside it.
 
 pub(crate) mod call_end;
+pub(crate) mod drain_timeout;
 mod gather;
 pub(crate) mod heads;
 pub(crate) mod input;

@@ -104,11 +104,20 @@ impl<R: TunnelRole> Shared<R> {
         read(&self.lock())
     }
 
+    /// Begins to drain. After `limit` what is open ends, and a carrier that does not take what is
+    /// left is cut.
     pub(crate) fn drain(&self, limit: Duration) {
         self.with_now(|state, deferred| {
             state.tunnel.drain(state.now, limit);
+            state.drain_timeout.limit(state.now.saturating_add(limit));
             state.wake_waiting_calls(deferred);
         });
+    }
+
+    /// Begins to drain because nobody uses this end any more. What is open may take its time: only
+    /// who drains knows how much that is.
+    pub(crate) fn drain_without_limit(&self) {
+        self.drain(Duration::MAX);
     }
 
     pub(crate) fn abort(&self) {

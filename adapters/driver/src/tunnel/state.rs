@@ -17,6 +17,7 @@ use crate::error::{CarrierEnd, TunnelEnd};
 use crate::grpc::status::Status;
 use crate::options::Options;
 use crate::tunnel::call_end::CallEnd;
+use crate::tunnel::drain_timeout::DrainTimeout;
 use crate::tunnel::stream::{Finish, Streams};
 use crate::watchers::Watchers;
 
@@ -82,6 +83,7 @@ pub(crate) struct State<R: TunnelRole> {
     pub(crate) negotiated: bool,
     /// What was reported as the carrier ended.
     pub(crate) carrier_end: CarrierEnd,
+    pub(crate) drain_timeout: DrainTimeout,
     pub(crate) end: Option<TunnelEnd>,
     /// Tasks that wait for `started` or `end`.
     pub(crate) watchers: Watchers,
@@ -117,6 +119,7 @@ impl<R: TunnelRole> State<R> {
             wakes_at: Time::MAX,
             paused: false,
             carrier_end: CarrierEnd::default(),
+            drain_timeout: DrainTimeout::None,
             end: None,
             watchers: Watchers::default(),
             waiting_calls: VecDeque::new(),
@@ -155,7 +158,7 @@ impl<R: TunnelRole> State<R> {
     /// When the next timeout of the tunnel is due.
     pub(crate) fn next_timeout(&self) -> Time {
         let core = self.tunnel.poll_timeout().unwrap_or(Time::MAX);
-        core.min(self.stall_timeout())
+        core.min(self.stall_timeout()).min(self.drain_due())
     }
 
     /// When the carrier counts as stalled, unless it asks for more to send before.
