@@ -108,7 +108,8 @@ where
     } else {
         Opening::Requested
     };
-    let shared = Shared::<R>::new(runtime.clone(), Arc::new(options.clone()), opening)
+    let runtime = runtime.capture().map_err(ConnectError::not_tried)?;
+    let shared = Shared::<R>::new(runtime, Arc::new(options.clone()), opening)
         .map_err(ConnectError::config)?;
     let body = TransmitBody::new(shared.clone(), NetworkRole::Client);
     let request = opening::request(path, options, metadata, body);
@@ -123,6 +124,7 @@ where
         response
     };
     let reader = CarrierReader::opening(response);
-    runtime.spawn(Driver::new(shared.clone(), reader, acceptor));
+    let driver = Driver::new(shared.clone(), reader, acceptor);
+    shared.runtime.spawn(driver);
     Ok(shared)
 }

@@ -54,19 +54,28 @@ impl ConnectError {
 
     /// The options hold a value that no tunnel can have.
     pub(crate) fn config(error: ConfigError) -> Self {
+        Self::not_tried(Status::new(Code::InvalidArgument, error.to_string()))
+    }
+
+    /// Nothing was sent.
+    pub(crate) const fn not_tried(status: Status) -> Self {
         Self {
-            status: Status::new(Code::InvalidArgument, error.to_string()),
+            status,
             end: TunnelEnd {
                 error: None,
-                carrier: CarrierEnd::default(),
+                carrier: CarrierEnd {
+                    status: None,
+                    error: None,
+                },
             },
         }
     }
 
     /// The status of the opening: the peer's own if it answered with one (UNIMPLEMENTED if it
     /// accepts no such tunnels), DEADLINE_EXCEEDED if it did not answer in time, UNAVAILABLE if it
-    /// could not be reached, INVALID_ARGUMENT if the options hold a value that no tunnel can have
-    /// (nothing was sent), otherwise the code of the rule that it broke.
+    /// could not be reached, INVALID_ARGUMENT if the options hold a value that no tunnel can have,
+    /// INTERNAL if there is no runtime for the tunnel's tasks (nothing was sent in both cases),
+    /// otherwise the code of the rule that it broke.
     #[must_use]
     pub const fn status(&self) -> &Status {
         &self.status

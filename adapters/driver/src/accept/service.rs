@@ -136,8 +136,8 @@ impl<H> TunnelService<H> {
         let metadata = parts.headers.clone();
         let extensions = parts.extensions.clone();
         let accept = accept.clone();
-        let runtime = self.runtime.clone();
         self.accept::<Client, B, _>(parts, body, NoAcceptor, |shared| {
+            let runtime = shared.runtime.clone();
             let tunnel = ReverseTunnel {
                 channel: Channel::new(shared),
                 metadata,
@@ -167,7 +167,11 @@ impl<H> TunnelService<H> {
         A: CallAcceptor<R>,
     {
         let opening = Opening::Accepted(opening::negotiation(&parts.headers));
-        let shared = Shared::<R>::new(self.runtime.clone(), self.options.clone(), opening);
+        let runtime = match self.runtime.capture() {
+            Ok(runtime) => runtime,
+            Err(status) => return refused(&status),
+        };
+        let shared = Shared::<R>::new(runtime.clone(), self.options.clone(), opening);
         let shared = match shared {
             Ok(shared) => shared,
             Err(error) => return refused(&Status::new(Code::Internal, error.to_string())),
@@ -188,7 +192,7 @@ impl<H> TunnelService<H> {
                 drop(unsettled);
                 on_start();
             }));
-        self.runtime.spawn(driver);
+        runtime.spawn(driver);
         opening::accepted(transmit)
     }
 }
