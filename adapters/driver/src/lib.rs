@@ -111,6 +111,7 @@ mod error;
 mod grpc;
 mod log;
 mod options;
+mod panics;
 mod peer;
 mod runtime;
 mod server;

@@ -73,10 +73,13 @@ fn a_server_handle_that_is_dropped_leaves_open_calls_the_time_they_need() {
     });
 }
 
+/// What is to be done once.
+type Act = Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>;
+
 /// A handler that does something when it is cloned, once.
 struct OnClone<H> {
     handler: H,
-    act: Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>>,
+    act: Act,
 }
 
 impl<H: Clone> Clone for OnClone<H> {
@@ -109,7 +112,7 @@ impl<H: Handler> Service<Request<RequestBody>> for OnClone<H> {
 #[test]
 fn a_tunnel_that_comes_while_its_service_begins_to_drain_is_refused_or_drained() {
     on_both(|runtime| async move {
-        let act: Arc<Mutex<Option<Box<dyn FnOnce() + Send>>>> = Arc::default();
+        let act = Act::default();
         let handler = OnClone {
             handler: service::sample(Arc::default()),
             act: act.clone(),

@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::future::{Future, Ready};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -24,6 +23,7 @@ use crate::client::{Channel, NoAcceptor};
 use crate::error::BoxError;
 use crate::grpc::status::Status;
 use crate::options::Options;
+use crate::panics::contain;
 use crate::peer::TunnelPeer;
 use crate::runtime::{Runtime, Task};
 use crate::server::{Handler, HandlerAcceptor, NoHandler};
@@ -145,8 +145,7 @@ impl<H> TunnelService<H> {
             };
             Box::new(move || {
                 // The tunnel's task survives a panic of the application.
-                let task = catch_unwind(AssertUnwindSafe(|| accept(tunnel)));
-                if let Ok(task) = task {
+                if let Some(task) = contain(|| accept(tunnel)) {
                     runtime.spawn(task);
                 }
             })

@@ -113,11 +113,9 @@ where
                         return Poll::Ready(start.into_response(None));
                     }
                     if !sender.is_done() {
-                        call.shared.runtime.spawn(RequestSendTask {
-                            shared: call.shared.clone(),
-                            stream: call.stream,
-                            sender,
-                        });
+                        let shared = call.shared.clone();
+                        let task = RequestSendTask::new(shared, call.stream, sender);
+                        call.shared.runtime.spawn(task);
                     }
                     return Poll::Ready(start.into_response(Some(call)));
                 }

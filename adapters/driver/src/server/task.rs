@@ -2,7 +2,6 @@
 
 use std::error::Error;
 use std::future::{Future, poll_fn};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -16,6 +15,7 @@ use crate::deferred::Deferred;
 use crate::error::{BoxError, error_chain};
 use crate::grpc::status::Status;
 use crate::options::Options;
+use crate::panics::contain;
 use crate::server::handler::Handler;
 use crate::server::request_body::RequestBody;
 use crate::server::respond::hold;
@@ -24,8 +24,9 @@ use crate::tunnel::send::SendProgress;
 use crate::tunnel::shared::Shared;
 use crate::tunnel::state::State;
 
-/// Notes the end of a task, however it ends.
-struct TaskGuard {
+/// The task of a call, from the call's acceptance to its end, however that comes: also where the
+/// task is never polled, or never started.
+pub(crate) struct TaskGuard {
     shared: Arc<Shared<Server>>,
     stream: Key,
 }
@@ -38,15 +39,15 @@ impl Drop for TaskGuard {
 }
 
 /// Handles a call from its request to the end of its response.
+///
+/// `guard` is dropped last: until then the call counts.
 pub(crate) async fn handle<H: Handler>(
-    shared: Arc<Shared<Server>>,
-    stream: Key,
+    guard: TaskGuard,
     kind: MethodKind,
     handler: H,
     request: Request<RequestBody>,
 ) {
-    // Dropped last: until then the call counts.
-    let guard = TaskGuard { shared, stream };
+    let stream = guard.stream;
     let responding = pin!(respond(&guard.shared, stream, kind, handler, request));
     let mut contained = CatchPanic { inner: responding };
     let panicked = poll_fn(|cx| {
@@ -57,14 +58,27 @@ pub(crate) async fn handle<H: Handler>(
     })
     .await;
     if panicked {
-        let status = Status::new(Code::Internal, "the handler panicked");
-        guard
-            .shared
-            .with_now(|state, deferred| state.close(stream, &status, deferred));
+        guard.close_panicked();
     }
 }
 
 impl TaskGuard {
+    pub(crate) const fn new(shared: Arc<Shared<Server>>, stream: Key) -> Self {
+        Self { shared, stream }
+    }
+
+    /// The request of the call.
+    pub(crate) fn request_body(&self) -> RequestBody {
+        RequestBody::new(self.shared.clone(), self.stream)
+    }
+
+    /// Ends the call because its handler panicked.
+    pub(crate) fn close_panicked(&self) {
+        let status = Status::new(Code::Internal, "the handler panicked");
+        self.shared
+            .with_now(|state, deferred| state.close(self.stream, &status, deferred));
+    }
+
     /// Whether the response has no reader. If it has, the task is woken when that changes.
     fn is_abandoned(&self, cx: &Context<'_>) -> bool {
         self.shared
@@ -88,9 +102,9 @@ impl<F: Future<Output = ()>> Future for CatchPanic<'_, F> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<bool> {
         // It is not polled again after a panic.
-        match catch_unwind(AssertUnwindSafe(|| self.inner.as_mut().poll(cx))) {
-            Ok(poll) => poll.map(|()| false),
-            Err(_) => Poll::Ready(true),
+        match contain(|| self.inner.as_mut().poll(cx)) {
+            Some(poll) => poll.map(|()| false),
+            None => Poll::Ready(true),
         }
     }
 }

@@ -24,6 +24,7 @@ use tower_service::Service;
 pub mod frames;
 pub mod play;
 pub mod service;
+pub mod steps;
 pub mod tasks;
 
 pub type AnyBody = UnsyncBoxBody<Bytes, BoxError>;
