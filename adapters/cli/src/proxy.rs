@@ -31,7 +31,8 @@ type Answer = Result<Response<FrontBody>, Infallible>;
 
 impl Link for Channel {
     fn takes_calls(&self) -> bool {
-        self.is_open()
+        let state = self.state();
+        state.open && state.settled && !state.draining
     }
 }
 

@@ -135,3 +135,4 @@ pub use options::{MethodKinds, Options};
 pub use peer::TunnelPeer;
 pub use runtime::{Executor, Runtime, Sleep, Task, Timer};
 pub use server::{Handler, NoHandler, RequestBody, ServerHandle};
+pub use tunnel::published::TunnelState;

@@ -59,6 +59,13 @@ pub struct Options {
     /// Tunnels of a [`TunnelService`](crate::TunnelService) that may be accepted and not settled
     /// yet. One more is refused with RESOURCE_EXHAUSTED. Default: 1,024.
     pub max_unsettled: usize,
+    /// How long nothing may come after a call has left before the peer is asked for a sign of life,
+    /// once. Default: 1 s.
+    pub ask_after: Duration,
+    /// How long nothing may come after that before the tunnel counts as not responsive; see
+    /// [`TunnelState::responsive`](crate::TunnelState::responsive). The tunnel ends by
+    /// `limits.liveness` only. Default: 2 s.
+    pub doubt_after: Duration,
     /// How long a tunnel server waits for the half-close before it sends the OK of a method that is
     /// known not to be bidi. Default: 10 s.
     pub hold_known: Duration,
@@ -97,6 +104,8 @@ impl Default for Options {
             send_queue: 64 << 10,
             tunnel_send_queue: 4 << 20,
             max_unsettled: 1_024,
+            ask_after: Duration::from_secs(1),
+            doubt_after: Duration::from_secs(2),
             hold_known: Duration::from_secs(10),
             hold_unknown: Duration::from_secs(1),
             stall: Duration::from_secs(60),

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use grpctunnel_driver::{BoxError, CallError, Counters, NeverProcessed, ResponseBody, TunnelEnd};
+use grpctunnel_driver::{
+    BoxError, CallError, Counters, NeverProcessed, ResponseBody, TunnelEnd, TunnelState,
+};
 use http::{Request, Response};
 use http_body::Body;
 use tonic::Status;
@@ -47,7 +49,20 @@ impl Channel {
         self.inner.closed()
     }
 
-    /// Whether new calls are taken: the tunnel is neither draining nor over.
+    /// Waits until the tunnel takes no new calls any more: it drains, begun by this end or by the
+    /// peer, or is over. The future holds no handle of it.
+    pub fn draining(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
+        self.inner.draining()
+    }
+
+    /// What the tunnel is doing, to pick one of several. Takes no lock.
+    #[must_use]
+    pub fn state(&self) -> TunnelState {
+        self.inner.state()
+    }
+
+    /// Whether a new call would be taken at once: see
+    /// [`TunnelState::takes_calls`](crate::TunnelState::takes_calls).
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.inner.is_open()

@@ -85,7 +85,7 @@ pub use channel::{Channel, ResponseFuture};
 pub use connect::{connect, serve_reverse};
 pub use grpctunnel_driver::{
     BinDialect, Code, ConnectError, Counters, Limits, MethodKind, MethodKinds, NeverProcessed,
-    Options, Runtime, ServerHandle, TunnelEnd, TunnelPeer,
+    Options, Runtime, ServerHandle, TunnelEnd, TunnelPeer, TunnelState,
 };
 pub use handler::TonicHandler;
 pub use http2::{dial, endpoint, incoming, server};

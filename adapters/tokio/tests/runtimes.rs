@@ -98,12 +98,10 @@ where
 }
 
 type Requests = mpsc::UnboundedSender<Result<Frame<Bytes>, BoxError>>;
+type RequestBody = StreamBody<UnboundedReceiverStream<Result<Frame<Bytes>, BoxError>>>;
 
 /// A call whose request is sent piece by piece.
-fn call() -> (
-    Requests,
-    Request<StreamBody<UnboundedReceiverStream<Result<Frame<Bytes>, BoxError>>>>,
-) {
+fn call() -> (Requests, Request<RequestBody>) {
     let (requests, body) = mpsc::unbounded_channel();
     let body = StreamBody::new(UnboundedReceiverStream::new(body));
     let mut request = Request::new(body);

@@ -117,6 +117,12 @@ where
         let wakes_at = shared.with_after(&mut deferred, |state, deferred| {
             state.advance_clock(now);
             deferred.register(&mut state.driver, cx.waker());
+            if matches!(
+                event,
+                Some(CarrierEvent::Data(_) | CarrierEvent::Response(_))
+            ) {
+                state.silence.heard();
+            }
             if matches!(event, Some(CarrierEvent::Data(_))) {
                 // A part of a frame proves that the peer lives, before anything is found late.
                 state.tunnel.handle_activity(now);
@@ -143,7 +149,11 @@ where
                 conclude(state, deferred);
                 return None;
             }
-            self.paused = !state.tunnel.wants_read();
+            let was_paused = std::mem::replace(&mut self.paused, !state.tunnel.wants_read());
+            if was_paused && !self.paused {
+                // What the peer said in the meantime is still to be read.
+                state.silence.heard();
+            }
             state.paused = self.paused;
             state.wakes_at = state.next_timeout().min(self.sleeps_until);
             Some(state.wakes_at)
@@ -280,6 +290,7 @@ fn handle_timeouts<R: TunnelRole>(state: &mut State<R>, deferred: &mut Deferred)
     }
     let grace = state.options.limits.finish_grace;
     state.handle_drain_timeout(grace, deferred);
+    state.handle_silence(deferred);
 }
 
 /// Sets how the tunnel ended, and wakes everybody who waits.

@@ -17,6 +17,7 @@ use crate::client::response_future::ResponseFuture;
 use crate::counters::Counters;
 use crate::error::{BoxError, CallError, TunnelEnd};
 use crate::peer::TunnelPeer;
+use crate::tunnel::published::TunnelState;
 use crate::tunnel::shared::Shared;
 
 /// A tunnel to make calls on: a tower service of HTTP requests, for generated clients and proxies.
@@ -65,17 +66,29 @@ impl Channel {
         self.shared().closed()
     }
 
-    /// Whether new calls are taken: the tunnel is neither draining nor over.
+    /// Waits until the tunnel takes no new calls any more: it drains, begun by this end or by the
+    /// peer, or is over. The future does not keep the tunnel from being drained.
+    pub fn draining(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
+        self.shared().draining()
+    }
+
+    /// What the tunnel is doing. Takes no lock.
+    #[must_use]
+    pub fn state(&self) -> TunnelState {
+        self.shared().state()
+    }
+
+    /// Whether a new call would be taken at once: see
+    /// [`TunnelState::takes_calls`](crate::TunnelState::takes_calls). Takes no lock.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        self.shared()
-            .read(|state| state.tunnel.is_open() && !state.tunnel.is_draining())
+        self.state().takes_calls()
     }
 
     /// Calls that have not ended.
     #[must_use]
     pub fn active_calls(&self) -> usize {
-        self.shared().read(|state| state.tunnel.active_streams())
+        usize::try_from(self.state().calls).unwrap_or(usize::MAX)
     }
 
     /// What the tunnel has counted.

@@ -52,7 +52,11 @@ impl<R: TunnelRole> State<R> {
                         entry.offer_room(&self.options, deferred);
                         return;
                     }
-                    Part::Open | Part::Headers => &entry.head,
+                    Part::Open => {
+                        self.silence.sent_call(self.now);
+                        &entry.head
+                    }
+                    Part::Headers => &entry.head,
                     Part::Close => &entry.close,
                 };
                 batch.extend_from_slice(head.get(start..end).unwrap_or_default());

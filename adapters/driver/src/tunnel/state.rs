@@ -18,6 +18,7 @@ use crate::grpc::status::Status;
 use crate::options::Options;
 use crate::tunnel::call_end::CallEnd;
 use crate::tunnel::drain_timeout::DrainTimeout;
+use crate::tunnel::silence::Silence;
 use crate::tunnel::stream::{Finish, Streams};
 use crate::watchers::Watchers;
 
@@ -84,8 +85,9 @@ pub(crate) struct State<R: TunnelRole> {
     /// What was reported as the carrier ended.
     pub(crate) carrier_end: CarrierEnd,
     pub(crate) drain_timeout: DrainTimeout,
+    pub(crate) silence: Silence,
     pub(crate) end: Option<TunnelEnd>,
-    /// Tasks that wait for `started` or `end`.
+    /// Tasks that wait for `started`, a drain or `end`.
     pub(crate) watchers: Watchers,
     /// Calls that wait to be opened, first come first served.
     pub(crate) waiting_calls: VecDeque<WaitingCall>,
@@ -120,6 +122,7 @@ impl<R: TunnelRole> State<R> {
             paused: false,
             carrier_end: CarrierEnd::default(),
             drain_timeout: DrainTimeout::None,
+            silence: Silence::None,
             end: None,
             watchers: Watchers::default(),
             waiting_calls: VecDeque::new(),
@@ -158,7 +161,8 @@ impl<R: TunnelRole> State<R> {
     /// When the next timeout of the tunnel is due.
     pub(crate) fn next_timeout(&self) -> Time {
         let core = self.tunnel.poll_timeout().unwrap_or(Time::MAX);
-        core.min(self.stall_timeout()).min(self.drain_due())
+        let own = self.stall_timeout().min(self.drain_due());
+        core.min(own).min(self.silence_due())
     }
 
     /// When the carrier counts as stalled, unless it asks for more to send before.
@@ -196,7 +200,7 @@ impl<R: TunnelRole> State<R> {
                     why,
                     unread,
                 } => self.end_stream(stream, &why, unread, deferred),
-                Event::Draining => self.wake_waiting_calls(deferred),
+                Event::Draining => self.set_draining(deferred),
                 Event::Carrier(carrier) => {
                     self.carrier = Some(carrier);
                     self.wake_waiting_calls(deferred);
@@ -211,6 +215,12 @@ impl<R: TunnelRole> State<R> {
     pub(crate) fn set_started(&mut self, deferred: &mut Deferred) {
         self.started = true;
         self.watchers.wake(deferred);
+    }
+
+    /// Tells everybody who waits that the tunnel takes no new calls.
+    pub(crate) fn set_draining(&mut self, deferred: &mut Deferred) {
+        self.watchers.wake(deferred);
+        self.wake_waiting_calls(deferred);
     }
 
     pub(crate) fn wake_next_waiting_call(&mut self, deferred: &mut Deferred) {
