@@ -6,8 +6,6 @@ use bytes::{Bytes, BytesMut};
 
 /// Bytes that a tunnel without traffic keeps for its next frames.
 const IDLE_CAPACITY: usize = 4 << 10;
-/// A frame of at least this size is expected to be followed by others.
-const LARGE_FRAME: usize = 1 << 10;
 
 /// Frames that were gathered and not taken.
 ///
@@ -36,18 +34,17 @@ impl Batch {
     /// A buffer with room for a frame of `len` bytes. `expected`: bytes that are expected to be
     /// gathered, this frame included.
     pub(crate) fn buffer(&mut self, len: usize, expected: usize) -> &mut BytesMut {
+        let follows_others = !self.current.is_empty();
+        let expected = expected.max(len);
+        // The rest of an allocation is used only if it has room for all that is expected, so that
+        // what is sent together is in few parts.
+        let needed = if follows_others { len } else { expected };
         let room = self.current.capacity().saturating_sub(self.current.len());
-        if room < len {
-            let follows_others = !self.current.is_empty();
+        if room < needed {
             if follows_others {
                 self.full.push_back(self.current.split().freeze());
             }
-            let expected = if follows_others || len >= LARGE_FRAME {
-                expected.max(IDLE_CAPACITY)
-            } else {
-                IDLE_CAPACITY
-            };
-            let capacity = len.max(expected);
+            let capacity = expected.max(IDLE_CAPACITY);
             if !self.current.try_reclaim(capacity) {
                 self.current = BytesMut::with_capacity(capacity);
                 self.allocated = capacity;
