@@ -168,7 +168,8 @@ impl<S: Storage> Index<S> {
         let live = self.entries.as_slice().get(self.head..)?;
         let first = live.first()?.id();
         // Clients number their streams one after another, so the guess is nearly always right.
-        let guess = usize::try_from(id.checked_sub(first)?).ok()?;
+        // Where a pointer is narrower than an id, a guess that does not fit is a wrong one.
+        let guess = usize::try_from(id.wrapping_sub(first)).unwrap_or(usize::MAX);
         if live.get(guess).is_some_and(|entry| entry.id() == id) {
             return self.head.checked_add(guess);
         }
