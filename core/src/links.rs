@@ -1,8 +1,8 @@
 //! Queues of streams that need no memory of their own: the links are in the streams' records.
 
+use crate::slab::Slab;
 use crate::storage::Storage;
 use crate::stream::{NO_SLOT, Stream};
-use crate::table::Slab;
 
 /// A stream's place in one queue.
 #[derive(Clone, Copy, Debug, Hash)]

@@ -23,10 +23,11 @@ use core::time::Duration;
 
 use crate::budget::Budget;
 use crate::error::{Reason, Side, TunnelError};
+use crate::index::Index;
 use crate::limits::{Budgets, Limits};
 use crate::links::{StreamQueue, queue};
-use crate::storage::{Fifo, Storage};
-use crate::table::{Index, Slab};
+use crate::slab::Slab;
+use crate::storage::{Queue, Storage};
 use crate::time::Time;
 use crate::timers::TimerHeap;
 use crate::types::{Carrier, Config, Counters, Input, Key, Negotiation, Opening};
@@ -154,7 +155,7 @@ pub struct Tunnel<R: Role, S: Storage> {
     events: StreamQueue<{ queue::EVENTS }>,
     /// Bytes that the first stream of `data` has sent of its quantum.
     spent: u32,
-    rejections: Fifo<Rejection, S::Queue<Rejection>>,
+    rejections: S::Queue<Rejection>,
     budget: Budget,
     growth: Growth,
     counters: Counters,
@@ -221,7 +222,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             control: StreamQueue::new(),
             events: StreamQueue::new(),
             spent: 0,
-            rejections: Fifo::new(),
+            rejections: S::Queue::default(),
             budget,
             growth: Growth::default(),
             counters: Counters::default(),

@@ -69,7 +69,7 @@ pub(super) const fn content_reason(fault: ContentFault) -> Reason {
 
 impl<R: Role, S: Storage> Tunnel<R, S> {
     pub(super) fn find(&self, id: i64) -> Found {
-        match self.index.get(id) {
+        match self.index.get(&self.slab, id) {
             Some(slot) => Found::Open(slot),
             None if id <= self.highest => Found::Finished,
             None => Found::Never,
@@ -87,7 +87,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         id: i64,
         late: Charge,
     ) -> Result<Option<u32>, Reason> {
-        match self.index.get(id) {
+        match self.index.get(&self.slab, id) {
             Some(slot) => Ok(Some(slot)),
             None => self.not_open(now, id, late).map(|()| None),
         }

@@ -6,7 +6,7 @@ use super::receive::content_reason;
 use super::{Rejection, Server, Tunnel};
 use crate::budget::{Charge, Earned};
 use crate::error::{CommandError, Reason};
-use crate::storage::Storage;
+use crate::storage::{Queue, Storage};
 use crate::stream::{Close, Flag, Once, Sending, Stream, Terminal};
 use crate::time::Time;
 use crate::types::{End, Hold, Input, Key, MethodKind, Unread};
