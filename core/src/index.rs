@@ -25,6 +25,9 @@ struct Entry([u32; 2]);
 const ENDED: u32 = 1 << 31;
 const LOW: u32 = ENDED - 1;
 
+/// Either word where there is no entry: no id has these low bits.
+const NONE: u32 = ENDED;
+
 /// The low bits of an id, as its entry has them.
 #[expect(
     clippy::cast_possible_truncation,
@@ -65,7 +68,7 @@ impl Entry {
 #[derive(Clone, Debug)]
 pub(crate) struct Index<S: Storage> {
     words: S::Streams<Words>,
-    /// Entries in use. What is in `words` behind them means nothing.
+    /// Entries in use. Behind them all are [`NONE`] or of ended streams.
     len: usize,
     /// Entries before this one are of ended streams; the one here, if any, is of an open stream.
     head: usize,
@@ -75,6 +78,8 @@ pub(crate) struct Index<S: Storage> {
     first: i64,
     /// The id of the last entry.
     last: i64,
+    /// Whether low bits tell apart the ids from `first` to `last`.
+    narrow: bool,
 }
 
 impl<S: Storage> Index<S> {
@@ -86,6 +91,7 @@ impl<S: Storage> Index<S> {
             open: 0,
             first: 0,
             last: 0,
+            narrow: true,
         }
     }
 
@@ -117,26 +123,23 @@ impl<S: Storage> Index<S> {
             .filter_map(|entry| Entry(*entry).slot())
     }
 
-    /// Whether the low bits of ids tell apart the entries from `head` on.
-    #[inline]
-    const fn is_narrow(&self) -> bool {
-        self.last.wrapping_sub(self.first) <= LOW as i64
-    }
-
-    /// Where the entry of `id` is if no id between the first and it was left out or removed. Most
-    /// clients number their streams one after another, so this is nearly always right.
-    #[inline]
-    fn guess(&self, id: i64) -> usize {
-        let offset = usize::try_from(id.wrapping_sub(self.first)).unwrap_or(usize::MAX);
-        self.head.saturating_add(offset)
+    /// To be called when `first` or `last` has changed.
+    const fn update_narrow(&mut self) {
+        self.narrow = self.last.wrapping_sub(self.first) <= LOW as i64;
     }
 
     /// The slot of an open stream.
     #[inline(always)]
     pub(crate) fn get(&self, slab: &Slab<S>, id: i64) -> Option<u32> {
-        match self.entries().get(self.guess(id)) {
-            // The entry's id is not below `id`, so that equal low bits are enough.
-            Some(&[slot, own]) if own == low_bits(id) && self.is_narrow() => Some(slot),
+        // Most clients number their streams one after another. Then the entry is as far from the
+        // first as the id is, unless some between them were removed.
+        let distance = id.wrapping_sub(self.first).cast_unsigned();
+        let guess = usize::try_from(distance).unwrap_or(usize::MAX);
+        let (places, _) = self.words.as_slice().as_flattened().as_chunks();
+        match places.get(self.head.wrapping_add(guess)) {
+            // If `id` is not below the first, that entry's is not below `id`, so that equal low
+            // bits are enough. If it is, the place is before `head`, or none.
+            Some(&[slot, low]) if low == low_bits(id) && self.narrow => Some(slot),
             _ => self.search(slab, id),
         }
     }
@@ -153,7 +156,7 @@ impl<S: Storage> Index<S> {
             return None;
         }
         let entries = self.entries().get(self.head..)?;
-        let found = if self.is_narrow() {
+        let found = if self.narrow {
             let distance = |low: u32| low.wrapping_sub(low_bits(self.first)) & LOW;
             entries.binary_search_by_key(&distance(low_bits(id)), |[_, low]| distance(*low))
         } else {
@@ -167,9 +170,7 @@ impl<S: Storage> Index<S> {
     pub(crate) fn push(&mut self, id: i64, slot: u32) -> bool {
         if self.len == self.places().len() {
             let ended = self.len.saturating_sub(self.open);
-            if ended.saturating_mul(3) >= self.len.max(1)
-                || self.words.push(Words::default()).is_err()
-            {
+            if ended.saturating_mul(3) >= self.len.max(1) || self.words.push([NONE; 3]).is_err() {
                 self.compact();
             }
         }
@@ -185,6 +186,7 @@ impl<S: Storage> Index<S> {
         }
         self.open = self.open.saturating_add(1);
         self.last = id;
+        self.update_narrow();
         true
     }
 
@@ -211,6 +213,7 @@ impl<S: Storage> Index<S> {
             Some(entry) => self.first = Entry(*entry).id(slab),
             None => (self.len, self.head) = (0, 0),
         }
+        self.update_narrow();
     }
 
     /// Removes the entries of ended streams.
@@ -228,6 +231,9 @@ impl<S: Storage> Index<S> {
                 *to = entry;
                 kept = kept.saturating_add(1);
             }
+        }
+        if let Some(removed) = places.get_mut(kept..len) {
+            removed.fill([NONE; 2]);
         }
         self.head = 0;
         self.len = kept;
@@ -294,6 +300,16 @@ mod tests {
             }
             for missing in [-1, self.last.saturating_add(1), i64::MIN, i64::MAX] {
                 assert_eq!(self.index.get(&self.slab, missing), None);
+            }
+            // As far from open ones as makes their low bits alike, or their places.
+            for (id, _) in &self.open {
+                for distance in [i64::MIN, 1 << 31, 1 << 32, 1 << 33] {
+                    for other in [id.wrapping_add(distance), id.wrapping_sub(distance)] {
+                        let open = self.open.iter().find(|(id, _)| *id == other);
+                        let found = self.index.get(&self.slab, other);
+                        assert_eq!(found, open.map(|(_, slot)| *slot), "{other}");
+                    }
+                }
             }
         }
     }

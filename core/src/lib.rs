@@ -137,6 +137,7 @@ pub mod bare;
 mod budget;
 mod error;
 mod index;
+mod length;
 mod limits;
 mod links;
 mod message;

@@ -1,5 +1,6 @@
 //! The streams of a tunnel: records by slot, and slots by stream id.
 
+use crate::length::in_memory;
 use crate::storage::{List, Storage};
 use crate::stream::{Flag, NO_SLOT, Stream};
 use crate::types::Key;
@@ -43,12 +44,12 @@ impl<S: Storage> Slab<S> {
 
     /// The record of a slot, in use or not.
     pub(crate) fn get(&self, slot: u32) -> Option<&Stream> {
-        self.records.as_slice().get(slot as usize)
+        self.records.as_slice().get(in_memory(slot))
     }
 
     /// The record of a slot, in use or not, to be changed.
     pub(crate) fn get_mut(&mut self, slot: u32) -> Option<&mut Stream> {
-        self.records.as_mut_slice().get_mut(slot as usize)
+        self.records.as_mut_slice().get_mut(in_memory(slot))
     }
 
     /// The record that a key names.

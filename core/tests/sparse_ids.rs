@@ -41,6 +41,7 @@ fn server() -> TunnelServer<Store> {
     TunnelServer::new(Time::ZERO, Config::default(), opening)
 }
 
+#[expect(clippy::panic, reason = "a helper of tests states what must hold")]
 fn open(server: &mut TunnelServer<Store>, id: i64) -> Key {
     let frame = new_stream(id);
     let input = server.handle_frame(Time::ZERO, &frame);
@@ -50,6 +51,7 @@ fn open(server: &mut TunnelServer<Store>, id: i64) -> Key {
     stream
 }
 
+#[expect(clippy::panic, reason = "a helper of tests states what must hold")]
 fn assert_reaches(server: &mut TunnelServer<Store>, id: i64, expected: Key) {
     let frame = message(id);
     let input = server.handle_frame(Time::ZERO, &frame);

@@ -65,6 +65,7 @@ mod tests;
 
 use core::fmt;
 
+use crate::length::{in_memory, on_wire};
 use crate::{Envelope, Unread};
 use boundaries::Boundaries;
 use read::Reading;
@@ -240,7 +241,7 @@ impl<S: Store, T> ReceiveBuffer<S, T> {
         // A reader may be long with the rest, and the window is another stream's by then.
         self.bytes.shrink();
         self.whole.shrink();
-        in_window(before.saturating_sub(self.bytes.len()))
+        on_wire(before.saturating_sub(self.bytes.len()))
     }
 
     /// Whether the stream has ended: [`finish`](Self::finish) was called, and nothing more will
@@ -289,14 +290,4 @@ impl<S: Store, T> fmt::Debug for ReceiveBuffer<S, T> {
             .field("finished", &self.is_finished())
             .finish_non_exhaustive()
     }
-}
-
-/// A length of the protocol, as one in memory.
-fn in_memory(len: u32) -> usize {
-    usize::try_from(len).unwrap_or(usize::MAX)
-}
-
-/// A length in memory, as one of the protocol. `push` holds what is buffered within it.
-fn in_window(len: usize) -> u32 {
-    u32::try_from(len).unwrap_or(u32::MAX)
 }

@@ -1,8 +1,9 @@
 //! Taking messages out of a receive buffer: cutting through, or whole.
 
 use super::ring::{Ring, Store};
-use super::{Ending, ReceiveBuffer, in_memory, in_window};
+use super::{Ending, ReceiveBuffer};
 use crate::Envelope;
+use crate::length::{in_memory, on_wire};
 
 /// The message being read.
 #[derive(Clone, Copy, Debug)]
@@ -144,7 +145,7 @@ impl<S: Store, T> ReceiveBuffer<S, T> {
     #[must_use = "the peer gets no credit for bytes that are not reported as consumed"]
     pub fn consume(&mut self, count: usize) -> u32 {
         let count = count.min(self.here());
-        let taken = in_window(count);
+        let taken = on_wire(count);
         if let Some(reading) = &mut self.reading {
             reading.left = reading.left.saturating_sub(taken);
             self.bytes.drop_front(count);

@@ -24,6 +24,7 @@ use core::time::Duration;
 use crate::budget::Budget;
 use crate::error::{Reason, Side, TunnelError};
 use crate::index::Index;
+use crate::length::{exceeds, on_wire};
 use crate::limits::{Budgets, Limits};
 use crate::links::{StreamQueue, queue};
 use crate::slab::Slab;
@@ -315,7 +316,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         // What comes late is no less a sign of life.
         self.note_heard(now);
         self.handle_timeout(now);
-        if self.phase != Phase::Open || frame.len() > self.limits.max_frame as usize {
+        if self.phase != Phase::Open || exceeds(frame.len(), self.limits.max_frame) {
             return self.handle_odd_frame(now, frame);
         }
         self.growth.frame_came(now);
@@ -353,7 +354,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         if self.is_ended() {
             return Ok(Input::Ignored);
         }
-        if frame.len() > self.limits.max_frame as usize {
+        if exceeds(frame.len(), self.limits.max_frame) {
             return Err(self.fail(Reason::FrameTooLarge));
         }
         R::receive(self, now, frame).map_err(|reason| self.fail(reason))
@@ -417,7 +418,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     /// What the peer has left of its budgets at `now`.
     #[must_use]
     pub fn budgets(&self, now: Time) -> Budgets {
-        let waiting = u32::try_from(self.rejections.len()).unwrap_or(u32::MAX);
+        let waiting = on_wire(self.rejections.len());
         self.budget.levels(now, waiting)
     }
 

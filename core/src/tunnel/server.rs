@@ -6,6 +6,7 @@ use super::receive::content_reason;
 use super::{Rejection, Server, Tunnel};
 use crate::budget::{Charge, Earned};
 use crate::error::{CommandError, Reason};
+use crate::length::on_wire;
 use crate::storage::{Queue, Storage};
 use crate::stream::{Close, Flag, Once, Sending, Stream, Terminal};
 use crate::time::Time;
@@ -211,7 +212,7 @@ impl<S: Storage> Tunnel<Server, S> {
         if reason.is_protocol_error() {
             self.budget.charge(now, Charge::ProtocolError)?;
         }
-        let waiting = u32::try_from(self.rejections.len()).unwrap_or(u32::MAX);
+        let waiting = on_wire(self.rejections.len());
         self.budget.charge(now, Charge::Rejection(waiting))?;
         // Its client may have sent a window of data, or what there would be room for, before it
         // hears of this.

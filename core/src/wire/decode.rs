@@ -15,6 +15,7 @@ use super::frame::{
 use super::metadata::{Metadata, Place, Scan};
 use super::settings::Settings;
 use super::status::Parts;
+use crate::length::exceeds;
 
 /// The last run of one oneof member: where it begins in the frame, and which one it is.
 struct Run<'f> {
@@ -151,7 +152,7 @@ impl<'f> NewStreamParts<'f> {
     }
 
     fn finish(mut self, from: &'f [u8], limits: &DecodeLimits) -> NewStream<'f> {
-        if self.method.len() > limits.method_name as usize {
+        if exceeds(self.method.len(), limits.method_name) {
             self.scan
                 .fault
                 .get_or_insert(ContentFault::MethodNameTooLong);

@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use crate::length::{in_memory, on_wire};
+
 /// Length of the prefix: one byte of flags, four of length.
 pub const PREFIX_LEN: usize = 5;
 
@@ -97,12 +99,12 @@ impl Deframer {
         input: &'a [u8],
     ) -> Result<(usize, Option<Piece<'a>>), FrameTooLarge> {
         if let Some(need) = self.need {
-            let wanted = usize::try_from(need).unwrap_or(usize::MAX).min(input.len());
+            let wanted = in_memory(need).min(input.len());
             if wanted == 0 && need > 0 {
                 return Ok((0, None));
             }
             let bytes = input.get(..wanted).unwrap_or_default();
-            let left = need.saturating_sub(u32::try_from(wanted).unwrap_or(u32::MAX));
+            let left = need.saturating_sub(on_wire(wanted));
             self.need = (left > 0).then_some(left);
             let ends = left == 0;
             return Ok((wanted, Some(Piece::Data { bytes, ends })));

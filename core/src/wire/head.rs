@@ -9,6 +9,7 @@ use super::pairs::Pairs;
 use super::put::{field_len, put_field, put_length};
 use super::sink::{Sink, SinkFull};
 use super::status_head::{Fitted, StatusHead};
+use crate::length::{exceeds, in_memory};
 
 /// How heads are encoded: what the peer can read, and how much of it we send.
 #[derive(Clone, Copy, Debug)]
@@ -129,7 +130,7 @@ where
         Some((service, name)) if !service.is_empty() && !name.is_empty() => {}
         _ => return Err(EncodeError::MethodSyntax),
     }
-    if method.len() > options.max_method_name as usize {
+    if exceeds(method.len(), options.max_method_name) {
         return Err(EncodeError::MethodTooLong);
     }
     let metadata = Pairs::new(metadata, options)?;
@@ -178,7 +179,7 @@ pub fn encode_close<'m, I>(
 where
     I: Iterator<Item = (&'m str, &'m [u8])> + Clone,
 {
-    let status = Fitted::new(status, options.max_status as usize);
+    let status = Fitted::new(status, in_memory(options.max_status));
     let trailers = Pairs::new(trailers, options)?;
     let status_len = status.len();
     let mut len = 0_usize;

@@ -5,6 +5,7 @@ use super::extension::Extension;
 use super::head::{EncodeError, Encoded, HeadOptions};
 use super::put::{field_len, put_field, put_length};
 use super::sink::{Sink, SinkFull};
+use crate::length::{exceeds, on_wire};
 
 /// How one value travels.
 #[derive(Clone, Copy)]
@@ -115,10 +116,10 @@ impl Used {
         let line = value.saturating_add(key.len()).saturating_add(32);
         self.bytes = self.bytes.saturating_add(line);
         self.entries = self.entries.saturating_add(1);
-        if self.bytes > options.max_metadata_bytes as usize {
+        if exceeds(self.bytes, options.max_metadata_bytes) {
             return Err(EncodeError::MetadataTooLarge);
         }
-        if self.entries > options.max_metadata_entries as usize {
+        if exceeds(self.entries, options.max_metadata_entries) {
             return Err(EncodeError::TooManyMetadataEntries);
         }
         Ok(())
@@ -205,7 +206,7 @@ where
     /// The result, once `len` bytes are written.
     pub(super) fn encoded(&self, len: usize) -> Encoded {
         Encoded {
-            len: u32::try_from(len).unwrap_or(u32::MAX),
+            len: on_wire(len),
             dropped: self.dropped,
         }
     }
