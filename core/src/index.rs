@@ -16,25 +16,24 @@ use crate::storage::{List, Storage};
 /// The memory of one stream in the index: three words, while an entry takes two.
 type Words = [u32; 3];
 
-/// The entry of one stream: in the second word the low 31 bits of its id, below [`ENDED`].
+/// The entry of one stream. The second word is [`low_bits`] of its id, and [`ENDED`] if it has
+/// ended; the first word is its slot while it is open, and the other bits of its id after that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Entry([u32; 2]);
 
-/// Set in the second word: the stream has ended, and the first word has the upper bits of its id.
-/// Otherwise the first word is its slot.
-const ENDED: u32 = 1 << 31;
-const LOW: u32 = ENDED - 1;
+/// Set in the second word of an ended stream.
+const ENDED: u32 = 1;
 
-/// Either word where there is no entry: no id has these low bits.
+/// Either word where there is no entry: no open stream has this second word.
 const NONE: u32 = ENDED;
 
-/// The low bits of an id, as its entry has them.
+/// The low 31 bits of an id, above the place of [`ENDED`].
 #[expect(
     clippy::cast_possible_truncation,
     reason = "the low bits are what is wanted"
 )]
 const fn low_bits(id: i64) -> u32 {
-    id as u32 & LOW
+    (id << 1) as u32
 }
 
 impl Entry {
@@ -47,7 +46,7 @@ impl Entry {
         reason = "32 bits are left of an id, which is not negative"
     )]
     const fn ended(id: i64) -> Self {
-        Self([(id >> 31) as u32, ENDED | low_bits(id)])
+        Self([(id >> 31) as u32, low_bits(id) | ENDED])
     }
 
     const fn slot(self) -> Option<u32> {
@@ -56,10 +55,10 @@ impl Entry {
     }
 
     fn id<S: Storage>(self, slab: &Slab<S>) -> i64 {
-        let [first, low] = self.0;
+        let [high, low] = self.0;
         match self.slot() {
             Some(slot) => slab.get(slot).map_or(i64::MAX, |stream| stream.id),
-            None => i64::from(first) << 31 | i64::from(low & LOW),
+            None => i64::from(high) << 31 | i64::from(low >> 1),
         }
     }
 }
@@ -125,21 +124,33 @@ impl<S: Storage> Index<S> {
 
     /// To be called when `first` or `last` has changed.
     const fn update_narrow(&mut self) {
-        self.narrow = self.last.wrapping_sub(self.first) <= LOW as i64;
+        self.narrow = self.last.wrapping_sub(self.first) < 1 << 31;
+    }
+
+    /// Where the entry of `id` is if all ids between the first and it have theirs. Most clients
+    /// number their streams one after another, so this is nearly always right.
+    #[inline]
+    fn guess(&self, id: i64) -> usize {
+        let distance = id.wrapping_sub(self.first).cast_unsigned();
+        let distance = usize::try_from(distance).unwrap_or(usize::MAX);
+        self.head.wrapping_add(distance)
+    }
+
+    /// Whether the entry at the guessed place, of which this is the second word, is that of `id`.
+    ///
+    /// If `id` is not below `first`, the entry there has no lower id than `id`, so that equal low
+    /// bits are enough. If it is, the place is before `head`, or there is none.
+    #[inline]
+    const fn is_guessed(&self, low: u32, id: i64) -> bool {
+        low == low_bits(id) && self.narrow
     }
 
     /// The slot of an open stream.
     #[inline(always)]
     pub(crate) fn get(&self, slab: &Slab<S>, id: i64) -> Option<u32> {
-        // Most clients number their streams one after another. Then the entry is as far from the
-        // first as the id is, unless some between them were removed.
-        let distance = id.wrapping_sub(self.first).cast_unsigned();
-        let guess = usize::try_from(distance).unwrap_or(usize::MAX);
         let (places, _) = self.words.as_slice().as_flattened().as_chunks();
-        match places.get(self.head.wrapping_add(guess)) {
-            // If `id` is not below the first, that entry's is not below `id`, so that equal low
-            // bits are enough. If it is, the place is before `head`, or none.
-            Some(&[slot, low]) if low == low_bits(id) && self.narrow => Some(slot),
+        match places.get(self.guess(id)) {
+            Some(&[slot, low]) if self.is_guessed(low, id) => Some(slot),
             _ => self.search(slab, id),
         }
     }
@@ -150,19 +161,28 @@ impl<S: Storage> Index<S> {
         Entry(*entry).slot()
     }
 
-    /// Where the entry of `id` is, from `head` on.
+    /// Where the entry of an open stream is.
     fn position(&self, slab: &Slab<S>, id: i64) -> Option<usize> {
         if self.open == 0 || id < self.first || id > self.last {
             return None;
         }
+        let guess = self.guess(id);
+        if let Some([_, low]) = self.entries().get(guess)
+            && self.is_guessed(*low, id)
+        {
+            return Some(guess);
+        }
         let entries = self.entries().get(self.head..)?;
-        let found = if self.narrow {
-            let distance = |low: u32| low.wrapping_sub(low_bits(self.first)) & LOW;
-            entries.binary_search_by_key(&distance(low_bits(id)), |[_, low]| distance(*low))
+        let below = if self.narrow {
+            let first = low_bits(self.first);
+            let wanted = low_bits(id).wrapping_sub(first);
+            entries.partition_point(|[_, low]| low.wrapping_sub(first) < wanted)
         } else {
-            entries.binary_search_by_key(&id, |entry| Entry(*entry).id(slab))
+            entries.partition_point(|entry| Entry(*entry).id(slab) < id)
         };
-        self.head.checked_add(found.ok()?)
+        let entry = Entry(*entries.get(below)?);
+        let is_open = entry.slot().is_some() && entry.id(slab) == id;
+        is_open.then(|| self.head.saturating_add(below))
     }
 
     /// Adds a stream whose id is above every earlier one. False if there is no room, which there
@@ -198,9 +218,6 @@ impl<S: Storage> Index<S> {
         let Some(place) = self.places().get_mut(position) else {
             return;
         };
-        if Entry(*place).slot().is_none() {
-            return;
-        }
         *place = Entry::ended(id).0;
         self.open = self.open.saturating_sub(1);
         let rest = self.entries().get(self.head..).unwrap_or_default();
