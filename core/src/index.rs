@@ -157,20 +157,14 @@ impl<S: Storage> Index<S> {
 
     #[inline(never)]
     fn search(&self, slab: &Slab<S>, id: i64) -> Option<u32> {
-        let entry = self.entries().get(self.position(slab, id)?)?;
-        Entry(*entry).slot()
+        let (_, entry) = self.find(slab, id)?;
+        entry.slot()
     }
 
-    /// Where the entry of an open stream is.
-    fn position(&self, slab: &Slab<S>, id: i64) -> Option<usize> {
+    /// Where the entry of a stream is, open or ended.
+    fn find(&self, slab: &Slab<S>, id: i64) -> Option<(usize, Entry)> {
         if self.open == 0 || id < self.first || id > self.last {
             return None;
-        }
-        let guess = self.guess(id);
-        if let Some([_, low]) = self.entries().get(guess)
-            && self.is_guessed(*low, id)
-        {
-            return Some(guess);
         }
         let entries = self.entries().get(self.head..)?;
         let below = if self.narrow {
@@ -181,8 +175,21 @@ impl<S: Storage> Index<S> {
             entries.partition_point(|entry| Entry(*entry).id(slab) < id)
         };
         let entry = Entry(*entries.get(below)?);
-        let is_open = entry.slot().is_some() && entry.id(slab) == id;
-        is_open.then(|| self.head.saturating_add(below))
+        let [_, low] = entry.0;
+        let same = low & !ENDED == low_bits(id) && (self.narrow || entry.id(slab) == id);
+        same.then(|| (self.head.saturating_add(below), entry))
+    }
+
+    /// Where the entry of an open stream is.
+    fn position(&self, slab: &Slab<S>, id: i64) -> Option<usize> {
+        let guess = self.guess(id);
+        match self.entries().get(guess) {
+            Some(&[_, low]) if self.is_guessed(low, id) => Some(guess),
+            _ => {
+                let (position, entry) = self.find(slab, id)?;
+                entry.slot().map(|_| position)
+            }
+        }
     }
 
     /// Adds a stream whose id is above every earlier one. False if there is no room, which there

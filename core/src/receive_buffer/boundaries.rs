@@ -1,59 +1,13 @@
 //! Where messages end: runs of equal envelopes, each in a few bytes where it must be queued.
 
-use core::fmt;
-
-use super::code::Code;
-use super::ring::{Cell, Full, Ring};
+use super::ring::{Full, Ring};
+use super::run::{Boundary, Run};
 use crate::Envelope;
 
-/// A byte of the codes in which boundaries between messages are queued.
-///
-/// Messages with equal envelopes in a row are one run. A run takes 1 byte for one message of less
-/// than 44 bytes or for up to 17 empty ones, and 10 bytes at most.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Boundary(pub(super) u8);
-
-impl fmt::Debug for Boundary {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl Cell for Boundary {
-    const EMPTY: Self = Self(0);
-    const KEEP: usize = 64;
-
-    /// An eighth more.
-    fn room_for(needed: usize) -> usize {
-        needed.saturating_add(needed / 8).max(Self::KEEP)
-    }
-}
-
-/// Bytes of boundaries that may be queued beyond 2 for each byte of payload of their messages.
-/// Messages of one byte and empty ones in turn take none of it; only empty messages that are
-/// compressed and not compressed in turn, or whole hosts of them between messages of one or two
-/// bytes, use it up.
+/// Bytes that boundaries may take in the queue, beyond two for each byte of their messages.
+/// Messages of one byte and empty ones in turn take none of it. Empty messages that are compressed
+/// and uncompressed in turn use it up, and so do several of them between messages of one byte.
 pub(crate) const SPARE: usize = 4_096;
-
-/// So many messages with this envelope, one after the other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Run {
-    pub(super) envelope: Envelope,
-    pub(super) count: u32,
-}
-
-impl Run {
-    const NONE: Self = Self {
-        envelope: Envelope::new(0),
-        count: 0,
-    };
-
-    fn payload(self) -> usize {
-        let size = usize::try_from(self.envelope.size).unwrap_or(usize::MAX);
-        let count = usize::try_from(self.count).unwrap_or(usize::MAX);
-        size.saturating_mul(count)
-    }
-}
 
 /// The envelopes of whole messages, oldest first. The run at either end is kept in place: a
 /// reader that keeps up needs no memory for boundaries.
@@ -97,15 +51,16 @@ impl<R: Ring<Boundary>> Boundaries<R> {
     /// Queues the newest run. What a peer can send without credit has no end, so that what it
     /// costs is bound to payload.
     fn enqueue(&mut self) -> Result<(), Full> {
-        let code = Code::of(self.newest);
-        let code = code.as_slice();
-        // What was taken since is counted no more.
-        let excess = self.excess.min(self.queue.len()).saturating_add(code.len());
-        let excess = excess.saturating_sub(self.newest.payload().saturating_mul(2));
+        let encoded = self.newest.encode();
+        let allowed = self.newest.payload().saturating_mul(2);
+        let allowed = usize::try_from(allowed).unwrap_or(usize::MAX);
+        // What the reader has taken since does not count.
+        let excess = self.excess.min(self.queue.len());
+        let excess = excess.saturating_add(encoded.len()).saturating_sub(allowed);
         if excess > SPARE {
             return Err(Full);
         }
-        self.queue.append(code)?;
+        self.queue.append(&encoded)?;
         self.excess = excess;
         Ok(())
     }
@@ -116,7 +71,7 @@ impl<R: Ring<Boundary>> Boundaries<R> {
             self.oldest = if self.queue.is_empty() {
                 core::mem::replace(&mut self.newest, Run::NONE)
             } else {
-                let (run, len) = Code::read(self.queue.as_slices());
+                let (run, len) = Run::decode(self.queue.as_slices());
                 self.queue.drop_front(len);
                 run
             };
@@ -145,7 +100,7 @@ impl<R: Ring<Boundary>> Boundaries<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::receive_buffer::FixedRing;
+    use crate::receive_buffer::ring::FixedRing;
 
     #[test]
     fn a_run_that_is_too_long_for_its_count_goes_on_in_another() {

@@ -57,9 +57,10 @@
 //! ```
 
 mod boundaries;
-mod code;
 mod read;
 mod ring;
+mod run;
+mod store;
 #[cfg(test)]
 mod tests;
 
@@ -69,13 +70,13 @@ use crate::length::{in_memory, on_wire};
 use crate::{Envelope, Unread};
 use boundaries::Boundaries;
 use read::Reading;
+use ring::{Full, Ring};
 
-pub use boundaries::Boundary;
 pub(crate) use boundaries::SPARE;
 pub use read::{Read, Receive};
-pub use ring::{Cell, FixedRing, FixedStore, Full, Ring, Store};
 #[cfg(feature = "alloc")]
-pub use ring::{GrowingRing, GrowingStore};
+pub use store::GrowingStore;
+pub use store::{FixedStore, Store};
 
 /// Why [`ReceiveBuffer::push`] did not take payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -160,7 +161,7 @@ impl<S: Store, T> ReceiveBuffer<S, T> {
     ///
     /// Memory is taken for what has come, never for what an envelope announces. Chunks of one
     /// message cost their bytes only; messages of equal size and compression in a row cost one
-    /// boundary, whatever their number. A [`Boundary`] says how many bytes that takes.
+    /// boundary, whatever their number. [`FixedStore`] says how many bytes that takes.
     ///
     /// # Errors
     /// See [`PushError`]. Nothing has changed then.
@@ -262,11 +263,10 @@ impl<S: Store, T> ReceiveBuffer<S, T> {
     ///
     /// A growing store grows to the next power of two of the bytes held, and for boundaries to
     /// nine eighths of what they take, which is at most 4,096 bytes and 2 for each byte held: a
-    /// push that needs more is refused with [`PushError::Full`]. Only messages that no service
-    /// sends get there: empty ones, compressed and not in turn, or dozens of them between
-    /// messages of one byte. It keeps what it has grown to until [`finish`](Self::finish), or
-    /// until all was taken; then it gives its memory back, but for [`Cell::KEEP`] cells of
-    /// either kind.
+    /// push that needs more is refused with [`PushError::Full`]. Only unusual sequences get there:
+    /// empty messages, compressed and uncompressed in turn, or several of them between messages of
+    /// one byte. The store keeps what it has grown to until [`finish`](Self::finish), or until all
+    /// was taken; then it frees its memory, except for 1,024 bytes of payload and 64 of boundaries.
     #[must_use]
     pub fn memory(&self) -> usize {
         self.bytes.capacity().saturating_add(self.whole.memory())

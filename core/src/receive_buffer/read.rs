@@ -1,6 +1,7 @@
 //! Taking messages out of a receive buffer: cutting through, or whole.
 
-use super::ring::{Ring, Store};
+use super::ring::Ring;
+use super::store::Store;
 use super::{Ending, ReceiveBuffer};
 use crate::Envelope;
 use crate::length::{in_memory, on_wire};

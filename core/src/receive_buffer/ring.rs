@@ -2,8 +2,6 @@
 
 use core::fmt;
 
-use super::boundaries::Boundary;
-
 /// The ring has no room for what was to be appended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Full;
@@ -16,7 +14,7 @@ impl fmt::Display for Full {
 
 impl core::error::Error for Full {}
 
-/// What a ring is made of: `u8` or [`Boundary`].
+/// What a ring is made of: bytes of payload, or of message boundaries.
 pub trait Cell: Copy + fmt::Debug {
     /// What a cell is before it was used. All bits are zero, so that a fixed ring in a `static`
     /// costs no space in the program's image.
@@ -222,43 +220,4 @@ impl<C: Cell> Ring<C> for GrowingRing<C> {
             self.0.shrink_to(room);
         }
     }
-}
-
-/// Which rings a receive buffer uses.
-pub trait Store {
-    /// The ring of payload bytes.
-    type Bytes: Ring<u8>;
-    /// The ring of message boundaries.
-    type Boundaries: Ring<Boundary>;
-}
-
-/// Memory in place, with no allocator: room for `BYTES` bytes of payload, and `BOUNDARIES` bytes
-/// for where messages end.
-///
-/// `BYTES` is the largest receive window, where each byte that was taken out is reported to the
-/// tunnel and no earlier: set [`ReceiveWindowPolicy::max`](crate::ReceiveWindowPolicy::max) to no
-/// more, since windows grow by default.
-///
-/// Messages of one size in a row are one run. Besides the oldest and the newest, each run that
-/// is unread takes 1 to 10 bytes of `BOUNDARIES`: 1 where it is one message of less than 44
-/// bytes, 2 below 256 and 3 below 65,536. Messages of one byte and empty ones in turn need twice
-/// as many as `BYTES`; few services come near, and the stream of one that does ends with
-/// `RESOURCE_EXHAUSTED`. More than twice the bytes of their messages and 4,096 is never used.
-#[derive(Clone, Copy, Debug)]
-pub struct FixedStore<const BYTES: usize, const BOUNDARIES: usize>;
-
-impl<const BYTES: usize, const BOUNDARIES: usize> Store for FixedStore<BYTES, BOUNDARIES> {
-    type Bytes = FixedRing<u8, BYTES>;
-    type Boundaries = FixedRing<Boundary, BOUNDARIES>;
-}
-
-/// Memory that grows with what is held, and is given back.
-#[cfg(feature = "alloc")]
-#[derive(Clone, Copy, Debug)]
-pub struct GrowingStore;
-
-#[cfg(feature = "alloc")]
-impl Store for GrowingStore {
-    type Bytes = GrowingRing<u8>;
-    type Boundaries = GrowingRing<Boundary>;
 }

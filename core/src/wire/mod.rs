@@ -44,6 +44,7 @@ pub use decode::{decode_client, decode_server};
 pub use deframer::{Deframer, FrameTooLarge, PREFIX_LEN, Piece, length_prefix};
 pub use extension::{Extension, ExtensionSet};
 pub use field::DecodeError;
+pub(crate) use field::Fields;
 pub use frame::{
     ClientFrame, ClientKind, CloseStream, ContentFault, DecodeLimits, Headers, MessageData,
     NewStream, ServerFrame, ServerKind,
@@ -51,6 +52,7 @@ pub use frame::{
 pub use head::{EncodeError, Encoded, HeadOptions, encode_close, encode_headers, encode_open};
 pub use metadata::{Entries, Entry, EntryValues, Metadata};
 pub use prefix::Prefix;
+pub(crate) use put::put_varint;
 pub use settings::{Revision, Settings};
 pub use sink::{Sink, SinkFull, SliceSink};
 pub use status::{Status, StatusParts};

@@ -9,7 +9,7 @@ pub(super) const fn field_len(len: usize) -> usize {
         .saturating_add(1)
 }
 
-pub(super) fn put_varint(out: &mut impl Sink, mut value: u64) -> Result<(), SinkFull> {
+pub(crate) fn put_varint(out: &mut impl Sink, mut value: u64) -> Result<(), SinkFull> {
     while value >= 0x80 {
         out.put(&[(value & 0x7f) as u8 | 0x80])?;
         value >>= 7;
