@@ -141,6 +141,7 @@ mod length;
 mod limits;
 mod links;
 mod message;
+mod queue;
 pub mod receive_buffer;
 mod slab;
 pub mod states;

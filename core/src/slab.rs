@@ -1,8 +1,9 @@
-//! The streams of a tunnel: records by slot, and slots by stream id.
+//! The records of the streams of a tunnel, by slot.
 
 use crate::length::in_memory;
+use crate::links::NO_SLOT;
 use crate::storage::{List, Storage};
-use crate::stream::{Flag, NO_SLOT, Stream};
+use crate::stream::{Flag, Stream};
 use crate::types::Key;
 
 /// Records in slots that are used again. Never looks at more than one slot a call, and allocates

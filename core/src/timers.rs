@@ -1,8 +1,8 @@
 //! The streams' timers: an indexed binary heap of slots, one entry a stream.
 
+use crate::links::NO_SLOT;
 use crate::slab::Slab;
 use crate::storage::{List, Storage};
-use crate::stream::NO_SLOT;
 use crate::time::Time;
 
 /// The streams that have a timer, the earliest first.

@@ -26,7 +26,7 @@ use crate::error::{Reason, Side, TunnelError};
 use crate::index::Index;
 use crate::length::{exceeds, on_wire};
 use crate::limits::{Budgets, Limits};
-use crate::links::{StreamQueue, queue};
+use crate::queue::{self, StreamQueue};
 use crate::slab::Slab;
 use crate::storage::{Queue, Storage};
 use crate::time::Time;

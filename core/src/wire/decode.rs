@@ -5,12 +5,12 @@
 //! is merged. Strings that are not UTF-8 and limits that are exceeded are faults of the content:
 //! the frame still decodes, because its stream must be known.
 
+use super::content::{ContentFault, DecodeLimits};
 use super::data::{self, Data};
 use super::extension::ExtensionSet;
 use super::field::{DecodeError, Fields, Value, low_u32};
 use super::frame::{
-    ClientFrame, ClientKind, CloseStream, ContentFault, DecodeLimits, Headers, MessageData,
-    NewStream, ServerFrame, ServerKind,
+    ClientFrame, ClientKind, CloseStream, Headers, MessageData, NewStream, ServerFrame, ServerKind,
 };
 use super::metadata::{Metadata, Place, Scan};
 use super::settings::Settings;

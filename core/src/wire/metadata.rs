@@ -1,8 +1,8 @@
 //! Metadata, walked in place.
 
+use super::content::{ContentFault, DecodeLimits};
 use super::extension::{Extension, ExtensionSet};
 use super::field::{DecodeError, Fields, Value};
-use super::frame::{ContentFault, DecodeLimits};
 use super::timeout::Timeout;
 
 /// Where in a frame the `Metadata` message is: the field numbers of the messages around it.

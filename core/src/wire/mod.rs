@@ -21,6 +21,7 @@
 
 mod bin;
 mod builder;
+mod content;
 mod data;
 mod decode;
 mod deframer;
@@ -39,6 +40,7 @@ mod status_head;
 mod timeout;
 
 pub use bin::BinDialect;
+pub use content::{ContentFault, DecodeLimits};
 pub(crate) use data::{Data, read as read_data};
 pub use decode::{decode_client, decode_server};
 pub use deframer::{Deframer, FrameTooLarge, PREFIX_LEN, Piece, length_prefix};
@@ -46,8 +48,7 @@ pub use extension::{Extension, ExtensionSet};
 pub use field::DecodeError;
 pub(crate) use field::Fields;
 pub use frame::{
-    ClientFrame, ClientKind, CloseStream, ContentFault, DecodeLimits, Headers, MessageData,
-    NewStream, ServerFrame, ServerKind,
+    ClientFrame, ClientKind, CloseStream, Headers, MessageData, NewStream, ServerFrame, ServerKind,
 };
 pub use head::{EncodeError, Encoded, HeadOptions, encode_close, encode_headers, encode_open};
 pub use metadata::{Entries, Entry, EntryValues, Metadata};
