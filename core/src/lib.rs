@@ -151,7 +151,12 @@ mod time;
 mod timers;
 mod tunnel;
 mod types;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
 pub mod window;
+#[cfg(not(feature = "internals"))]
+#[expect(unreachable_pub, reason = "public where tests name it")]
+mod window;
 pub mod wire;
 
 pub use error::{

@@ -134,6 +134,7 @@ impl<U: Width> ReceiveWindow<U> {
     }
 
     /// Bytes that are to be granted: they were consumed, or the window has grown by them.
+    #[cfg(any(feature = "internals", feature = "search"))]
     pub const fn pending(&self) -> U {
         self.pending
     }

@@ -31,7 +31,12 @@ mod frame;
 mod head;
 mod metadata;
 mod pairs;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
 pub mod prefix;
+#[cfg(not(feature = "internals"))]
+#[expect(unreachable_pub, reason = "public where tests name it")]
+pub(crate) mod prefix;
 mod put;
 mod settings;
 mod sink;

@@ -89,6 +89,7 @@ fn head_frame(id: i64, number: u32, len: u32) -> Prefix {
 }
 
 /// `request_message` or `response_message`, with the first `chunk` bytes of `size` behind it.
+#[cfg(feature = "internals")]
 #[must_use]
 pub fn message(id: i64, size: u32, chunk: u32, compressed: bool) -> Prefix {
     let mut prefix = Prefix::EMPTY;
@@ -137,6 +138,7 @@ fn long_message(id: i64, size: u32, chunk: u32, compressed: bool) -> Prefix {
 }
 
 /// `more_request_data` or `more_response_data`, with `chunk` bytes behind it.
+#[cfg(feature = "internals")]
 #[must_use]
 pub fn more(id: i64, chunk: u32) -> Prefix {
     let mut prefix = Prefix::EMPTY;
