@@ -157,27 +157,32 @@ impl<S: Storage> Index<S> {
 
     #[inline(never)]
     fn search(&self, slab: &Slab<S>, id: i64) -> Option<u32> {
-        let (_, entry) = self.find(slab, id)?;
-        entry.slot()
+        self.find(slab, id).map(|(_, slot)| slot)
     }
 
-    /// Where the entry of a stream is, open or ended.
-    fn find(&self, slab: &Slab<S>, id: i64) -> Option<(usize, Entry)> {
-        if self.open == 0 || id < self.first || id > self.last {
+    /// Where the entry of an open stream is, and its slot.
+    fn find(&self, slab: &Slab<S>, id: i64) -> Option<(usize, u32)> {
+        if id < self.first || id > self.last {
             return None;
         }
-        let entries = self.entries().get(self.head..)?;
-        let below = if self.narrow {
+        let (places, _) = self.words.as_slice().as_flattened().as_chunks();
+        let entries = places.get(self.head..self.len)?;
+        let (position, is_same) = if self.narrow {
             let first = low_bits(self.first);
             let wanted = low_bits(id).wrapping_sub(first);
-            entries.partition_point(|[_, low]| low.wrapping_sub(first) < wanted)
+            let position = entries.partition_point(|[_, low]| low.wrapping_sub(first) < wanted);
+            (position, true)
         } else {
-            entries.partition_point(|entry| Entry(*entry).id(slab) < id)
+            let position = entries.partition_point(|entry| Entry(*entry).id(slab) < id);
+            let entry = entries.get(position)?;
+            (position, Entry(*entry).id(slab) == id)
         };
-        let entry = Entry(*entries.get(below)?);
-        let [_, low] = entry.0;
-        let same = low & !ENDED == low_bits(id) && (self.narrow || entry.id(slab) == id);
-        same.then(|| (self.head.saturating_add(below), entry))
+        match entries.get(position) {
+            Some(&[slot, low]) if low == low_bits(id) && is_same => {
+                Some((self.head.saturating_add(position), slot))
+            }
+            _ => None,
+        }
     }
 
     /// Where the entry of an open stream is.
@@ -185,10 +190,7 @@ impl<S: Storage> Index<S> {
         let guess = self.guess(id);
         match self.entries().get(guess) {
             Some(&[_, low]) if self.is_guessed(low, id) => Some(guess),
-            _ => {
-                let (position, entry) = self.find(slab, id)?;
-                entry.slot().map(|_| position)
-            }
+            _ => self.find(slab, id).map(|(position, _)| position),
         }
     }
 
