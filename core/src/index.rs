@@ -1,33 +1,35 @@
-//! The slots of open streams by stream id.
+//! A map from the ids of open streams to their slots.
 //!
-//! Ids only rise, so a list is sorted as it grows: no hashing, thus no id that a peer could choose
-//! makes it slow. A stream that ends leaves its entry behind; such entries are removed together, when
-//! the list is full and at least a third of it is theirs. Then each of them has paid for moving at
-//! most two others, whichever streams end in whichever order.
+//! Ids only increase, so entries are appended to a sorted list. It needs no hashing, so no choice of
+//! ids by a peer can make it slow.
 //!
-//! That takes room for half as many entries again as there are streams. So an entry has eight bytes,
-//! not the twelve of an id and a slot: the entry of an open stream has the low bits of its id, and
-//! where those do not tell, the id is in the stream's record. An ended stream has no slot, which
-//! leaves room for its whole id.
+//! A stream that ends leaves its entry behind. Such entries are removed together, when the list is
+//! full and they are at least a third of it. So at most two entries are moved for each stream that
+//! ends, in whatever order streams end.
+//!
+//! For that the list has room for half as many entries again as there are streams. An entry takes
+//! eight bytes, which keeps that room within the twelve bytes of an id and a slot: an open stream's
+//! entry has its slot and the low bits of its id, and if those are ambiguous, its record has the whole
+//! id. An ended stream has no slot, which leaves room for its whole id.
 
 use crate::slab::Slab;
 use crate::storage::{List, Storage};
 
-/// The memory of one stream in the index: three words, while an entry takes two.
+/// The share of one stream in the memory of the list: three words, while an entry takes two.
 type Words = [u32; 3];
 
-/// The entry of one stream. The second word is [`low_bits`] of its id, and [`ENDED`] if it has
-/// ended; the first word is its slot while it is open, and the other bits of its id after that.
+/// The entry of one stream. The second word is [`low_bits`] of its id, plus [`ENDED`] once it has
+/// ended. The first word is its slot while it is open, and the high bits of its id afterwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Entry([u32; 2]);
 
-/// Set in the second word of an ended stream.
+/// Set in the second word of the entry of an ended stream.
 const ENDED: u32 = 1;
 
-/// Either word where there is no entry: no open stream has this second word.
+/// Both words of a vacant entry. No open stream has this second word.
 const NONE: u32 = ENDED;
 
-/// The low 31 bits of an id, above the place of [`ENDED`].
+/// The low 31 bits of an id, shifted to leave bit 0 for [`ENDED`].
 #[expect(
     clippy::cast_possible_truncation,
     reason = "the low bits are what is wanted"
@@ -63,21 +65,21 @@ impl Entry {
     }
 }
 
-/// The index of one tunnel.
+/// See the [module](self).
 #[derive(Clone, Debug)]
 pub(crate) struct Index<S: Storage> {
     words: S::Streams<Words>,
-    /// Entries in use. Behind them all are [`NONE`] or of ended streams.
+    /// Number of entries. Those behind them are vacant, or of ended streams.
     len: usize,
-    /// Entries before this one are of ended streams; the one here, if any, is of an open stream.
+    /// Position of the first entry of an open stream, if there is one.
     head: usize,
-    /// Entries of open streams.
+    /// Number of open streams.
     open: usize,
     /// The id of the entry at `head`.
     first: i64,
     /// The id of the last entry.
     last: i64,
-    /// Whether low bits tell apart the ids from `first` to `last`.
+    /// Whether low bits are unambiguous for the ids from `first` to `last`.
     narrow: bool,
 }
 
@@ -94,7 +96,7 @@ impl<S: Storage> Index<S> {
         }
     }
 
-    /// Bytes of a stream's entry, with its part of the spare room.
+    /// Bytes that a stream takes here, with its share of the spare room.
     pub(crate) const STREAM: usize = size_of::<Words>();
 
     /// Bytes held on the heap.
@@ -108,13 +110,13 @@ impl<S: Storage> Index<S> {
         entries.get(..self.len).unwrap_or_default()
     }
 
-    /// Every place that there is memory for, whether in use or not.
+    /// All entries that there is memory for, vacant ones included.
     fn places(&mut self) -> &mut [[u32; 2]] {
         let (places, _) = self.words.as_mut_slice().as_flattened_mut().as_chunks_mut();
         places
     }
 
-    /// The slots of open streams, by rising id.
+    /// The slots of open streams, by ascending id.
     #[cfg(any(feature = "search", test))]
     pub(crate) fn slots(&self) -> impl Iterator<Item = u32> + '_ {
         self.entries()
@@ -127,8 +129,8 @@ impl<S: Storage> Index<S> {
         self.narrow = self.last.wrapping_sub(self.first) < 1 << 31;
     }
 
-    /// Where the entry of `id` is if all ids between the first and it have theirs. Most clients
-    /// number their streams one after another, so this is nearly always right.
+    /// The position of `id` if every id from `first` on still has its entry. Most clients number
+    /// their streams consecutively, so this is nearly always right.
     #[inline]
     fn guess(&self, id: i64) -> usize {
         let distance = id.wrapping_sub(self.first).cast_unsigned();
@@ -136,10 +138,10 @@ impl<S: Storage> Index<S> {
         self.head.wrapping_add(distance)
     }
 
-    /// Whether the entry at the guessed place, of which this is the second word, is that of `id`.
+    /// Whether the entry at the guessed position, whose second word is `low`, is that of `id`.
     ///
-    /// If `id` is not below `first`, the entry there has no lower id than `id`, so that equal low
-    /// bits are enough. If it is, the place is before `head`, or there is none.
+    /// If `id` is at least `first`, the id of that entry is at least `id`, so it is enough to compare
+    /// the low bits. If `id` is less, the position is before `head`, or beyond the list.
     #[inline]
     const fn is_guessed(&self, low: u32, id: i64) -> bool {
         low == low_bits(id) && self.narrow
@@ -160,7 +162,7 @@ impl<S: Storage> Index<S> {
         self.find(slab, id).map(|(_, slot)| slot)
     }
 
-    /// Where the entry of an open stream is, and its slot.
+    /// The position of an open stream, and its slot.
     fn find(&self, slab: &Slab<S>, id: i64) -> Option<(usize, u32)> {
         if id < self.first || id > self.last {
             return None;
@@ -185,7 +187,7 @@ impl<S: Storage> Index<S> {
         }
     }
 
-    /// Where the entry of an open stream is.
+    /// The position of an open stream.
     fn position(&self, slab: &Slab<S>, id: i64) -> Option<usize> {
         let guess = self.guess(id);
         match self.entries().get(guess) {
@@ -194,8 +196,8 @@ impl<S: Storage> Index<S> {
         }
     }
 
-    /// Adds a stream whose id is above every earlier one. False if there is no room, which there
-    /// is while fewer streams are open than the storage has room for.
+    /// Adds a stream whose id is higher than all before. Returns false if there is no room. There
+    /// always is while fewer streams are open than the storage can hold.
     pub(crate) fn push(&mut self, id: i64, slot: u32) -> bool {
         if self.len == self.places().len() {
             let ended = self.len.saturating_sub(self.open);
@@ -219,7 +221,7 @@ impl<S: Storage> Index<S> {
         true
     }
 
-    /// Removes a stream. Its record still has its id.
+    /// Removes a stream. Its record must still have its id.
     pub(crate) fn remove(&mut self, slab: &Slab<S>, id: i64) {
         let Some(position) = self.position(slab, id) else {
             return;

@@ -1,12 +1,12 @@
-//! The place of a stream in a queue of streams.
+//! The links of a stream in an intrusive queue.
 
-/// No slot.
+/// Where a slot is expected: none.
 pub(crate) const NO_SLOT: u32 = u32::MAX;
 
-/// The `next` of a stream that is not in the queue.
+/// As [`Link::next`]: the stream is not in the queue.
 const NOT_A_MEMBER: u32 = NO_SLOT - 1;
 
-/// The slots beside a stream in one queue.
+/// The neighbours of a stream in one queue.
 #[derive(Clone, Copy, Debug, Hash)]
 pub(crate) struct Link {
     pub(crate) previous: u32,

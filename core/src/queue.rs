@@ -1,4 +1,4 @@
-//! Queues of streams that need no memory of their own: the links are in the streams' records.
+//! Intrusive queues of streams: their links are in the records, so that they need no memory.
 
 use crate::links::{Link, NO_SLOT};
 use crate::slab::Slab;

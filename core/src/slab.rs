@@ -6,12 +6,13 @@ use crate::storage::{List, Storage};
 use crate::stream::{Flag, Stream};
 use crate::types::Key;
 
-/// Records in slots that are used again. Never looks at more than one slot a call, and allocates
-/// only for a record more than there ever were.
+/// A slab: records in numbered slots, where freed slots are reused. Each operation looks at one slot,
+/// and allocates only if every slot is in use.
 #[derive(Clone, Debug)]
 pub(crate) struct Slab<S: Storage> {
     pub(crate) records: S::Streams<Stream>,
-    /// The slot that was freed last; the `id` of its record is the one freed before, and so on.
+    /// The head of the list of free slots, the one freed last. The `id` of a free slot's record is
+    /// the next one in the list.
     pub(crate) free: u32,
     pub(crate) in_use: u32,
 }
@@ -25,7 +26,7 @@ impl<S: Storage> Slab<S> {
         }
     }
 
-    /// Bytes of a stream's record.
+    /// Bytes that a stream takes here.
     pub(crate) const STREAM: usize = size_of::<Stream>();
 
     /// Bytes held on the heap.
@@ -33,45 +34,45 @@ impl<S: Storage> Slab<S> {
         self.records.heap()
     }
 
-    /// Slots in use.
+    /// Number of slots in use.
     pub(crate) const fn len(&self) -> u32 {
         self.in_use
     }
 
-    /// How many slots there are, in use or not.
+    /// Number of slots, in use or free.
     pub(crate) fn slots_ever(&self) -> u32 {
         u32::try_from(self.records.as_slice().len()).unwrap_or(NO_SLOT)
     }
 
-    /// The record of a slot, in use or not.
+    /// The record in a slot, in use or free.
     pub(crate) fn get(&self, slot: u32) -> Option<&Stream> {
         self.records.as_slice().get(in_memory(slot))
     }
 
-    /// The record of a slot, in use or not, to be changed.
+    /// The same, mutable.
     pub(crate) fn get_mut(&mut self, slot: u32) -> Option<&mut Stream> {
         self.records.as_mut_slice().get_mut(in_memory(slot))
     }
 
-    /// The record that a key names.
+    /// The record that a key refers to, if its slot was not reused.
     pub(crate) fn find(&self, key: Key) -> Option<&Stream> {
         self.get(key.slot)
             .filter(|stream| stream.has(Flag::InUse) && stream.generation == key.generation)
     }
 
-    /// The record that a key names, to be changed.
+    /// The same, mutable.
     pub(crate) fn find_mut(&mut self, key: Key) -> Option<&mut Stream> {
         self.get_mut(key.slot)
             .filter(|stream| stream.has(Flag::InUse) && stream.generation == key.generation)
     }
 
-    /// The key of a slot in use.
+    /// The key of a slot that is in use.
     pub(crate) fn key(&self, slot: u32) -> Key {
         let generation = self.get(slot).map_or(0, |stream| stream.generation);
         Key { slot, generation }
     }
 
-    /// Puts a record into a free slot; `None` if there is none.
+    /// Stores a record. `None` if there is no room.
     pub(crate) fn insert(&mut self, mut stream: Stream) -> Option<Key> {
         let free = self.free;
         let slot = if let Some(record) = self.get_mut(free) {
@@ -82,7 +83,7 @@ impl<S: Storage> Slab<S> {
             free
         } else {
             let slot = u32::try_from(self.records.as_slice().len()).ok()?;
-            // The two highest numbers mean "none".
+            // The two highest numbers are reserved; see `Link`.
             if slot >= NO_SLOT - 1 {
                 return None;
             }
@@ -93,7 +94,7 @@ impl<S: Storage> Slab<S> {
         Some(self.key(slot))
     }
 
-    /// Frees a slot in use.
+    /// Frees a slot.
     pub(crate) fn remove(&mut self, slot: u32) {
         let free = self.free;
         let Some(stream) = self.get_mut(slot) else {
@@ -106,7 +107,7 @@ impl<S: Storage> Slab<S> {
         }
     }
 
-    /// The slots in use, in no order.
+    /// The slots in use, in ascending order.
     pub(crate) fn slots(&self) -> impl Iterator<Item = u32> + '_ {
         self.records
             .as_slice()
