@@ -1,24 +1,25 @@
-//! Where messages end: runs of equal envelopes, each in a few bytes where it must be queued.
+//! The boundaries between the messages in a receive buffer, as a queue of runs.
 
 use super::ring::{Full, Ring};
 use super::run::{Boundary, Run};
 use crate::Envelope;
 
-/// Bytes that boundaries may take in the queue, beyond two for each byte of their messages.
-/// Messages of one byte and empty ones in turn take none of it. Empty messages that are compressed
-/// and uncompressed in turn use it up, and so do several of them between messages of one byte.
+/// Bytes that queued boundaries may take in addition to two for each byte of payload.
+///
+/// Alternating messages of one byte and of none take none of it. Empty messages that alternate between
+/// compressed and uncompressed use it up, and so do two or more of them between messages of one byte.
 pub(crate) const SPARE: usize = 4_096;
 
-/// The envelopes of whole messages, oldest first. The run at either end is kept in place: a
-/// reader that keeps up needs no memory for boundaries.
+/// The envelopes of complete messages, oldest first. The oldest and the newest run are not encoded,
+/// so a reader that keeps up needs no memory for boundaries.
 #[derive(Debug)]
 pub(super) struct Boundaries<R> {
-    /// Older than all in `queue`, which is older than `newest`. Each of the three may be empty.
+    /// Precedes all runs in `queue`, which precede `newest`. Each of the three may be empty.
     oldest: Run,
     queue: R,
     newest: Run,
-    /// The most bytes by which the end of the queue, from any run on, is larger than twice its
-    /// payload. So what is left of the queue never is by more, whatever the reader has taken.
+    /// The maximum, over all suffixes of the queue, of the bytes by which the suffix exceeds twice
+    /// its payload. So it bounds what is left of the queue, however much of it the reader takes.
     excess: usize,
 }
 
@@ -30,7 +31,7 @@ impl<R: Ring<Boundary>> Boundaries<R> {
         excess: 0,
     };
 
-    /// Adds a whole message. `Full` changes nothing.
+    /// Adds a complete message. Nothing changes on error.
     pub(super) fn push(&mut self, envelope: Envelope) -> Result<(), Full> {
         if self.newest.count > 0 && self.newest.count < u32::MAX && self.newest.envelope == envelope
         {
@@ -48,8 +49,8 @@ impl<R: Ring<Boundary>> Boundaries<R> {
         Ok(())
     }
 
-    /// Queues the newest run. What a peer can send without credit has no end, so that what it
-    /// costs is bound to payload.
+    /// Moves the newest run to the queue. A peer can send empty messages without credit, so the
+    /// memory for boundaries is limited by the payload.
     fn enqueue(&mut self) -> Result<(), Full> {
         let encoded = self.newest.encode();
         let allowed = self.newest.payload().saturating_mul(2);
@@ -65,7 +66,7 @@ impl<R: Ring<Boundary>> Boundaries<R> {
         Ok(())
     }
 
-    /// Takes the oldest message off.
+    /// Removes the oldest message.
     pub(super) fn pop(&mut self) -> Option<Envelope> {
         if self.oldest.count == 0 {
             self.oldest = if self.queue.is_empty() {
@@ -86,12 +87,12 @@ impl<R: Ring<Boundary>> Boundaries<R> {
         self.queue.truncate(0);
     }
 
-    /// Gives back the memory that no further message will need.
+    /// Frees memory, after the last message was added.
     pub(super) fn shrink(&mut self) {
         self.queue.shrink();
     }
 
-    /// Bytes of memory held, besides the two runs in place.
+    /// Bytes of memory held for the queue.
     pub(super) fn memory(&self) -> usize {
         self.queue.capacity()
     }
@@ -103,7 +104,7 @@ mod tests {
     use crate::receive_buffer::ring::FixedRing;
 
     #[test]
-    fn a_run_that_is_too_long_for_its_count_goes_on_in_another() {
+    fn a_run_that_exceeds_its_counter_continues_in_another() {
         let mut boundaries = Boundaries::<FixedRing<Boundary, 16>>::EMPTY;
         // Between two others, so that the long run is queued.
         assert_eq!(boundaries.push(Envelope::new(1)), Ok(()));

@@ -1,4 +1,4 @@
-//! Equal envelopes in a row, and the bytes in which they are queued.
+//! A run of messages with equal envelopes, encoded for the queue of boundaries.
 
 use super::ring::Cell;
 use crate::Envelope;
@@ -13,13 +13,13 @@ pub(super) struct Run {
 
 /// A byte of a queued run.
 ///
-/// A run is one varint, as protobuf writes them: the size of each message, shifted by two bits
-/// for the flags [`COMPRESSED`] and [`COUNTED`]. With `COUNTED` a second one follows, the number of
-/// messages; without it there is one.
+/// A run starts with a varint, as in protobuf: the size of each message, shifted left by two bits for
+/// the flags [`COMPRESSED`] and [`COUNTED`]. With `COUNTED`, the number of messages follows as another
+/// varint; without it the number is one.
 ///
-/// Two numbers of four bytes each would be simpler. But messages of one byte and empty ones in turn
-/// would take 16 bytes for each byte that the window counts, where they take two, and the bound on the
-/// memory of a stream would be more than five times as large.
+/// Two fixed-size integers would be simpler, but alternating messages of one byte and of none would
+/// take 16 bytes for each byte of the window instead of two, and the bound on the memory of a stream
+/// would be more than five times as large.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Boundary(u8);
 
@@ -30,13 +30,13 @@ impl Cell for Boundary {
     const EMPTY: Self = Self(0);
     const KEEP: usize = 64;
 
-    /// An eighth more.
+    /// One eighth more than needed.
     fn room_for(needed: usize) -> usize {
         needed.saturating_add(needed / 8).max(Self::KEEP)
     }
 }
 
-/// Bytes of the longest run: two varints of at most 34 bits.
+/// Bytes of the longest encoded run: two varints of at most 34 bits.
 const LONGEST: usize = 10;
 
 impl Run {
@@ -45,20 +45,20 @@ impl Run {
         count: 0,
     };
 
-    /// Bytes of all its messages.
+    /// Total bytes of its messages.
     pub(super) const fn payload(self) -> u64 {
-        // Two factors of 32 bits.
+        // The product of two 32-bit numbers fits.
         self.envelope.size as u64 * self.count as u64
     }
 
-    /// The run as it is queued.
+    /// The run, encoded.
     pub(super) fn encode(self) -> heapless::Vec<Boundary, LONGEST> {
         let mut first = u64::from(self.envelope.size) << 2;
         if self.envelope.compressed {
             first |= COMPRESSED;
         }
         let mut bytes = heapless::Vec::<u8, LONGEST>::new();
-        // There is room for any two.
+        // `LONGEST` bytes hold any two.
         if self.count == 1 {
             let _ = put_varint(&mut bytes, first);
         } else {
@@ -68,8 +68,8 @@ impl Run {
         bytes.into_iter().map(Boundary).collect()
     }
 
-    /// The oldest run of a queue, and how many bytes it takes there. What is cut off or was never
-    /// encoded is no message.
+    /// Decodes the first run in the two parts of a ring, and returns its length in bytes too. Bytes
+    /// that are not a run are read as an empty run.
     pub(super) fn decode((head, tail): (&[Boundary], &[Boundary])) -> (Self, usize) {
         let bytes: heapless::Vec<u8, LONGEST> = head
             .iter()
@@ -106,30 +106,30 @@ mod tests {
         Run { envelope, count }
     }
 
-    /// Read back from a ring that wraps anywhere, with others behind it.
-    fn assert_is_read(run: Run) {
-        let code = run.encode();
+    /// Decodes from a ring that wraps at any position, with more bytes behind the run.
+    fn assert_round_trips(run: Run) {
+        let encoded = run.encode();
         let mut behind = [Boundary(0xff); LONGEST + 3];
-        behind[..code.len()].copy_from_slice(&code);
+        behind[..encoded.len()].copy_from_slice(&encoded);
         for at in 0..=behind.len() {
-            assert_eq!(Run::decode(behind.split_at(at)), (run, code.len()));
+            assert_eq!(Run::decode(behind.split_at(at)), (run, encoded.len()));
         }
     }
 
     #[test]
-    fn each_run_at_an_edge_is_read_back() {
+    fn runs_of_edge_sizes_round_trip() {
         let edges = (0..32).map(|bit| 1_u32 << bit);
         let edges = edges.flat_map(|edge| [edge - 1, edge, edge.saturating_add(1), u32::MAX]);
         for size in edges.clone() {
             for count in edges.clone().filter(|count| *count > 0) {
-                assert_is_read(run(size, false, count));
-                assert_is_read(run(size, true, count));
+                assert_round_trips(run(size, false, count));
+                assert_round_trips(run(size, true, count));
             }
         }
     }
 
     #[test]
-    fn small_messages_take_a_byte_and_all_others_no_more_than_eight() {
+    fn a_single_message_takes_one_to_five_bytes() {
         let len = |size, count| run(size, true, count).encode().len();
         let lengths = [
             (0, 1),
@@ -157,8 +157,8 @@ mod tests {
         })]
 
         #[test]
-        fn any_run_is_read_back(size: u32, compressed: bool, count in 1..u32::MAX) {
-            assert_is_read(run(size, compressed, count));
+        fn any_run_round_trips(size: u32, compressed: bool, count in 1..u32::MAX) {
+            assert_round_trips(run(size, compressed, count));
         }
     }
 }

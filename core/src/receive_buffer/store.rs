@@ -1,4 +1,4 @@
-//! The memory of a receive buffer: in place, or on the heap.
+//! The choice of memory for a receive buffer: in place, or on the heap.
 
 #[cfg(feature = "alloc")]
 use super::ring::GrowingRing;
@@ -23,19 +23,21 @@ pub(super) mod sealed {
     }
 }
 
-/// Memory in place, with no allocator: room for `BYTES` bytes of payload, and `BOUNDARIES` bytes
-/// for where messages end.
+/// Memory in place, without an allocator: `BYTES` bytes of payload, and `BOUNDARIES` bytes for the
+/// boundaries between messages.
 ///
-/// `BYTES` is the largest receive window, where each byte that was taken out is reported to the
-/// tunnel and no earlier: set [`ReceiveWindowPolicy::max`](crate::ReceiveWindowPolicy::max) to no
-/// more, since windows grow by default.
+/// `BYTES` must be at least the largest receive window: set
+/// [`ReceiveWindowPolicy::max`](crate::ReceiveWindowPolicy::max) to no more. That is enough if bytes
+/// are reported to the tunnel as consumed only after they were taken out of the buffer.
 ///
-/// Messages of equal size and compression in a row are one run. The oldest and the newest run take
-/// none of `BOUNDARIES`. Each other run takes 1 byte if its messages have fewer than 32 bytes, 2 below
-/// 4,096, 3 below 524,288 and 5 at most; if it has several messages, their number takes 1 byte up to
-/// 127 messages, 2 below 16,384 and 5 at most. Messages of one byte and empty ones in turn need twice
-/// as many bytes as `BYTES`. A stream for which there is no room ends with `RESOURCE_EXHAUSTED`. More
-/// than twice the bytes of their messages and 4,096 is never used.
+/// Consecutive messages of equal size and compression are one run. The oldest and the newest run take
+/// none of `BOUNDARIES`. Every other run takes one byte for messages of up to 31 bytes, two up to
+/// 4,095, three up to 524,287 and five at most. If it has more than one message, their number takes
+/// one more byte up to 127 messages, two up to 16,383 and five at most.
+///
+/// Twice `BYTES` is enough for alternating messages of one byte and of none, which hardly any service
+/// sends. A push for which there is no room fails with [`PushError::Full`](super::PushError::Full).
+/// No more than twice the payload and 4,096 bytes are ever used.
 #[derive(Clone, Copy, Debug)]
 pub struct FixedStore<const BYTES: usize, const BOUNDARIES: usize>;
 
@@ -46,7 +48,7 @@ impl<const BYTES: usize, const BOUNDARIES: usize> sealed::Rings for FixedStore<B
     type Boundaries = FixedRing<Boundary, BOUNDARIES>;
 }
 
-/// Memory that grows with what is held, and is given back.
+/// Memory on the heap that grows with the content, and is freed when the buffer is empty.
 #[cfg(feature = "alloc")]
 #[derive(Clone, Copy, Debug)]
 pub struct GrowingStore;
