@@ -1,7 +1,7 @@
-//! What the content of a frame is checked for: limits, encodings, and the faults that are found.
+//! The checks of the content of a frame.
 
-/// Limits that hold while a frame is decoded. What exceeds one is reported as a [`ContentFault`]
-/// of the frame; the rest of the frame is read all the same.
+/// The limits that a frame is checked against while it is decoded. Content that exceeds one is
+/// reported as a [`ContentFault`] of the frame, and the rest of the frame is still decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DecodeLimits {
     /// Bytes of one frame's metadata, counted as HTTP/2 counts a header list: name, value and 32
@@ -28,8 +28,8 @@ impl Default for DecodeLimits {
     }
 }
 
-/// What is wrong with the content of a frame that decodes: its stream ends, the tunnel goes on.
-/// Of several faults in a frame one is named.
+/// A fault in the content of a well-formed frame. It ends the stream, but not the tunnel. If a frame has
+/// several faults, one of them is reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ContentFault {
     /// A string of the metadata, the method name or the status is not UTF-8.

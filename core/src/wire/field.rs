@@ -1,4 +1,4 @@
-//! Protobuf fields, read in place.
+//! A reader of protobuf fields.
 
 use core::fmt;
 

@@ -1,4 +1,4 @@
-//! What the two frame types say, borrowed from their bytes.
+//! The decoded frames, borrowed from their bytes.
 
 use super::content::ContentFault;
 use super::extension::ExtensionSet;

@@ -1,7 +1,7 @@
-//! The bytes: frames decoded in place, frames encoded, and the framer around them.
+//! The codec of the protocol.
 //!
-//! Nothing is copied and nothing is allocated. A decoded frame borrows from the bytes that it
-//! was decoded from; metadata is walked where it lies.
+//! It decodes and encodes frames, and splits a stream of bytes into length-prefixed messages. Nothing
+//! is copied or allocated: a decoded frame borrows from its bytes, and metadata is iterated in place.
 //!
 //! ```
 //! use grpctunnel_core::wire::{ClientKind, DecodeLimits, decode_client};
