@@ -1,4 +1,4 @@
-//! Where the core keeps its streams: the same logic over arrays and over memory that grows.
+//! The choice of memory for a tunnel: in place, or on the heap.
 
 use core::fmt;
 use core::marker::PhantomData;
