@@ -1,4 +1,4 @@
-//! The two frame types, decoded in place and without allocation.
+//! The decoders for the two frame types.
 //!
 //! Unknown fields are skipped; so is a known field with a wire type that is not its own. Of
 //! several members of a frame's oneof the last one counts, and the same member twice in a row

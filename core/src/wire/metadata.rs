@@ -1,4 +1,4 @@
-//! Metadata, walked in place.
+//! The decoder for metadata.
 
 use super::content::{ContentFault, DecodeLimits};
 use super::extension::{Extension, ExtensionSet};

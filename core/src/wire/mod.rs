@@ -29,6 +29,7 @@ mod extension;
 mod field;
 mod frame;
 mod head;
+mod head_options;
 mod metadata;
 mod pairs;
 #[cfg(feature = "internals")]
@@ -55,7 +56,8 @@ pub(crate) use field::Fields;
 pub use frame::{
     ClientFrame, ClientKind, CloseStream, Headers, MessageData, NewStream, ServerFrame, ServerKind,
 };
-pub use head::{EncodeError, Encoded, HeadOptions, encode_close, encode_headers, encode_open};
+pub use head::{encode_close, encode_headers, encode_open};
+pub use head_options::{EncodeError, Encoded, HeadOptions};
 pub use metadata::{Entries, Entry, EntryValues, Metadata};
 pub use prefix::Prefix;
 pub(crate) use put::put_varint;

@@ -2,7 +2,7 @@
 
 use super::bin::BinDialect;
 use super::extension::Extension;
-use super::head::{EncodeError, Encoded, HeadOptions};
+use super::head_options::{EncodeError, Encoded, HeadOptions};
 use super::put::{field_len, put_field, put_length};
 use super::sink::{Sink, SinkFull};
 use crate::length::{exceeds, on_wire};

@@ -1,4 +1,4 @@
-//! `google.rpc.Status`, read in place.
+//! The decoder for `google.rpc.Status`.
 
 use super::content::{ContentFault, DecodeLimits};
 use super::field::{DecodeError, Fields, Value, low_u32};
