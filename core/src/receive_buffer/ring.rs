@@ -1,4 +1,4 @@
-//! Ring buffers that are read and written in bulk, over an array or over memory that grows.
+//! Ring buffers for bulk access, in place or on the heap.
 
 use core::fmt;
 

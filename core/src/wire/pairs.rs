@@ -1,4 +1,4 @@
-//! The encoder for metadata that is given as pairs of key and value.
+//! The encoder for metadata, given as pairs.
 
 use super::bin::BinDialect;
 use super::extension::Extension;
