@@ -153,19 +153,27 @@ extern crate std;
 pub mod bare;
 mod budget;
 mod error;
+mod index;
+mod length;
 mod limits;
 mod links;
 mod message;
+mod queue;
 pub mod receive_buffer;
+mod slab;
 pub mod states;
 mod storage;
 mod stream;
-mod table;
 mod time;
 mod timers;
 mod tunnel;
 mod types;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
 pub mod window;
+#[cfg(not(feature = "internals"))]
+#[expect(unreachable_pub, reason = "public where tests name it")]
+mod window;
 pub mod wire;
 
 pub use error::{

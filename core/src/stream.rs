@@ -1,15 +1,13 @@
 //! The record of one stream.
 
 use crate::error::{Reason, Side};
-use crate::links::Link;
+use crate::links::{Link, NO_SLOT};
 use crate::message::Incoming;
 use crate::time::Time;
 use crate::types::{Hold, MethodKind, Unread};
 use crate::window::{ReceiveWindow, SendWindow};
 use crate::wire::Revision;
 
-/// No slot.
-pub(crate) const NO_SLOT: u32 = u32::MAX;
 /// A tunnel client's stream has no id before its `new_stream` leaves.
 pub(crate) const NO_ID: i64 = -1;
 

@@ -6,7 +6,8 @@ use super::receive::content_reason;
 use super::{Rejection, Server, Tunnel};
 use crate::budget::{Charge, Earned};
 use crate::error::{CommandError, Reason};
-use crate::storage::Storage;
+use crate::length::on_wire;
+use crate::storage::{Queue, Storage};
 use crate::stream::{Close, Flag, Once, Sending, Stream, Terminal};
 use crate::time::Time;
 use crate::types::{End, Hold, Input, Key, MethodKind, Unread};
@@ -216,7 +217,7 @@ impl<S: Storage> Tunnel<Server, S> {
         if reason.is_protocol_error() {
             self.budget.charge(now, Charge::ProtocolError)?;
         }
-        let waiting = u32::try_from(self.rejections.len()).unwrap_or(u32::MAX);
+        let waiting = on_wire(self.rejections.len());
         self.budget.charge(now, Charge::Rejection(waiting))?;
         // Its client may have sent a window of data, or what there would be room for, before it
         // hears of this.

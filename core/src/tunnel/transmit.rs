@@ -5,7 +5,7 @@ use core::ops::Range;
 use super::{Phase, Rejection, Role, Tunnel};
 use crate::budget::Earned;
 use crate::error::{Reason, Side};
-use crate::storage::Storage;
+use crate::storage::{Queue, Storage};
 use crate::stream::{Close, Flag, Next, Once, Sending, Stream, Terminal};
 use crate::time::Time;
 use crate::types::{Body, Part, Transmit, Unread};
@@ -132,7 +132,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     fn has_other_than_data(&self) -> bool {
         self.urgent
             || self.alive.heartbeat_due
-            || self.rejections.len() > 0
+            || !self.rejections.is_empty()
             || self.control.front().is_some()
     }
 

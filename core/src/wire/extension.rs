@@ -1,4 +1,4 @@
-//! The extensions between our own ends.
+//! The extensions of the protocol that both ends may agree on.
 
 use super::field::{DecodeError, Fields, Value};
 

@@ -1,8 +1,8 @@
-//! Where encoded bytes go.
+//! The output of encoders.
 
 use core::fmt;
 
-/// There is no room.
+/// The output has no room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SinkFull;
 
@@ -14,18 +14,18 @@ impl fmt::Display for SinkFull {
 
 impl core::error::Error for SinkFull {}
 
-/// Takes encoded bytes.
+/// An output for encoded bytes.
 pub trait Sink {
-    /// Makes sure that `len` bytes have room, before any of them is put.
+    /// Ensures that there is room for `len` bytes, before any of them is written.
     ///
     /// # Errors
-    /// They have not.
+    /// There is no room.
     fn reserve(&mut self, len: usize) -> Result<(), SinkFull>;
 
-    /// Adds bytes at the end.
+    /// Appends bytes.
     ///
     /// # Errors
-    /// They have no room.
+    /// There is no room.
     fn put(&mut self, bytes: &[u8]) -> Result<(), SinkFull>;
 }
 
@@ -62,13 +62,13 @@ pub struct SliceSink<'b> {
 }
 
 impl<'b> SliceSink<'b> {
-    /// Fills the slice from its beginning.
+    /// A sink that fills `slice` from its start.
     #[must_use]
     pub const fn new(slice: &'b mut [u8]) -> Self {
         Self { free: slice }
     }
 
-    /// Bytes that still have room.
+    /// Bytes that still fit.
     #[must_use]
     pub const fn room(&self) -> usize {
         self.free.len()

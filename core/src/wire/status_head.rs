@@ -1,4 +1,4 @@
-//! The status of a `close_stream`, checked, cut to its limit and written.
+//! The encoder for the status of a `close_stream`.
 
 use super::prefix::varint_len;
 use super::put::{field_len, put_field, put_length, put_varint};
@@ -22,11 +22,11 @@ pub struct StatusHead<'a> {
 const SHORTENED: &str = " [message shortened]";
 const DETAILS_DROPPED: &str = " [details dropped: larger than the tunnel's limit]";
 
-/// Rather than shortening a message to fewer bytes than these, the details are dropped.
+/// If less than this is left for the message, the details are dropped instead of shortening it.
 const LEAST_MESSAGE: usize = 64;
 
-/// Whether a peer can read what is copied out of these bytes: a string in them that is not UTF-8
-/// would end its whole tunnel.
+/// Whether a peer can decode what is copied from these bytes. A string that is not UTF-8 would end its
+/// whole tunnel.
 fn is_status(details: &[u8]) -> bool {
     let mut parts = Parts::default();
     parts.merge(details).is_ok() && parts.is_utf8()
@@ -50,7 +50,7 @@ impl Sink for Rest<'_> {
     }
 }
 
-/// A status cut to its limit.
+/// A status, shortened to fit its limit.
 pub(super) struct Fitted<'a> {
     code: u64,
     message: &'a str,
