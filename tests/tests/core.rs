@@ -22,6 +22,7 @@ mod conf_opening;
 #[cfg(feature = "arbitrary")]
 mod corpus;
 mod extensions;
+mod fuzz_targets;
 mod liveness;
 mod memory;
 mod pair;
