@@ -22,6 +22,7 @@ mod conf_opening;
 #[cfg(feature = "arbitrary")]
 mod corpus;
 mod extensions;
+#[cfg(feature = "arbitrary")]
 mod fuzz_targets;
 mod liveness;
 mod memory;
