@@ -160,6 +160,10 @@ pub(crate) enum Flag {
     CancelDue = 1 << 6,
     Released = 1 << 7,
     InUse = 1 << 8,
+    /// A grant of its is watched; see `tunnel::growth`.
+    Sampled = 1 << 9,
+    /// Its window has grown, and the grant of it has not left.
+    HasGrown = 1 << 10,
 }
 
 /// The flags that are set.

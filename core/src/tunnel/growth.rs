@@ -1,10 +1,32 @@
 //! Receive windows that grow with what the link carries.
 //!
-//! The peer cannot send beyond its credit before it has heard of a grant. So the time from a
-//! grant to the first byte beyond what was allowed before it is a round trip, or more, and never
-//! less. If the peer got through all of that in about one round trip, the window was what held it
-//! back, and it doubles. One grant at a time is watched in a tunnel: streams need no memory for
-//! it.
+//! # What is measured
+//!
+//! Known peers answer no question about the link, so its measure is in the payload. The peer
+//! cannot send beyond its credit before it has heard of a grant. So the time from a grant to the
+//! first byte beyond what was allowed before it is a round trip, or more, and never less; and in
+//! that time the peer got through what it was allowed. Such a sample costs no frame. A few streams
+//! are sampled at once, each by one grant at a time: those that fall silent must not keep the
+//! others waiting, and streams need no memory for it. The shortest round trip is kept; a queue, a
+//! slow application or jitter only make a sample longer.
+//!
+//! # What follows
+//!
+//! A window that was used up in about one round trip, and whose reader kept up, was what held the
+//! peer back: it doubles. Where the sample took hardly longer than a round trip, no queue has built
+//! up, so the link carries more, perhaps much more: then the window grows to four times what came
+//! in that time. So it is there in a few round trips, however far that is. Up to two round trips a
+//! sample may take, because a window must outlast jitter and the grants that are held back; beyond
+//! that it is the link that is full, and more credit would only feed its queue. So a window ends
+//! between two and four times what the link carries in a round trip, and nothing that is sampled
+//! later makes it larger on the same link.
+//!
+//! What the fastest stream got through in a round trip is true of the link, not of that stream.
+//! Any other stream whose reader keeps up is granted twice that with its next grant, which it gets
+//! for the first bytes that are read, and a tunnel client's new stream behind the first frame of
+//! its message: earlier, a Go server that shuts down and has refused the stream would take it for
+//! a frame on an id that was never used, and end the tunnel. No stream takes more than its share
+//! of the free budget in this way, so that many can.
 
 use core::time::Duration;
 
@@ -17,6 +39,8 @@ use crate::time::Time;
 use crate::types::Key;
 use crate::wire::Revision;
 
+/// Nanoseconds.
+const SECOND: u64 = 1_000_000_000;
 /// After so long a round trip that did not come again is doubted.
 const EPOCH: u64 = 30_000_000_000;
 /// A watched grant of a stream that fell silent makes place for another's after four round trips,
@@ -24,6 +48,9 @@ const EPOCH: u64 = 30_000_000_000;
 const PATIENCE: u64 = 100_000_000;
 /// The same while no round trip is known.
 const FIRST_PATIENCE: u64 = 1_000_000_000;
+
+/// Streams that are sampled at once.
+const SAMPLES: usize = 4;
 
 /// A grant whose effect is waited for.
 #[derive(Clone, Copy, Debug, Hash)]
@@ -58,6 +85,9 @@ struct Route {
     /// The most bytes a second that a sample of this epoch, and of the one before, came at.
     rate: u64,
     rate_before: u64,
+    /// The largest window that a sample of this epoch, and of the one before, asked for.
+    learned: u32,
+    learned_before: u32,
 }
 
 impl Route {
@@ -65,7 +95,7 @@ impl Route {
     fn measured(&mut self, now: Time, nanos: u64, sample: Option<&Sample>) {
         if let Some(sample) = sample {
             let bytes = u64::from(sample.allowed);
-            let rate = bytes.saturating_mul(1_000_000_000) / nanos.max(1);
+            let rate = bytes.saturating_mul(SECOND) / nanos.max(1);
             self.rate = self.rate.max(rate);
             if sample.may_have_stopped() {
                 self.peer_waited = true;
@@ -81,6 +111,27 @@ impl Route {
         }
     }
 
+    /// What a window of `size` is to be after a sample that took so long, or zero if it is not known
+    /// whether the peer ever waits for credit. It is noted for other streams.
+    fn target(&mut self, size: u32, sample: &Sample, nanos: u64) -> u32 {
+        let allowed = u64::from(sample.allowed);
+        let target = if !self.peer_waited {
+            0
+        } else if nanos <= self.round_trip.saturating_add(self.round_trip / 8) {
+            u64::from(size)
+                .saturating_mul(2)
+                .max(allowed.saturating_mul(4))
+        } else if nanos <= self.round_trip.saturating_mul(2) {
+            u64::from(size).saturating_mul(2)
+        } else {
+            // Twice what came in a round trip, which is less than it is.
+            allowed.saturating_mul(self.round_trip) / nanos * 2
+        };
+        let target = u32::try_from(target).unwrap_or(u32::MAX);
+        self.learned = self.learned.max(target);
+        target
+    }
+
     /// A longer round trip is believed where less came than before: then the way is longer. Where
     /// as much came, it is a queue on a full link that made it longer, which more credit would
     /// only feed.
@@ -93,6 +144,7 @@ impl Route {
         self.epoch_began = now;
         self.shortest = None;
         self.rate_before = core::mem::take(&mut self.rate);
+        self.learned_before = core::mem::take(&mut self.learned);
     }
 }
 
@@ -103,10 +155,7 @@ pub(super) struct Growth {
     in_use: u64,
     /// When the settings left, until a frame comes: no client sends one before it has them.
     settings_left: Option<Time>,
-    sample: Option<Sample>,
-    /// Whose growth has not left yet. What follows that grant shows how the old window did; what
-    /// follows the next one, how the new one does.
-    just_grown: Option<Key>,
+    samples: [Option<Sample>; SAMPLES],
     route: Route,
 }
 
@@ -133,13 +182,19 @@ impl Growth {
         Some(nanos)
     }
 
-    /// Whether the watched stream has been silent for so long that another one gets its turn.
+    /// Whether a sampled stream has been silent for so long that another one gets its turn.
     fn is_stale(&self, now: Time, sample: &Sample) -> bool {
         let patience = match self.route.round_trip {
             0 => FIRST_PATIENCE,
             round_trip => round_trip.saturating_mul(4).max(PATIENCE),
         };
         now.as_nanos().saturating_sub(sample.since.as_nanos()) > patience
+    }
+
+    /// The sample of a stream, which is taken no further.
+    fn take_sample(&mut self, stream: Key) -> Option<Sample> {
+        let of = |sample: &mut Sample| sample.stream == stream;
+        self.samples.iter_mut().find_map(|place| place.take_if(of))
     }
 }
 
@@ -158,92 +213,132 @@ fn may_grow(stream: &Stream) -> bool {
         && !stream.discards()
 }
 
+/// Whether its reader has read half of what the window allows.
+fn keeps_up(stream: &Stream) -> bool {
+    stream.receive.unread() <= stream.receive.size() / 2
+}
+
 impl<R: Role, S: Storage> Tunnel<R, S> {
     /// A grant leaves, and was not added yet; or the `new_stream` that grants the first window.
     pub(super) fn watch_grant(&mut self, now: Time, slot: u32, first: bool) {
         let max = self.limits.receive_window.max;
-        let grows = |stream: &&Stream| may_grow(stream) && stream.receive.size() < max;
-        let watched = self.growth.sample.as_ref().is_some_and(|sample| {
-            let other = sample.stream.slot != slot;
-            self.slab.find(sample.stream).is_some_and(may_grow)
-                && !(other && self.growth.is_stale(now, sample))
-        });
-        let Some(stream) = self.slab.get(slot).filter(grows) else {
+        let grows = |stream: &&mut Stream| may_grow(stream) && stream.receive.size() < max;
+        let Some(stream) = self.slab.get_mut(slot).filter(grows) else {
             return;
         };
-        let key = self.slab.key(slot);
-        if self.growth.just_grown == Some(key) {
-            self.growth.just_grown = None;
+        // What follows the grant of its growth shows how the old window did; what follows the next
+        // one, how the new one does.
+        let passed = stream.flags.take(Flag::HasGrown) || stream.has(Flag::Sampled);
+        if passed || (first && self.growth.route.round_trip != 0) {
             return;
         }
-        if watched || (first && self.growth.route.round_trip != 0) {
-            return;
-        }
-        let window = &stream.receive;
-        let allowed = if first { 0 } else { window.available() };
-        self.growth.sample = Some(Sample {
-            stream: key,
+        let allowed = if first { 0 } else { stream.receive.available() };
+        let sample = Sample {
+            stream: Key {
+                slot,
+                generation: stream.generation,
+            },
             since: now,
             allowed,
             left: allowed,
-            kept_up: !first && window.unread() <= window.size() / 2,
-        });
+            kept_up: !first && keeps_up(stream),
+        };
+        if self.free_sample(now)
+            && let Some(place) = self.growth.samples.iter_mut().find(|it| it.is_none())
+            && let Some(stream) = self.slab.get_mut(slot)
+        {
+            *place = Some(sample);
+            stream.flags.set(Flag::Sampled);
+        }
     }
 
-    /// Bytes of a stream came, and were taken from its window.
-    #[inline]
-    pub(super) fn watch_data(&mut self, now: Time, slot: u32, bytes: u32) {
-        let Some(sample) = &mut self.growth.sample else {
+    /// Whether there is place for a sample. One that tells nothing any more makes place.
+    fn free_sample(&mut self, now: Time) -> bool {
+        for sample in self.growth.samples {
+            let Some(sample) = sample else {
+                return true;
+            };
+            let live = self.slab.find(sample.stream).is_some_and(may_grow);
+            if !live || self.growth.is_stale(now, &sample) {
+                self.growth.take_sample(sample.stream);
+                if let Some(stream) = self.slab.find_mut(sample.stream) {
+                    stream.flags.clear(Flag::Sampled);
+                }
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Bytes of a sampled stream came, and were taken from its window.
+    pub(super) fn watch_data(&mut self, now: Time, stream: Key, bytes: u32) {
+        let mut samples = self.growth.samples.iter_mut().flatten();
+        let Some(sample) = samples.find(|sample| sample.stream == stream) else {
             return;
         };
-        if sample.stream.slot != slot {
-            return;
-        }
         match sample.left.checked_sub(bytes) {
             Some(left) => sample.left = left,
-            None => self.judge_sample(now, slot, bytes),
+            None => self.judge_sample(now, stream, bytes),
         }
     }
 
-    /// The first bytes beyond the watched stream's allowance came.
+    /// The first bytes beyond the sampled stream's allowance came.
     #[cold]
-    fn judge_sample(&mut self, now: Time, slot: u32, bytes: u32) {
-        let key = self.slab.key(slot);
-        let Some(sample) = self.growth.sample.take().filter(|it| it.stream == key) else {
+    fn judge_sample(&mut self, now: Time, key: Key, bytes: u32) {
+        let Some(stream) = self.slab.find_mut(key) else {
+            return;
+        };
+        stream.flags.clear(Flag::Sampled);
+        // By now a reader that keeps up has read what was there when the grant left; of what has
+        // just come it had no chance yet.
+        let (size, unread) = (stream.receive.size(), stream.receive.unread());
+        let keeps_up = unread.saturating_sub(bytes) <= size / 4;
+        let Some(sample) = self.growth.take_sample(key) else {
             return;
         };
         let Some(nanos) = self.growth.took(now, sample.since, Some(&sample)) else {
             return;
         };
-        let route = &self.growth.route;
-        let in_time = route.peer_waited && nanos <= route.round_trip.saturating_mul(2);
-        if sample.kept_up && in_time {
-            self.grow(slot, bytes);
+        if sample.kept_up && keeps_up {
+            let target = self.growth.route.target(size, &sample, nanos);
+            self.grow(key.slot, target, self.free_growth());
         }
     }
 
-    /// Doubles a window, as far as its limit and the budget go. `bytes` have just come, and their
-    /// reader had no chance yet.
-    fn grow(&mut self, slot: u32, bytes: u32) {
-        let policy = self.limits.receive_window;
-        let budget = policy.growth_budget.saturating_sub(self.growth.in_use);
+    /// A frame of the stream leaves that its peer may hear a grant behind: its window becomes as
+    /// large as another stream's was seen to be used, within its share of the free budget.
+    #[inline]
+    pub(super) fn grow_as_learned(&mut self, slot: u32) {
+        let route = &self.growth.route;
+        let learned = route.learned.max(route.learned_before);
+        let smaller = |stream: &Stream| stream.receive.size() < learned && keeps_up(stream);
+        if self.slab.get(slot).is_some_and(smaller) {
+            let streams = u64::from(self.active).saturating_add(1);
+            self.grow(slot, learned, self.free_growth() / streams);
+        }
+    }
+
+    /// Bytes by which windows may still grow.
+    fn free_growth(&self) -> u64 {
+        let budget = self.limits.receive_window.growth_budget;
+        budget.saturating_sub(self.growth.in_use)
+    }
+
+    /// Makes a window as large as `target`, as far as its limit and `most` more bytes go.
+    #[cold]
+    fn grow(&mut self, slot: u32, target: u32, most: u64) {
+        let max = self.limits.receive_window.max;
         let Some(stream) = self.slab.get_mut(slot).filter(|stream| may_grow(stream)) else {
             return;
         };
-        let size = stream.receive.size();
-        // By now a reader that keeps up has read what was there when the grant left.
-        if stream.receive.unread().saturating_sub(bytes) > size / 4 {
-            return;
-        }
-        let by = size
-            .min(policy.max.saturating_sub(size))
-            .min(u32::try_from(budget).unwrap_or(u32::MAX));
+        let wanted = target.min(max).saturating_sub(stream.receive.size());
+        let by = wanted.min(u32::try_from(most).unwrap_or(u32::MAX));
         if by == 0 || stream.receive.grow(by).is_err() {
             return;
         }
+        stream.flags.set(Flag::HasGrown);
         let due = stream.grant_is_due();
         self.growth.in_use = self.growth.in_use.saturating_add(u64::from(by));
-        self.growth.just_grown = Some(self.slab.key(slot));
         if due {
             self.control.push_back(&mut self.slab, slot);
         }

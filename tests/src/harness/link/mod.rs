@@ -8,6 +8,7 @@ mod calls;
 mod end;
 mod grid;
 mod peer;
+mod start;
 
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -20,6 +21,14 @@ pub use end::{End, Opens};
 use peer::Peer;
 
 pub use grid::{Grid, Point};
+pub use start::Start;
+
+/// Windows that begin as known peers want them, and grow.
+pub const GROWING: ReceiveWindowPolicy = ReceiveWindowPolicy {
+    initial: 65_536,
+    max: 16 << 20,
+    growth_budget: 64 << 20,
+};
 
 /// What a link, its two ends and their applications are like.
 #[derive(Clone, Copy, Debug)]
@@ -57,7 +66,7 @@ impl LinkSetup {
             reader: Reader::AtOnce,
             message: 1 << 20,
             source: Source::Endless,
-            windows: ReceiveWindowPolicy::default(),
+            windows: GROWING,
         }
     }
 }
