@@ -85,9 +85,11 @@ struct Route {
     /// The most bytes a second that a sample of this epoch, and of the one before, came at.
     rate: u64,
     rate_before: u64,
-    /// The largest window that a sample of this epoch, and of the one before, asked for.
+    /// The largest window that a sample of this epoch, and of the one before, asked for; and the
+    /// larger one of both.
+    asked: u32,
+    asked_before: u32,
     learned: u32,
-    learned_before: u32,
 }
 
 impl Route {
@@ -128,7 +130,8 @@ impl Route {
             allowed.saturating_mul(self.round_trip) / nanos * 2
         };
         let target = u32::try_from(target).unwrap_or(u32::MAX);
-        self.learned = self.learned.max(target);
+        self.asked = self.asked.max(target);
+        self.learned = self.asked.max(self.asked_before);
         target
     }
 
@@ -144,7 +147,8 @@ impl Route {
         self.epoch_began = now;
         self.shortest = None;
         self.rate_before = core::mem::take(&mut self.rate);
-        self.learned_before = core::mem::take(&mut self.learned);
+        self.asked_before = core::mem::take(&mut self.asked);
+        self.learned = self.asked_before;
     }
 }
 
@@ -243,8 +247,10 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             left: allowed,
             kept_up: !first && keeps_up(stream),
         };
-        if self.free_sample(now)
-            && let Some(place) = self.growth.samples.iter_mut().find(|it| it.is_none())
+        if !self.growth.samples.iter().any(Option::is_none) && !self.drop_sample(now) {
+            return;
+        }
+        if let Some(place) = self.growth.samples.iter_mut().find(|it| it.is_none())
             && let Some(stream) = self.slab.get_mut(slot)
         {
             *place = Some(sample);
@@ -252,22 +258,22 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         }
     }
 
-    /// Whether there is place for a sample. One that tells nothing any more makes place.
-    fn free_sample(&mut self, now: Time) -> bool {
-        for sample in self.growth.samples {
-            let Some(sample) = sample else {
-                return true;
-            };
+    /// Drops a sample that tells nothing any more. False: there is none.
+    #[cold]
+    fn drop_sample(&mut self, now: Time) -> bool {
+        let mut samples = self.growth.samples.iter().flatten();
+        let useless = samples.find(|sample| {
             let live = self.slab.find(sample.stream).is_some_and(may_grow);
-            if !live || self.growth.is_stale(now, &sample) {
-                self.growth.take_sample(sample.stream);
-                if let Some(stream) = self.slab.find_mut(sample.stream) {
-                    stream.flags.clear(Flag::Sampled);
-                }
-                return true;
-            }
+            !live || self.growth.is_stale(now, sample)
+        });
+        let Some(stream) = useless.map(|sample| sample.stream) else {
+            return false;
+        };
+        self.growth.take_sample(stream);
+        if let Some(stream) = self.slab.find_mut(stream) {
+            stream.flags.clear(Flag::Sampled);
         }
-        false
+        true
     }
 
     /// Bytes of a sampled stream came, and were taken from its window.
@@ -307,10 +313,17 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
 
     /// A frame of the stream leaves that its peer may hear a grant behind: its window becomes as
     /// large as another stream's was seen to be used, within its share of the free budget.
-    #[inline]
+    #[inline(always)]
     pub(super) fn grow_as_learned(&mut self, slot: u32) {
-        let route = &self.growth.route;
-        let learned = route.learned.max(route.learned_before);
+        // Nothing, on most tunnels.
+        if self.growth.route.learned != 0 {
+            self.grow_to_learned(slot);
+        }
+    }
+
+    #[inline(never)]
+    fn grow_to_learned(&mut self, slot: u32) {
+        let learned = self.growth.route.learned;
         let smaller = |stream: &Stream| stream.receive.size() < learned && keeps_up(stream);
         if self.slab.get(slot).is_some_and(smaller) {
             let streams = u64::from(self.active).saturating_add(1);
