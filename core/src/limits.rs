@@ -45,7 +45,10 @@ pub struct Budgets {
 /// The size of the receive windows that this end announces and grants; revision one only.
 ///
 /// A window grows while the link could carry more: the peer used all of it within about one round
-/// trip, and the reader kept up. Then it doubles. Known peers add up whatever is granted.
+/// trip, and the reader kept up. Then it doubles, or grows to four times what came, until it is two
+/// to four times what the link carries in a round trip. Other streams of the tunnel get as much,
+/// within their share of the budget: with their next grant, and a client's new stream behind the
+/// first frame of its message. Known peers add up whatever is granted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReceiveWindowPolicy {
     /// Bytes of a new stream's window: `settings.initial_window_size` from a tunnel server,

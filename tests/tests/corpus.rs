@@ -13,6 +13,10 @@ fn fuzz() -> PathBuf {
 }
 
 /// Files and what they hold.
+#[expect(
+    clippy::unwrap_used,
+    reason = "a helper of tests states what must hold"
+)]
 fn committed(name: &str) -> Vec<(PathBuf, Vec<u8>)> {
     let entries = fs::read_dir(fuzz().join("seeds").join(name)).unwrap();
     let paths = entries.map(|entry| entry.unwrap().path());
@@ -22,6 +26,10 @@ fn committed(name: &str) -> Vec<(PathBuf, Vec<u8>)> {
 }
 
 /// A limit of the committed corpora, where the command that keeps to it finds it.
+#[expect(
+    clippy::unwrap_used,
+    reason = "a helper of tests states what must hold"
+)]
 fn most(what: &str) -> usize {
     let manifest = fs::read_to_string(fuzz().join("Cargo.toml")).unwrap();
     let mut values = manifest.lines().filter_map(|line| line.strip_prefix(what));
@@ -40,13 +48,13 @@ fn replay(target: &Target) {
     for (path, input) in committed(name) {
         let run = AssertUnwindSafe(|| (target.run)(&input));
         let file = path.file_name().unwrap_or_default().to_string_lossy();
-        let taken = catch_unwind(run).unwrap_or_else(|_| {
-            panic!(
-                "fuzz/seeds/{name}/{file} fails; what it does: cargo run -p grpctunnel-tests \
-                 --bin campaign -- --target {name} --replay fuzz/seeds/{name}/{file}"
-            )
-        });
-        steps += taken.unwrap_or(0);
+        let taken = catch_unwind(run);
+        assert!(
+            taken.is_ok(),
+            "fuzz/seeds/{name}/{file} fails; what it does: cargo run -p grpctunnel-tests \
+             --bin campaign -- --target {name} --replay fuzz/seeds/{name}/{file}"
+        );
+        steps += taken.ok().flatten().unwrap_or(0);
     }
     assert!(steps > 0, "{name}: no committed input takes a step");
 }
@@ -89,14 +97,17 @@ fn some_inputs_of_a_seed_hold_for_every_target() {
 /// Rather than looking for steps for ever.
 #[test]
 fn a_target_that_takes_no_steps_fails() {
-    let idle: [fn(&[u8]) -> Option<usize>; 2] = [|_| None, |_| Some(0)];
-    for run in idle {
-        let target = Target {
-            name: "idle",
-            operations: true,
-            run,
-            show: |_| String::new(),
-        };
+    let rejecting = Target {
+        name: "idle",
+        operations: true,
+        run: |_| None,
+        show: |_| String::new(),
+    };
+    let idle = Target {
+        run: |_| Some(0),
+        ..rejecting
+    };
+    for target in [rejecting, idle] {
         let found = campaign::run(&target, 1, 1);
         assert_eq!(found.failure, Some(Failure::NoSteps));
         assert_eq!((found.inputs, found.steps), (MOST_IDLE, 0));

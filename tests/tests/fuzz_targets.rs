@@ -20,10 +20,17 @@ struct Named {
     seeded: BTreeSet<String>,
 }
 
+/// One of the places where targets are named.
+type Place = fn(&mut Named) -> &mut BTreeSet<String>;
+
 fn fuzz() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz")
 }
 
+#[expect(
+    clippy::unwrap_used,
+    reason = "a helper of tests states what must hold"
+)]
 fn names(below: &Path, counts: impl Fn(&Path, &str) -> bool) -> BTreeSet<String> {
     let paths = fs::read_dir(below)
         .into_iter()
@@ -36,6 +43,10 @@ fn names(below: &Path, counts: impl Fn(&Path, &str) -> bool) -> BTreeSet<String>
     named.collect()
 }
 
+#[expect(
+    clippy::unwrap_used,
+    reason = "a helper of tests states what must hold"
+)]
 fn named() -> Named {
     let files = fuzz().join("fuzz_targets");
     let manifest = fs::read_to_string(fuzz().join("Cargo.toml")).unwrap();
@@ -110,7 +121,7 @@ fn every_target_is_whole() {
 #[test]
 fn each_missing_edit_is_named() {
     let whole = named();
-    let edits: [(fn(&mut Named) -> &mut BTreeSet<String>, &str); 4] = [
+    let edits: [(Place, &str); 4] = [
         (|it| &mut it.known, "tests/src/harness/targets.rs"),
         (|it| &mut it.running, "fuzz/fuzz_targets/pair.rs"),
         (|it| &mut it.programs, "fuzz/Cargo.toml"),

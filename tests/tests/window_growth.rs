@@ -163,6 +163,29 @@ fn a_full_link_gets_no_larger_window_with_time() {
     });
 }
 
+/// Calls that share a full link are slower than one that has it for itself, though the way is no
+/// longer. What their windows hold together is a queue.
+#[test]
+fn calls_that_come_and_go_on_a_full_link_get_no_larger_windows_with_time() {
+    let mut link = Link::to_server(LinkSetup::new(millis(50), 2 * MB));
+    link.run_for(Duration::from_secs(100));
+    // The first call ends with the others.
+    let in_a_round_trip = 100_000 + 16_384;
+    for _ in 0..4 {
+        for _ in 0..15 {
+            link.open_a_call();
+        }
+        link.run_for(Duration::from_secs(100));
+        for _ in 0..15 {
+            link.end_a_call();
+        }
+        link.run_for(Duration::from_secs(100));
+        let (largest, _) = link.windows();
+        assert!(largest <= 4 * in_a_round_trip, "{largest}");
+        link.release();
+    }
+}
+
 #[test]
 fn a_longer_route_is_learned() {
     with_both(LinkSetup::new(millis(10), 10 * MB), |link| {

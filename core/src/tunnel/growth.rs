@@ -10,23 +10,20 @@
 //! others waiting, and streams need no memory for it. The shortest round trip is kept; a queue, a
 //! slow application or jitter only make a sample longer.
 //!
-//! # What follows
+//! How large a window is to be after a sample is decided in [`route`].
 //!
-//! A window that was used up in about one round trip, and whose reader kept up, was what held the
-//! peer back: it doubles. Where the sample took hardly longer than a round trip, no queue has built
-//! up, so the link carries more, perhaps much more: then the window grows to four times what came
-//! in that time. So it is there in a few round trips, however far that is. Up to two round trips a
-//! sample may take, because a window must outlast jitter and the grants that are held back; beyond
-//! that it is the link that is full, and more credit would only feed its queue. So a window ends
-//! between two and four times what the link carries in a round trip, and nothing that is sampled
-//! later makes it larger on the same link.
+//! # Other streams
 //!
-//! What the fastest stream got through in a round trip is true of the link, not of that stream.
-//! Any other stream whose reader keeps up is granted twice that with its next grant, which it gets
-//! for the first bytes that are read, and a tunnel client's new stream behind the first frame of
-//! its message: earlier, a Go server that shuts down and has refused the stream would take it for
-//! a frame on an id that was never used, and end the tunnel. No stream takes more than its share
-//! of the free budget in this way, so that many can.
+//! What a sample shows is true of the link, not of one stream. So the largest window that a sample
+//! asked for lately is granted to every other stream whose reader keeps up, with its next grant: a
+//! new stream gets it for the first bytes that are read, when the peer has hardly begun to use up
+//! its first window. A tunnel client's new stream need not wait for that, but for the first frame of
+//! its message: earlier, a Go server that shuts down and has refused the stream would take the
+//! grant for a frame on an id that was never used, and end the tunnel. Each time, a stream takes at
+//! most the free budget divided by the open streams and one more, so that something is left for
+//! those to come.
+
+mod route;
 
 use core::time::Duration;
 
@@ -38,125 +35,18 @@ use crate::stream::{Flag, Stream};
 use crate::time::Time;
 use crate::types::Key;
 use crate::wire::Revision;
-
-/// Nanoseconds.
-const SECOND: u64 = 1_000_000_000;
-/// After so long a round trip that did not come again is doubted.
-const EPOCH: u64 = 30_000_000_000;
-/// A watched grant of a stream that fell silent makes place for another's after four round trips,
-/// but not before this.
-const PATIENCE: u64 = 100_000_000;
-/// The same while no round trip is known.
-const FIRST_PATIENCE: u64 = 1_000_000_000;
+use route::{Route, Sample};
 
 /// Streams that are sampled at once.
 const SAMPLES: usize = 4;
 
-/// A grant whose effect is waited for.
-#[derive(Clone, Copy, Debug, Hash)]
-struct Sample {
-    stream: Key,
-    since: Time,
-    /// Bytes that the peer could send before it heard of the grant, and those still to come.
-    allowed: u32,
-    left: u32,
-    /// Whether no more than half of the window was unread; not for the first window.
-    kept_up: bool,
-}
-
-impl Sample {
-    /// Whether the peer may have stopped for lack of credit. A chunk that crosses the old limit was
-    /// sent by one who had heard of the grant before.
-    const fn may_have_stopped(&self) -> bool {
-        self.kept_up && self.left == 0
-    }
-}
-
-/// What is known of the way to the peer and back.
-#[derive(Clone, Debug, Default, Hash)]
-struct Route {
-    /// The shortest round trip, in nanoseconds; 0 is unknown.
-    round_trip: u64,
-    /// Whether the peer was seen to wait for credit, rather than for its own application.
-    peer_waited: bool,
-    epoch_began: Time,
-    /// The shortest of this epoch that a peer may have waited for.
-    shortest: Option<u64>,
-    /// The most bytes a second that a sample of this epoch, and of the one before, came at.
-    rate: u64,
-    rate_before: u64,
-    /// The largest window that a sample of this epoch, and of the one before, asked for; and the
-    /// larger one of both.
-    asked: u32,
-    asked_before: u32,
-    learned: u32,
-}
-
-impl Route {
-    /// A round trip took so long, or less, and `sample` came within it.
-    fn measured(&mut self, now: Time, nanos: u64, sample: Option<&Sample>) {
-        if let Some(sample) = sample {
-            let bytes = u64::from(sample.allowed);
-            let rate = bytes.saturating_mul(SECOND) / nanos.max(1);
-            self.rate = self.rate.max(rate);
-            if sample.may_have_stopped() {
-                self.peer_waited = true;
-                self.shortest = Some(self.shortest.map_or(nanos, |known| known.min(nanos)));
-            }
-        }
-        if self.round_trip == 0 || nanos <= self.round_trip {
-            self.round_trip = nanos;
-        }
-        let passed = now.as_nanos().saturating_sub(self.epoch_began.as_nanos());
-        if passed >= EPOCH {
-            self.next_epoch(now);
-        }
-    }
-
-    /// What a window of `size` is to be after a sample that took so long, or zero if it is not known
-    /// whether the peer ever waits for credit. It is noted for other streams.
-    fn target(&mut self, size: u32, sample: &Sample, nanos: u64) -> u32 {
-        let allowed = u64::from(sample.allowed);
-        let target = if !self.peer_waited {
-            0
-        } else if nanos <= self.round_trip.saturating_add(self.round_trip / 8) {
-            u64::from(size)
-                .saturating_mul(2)
-                .max(allowed.saturating_mul(4))
-        } else if nanos <= self.round_trip.saturating_mul(2) {
-            u64::from(size).saturating_mul(2)
-        } else {
-            // Twice what came in a round trip, which is less than it is.
-            allowed.saturating_mul(self.round_trip) / nanos * 2
-        };
-        let target = u32::try_from(target).unwrap_or(u32::MAX);
-        self.asked = self.asked.max(target);
-        self.learned = self.asked.max(self.asked_before);
-        target
-    }
-
-    /// A longer round trip is believed where less came than before: then the way is longer. Where
-    /// as much came, it is a queue on a full link that made it longer, which more credit would
-    /// only feed.
-    fn next_epoch(&mut self, now: Time) {
-        if let Some(shortest) = self.shortest
-            && self.rate < self.rate_before / 4 * 3
-        {
-            self.round_trip = shortest;
-        }
-        self.epoch_began = now;
-        self.shortest = None;
-        self.rate_before = core::mem::take(&mut self.rate);
-        self.asked_before = core::mem::take(&mut self.asked);
-        self.learned = self.asked_before;
-    }
-}
-
 /// What all windows of a tunnel share.
-#[derive(Clone, Debug, Default, Hash)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Growth {
     /// Bytes by which windows have grown.
     in_use: u64,
+    /// Bytes that have come on all streams, modulo 2^64.
+    arrived: u64,
     /// When the settings left, until a frame comes: no client sends one before it has them.
     settings_left: Option<Time>,
     samples: [Option<Sample>; SAMPLES],
@@ -182,17 +72,52 @@ impl Growth {
         if nanos == 0 {
             return None;
         }
-        self.route.measured(now, nanos, sample);
+        let came = sample.map(|sample| (sample, self.arrived.wrapping_sub(sample.arrived)));
+        self.route.measured(now, nanos, came);
         Some(nanos)
+    }
+
+    /// Bytes of some stream came, and were taken from its window.
+    #[inline(always)]
+    pub(super) const fn count(&mut self, bytes: u32) {
+        self.arrived = self.arrived.wrapping_add(bytes as u64);
+    }
+
+    /// Writes what decides the future, with its points in time as they are: where windows grow,
+    /// fewer states are alike.
+    #[cfg(feature = "search")]
+    pub(super) fn fingerprint<H: core::hash::Hasher>(&self, state: &mut H) {
+        use core::hash::Hash;
+
+        let Self {
+            in_use,
+            arrived: now_arrived,
+            settings_left,
+            samples,
+            route,
+        } = self;
+        (in_use, settings_left, route).hash(state);
+        for sample in samples {
+            let sample = sample.map(|sample| {
+                let Sample {
+                    stream,
+                    since,
+                    arrived,
+                    allowed,
+                    left,
+                    kept_up,
+                } = sample;
+                let came = now_arrived.wrapping_sub(arrived);
+                (stream, since, came, allowed, left, kept_up)
+            });
+            sample.hash(state);
+        }
     }
 
     /// Whether a sampled stream has been silent for so long that another one gets its turn.
     fn is_stale(&self, now: Time, sample: &Sample) -> bool {
-        let patience = match self.route.round_trip {
-            0 => FIRST_PATIENCE,
-            round_trip => round_trip.saturating_mul(4).max(PATIENCE),
-        };
-        now.as_nanos().saturating_sub(sample.since.as_nanos()) > patience
+        let silent = now.as_nanos().saturating_sub(sample.since.as_nanos());
+        silent > self.route.patience()
     }
 
     /// The sample of a stream, which is taken no further.
@@ -243,6 +168,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
                 generation: stream.generation,
             },
             since: now,
+            arrived: self.growth.arrived,
             allowed,
             left: allowed,
             kept_up: !first && keeps_up(stream),

@@ -260,6 +260,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         piece: Piece,
     ) -> Result<Option<Payload>, Refused> {
         let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        self.growth.count(len);
         let Some(stream) = self.slab.get(slot) else {
             return Ok(None);
         };

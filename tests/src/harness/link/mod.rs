@@ -141,6 +141,12 @@ impl Link<Server> {
     pub fn to_server(setup: LinkSetup) -> Self {
         Self::new(setup, End::server(config(setup)), Peer::client())
     }
+
+    /// The peer opens another call.
+    pub fn open_a_call(&mut self) {
+        self.peer.open_a_call();
+        self.pump();
+    }
 }
 
 impl Link<Client> {
