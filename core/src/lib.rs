@@ -140,7 +140,7 @@
 //!
 //! Where there is no HTTP/2, [`bare`] puts a forward and a reverse tunnel on one stream of bytes.
 //! The example `tcp` of this package is a whole client and server over TCP, with threads and
-//! nothing async: `cargo run --features alloc --example tcp`.
+//! nothing async: `cargo run -p grpctunnel-core --features alloc --example tcp`.
 //!
 #![cfg_attr(feature = "alloc", doc = include_str!("growing.md"))]
 #![no_std]

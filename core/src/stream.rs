@@ -160,6 +160,10 @@ pub(crate) enum Flag {
     InUse = 1 << 8,
     /// The peer has named an encoding, so that its messages may be compressed.
     Encoded = 1 << 9,
+    /// A grant of its is watched; see `tunnel::growth`.
+    Sampled = 1 << 10,
+    /// Its window has grown, and the grant of it has not left.
+    HasGrown = 1 << 11,
 }
 
 /// The flags that are set.

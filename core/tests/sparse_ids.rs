@@ -38,7 +38,7 @@ fn cancel(id: i64) -> Vec<u8> {
 
 fn server() -> TunnelServer<Store> {
     let opening = Opening::Accepted(Negotiation::On);
-    TunnelServer::new(Time::ZERO, Config::default(), opening)
+    TunnelServer::new(Time::ZERO, Config::default(), opening).unwrap()
 }
 
 #[expect(clippy::panic, reason = "a helper of tests states what must hold")]

@@ -23,6 +23,8 @@ mod config;
 #[cfg(feature = "arbitrary")]
 mod corpus;
 mod extensions;
+#[cfg(feature = "arbitrary")]
+mod fuzz_targets;
 mod liveness;
 mod memory;
 mod pair;

@@ -95,9 +95,8 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         self.write_alive(alive, base, now, state);
         write_revision_zero(revision_zero, now, state);
         write_due(due, state);
-        // As it is, with its points in time: where windows grow, fewer states are alike.
         if limits.receive_window.max > limits.receive_window.initial {
-            growth.hash(state);
+            growth.fingerprint(state);
         }
         error.as_ref().map(TunnelError::reason).hash(state);
     }

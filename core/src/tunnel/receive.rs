@@ -290,15 +290,19 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         piece: Piece,
     ) -> Result<Option<Payload>, Refused> {
         let len = on_wire(bytes.len());
-        self.watch_data(now, slot, len);
+        self.growth.count(len);
         let Some(stream) = self.slab.get(slot) else {
             return Ok(None);
         };
         let (discard, counted) = (stream.has(Flag::Stopped), stream.revision == Revision::Zero);
+        let sampled = stream.has(Flag::Sampled);
         let stream = Key {
             slot,
             generation: stream.generation,
         };
+        if sampled {
+            self.watch_data(now, stream, len);
+        }
         if discard {
             self.credit(slot, len);
         } else if counted && let Err(reason) = self.note_unread(now, slot, len) {

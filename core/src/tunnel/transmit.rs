@@ -159,6 +159,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     /// The grant of the stream at the front, which has nothing else to say and has not ended.
     #[inline]
     fn grant_frame(&mut self, now: Time, slot: u32) -> Option<Transmit> {
+        self.grow_as_learned(slot);
         self.watch_grant(now, slot, false);
         self.control.remove(&mut self.slab, slot);
         let stream = self.slab.get_mut(slot)?;
@@ -270,6 +271,9 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             self.give_up(slot);
             return None;
         };
+        if R::SIDE == Side::Client && range.start == 0 {
+            self.grow_as_learned(slot);
+        }
         self.budget.earn(Earned::DataFrame);
         self.spent = self.spent.saturating_add(prefix.frame_len(bytes));
         if self.spent >= QUANTUM {
