@@ -67,7 +67,7 @@
 //! let mut head = heapless::Vec::<u8, 64>::new();
 //! let none = core::iter::empty();
 //! let encoded = wire::encode_open(&mut head, "greeter/Hello", none.clone(), &HeadOptions::default())?;
-//! let call = client.open(Time::ZERO, encoded.len, OpenOptions::default())?;
+//! let call = client.open(Time::ZERO, encoded, OpenOptions::default())?;
 //! client.send_message(call, Envelope::new(5), 5)?;
 //! client.half_close(call)?;
 //!
@@ -92,7 +92,7 @@
 //! server.send_message(handler, Envelope::new(3), 3)?;
 //! let mut close = heapless::Vec::<u8, 64>::new();
 //! let encoded = wire::encode_close(&mut close, StatusHead::default(), none, &HeadOptions::default())?;
-//! server.close(Time::ZERO, handler, encoded.len, true, Hold::Never)?;
+//! server.close(Time::ZERO, handler, encoded, None)?;
 //!
 //! let mut ended = false;
 //! while let Some(bytes) = frame(&mut server, [&[], b"hi!", &close]) {

@@ -144,7 +144,7 @@ impl Connection<Caller> {
         };
         let key = self.wait_for(|State { pipe, app, .. }, now| {
             let client = pipe.client_mut()?;
-            match client.open(now, encoded.len, options) {
+            match client.open(now, encoded, options) {
                 // An event tells when to try again.
                 Err(OpenError::NotSettled | OpenError::Full) => None,
                 Err(error) => Some(Err(error)),

@@ -6,7 +6,7 @@ use grpctunnel_core::bare::Pipe;
 use grpctunnel_core::receive_buffer::{GrowingStore, ReceiveBuffer};
 use grpctunnel_core::wire::{HeadOptions, StatusHead, encode_close};
 use grpctunnel_core::{
-    Code, End, Envelope, Event, Growing, Hold, Input, Key, Part, Time, TunnelServer,
+    Code, End, Envelope, Event, Growing, Input, Key, Part, Time, TunnelServer,
 };
 
 use crate::connection::App;
@@ -77,9 +77,7 @@ impl Call {
         let Ok(encoded) = encoded else {
             return;
         };
-        // The caller has half-closed, or gets an error: nothing to wait for.
-        let ok = code == Code::Ok;
-        let _ = server.close(now, self.key, encoded.len, ok, Hold::Never);
+        let _ = server.close(now, self.key, encoded, None);
     }
 }
 

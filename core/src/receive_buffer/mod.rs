@@ -15,49 +15,26 @@
 //!
 //! **Credit.** Bytes that [`consume`](ReceiveBuffer::consume) or [`read`](ReceiveBuffer::read)
 //! took out are to be reported to the tunnel's `consumed`, each time and not once a message:
-//! with less, a message larger than the window never ends. The example gathers such messages.
+//! with less, a message larger than the window never ends. A [`Gatherer`] puts such messages
+//! together.
 //!
 //! ```
 //! use grpctunnel_core::Envelope;
-//! use grpctunnel_core::receive_buffer::{FixedStore, Read, ReceiveBuffer};
+//! use grpctunnel_core::receive_buffer::{FixedStore, Gathered, Gatherer, ReceiveBuffer};
 //!
-//! /// Moves what has come of a message: the bytes moved, to be reported as consumed, and whether
-//! /// the message is whole.
-//! fn gather(
-//!     buffer: &mut ReceiveBuffer<FixedStore<16, 4>, &str>,
-//!     message: &mut Vec<u8>,
-//! ) -> Result<(u32, bool), String> {
-//!     let mut moved = 0;
-//!     loop {
-//!         match buffer.poll_read() {
-//!             Read::Begin(_) => message.clear(),
-//!             Read::Data { head, tail } => {
-//!                 let len = head.len() + tail.len();
-//!                 message.extend_from_slice(head);
-//!                 message.extend_from_slice(tail);
-//!                 moved += buffer.consume(len);
-//!             }
-//!             Read::End => return Ok((moved, true)),
-//!             Read::Pending => return Ok((moved, false)),
-//!             // What was gathered so far is no message.
-//!             Read::Terminal(end) => return Err(end.to_string()),
-//!             Read::Done => return Err("read beyond the end".to_string()),
-//!         }
-//!     }
-//! }
-//!
-//! let mut buffer = ReceiveBuffer::new();
-//! let mut message = Vec::new();
+//! let mut buffer = ReceiveBuffer::<FixedStore<16, 4>, &str>::new();
+//! let mut gatherer = Gatherer::<heapless::Vec<u8, 32>>::default();
 //! buffer.push(&[1; 16], Some(Envelope::new(20)), false)?;
-//! assert_eq!(gather(&mut buffer, &mut message), Ok((16, false)));
+//! assert_eq!(gatherer.poll(&mut buffer), (16, Gathered::Pending));
 //! buffer.push(&[2; 4], None, true)?;
-//! assert_eq!(gather(&mut buffer, &mut message), Ok((4, true)));
-//! assert_eq!(message.len(), 20);
+//! assert_eq!(gatherer.poll(&mut buffer), (4, Gathered::Message(Envelope::new(20))));
+//! assert_eq!(gatherer.message().len(), 20);
 //! # Ok::<(), grpctunnel_core::receive_buffer::PushError>(())
 //! ```
 
 mod boundaries;
 mod code;
+mod gather;
 mod read;
 mod ring;
 #[cfg(test)]
@@ -71,6 +48,7 @@ use read::Reading;
 
 pub use boundaries::Boundary;
 pub(crate) use boundaries::SPARE;
+pub use gather::{Gathered, Gatherer};
 pub use read::{Read, Receive};
 pub use ring::{Cell, FixedRing, FixedStore, Full, Ring, Store};
 #[cfg(feature = "alloc")]

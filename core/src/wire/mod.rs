@@ -19,6 +19,7 @@
 //! # Ok::<(), grpctunnel_core::wire::DecodeError>(())
 //! ```
 
+mod assembler;
 mod bin;
 mod builder;
 mod data;
@@ -38,6 +39,9 @@ mod status;
 mod status_head;
 mod timeout;
 
+#[cfg(feature = "alloc")]
+pub use assembler::GrowingAssembler;
+pub use assembler::{Assembler, FixedAssembler, Frame};
 pub use bin::BinDialect;
 pub(crate) use data::{Data, read as read_data};
 pub use decode::{decode_client, decode_server};
@@ -52,7 +56,7 @@ pub use head::{EncodeError, Encoded, HeadOptions, encode_close, encode_headers, 
 pub use metadata::{Entries, Entry, EntryValues, Metadata};
 pub use prefix::Prefix;
 pub use settings::{Revision, Settings};
-pub use sink::{Sink, SinkFull, SliceSink};
+pub use sink::{Buffer, Sink, SinkFull, SliceSink};
 pub use status::{Status, StatusParts};
 pub use status_head::StatusHead;
 pub use timeout::{Timeout, format_timeout};

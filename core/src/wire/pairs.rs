@@ -206,6 +206,7 @@ where
     pub(super) fn encoded(&self, len: usize) -> Encoded {
         Encoded {
             len: u32::try_from(len).unwrap_or(u32::MAX),
+            ok: true,
             dropped: self.dropped,
         }
     }

@@ -1,5 +1,6 @@
 //! Frames that cost their sender nothing.
 
+use grpctunnel_core::wire::Encoded;
 use grpctunnel_core::{Config, Envelope, Fixed, Growing, MethodKind, Reason, Role, Storage};
 use grpctunnel_tests::harness::frames::{
     Frame, cancel, close, half, hdr, more, msg, new, none, set, strings, wu,
@@ -32,7 +33,7 @@ fn never_read<S: Storage + Clone>(streams: u32, refusals: u64) {
         if let Some(key) = t.last {
             // The stream may have been refused.
             let _ = t.tunnel.consumed(key, 40_000);
-            let _ = t.tunnel.respond(key, 10);
+            let _ = t.tunnel.respond(key, Encoded::kept(10, true));
         }
         lives = lives && (id % 2 == 0 || t.get(cancel.at(id)));
         frames += 3;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Buf;
+use grpctunnel_core::wire::Encoded;
 use grpctunnel_core::wire::Timeout;
 use grpctunnel_core::{Client, Key, MethodKind, OpenError, OpenOptions, Reason, Side, Time};
 use http::{Request, Response};
@@ -140,7 +141,10 @@ impl State<Client> {
             return None;
         }
         let head_len = u32::try_from(call.head.len()).unwrap_or(u32::MAX);
-        match self.tunnel.open(self.now, head_len, call.options) {
+        match self
+            .tunnel
+            .open(self.now, Encoded::kept(head_len, true), call.options)
+        {
             Err(OpenError::NotSettled | OpenError::Full) => {
                 self.queue(&mut call.place.ticket, cx, after);
                 None
