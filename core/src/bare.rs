@@ -132,7 +132,24 @@ impl<S: Storage> Pipe<S> {
     /// end; its limits hold for each of them.
     #[must_use]
     pub fn new(now: Time, config: Config, end: End, directions: Directions) -> Self {
-        let opening = Opening::Accepted(Negotiation::On);
+        Self::opened(
+            now,
+            config,
+            end,
+            directions,
+            Opening::Accepted(Negotiation::On),
+        )
+    }
+
+    /// The same on a byte stream that comes to be in another way. Of one direction only it is a
+    /// gRPC stream: its frames have the flag 0.
+    pub(crate) fn opened(
+        now: Time,
+        config: Config,
+        end: End,
+        directions: Directions,
+        opening: Opening,
+    ) -> Self {
         let client = directions
             .has(flag_of(end, Side::Client))
             .then(|| Tunnel::new(now, config.clone(), opening));
@@ -207,6 +224,19 @@ impl<S: Storage> Pipe<S> {
             // One tunnel is over because the other was drained, which is no error of the pipe.
             ((side, Err(_)), None) => Ok((side, Input::Ignored)),
         }
+    }
+
+    /// The response headers of a gRPC stream came.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn handle_opened(&mut self, now: Time, negotiation: Negotiation) {
+        self.advance(now);
+        if let Some(client) = &mut self.client {
+            client.handle_opened(now, negotiation);
+        }
+        if let Some(server) = &mut self.server {
+            server.handle_opened(now, negotiation);
+        }
+        self.spread();
     }
 
     /// The byte stream ended: cleanly, if it did between two frames and no error was seen. Every

@@ -140,6 +140,8 @@ mod limits;
 mod links;
 mod message;
 pub mod receive_buffer;
+#[cfg(feature = "alloc")]
+pub mod session;
 pub mod states;
 mod storage;
 mod stream;
@@ -155,6 +157,8 @@ pub use error::{
     Code, CommandError, MISSING_RESPONSE, OpenError, Reason, Scope, Side, TunnelError,
 };
 pub use limits::{Bucket, Budgets, Limits, Liveness, ReceiveWindowPolicy, RevisionZeroLimits};
+#[cfg(feature = "alloc")]
+pub use session::Session;
 #[cfg(feature = "alloc")]
 pub use storage::Growing;
 pub use storage::{Fixed, List, Storage};
