@@ -27,6 +27,7 @@ mod memory;
 mod pair;
 mod pair_calls;
 mod properties;
+mod session;
 mod state_tables;
 mod turns;
 mod window_growth;

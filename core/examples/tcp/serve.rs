@@ -5,9 +5,7 @@ use std::collections::HashMap;
 use grpctunnel_core::bare::Pipe;
 use grpctunnel_core::receive_buffer::{GrowingStore, ReceiveBuffer};
 use grpctunnel_core::wire::{HeadOptions, StatusHead, encode_close};
-use grpctunnel_core::{
-    Code, End, Envelope, Event, Growing, Input, Key, Part, Time, TunnelServer,
-};
+use grpctunnel_core::{Code, End, Envelope, Event, Growing, Input, Key, Part, Time, TunnelServer};
 
 use crate::connection::App;
 use crate::gather::{Gather, Gathered};
