@@ -1,7 +1,7 @@
 //! One end of a tunnel with everything on it: owned buffers, calls of both roles, bytes in and out.
 //!
 //! A [`Session`] is what most programs embed. It is put together from the rest of this crate, and
-//! what it cannot do can be done with that: [`Tunnel`](crate::Tunnel) for storage in place,
+//! what it cannot do can be done with that: [`Tunnel`] for storage in place,
 //! messages in pieces or compressed ones.
 //!
 //! **The contract.** `handle_*` takes what arrived, a call's verbs (`open`, `send`, `recv`, ...) say
