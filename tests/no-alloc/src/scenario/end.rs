@@ -2,7 +2,7 @@
 
 use grpctunnel_core::wire::FixedAssembler;
 use grpctunnel_core::{
-    Body, Carrier, Event, Input, Key, Part, Role, Time, Transmit, Tunnel, Unread,
+    Body, Carrier, Event, Input, Key, Part, Role, Time, Transmit, Tunnel, Unread, frame_bytes,
 };
 
 use super::Memory;
@@ -14,7 +14,7 @@ use super::trace::Trace;
 /// Streams at once.
 pub(crate) const STREAMS: usize = 2;
 /// The largest frame that the other end sends.
-const FRAME: usize = 17_000;
+const FRAME: usize = frame_bytes(65_536);
 
 /// What an end keeps of its calls.
 pub(crate) struct Calls<M: Memory> {
