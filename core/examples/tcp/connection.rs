@@ -186,12 +186,15 @@ impl Connection {
     /// The next message, once it is here; `None` when the call has ended well.
     pub(crate) fn receive(&self, call: CallKey) -> Outcome<Option<Vec<u8>>> {
         self.wait_for(|it, _| {
-            Some(match it.session.recv(call)? {
-                Received::Message(message) => Ok(Some(message)),
-                Received::Ended(end) if end.status.is_ok() => Ok(None),
-                Received::Ended(end) => Err(end.status.into()),
-                _ => return None,
-            })
+            loop {
+                return Some(match it.session.recv(call)? {
+                    Received::Message(message) => Ok(Some(message)),
+                    Received::Ended(end) if end.status.is_ok() => Ok(None),
+                    Received::Ended(end) => Err(end.status.into()),
+                    // Headers, which nobody asks for.
+                    _ => continue,
+                });
+            }
         })
     }
 }
