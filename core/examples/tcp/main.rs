@@ -29,6 +29,7 @@ use std::time::Duration;
 use grpctunnel_core::bare::{Directions, End};
 
 use connection::{Connection, Outcome};
+use serve::Echo;
 
 const USAGE: &str = "usage: tcp serve|call --listen|--connect ADDR [TEXT]";
 /// Bytes that are streamed: several windows.
@@ -87,7 +88,12 @@ fn serve(address: &str) -> Outcome {
 fn serve_on(socket: TcpStream, end: End, directions: Directions) -> Outcome {
     let connection = Connection::new(socket, end, directions)?;
     thread::scope(|scope| {
-        scope.spawn(|| serve::answer(&connection));
+        scope.spawn(|| {
+            let mut echo = Echo::default();
+            while let Some(event) = connection.event() {
+                connection.with(|session, _| echo.event(session, &event));
+            }
+        });
         connection.run()
     })
 }
