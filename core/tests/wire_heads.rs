@@ -30,7 +30,7 @@ fn frame(prefix: &Prefix, body: &[u8]) -> Vec<u8> {
 fn open(method: &str, metadata: Pairs<'_>, options: &HeadOptions<'_>) -> Result<Head, EncodeError> {
     let mut head = Head::new();
     let encoded = encode_open(&mut head, method, metadata.iter().copied(), options)?;
-    assert_eq!(encoded.len as usize, head.len());
+    assert_eq!(encoded.len() as usize, head.len());
     Ok(head)
 }
 
@@ -166,7 +166,7 @@ fn binary_values_by_dialect_extension_and_drop_list() {
     let metadata: Pairs<'_> = &[("grpc-trace-bin", &all), ("k", b"v")];
     let mut head = Head::new();
     let encoded = encode_headers(&mut head, metadata.iter().copied(), &options).unwrap();
-    assert_eq!(encoded.dropped, 1);
+    assert_eq!(encoded.dropped(), 1);
     let mut plain = Head::new();
     encode_headers(&mut plain, metadata[1..].iter().copied(), &options).unwrap();
     assert_eq!(head, plain);
@@ -183,7 +183,7 @@ fn close(status: StatusHead<'_>, max_status: u32) -> (Head, u32) {
     let mut head = Head::new();
     let trailers: Pairs<'_> = &[("t", b"1")];
     let encoded = encode_close(&mut head, status, trailers.iter().copied(), &options).unwrap();
-    (head, encoded.dropped)
+    (head, encoded.dropped())
 }
 
 #[test]

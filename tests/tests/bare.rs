@@ -10,8 +10,8 @@ use core::time::Duration;
 
 use grpctunnel_core::bare::{Directions, End as PipeEnd, Event, FORWARD, Pipe, REVERSE};
 use grpctunnel_core::wire::{
-    DecodeLimits, Deframer, ExtensionSet, HeadOptions, PREFIX_LEN, Piece, ServerKind, StatusHead,
-    decode_server, encode_close, encode_open,
+    DecodeLimits, Deframer, Encoded, ExtensionSet, HeadOptions, PREFIX_LEN, Piece, ServerKind,
+    StatusHead, decode_server, encode_close, encode_open,
 };
 use grpctunnel_core::{
     Body, Carrier, Cause, Config, End, Envelope, Event as TunnelEvent, Hold, Input, Key, OpenError,
@@ -164,7 +164,8 @@ impl<S: Storage> OneEnd<S> {
 
     fn try_open(&mut self) -> Result<Key, OpenError> {
         let len = self.open.len() as u32;
-        self.client().open(Time::ZERO, len, OpenOptions::default())
+        self.client()
+            .open(Time::ZERO, Encoded::kept(len, true), OpenOptions::default())
     }
 
     fn open(&mut self) -> Key {
@@ -173,9 +174,12 @@ impl<S: Storage> OneEnd<S> {
 
     fn close(&mut self, stream: Key) {
         let len = self.close.len() as u32;
-        let closed = self
-            .server()
-            .close(Time::ZERO, stream, len, true, Hold::Never);
+        let closed = self.server().close(
+            Time::ZERO,
+            stream,
+            Encoded::kept(len, true),
+            Some(Hold::Never),
+        );
         closed.unwrap();
     }
 }
@@ -636,7 +640,9 @@ fn step<S: Storage>(ends: &mut Ends<S>, opener: bool, what: u8) {
             if let Some(handler) = end.opened.take() {
                 let len = end.close.len() as u32;
                 // The call may have ended meanwhile.
-                let _ = end.server().close(now, handler, len, true, Hold::Never);
+                let _ =
+                    end.server()
+                        .close(now, handler, Encoded::kept(len, true), Some(Hold::Never));
             }
         }
         15 => end.pipe.drain(now, Duration::from_secs(1)),

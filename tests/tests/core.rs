@@ -30,6 +30,7 @@ mod memory;
 mod pair;
 mod pair_calls;
 mod properties;
+mod session;
 mod state_tables;
 mod timers;
 mod transparent;

@@ -1,5 +1,6 @@
 //! Streams take turns of 16 KiB, and a frame is cut for its turn's sake only where that is worth it.
 
+use grpctunnel_core::wire::Encoded;
 use grpctunnel_core::{
     Body, Config, Envelope, Growing, Key, Negotiation, OpenError, OpenOptions, Opening, Time,
     TunnelClient,
@@ -16,7 +17,11 @@ fn client() -> TunnelClient<Growing> {
 }
 
 fn open(client: &mut TunnelClient<Growing>, head: u32) -> Result<Key, OpenError> {
-    client.open(Time::ZERO, head, OpenOptions::default())
+    client.open(
+        Time::ZERO,
+        Encoded::kept(head, true),
+        OpenOptions::default(),
+    )
 }
 
 fn send(client: &mut TunnelClient<Growing>, stream: Key, bytes: u32) {

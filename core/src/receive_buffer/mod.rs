@@ -14,49 +14,25 @@
 //!
 //! **Credit.** The bytes taken out by [`consume`](ReceiveBuffer::consume) and
 //! [`read`](ReceiveBuffer::read) must be reported to the tunnel with `consumed`, each time rather than
-//! once a message. Otherwise a message larger than the window never completes. The example collects
-//! such messages.
+//! once a message. Otherwise a message larger than the window never completes. A [`Gatherer`]
+//! collects such messages.
 //!
 //! ```
 //! use grpctunnel_core::Envelope;
-//! use grpctunnel_core::receive_buffer::{FixedStore, Read, ReceiveBuffer};
+//! use grpctunnel_core::receive_buffer::{FixedStore, Gathered, Gatherer, ReceiveBuffer};
 //!
-//! /// Collects the received bytes of a message. Returns their number, which must be reported as
-//! /// consumed, and whether the message is complete.
-//! fn collect(
-//!     buffer: &mut ReceiveBuffer<FixedStore<16, 4>, &str>,
-//!     message: &mut Vec<u8>,
-//! ) -> Result<(u32, bool), String> {
-//!     let mut moved = 0;
-//!     loop {
-//!         match buffer.poll_read() {
-//!             Read::Begin(_) => message.clear(),
-//!             Read::Data { head, tail } => {
-//!                 let len = head.len() + tail.len();
-//!                 message.extend_from_slice(head);
-//!                 message.extend_from_slice(tail);
-//!                 moved += buffer.consume(len);
-//!             }
-//!             Read::End => return Ok((moved, true)),
-//!             Read::Pending => return Ok((moved, false)),
-//!             // The message is truncated.
-//!             Read::Terminal(end) => return Err(end.to_string()),
-//!             Read::Done => return Err("read beyond the end".to_string()),
-//!         }
-//!     }
-//! }
-//!
-//! let mut buffer = ReceiveBuffer::new();
-//! let mut message = Vec::new();
+//! let mut buffer = ReceiveBuffer::<FixedStore<16, 4>, &str>::new();
+//! let mut gatherer = Gatherer::<heapless::Vec<u8, 32>>::default();
 //! buffer.push(&[1; 16], Some(Envelope::new(20)), false)?;
-//! assert_eq!(collect(&mut buffer, &mut message), Ok((16, false)));
+//! assert_eq!(gatherer.poll(&mut buffer), (16, Gathered::Pending));
 //! buffer.push(&[2; 4], None, true)?;
-//! assert_eq!(collect(&mut buffer, &mut message), Ok((4, true)));
-//! assert_eq!(message.len(), 20);
+//! assert_eq!(gatherer.poll(&mut buffer), (4, Gathered::Message(Envelope::new(20))));
+//! assert_eq!(gatherer.message().len(), 20);
 //! # Ok::<(), grpctunnel_core::receive_buffer::PushError>(())
 //! ```
 
 mod boundaries;
+mod gather;
 mod read;
 mod ring;
 mod run;
@@ -73,6 +49,7 @@ use read::Reading;
 use ring::{Full, Ring};
 
 pub(crate) use boundaries::SPARE;
+pub use gather::{Gathered, Gatherer};
 pub use read::{Read, Receive};
 #[cfg(feature = "alloc")]
 pub use store::GrowingStore;

@@ -75,6 +75,7 @@ pub struct Deframer {
     prefix: heapless::Vec<u8, PREFIX_LEN>,
     /// Bytes of the message that are missing. `None` before its prefix is complete.
     need: Option<u32>,
+    refused: Option<FrameTooLarge>,
 }
 
 impl Deframer {
@@ -85,6 +86,7 @@ impl Deframer {
             max: max_message,
             prefix: heapless::Vec::new(),
             need: None,
+            refused: None,
         }
     }
 
@@ -93,7 +95,8 @@ impl Deframer {
     /// empty `Data`.
     ///
     /// # Errors
-    /// A message exceeds the limit. The deframer must not be used any more.
+    /// A message is longer than the limit. Nothing behind it can be found, so the same error is
+    /// returned from then on.
     #[inline]
     pub fn next<'a>(
         &mut self,
@@ -112,12 +115,13 @@ impl Deframer {
         }
         // The usual case: the whole prefix is in the input.
         if self.prefix.is_empty()
+            && self.refused.is_none()
             && let Some((prefix, _)) = input.split_first_chunk::<PREFIX_LEN>()
         {
             return Ok((PREFIX_LEN, Some(self.begin(*prefix)?)));
         }
-        // The other usual case: the input ended with a message.
-        if input.is_empty() {
+        // Nearly always there is nothing more.
+        if input.is_empty() && self.refused.is_none() {
             return Ok((0, None));
         }
         self.gather(input)
@@ -125,6 +129,9 @@ impl Deframer {
 
     /// Collects a prefix that is split.
     fn gather<'a>(&mut self, input: &'a [u8]) -> Result<(usize, Option<Piece<'a>>), FrameTooLarge> {
+        if let Some(refused) = self.refused {
+            return Err(refused);
+        }
         let mut consumed = 0_usize;
         for byte in input {
             if self.prefix.push(*byte).is_err() {
@@ -147,16 +154,23 @@ impl Deframer {
         let [flags, a, b, c, d] = prefix;
         let len = u32::from_be_bytes([a, b, c, d]);
         if len > self.max {
-            return Err(FrameTooLarge { len, max: self.max });
+            return Err(self.refuse(len, self.max));
         }
         self.need = Some(len);
         Ok(Piece::Begin { flags, len })
     }
 
-    /// Whether the input so far ends at the end of a message, or is empty.
+    /// Takes no further input, because of a message of `len` bytes.
+    #[cold]
+    pub(super) fn refuse(&mut self, len: u32, max: u32) -> FrameTooLarge {
+        self.need = None;
+        *self.refused.insert(FrameTooLarge { len, max })
+    }
+
+    /// Whether the input so far ends between two messages: no part of one is missing.
     #[must_use]
     pub fn is_between_messages(&self) -> bool {
-        self.need.is_none() && self.prefix.is_empty()
+        self.need.is_none() && self.prefix.is_empty() && self.refused.is_none()
     }
 }
 
@@ -218,6 +232,10 @@ mod tests {
         let mut deframer = Deframer::new(4);
         let refused = deframer.next(&[0, 0, 0, 0, 5]);
         assert_eq!(refused, Err(FrameTooLarge { len: 5, max: 4 }));
+        for input in [&[][..], &[0, 0, 0, 0, 1, 7], &[0]] {
+            assert_eq!(deframer.next(input), refused, "it cannot be used again");
+        }
+        assert!(!deframer.is_between_messages());
         let mut deframer = Deframer::new(4);
         assert!(deframer.next(&[0, 0, 0, 0, 4]).is_ok());
         assert!(!deframer.is_between_messages());

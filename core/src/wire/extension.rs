@@ -40,6 +40,12 @@ impl ExtensionSet {
         Self(self.0 | 1 << extension as u8)
     }
 
+    /// The set without the extension.
+    #[must_use]
+    pub const fn without(self, extension: Extension) -> Self {
+        Self(self.0 & !(1 << extension as u8))
+    }
+
     /// What is in both.
     #[must_use]
     pub const fn intersection(self, other: Self) -> Self {

@@ -159,6 +159,7 @@ where
     }
     out.put(mark)?;
     let mut encoded = trailers.encoded(len);
+    encoded.ok = status.is_ok();
     encoded.dropped = encoded.dropped.saturating_add(status.dropped);
     Ok(encoded)
 }

@@ -45,15 +45,53 @@ impl Default for HeadOptions<'_> {
     }
 }
 
-/// What was encoded: the length is what the core is told, `dropped` is for the caller's counters.
+/// A head that was encoded into the caller's memory: what the core is told of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Encoded {
+    pub(super) len: u32,
+    pub(super) ok: bool,
+    pub(super) dropped: u32,
+}
+
+impl Encoded {
+    /// The head without a byte: no response headers, or the status OK without trailers.
+    pub const EMPTY: Self = Self::kept(0, true);
+
+    /// A head of `len` bytes that was encoded before and kept. `ok`: whether it closes a call, with
+    /// the status OK.
+    pub const fn kept(len: u32, ok: bool) -> Self {
+        Self {
+            len,
+            ok,
+            dropped: 0,
+        }
+    }
+
     /// Bytes written to the sink.
-    pub len: u32,
+    #[must_use]
+    pub const fn len(&self) -> u32 {
+        self.len
+    }
+
+    /// Whether no byte was written.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Whether no status is in it, or that of success.
+    #[must_use]
+    pub const fn is_ok(&self) -> bool {
+        self.ok
+    }
+
     /// Things left out because they cannot be carried: each value of a key in
     /// [`HeadOptions::drop_bin`], and status details that are not a `google.rpc.Status` or are too
     /// large.
-    pub dropped: u32,
+    #[must_use]
+    pub const fn dropped(&self) -> u32 {
+        self.dropped
+    }
 }
 
 /// Why a head was not encoded. Nothing was written.

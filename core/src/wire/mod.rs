@@ -19,6 +19,7 @@
 //! # Ok::<(), grpctunnel_core::wire::DecodeError>(())
 //! ```
 
+mod assembler;
 mod bin;
 mod builder;
 mod content;
@@ -46,6 +47,9 @@ mod status_head;
 mod timeout;
 mod transparent;
 
+#[cfg(feature = "alloc")]
+pub use assembler::GrowingAssembler;
+pub use assembler::{Assembler, FixedAssembler, Frame};
 pub use bin::BinDialect;
 pub use content::{ContentFault, DecodeLimits};
 pub(crate) use data::{Data, read as read_data};
@@ -63,7 +67,7 @@ pub use metadata::{AllEntries, Entries, Entry, EntryValues, Metadata};
 pub use prefix::Prefix;
 pub(crate) use put::put_varint;
 pub use settings::{Revision, Settings};
-pub use sink::{Sink, SinkFull, SliceSink};
+pub use sink::{Buffer, Sink, SinkFull, SliceSink};
 pub use status::{Status, StatusParts};
 pub use status_head::StatusHead;
 pub use timeout::{Timeout, format_timeout};

@@ -207,6 +207,7 @@ where
     pub(super) fn encoded(&self, len: usize) -> Encoded {
         Encoded {
             len: on_wire(len),
+            ok: true,
             dropped: self.dropped,
         }
     }

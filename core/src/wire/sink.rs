@@ -55,6 +55,49 @@ impl Sink for alloc::vec::Vec<u8> {
     }
 }
 
+/// A [`Sink`] that is emptied and filled again and again: where frames and messages are put
+/// together.
+pub trait Buffer: Sink + AsRef<[u8]> + Default {
+    /// Removes all bytes.
+    fn clear(&mut self);
+
+    /// Adds bytes of something that has `whole` bytes in all: memory is taken for what has come, and
+    /// never for more than `whole`.
+    ///
+    /// # Errors
+    /// They have no room.
+    fn append(&mut self, bytes: &[u8], whole: u32) -> Result<(), SinkFull>;
+}
+
+impl<const N: usize> Buffer for heapless::Vec<u8, N> {
+    fn clear(&mut self) {
+        heapless::Vec::clear(self);
+    }
+
+    fn append(&mut self, bytes: &[u8], _: u32) -> Result<(), SinkFull> {
+        self.put(bytes)
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl Buffer for alloc::vec::Vec<u8> {
+    fn clear(&mut self) {
+        alloc::vec::Vec::clear(self);
+    }
+
+    fn append(&mut self, bytes: &[u8], whole: u32) -> Result<(), SinkFull> {
+        let needed = self.len().saturating_add(bytes.len());
+        if needed > self.capacity() {
+            let most = usize::try_from(whole).unwrap_or(usize::MAX);
+            let doubled = self.capacity().saturating_mul(2).min(most).max(needed);
+            let more = doubled.saturating_sub(self.len());
+            self.try_reserve_exact(more).map_err(|_| SinkFull)?;
+        }
+        self.extend_from_slice(bytes);
+        Ok(())
+    }
+}
+
 /// A [`Sink`] over a slice.
 #[derive(Debug)]
 pub struct SliceSink<'b> {

@@ -121,6 +121,10 @@ impl<'a> Fitted<'a> {
         details.fold(0, usize::saturating_add)
     }
 
+    pub(super) const fn is_ok(&self) -> bool {
+        self.code == 0
+    }
+
     pub(super) fn len(&self) -> usize {
         let code = match self.code {
             0 => 0,

@@ -351,7 +351,7 @@ fn attack_a22_one_large_message_and_small_calls() {
             .unwrap();
     }
     for _ in 0..1_000 {
-        t.tunnel.poll_transmit(t.now).unwrap();
+        drop(t.tunnel.poll_transmit(t.now).unwrap());
     }
     t.get(open.at(LARGE));
     let small = t.last.unwrap();
