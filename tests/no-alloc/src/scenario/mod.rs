@@ -55,12 +55,6 @@ struct Tunnels<M: Memory> {
     trace: Trace,
 }
 
-/// What is left unread fits the receive buffers.
-fn config() -> Config {
-    let mut config = Config::default();
-    config
-}
-
 /// All of it. Returns a hash of all frames in their order, or the number of a fault.
 pub(crate) fn run<M: Memory>() -> Result<u64, i32> {
     all::<M>().map_err(|fault| fault as i32)
@@ -71,9 +65,9 @@ fn all<M: Memory>() -> Maybe<u64> {
     let accepted = Opening::Accepted(Negotiation::On);
     let mut tunnels = Tunnels::<M> {
         client: End::new(
-            Tunnel::new(now, config(), Opening::Requested).map_err(|_| Fault::Config)?,
+            Tunnel::new(now, Config::default(), Opening::Requested).map_err(|_| Fault::Config)?,
         ),
-        server: End::new(Tunnel::new(now, config(), accepted).map_err(|_| Fault::Config)?),
+        server: End::new(Tunnel::new(now, Config::default(), accepted).map_err(|_| Fault::Config)?),
         up: Pipe::new(),
         down: Pipe::new(),
         now,
