@@ -32,7 +32,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     /// command on that stream.
     #[inline]
     pub fn poll_transmit(&mut self, now: Time) -> Option<Transmit> {
-        if self.phase != Phase::Open || self.is_due(now) {
+        if self.is_due(now) {
             return self.wake_and_transmit(now);
         }
         self.transmit(now)
@@ -43,15 +43,14 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     #[inline(never)]
     fn wake_and_transmit(&mut self, now: Time) -> Option<Transmit> {
         self.handle_timeout(now);
-        if self.phase != Phase::Open {
-            return None;
-        }
         self.transmit(now)
     }
 
-    /// The next frame of an open tunnel in which nothing is due.
     #[inline(always)]
     fn transmit(&mut self, now: Time) -> Option<Transmit> {
+        if self.phase != Phase::Open {
+            return None;
+        }
         // Every second poll finds nothing, and most others data with nothing ahead of it.
         let transmit = if self.has_other_than_data() {
             self.next_frame(now)
