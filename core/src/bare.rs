@@ -416,7 +416,8 @@ impl<S: Storage> Pipe<S> {
         Some((side, transmit))
     }
 
-    /// Whether `poll_transmit` may have something to do. False is certain.
+    /// Whether `poll_transmit` may have something to do. False is certain until the time of
+    /// `poll_timeout`.
     #[must_use]
     pub fn wants_transmit(&self) -> bool {
         let rest = self.rests(Side::Client) && self.rests(Side::Server);

@@ -34,6 +34,7 @@ fn errors_differ_in_their_texts() {
         &Command::HeadersLate,
         &Command::CompressionNotAgreed,
         &Command::HeadTooLarge,
+        &Command::NotOfAStream,
     ]);
     distinct(&[
         &OpenError::NotSettled,

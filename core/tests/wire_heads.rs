@@ -315,7 +315,6 @@ fn details_that_an_encoder_would_change_travel_as_they_are() {
         for change in [
             (|it| it.max_metadata_entries = 1) as fn(&mut HeadOptions<'_>),
             |it| it.max_metadata_bytes = 60,
-            |it| it.max_status = 0,
         ] {
             let (head, dropped) = raw_close(status, &[("t", b"1")], change);
             assert_eq!(

@@ -2,6 +2,7 @@
 #![expect(
     clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::panic,
     clippy::unwrap_used,
     reason = "a failure stops the test, which is what it is for"
 )]
@@ -32,6 +33,8 @@ struct OneEnd<S: Storage> {
     deframer: Deframer,
     seen: Seen,
     opened: Option<Key>,
+    /// What the byte stream was told last.
+    carrier: Option<Carrier>,
 }
 
 impl<S: Storage> OneEnd<S> {
@@ -54,6 +57,7 @@ impl<S: Storage> OneEnd<S> {
             deframer: Deframer::new(1 << 20),
             seen: Vec::new(),
             opened: None,
+            carrier: None,
         }
     }
 
@@ -141,6 +145,15 @@ impl<S: Storage> OneEnd<S> {
     /// Everything that was seen since the last time.
     fn take_seen(&mut self) -> Seen {
         while let Some(event) = self.pipe.poll_event() {
+            // After the end nothing is reported, but that what was to be finished is given up.
+            match (&self.carrier, &event) {
+                (None, Event::Tunnel(..)) => {}
+                (None, Event::Carrier(carrier))
+                | (Some(Carrier::Finish), Event::Carrier(carrier @ Carrier::Abort(_))) => {
+                    self.carrier = Some(carrier.clone());
+                }
+                (Some(_), event) => panic!("after the end of the pipe: {event:?}"),
+            }
             match event {
                 Event::Tunnel(side, TunnelEvent::Ended { why, .. }) => self.see(side, &ended(&why)),
                 Event::Tunnel(side, TunnelEvent::Settled(_)) => self.see(side, "settled"),

@@ -14,7 +14,8 @@ fn server(frames: &[Frame], most: u32) -> TunnelServer<Growing> {
     let mut config = Config::default();
     config.limits.max_streams = most;
     let opening = Opening::Accepted(Negotiation::On);
-    let mut tunnel = TunnelServer::new(Time::ZERO, config, opening).unwrap();
+    let mut tunnel: TunnelServer<_> =
+        grpctunnel_tests::harness::tunnel(Time::ZERO, config, opening);
     for frame in frames {
         assert!(tunnel.handle_frame(Time::ZERO, frame).is_ok());
     }

@@ -32,7 +32,22 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     /// command on that stream.
     #[inline]
     pub fn poll_transmit(&mut self, now: Time) -> Option<Transmit> {
+        if self.is_due(now) {
+            return self.wake_and_transmit(now);
+        }
+        self.transmit(now)
+    }
+
+    /// What is due comes first. Apart, so that the usual way needs no registers for it.
+    #[cold]
+    #[inline(never)]
+    fn wake_and_transmit(&mut self, now: Time) -> Option<Transmit> {
         self.handle_timeout(now);
+        self.transmit(now)
+    }
+
+    #[inline(always)]
+    fn transmit(&mut self, now: Time) -> Option<Transmit> {
         if self.phase != Phase::Open {
             return None;
         }

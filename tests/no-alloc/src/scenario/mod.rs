@@ -70,9 +70,9 @@ fn all<M: Memory>() -> Maybe<u64> {
     let accepted = Opening::Accepted(Negotiation::On);
     let mut tunnels = Tunnels::<M> {
         client: End::new(
-            Tunnel::new(now, config(), Opening::Requested).map_err(|_| Fault::Config)?,
+            Tunnel::new(now, Config::default(), Opening::Requested).map_err(|_| Fault::Config)?,
         ),
-        server: End::new(Tunnel::new(now, config(), accepted).map_err(|_| Fault::Config)?),
+        server: End::new(Tunnel::new(now, Config::default(), accepted).map_err(|_| Fault::Config)?),
         up: Pipe::new(),
         down: Pipe::new(),
         now,
