@@ -310,20 +310,7 @@ fn a_window_grows_no_further_than_its_limit() {
 /// Frame by frame, at a server: the growth comes with the next grant.
 #[test]
 fn a_peer_that_waited_for_credit_is_granted_more_than_was_read() {
-    let mut config = growing();
-    config.limits.max_streams = 1;
-    let mut t = server_with::<OnHeap>(config, Opening::Accepted(Negotiation::On));
-    t.says(&["set(-1,65536,[0, 1])"]);
-    t = t.with_call();
-    t.get(msg(1, 1 << 20, 16_384));
-    t.get(more(1, 16_384)).says(&["wu(1,32768)"]);
-    t.get(more(1, 16_384));
-    t.get(more(1, 16_384)).says(&["wu(1,32768)"]);
-    // The peer stops, and hears of the first grant.
-    t.advance(millis(50));
-    t.get(more(1, 16_384)).says(&["wu(1,81920)"]);
-    let call = t.end.key(1);
-    assert_eq!(t.end.tunnel.receive_window(call), Some(131_072));
+    let t = server_that_learned(growing());
     assert_eq!(t.end.tunnel.receive_growth(), 65_536);
     assert_eq!(t.end.tunnel.shortest_round_trip(), Some(millis(50)));
 }

@@ -347,3 +347,65 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         }
     }
 }
+
+#[cfg(all(test, feature = "search"))]
+mod tests {
+    use core::hash::Hasher as _;
+    use std::hash::DefaultHasher;
+
+    use super::*;
+
+    fn fingerprint(growth: &Growth) -> u64 {
+        let mut state = DefaultHasher::new();
+        growth.fingerprint(&mut state);
+        state.finish()
+    }
+
+    fn growth() -> Growth {
+        let sample = Sample {
+            stream: Key {
+                slot: 1,
+                generation: 0,
+            },
+            since: Time::ZERO,
+            arrived: 5,
+            allowed: 7,
+            left: 3,
+            kept_up: true,
+        };
+        let mut growth = Growth {
+            arrived: 10,
+            ..Growth::default()
+        };
+        growth.samples[2] = Some(sample);
+        growth
+    }
+
+    #[test]
+    fn a_fingerprint_tells_what_decides_how_windows_grow() {
+        let changes: [fn(&mut Growth); 8] = [
+            |it| it.in_use += 1,
+            |it| it.arrived += 1,
+            |it| it.settings_left = Some(Time::ZERO),
+            |it| it.route.round_trip += 1,
+            |it| it.route.learned += 1,
+            |it| it.samples[2] = None,
+            |it| it.samples.iter_mut().flatten().for_each(|it| it.left -= 1),
+            |it| it.samples.swap(1, 2),
+        ];
+        for (number, change) in changes.iter().enumerate() {
+            let mut changed = growth();
+            change(&mut changed);
+            assert_ne!(fingerprint(&changed), fingerprint(&growth()), "{number}");
+        }
+    }
+
+    /// Only what comes while a sample is taken counts.
+    #[test]
+    fn a_fingerprint_leaves_out_what_came_before_every_sample() {
+        let mut later = growth();
+        later.count(100);
+        later.samples[2].as_mut().unwrap().arrived += 100;
+        assert_eq!(fingerprint(&later), fingerprint(&growth()));
+    }
+}
