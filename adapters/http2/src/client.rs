@@ -1,0 +1,337 @@
+//! The end that makes calls.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Buf;
+use futures_util::future::{Either, select};
+use grpctunnel_driver::{BoxError, Runtime};
+use h2::Reason;
+use h2::client::SendRequest;
+use http::uri::{Authority, Parts, Scheme, Uri};
+use http::{HeaderMap, Request, Response, Version, header};
+use http_body::Body;
+use hyper::rt::{Read, Write};
+use tower_service::Service;
+
+use crate::error::{Error, ErrorKind};
+use crate::headers::{grpc_status, list_size, remove_connection_specific};
+use crate::incoming::{IncomingBody, RequestGuard, request_guard};
+use crate::io::Io;
+use crate::outgoing::{Chunk, Sent, send_body};
+use crate::settings::{Role, Settings};
+use crate::shared::{Connection, OpenStream, Shared};
+use crate::task::{ConnectionTask, Http2};
+
+/// Makes an HTTP/2 connection, and waits until the peer has shown that it speaks it: the first
+/// call knows how many streams the peer allows.
+///
+/// The connection ends by itself when all clones of the [`Client`] and their calls are gone.
+///
+/// # Errors
+/// If the peer does not speak HTTP/2 within
+/// [`handshake_timeout`](Settings::handshake_timeout); where it speaks HTTP/1 or TLS, the error
+/// says so.
+pub async fn connect<T, D>(
+    io: T,
+    settings: &Settings,
+    runtime: &Runtime,
+) -> Result<Client<D>, Error>
+where
+    T: Read + Write + Unpin + Send + 'static,
+    D: Buf + Send + 'static,
+{
+    // The peer's own limit is known with its settings, at the end of the handshake.
+    let shared = Arc::new(Shared::new(settings.max_header_list, 0));
+    let io = Io::new(io, Arc::clone(&shared), 0, settings.max_header_block());
+    let (connection, ending) = Connection::new(Arc::clone(&shared), runtime.clone());
+
+    let handshake = std::pin::pin!(builder(settings).handshake(io));
+    let limit = settings.handshake_timeout;
+    let deadline = runtime.now() + limit;
+    let (h2, http2) = match select(handshake, runtime.sleep_until(deadline)).await {
+        Either::Left((result, _)) => result.map_err(Error::from_h2)?,
+        Either::Right(_) => return Err(Error::new(ErrorKind::HandshakeTimeout(limit))),
+    };
+    let mut task = ConnectionTask::new(
+        ClientConnection(http2),
+        Role::Client,
+        settings,
+        runtime,
+        ending,
+    );
+    task.established().await?;
+    runtime.spawn(task.run());
+    Ok(Client {
+        h2,
+        connection,
+        runtime: runtime.clone(),
+    })
+}
+
+fn builder(settings: &Settings) -> h2::client::Builder {
+    let mut builder = h2::client::Builder::new();
+    builder
+        .enable_push(false)
+        .initial_window_size(settings.stream_window)
+        .initial_connection_window_size(settings.connection_windows().0)
+        .max_frame_size(settings.max_frame_size)
+        .max_header_list_size(settings.decoded_header_list())
+        .max_send_buffer_size(settings.send_buffer)
+        .data_frame_budget(settings.small_frame_budget)
+        .max_concurrent_reset_streams(settings.max_reset_streams)
+        // What a server still sends on streams that were cancelled long ago is no fault of it.
+        .max_local_error_reset_streams(None);
+    builder
+}
+
+struct ClientConnection<T, D: Buf>(h2::client::Connection<T, Chunk<D>>);
+
+impl<T, D> Http2 for ClientConnection<Io<T>, D>
+where
+    T: Read + Write + Unpin + Send + 'static,
+    D: Buf + Send + 'static,
+{
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
+        Pin::new(&mut self.0).poll(cx)
+    }
+
+    fn set_windows(&mut self, connection: u32, stream: u32) {
+        self.0.set_target_window_size(connection);
+        // An earlier change that the peer has not confirmed: the next one brings it.
+        let _ = self.0.set_initial_window_size(stream);
+    }
+
+    fn ping_pong(&mut self) -> Option<h2::PingPong> {
+        self.0.ping_pong()
+    }
+
+    fn peer_max_streams(&self) -> Option<usize> {
+        Some(self.0.max_concurrent_send_streams())
+    }
+
+    fn shut_down(&mut self) -> bool {
+        false
+    }
+
+    fn cut(&mut self) {}
+}
+
+/// Makes calls on one connection: a `tower::Service`, cheap to clone, for any body whose data is
+/// `D`. Data of several segments leaves in one frame.
+///
+/// `poll_ready` fails on a connection that ended or is ending. It waits only while a call that
+/// *this clone* made waits for the peer to allow another stream; use [`Connection::room`] to see
+/// that beforehand.
+pub struct Client<D: Buf> {
+    h2: SendRequest<Chunk<D>>,
+    connection: Connection,
+    runtime: Runtime,
+}
+
+impl<D: Buf> Client<D> {
+    /// The connection.
+    #[must_use]
+    pub const fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    fn closed(&self) -> Error {
+        Error::closed(self.connection.shared.cause())
+    }
+}
+
+impl<D: Buf> Clone for Client<D> {
+    fn clone(&self) -> Self {
+        Self {
+            h2: self.h2.clone(),
+            connection: self.connection.clone(),
+            runtime: self.runtime.clone(),
+        }
+    }
+}
+
+impl<D: Buf> fmt::Debug for Client<D> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Client").field(&self.connection).finish()
+    }
+}
+
+impl<B> Service<Request<B>> for Client<B::Data>
+where
+    B: Body + Send + 'static,
+    B::Data: Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response<IncomingBody>;
+    type Error = Error;
+    type Future = ResponseFuture;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        if self.connection.is_draining() {
+            return Poll::Ready(Err(self.closed()));
+        }
+        let ready = ready!(self.h2.poll_ready(cx));
+        Poll::Ready(ready.map_err(|_| self.closed()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> ResponseFuture {
+        if self.connection.is_draining() {
+            return ResponseFuture::failed(self.closed());
+        }
+        let (head, body) = request.into_parts();
+        let mut head = Request::from_parts(head, ());
+        prepare(&mut head);
+        let complete = body.is_end_stream();
+        let open = OpenStream::new(&self.connection.shared);
+        let (response, mut stream) = match self.h2.send_request(head, complete) {
+            Ok(sent) => sent,
+            Err(error) if error.is_io() || error.is_go_away() => {
+                return ResponseFuture::failed(self.closed());
+            }
+            Err(error) => return ResponseFuture::failed(Error::from_unanswered(error)),
+        };
+        let mut guard = None;
+        if !complete {
+            let (request, mut watch) = request_guard();
+            guard = Some(request);
+            let open = Arc::clone(&open);
+            self.runtime.spawn(async move {
+                let stop = {
+                    let sending = std::pin::pin!(send_body(&mut stream, body));
+                    match select(&mut watch.stop, sending).await {
+                        Either::Left((stop, _)) => Some(stop.unwrap_or(Reason::CANCEL)),
+                        Either::Right((Sent::Complete | Sent::Stopped, _)) => None,
+                        Either::Right((Sent::Failed(error), _)) => {
+                            watch.failed(Error::request_body(error));
+                            Some(Reason::CANCEL)
+                        }
+                    }
+                };
+                if let Some(reason) = stop {
+                    stream.send_reset(reason);
+                }
+                drop(open);
+            });
+        }
+        ResponseFuture {
+            state: State::Waiting {
+                response,
+                guard,
+                open,
+            },
+        }
+    }
+}
+
+/// Makes a request's head one of HTTP/2.
+fn prepare(request: &mut Request<()>) {
+    remove_connection_specific(request.headers_mut());
+    if request.uri().authority().is_none() {
+        let host = request.headers_mut().remove(header::HOST);
+        let authority = host.and_then(|host| Authority::try_from(host.as_bytes()).ok());
+        let mut parts = Parts::default();
+        parts.path_and_query = request.uri().path_and_query().cloned();
+        parts.scheme = Some(Scheme::HTTP);
+        parts.authority = authority;
+        if parts.authority.is_some() && parts.path_and_query.is_some() {
+            if let Ok(uri) = Uri::from_parts(parts) {
+                *request.uri_mut() = uri;
+            }
+        } else {
+            // h2 takes a request without authority from HTTP/1 only.
+            *request.version_mut() = Version::HTTP_11;
+            return;
+        }
+    }
+    *request.version_mut() = Version::HTTP_2;
+}
+
+/// A call that waits for its response. Dropping it cancels the call.
+#[must_use = "dropping it cancels the call"]
+pub struct ResponseFuture {
+    state: State,
+}
+
+enum State {
+    Waiting {
+        response: h2::client::ResponseFuture,
+        guard: Option<RequestGuard>,
+        open: Arc<OpenStream>,
+    },
+    Failed(Option<Error>),
+}
+
+impl ResponseFuture {
+    const fn failed(error: Error) -> Self {
+        Self {
+            state: State::Failed(Some(error)),
+        }
+    }
+}
+
+impl Future for ResponseFuture {
+    type Output = Result<Response<IncomingBody>, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let (response, guard, open) = match &mut self.state {
+            State::Waiting {
+                response,
+                guard,
+                open,
+            } => (response, guard, open),
+            State::Failed(error) => {
+                let error = error.take();
+                let error = error.unwrap_or_else(|| Error::new(ErrorKind::Cancelled));
+                return Poll::Ready(Err(error));
+            }
+        };
+        let result = ready!(Pin::new(response).poll(cx));
+        let result = match result {
+            Ok(response) => {
+                let (head, body) = response.into_parts();
+                let guard = guard.take();
+                match check_size(&head.headers, open.shared().max_header_list) {
+                    Some(error) => Err(error),
+                    None => {
+                        let body = IncomingBody::new(
+                            body,
+                            &head.headers,
+                            Role::Client,
+                            Arc::clone(open),
+                            guard,
+                        );
+                        Ok(Response::from_parts(head, body))
+                    }
+                }
+            }
+            Err(error) => Err(match guard.as_ref().and_then(RequestGuard::failure) {
+                Some(failure) => failure,
+                None => Error::from_unanswered(error).because(open.shared().cause()),
+            }),
+        };
+        self.state = State::Failed(None);
+        Poll::Ready(result)
+    }
+}
+
+fn check_size(headers: &HeaderMap, limit: usize) -> Option<Error> {
+    let size = list_size(headers);
+    (size > limit).then(|| {
+        Error::new(ErrorKind::HeadersTooLarge {
+            trailers: false,
+            size,
+            limit,
+            grpc_status: grpc_status(headers),
+        })
+    })
+}
+
+impl fmt::Debug for ResponseFuture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,238 @@
+//! Bodies that a peer sends.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use futures_channel::oneshot;
+use h2::{Reason, RecvStream};
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+
+use crate::error::{Error, ErrorKind};
+use crate::headers::{grpc_status, list_size};
+use crate::settings::Role;
+use crate::shared::{OpenStream, Shared};
+
+/// The body of a server's request or of a client's response.
+///
+/// HTTP/2's window is given back for what is taken out of it. Dropping it before its end cancels
+/// the call. A peer that ends its stream without finishing the body is an error, whatever reason
+/// it gives.
+pub struct IncomingBody {
+    stream: RecvStream,
+    role: Role,
+    open: Arc<OpenStream>,
+    /// Stops the request body of a client's call.
+    request: Option<RequestGuard>,
+    /// What `content-length` still promises.
+    length: Option<u64>,
+    /// Whether the head was all of a gRPC response.
+    trailers_only: bool,
+    at: At,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum At {
+    Data,
+    Trailers,
+    End,
+}
+
+impl IncomingBody {
+    pub(crate) fn new(
+        stream: RecvStream,
+        headers: &HeaderMap,
+        role: Role,
+        open: Arc<OpenStream>,
+        request: Option<RequestGuard>,
+    ) -> Self {
+        let length = headers
+            .get(http::header::CONTENT_LENGTH)
+            .and_then(|length| length.to_str().ok()?.parse().ok());
+        let mut body = Self {
+            stream,
+            role,
+            open,
+            request,
+            length,
+            trailers_only: headers.contains_key("grpc-status"),
+            at: At::Data,
+        };
+        if body.stream.is_end_stream() {
+            body.finish();
+        }
+        body
+    }
+
+    /// The response is complete: nobody needs the rest of the request.
+    fn finish(&mut self) {
+        self.at = At::End;
+        if let Some(request) = self.request.take() {
+            request.response_complete();
+        }
+    }
+
+    /// Whether a reset only says that the rest of the request is not wanted, after a response that
+    /// is complete. h2 forgets the end of the response with such a reset.
+    fn is_early_end(&self, error: &h2::Error) -> bool {
+        self.role == Role::Client
+            && error.reason() == Some(Reason::NO_ERROR)
+            && (self.trailers_only || self.length == Some(0))
+    }
+
+    fn fail(&mut self, error: h2::Error) -> Option<Error> {
+        if self.is_early_end(&error) {
+            self.finish();
+            return None;
+        }
+        self.at = At::End;
+        let error = match self.role {
+            Role::Server => Error::from_request_body(error),
+            Role::Client => match self.request.as_ref().and_then(RequestGuard::failure) {
+                Some(failure) => failure,
+                None => Error::from_h2(error),
+            },
+        };
+        Some(error.because(self.open.shared().cause()))
+    }
+
+    fn trailers(&mut self, trailers: HeaderMap) -> Result<HeaderMap, Error> {
+        let size = list_size(&trailers);
+        let limit = self.open.shared().max_header_list;
+        self.finish();
+        if size <= limit {
+            return Ok(trailers);
+        }
+        Err(Error::new(ErrorKind::HeadersTooLarge {
+            trailers: true,
+            size,
+            limit,
+            grpc_status: grpc_status(&trailers),
+        }))
+    }
+}
+
+impl Body for IncomingBody {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        let me = self.get_mut();
+        while me.at == At::Data {
+            match ready!(me.stream.poll_data(cx)) {
+                Some(Ok(data)) if data.is_empty() => {}
+                Some(Ok(data)) => {
+                    // It fails only for more than was received.
+                    let _ = me.stream.flow_control().release_capacity(data.len());
+                    consumed(me.open.shared(), data.len());
+                    me.trailers_only = false;
+                    if me.stream.is_end_stream() {
+                        me.finish();
+                    }
+                    if let Some(length) = &mut me.length {
+                        *length = length.saturating_sub(data.len() as u64);
+                    }
+                    return Poll::Ready(Some(Ok(Frame::data(data))));
+                }
+                Some(Err(error)) => return Poll::Ready(me.fail(error).map(Err)),
+                None => me.at = At::Trailers,
+            }
+        }
+        if me.at == At::End {
+            return Poll::Ready(None);
+        }
+        match ready!(me.stream.poll_trailers(cx)) {
+            Ok(Some(trailers)) => Poll::Ready(Some(me.trailers(trailers).map(Frame::trailers))),
+            Ok(None) => {
+                me.finish();
+                Poll::Ready(None)
+            }
+            Err(error) => Poll::Ready(me.fail(error).map(Err)),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.at == At::End || self.stream.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self.length {
+            Some(length) => SizeHint::with_exact(length),
+            None if self.is_end_stream() => SizeHint::with_exact(0),
+            None => SizeHint::default(),
+        }
+    }
+}
+
+impl Drop for IncomingBody {
+    fn drop(&mut self) {
+        if self.is_end_stream() {
+            self.finish();
+        }
+    }
+}
+
+impl fmt::Debug for IncomingBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IncomingBody")
+            .field("at", &self.at)
+            .finish_non_exhaustive()
+    }
+}
+
+fn consumed(shared: &Shared, bytes: usize) {
+    shared.consumed.fetch_add(bytes, Ordering::Relaxed);
+}
+
+/// Held with a client's response: stops the task that sends the request body.
+pub(crate) struct RequestGuard {
+    stop: oneshot::Sender<Reason>,
+    failure: Arc<std::sync::Mutex<Option<Error>>>,
+}
+
+/// The other side of a [`RequestGuard`].
+pub(crate) struct RequestWatch {
+    pub(crate) stop: oneshot::Receiver<Reason>,
+    failure: Arc<std::sync::Mutex<Option<Error>>>,
+}
+
+pub(crate) fn request_guard() -> (RequestGuard, RequestWatch) {
+    let (sender, receiver) = oneshot::channel();
+    let failure = Arc::default();
+    let watch = RequestWatch {
+        stop: receiver,
+        failure: Arc::clone(&failure),
+    };
+    let guard = RequestGuard {
+        stop: sender,
+        failure,
+    };
+    (guard, watch)
+}
+
+impl RequestGuard {
+    /// The error of the request body, if it failed.
+    pub(crate) fn failure(&self) -> Option<Error> {
+        let failure = self.failure.lock();
+        failure.unwrap_or_else(|e| e.into_inner()).clone()
+    }
+
+    fn response_complete(self) {
+        // The request may be complete as well.
+        let _ = self.stop.send(Reason::NO_ERROR);
+    }
+}
+
+impl RequestWatch {
+    pub(crate) fn failed(&self, error: Error) {
+        let failure = self.failure.lock();
+        *failure.unwrap_or_else(|e| e.into_inner()) = Some(error);
+    }
+}

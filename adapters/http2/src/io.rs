@@ -1,0 +1,175 @@
+//! hyper's IO traits as the ones that h2 uses, and turns for those who read what was received.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, ready};
+
+use hyper::rt::{Read, Write};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::error::ErrorKind;
+use crate::frames::Frames;
+use crate::shared::Shared;
+
+/// Bytes that h2 gets before whoever reads its streams has a turn.
+const TURN: usize = 256 << 10;
+/// What the small frames of a turn may cost: some 4,000 of them.
+const TURN_COST: usize = 1 << 20;
+/// Bytes that are asked for at once: at least, and at most.
+const MIN_READ: usize = 8 << 10;
+const MAX_READ: usize = 256 << 10;
+
+/// The transport below h2.
+pub(crate) struct Io<T> {
+    inner: T,
+    shared: Arc<Shared>,
+    frames: Frames,
+    /// Checks the first bytes of a server.
+    greeting: bool,
+    /// Bytes to ask for: space that h2 provides must be cleared before it can be lent to `inner`,
+    /// so no more than is likely to be filled.
+    size: usize,
+    turn: usize,
+    cost: usize,
+}
+
+impl<T> Io<T> {
+    /// A transport whose input begins with `skip` bytes before the first frame.
+    pub(crate) const fn new(
+        inner: T,
+        shared: Arc<Shared>,
+        skip: usize,
+        max_header_block: usize,
+    ) -> Self {
+        Self {
+            inner,
+            shared,
+            frames: Frames::new(skip, max_header_block),
+            greeting: skip == 0,
+            size: MIN_READ,
+            turn: TURN,
+            cost: 0,
+        }
+    }
+
+    fn end_turn(&mut self) {
+        self.turn = TURN;
+        self.cost = 0;
+    }
+
+    fn received(&mut self, bytes: &[u8]) -> io::Result<()> {
+        if self.greeting && !bytes.is_empty() {
+            self.greeting = false;
+            if let Some(kind) = stranger(bytes) {
+                self.shared.control().stranger = Some(kind);
+                return Err(io::ErrorKind::InvalidData.into());
+            }
+        }
+        self.shared
+            .received
+            .fetch_add(bytes.len(), Ordering::Relaxed);
+        let seen = self.frames.observe(bytes)?;
+        self.turn = self.turn.saturating_sub(bytes.len());
+        self.cost = self.cost.saturating_add(seen.small_cost);
+        if seen.frame {
+            self.shared.established.store(true, Ordering::Release);
+        }
+        if seen.settings {
+            self.shared.settings_changed.store(true, Ordering::Release);
+        }
+        if seen.goaway {
+            self.shared.draining.store(true, Ordering::Release);
+        }
+        Ok(())
+    }
+}
+
+/// What a server speaks whose first bytes cannot begin HTTP/2's first frame. That is SETTINGS, of
+/// less than 64 KiB by any sense, so it begins with a zero byte.
+fn stranger(bytes: &[u8]) -> Option<ErrorKind> {
+    match bytes {
+        [0, ..] => None,
+        [b'H', ..] => Some(ErrorKind::Http1),
+        // An alert.
+        [0x15, ..] => Some(ErrorKind::Tls),
+        _ => Some(ErrorKind::NotHttp2),
+    }
+}
+
+impl<T: Read + Unpin> AsyncRead for Io<T> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let me = self.get_mut();
+        if me.turn == 0 || me.cost >= TURN_COST {
+            me.end_turn();
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let want = buf.remaining().min(me.size).min(me.turn);
+        let read = {
+            let mut space = hyper::rt::ReadBuf::new(buf.initialize_unfilled_to(want));
+            match Pin::new(&mut me.inner).poll_read(cx, space.unfilled()) {
+                Poll::Ready(result) => result?,
+                Poll::Pending => {
+                    me.end_turn();
+                    return Poll::Pending;
+                }
+            }
+            me.received(space.filled())?;
+            space.filled().len()
+        };
+        buf.advance(read);
+        if read == me.size {
+            me.size = (me.size * 2).min(MAX_READ);
+        } else if read < me.size / 4 {
+            me.size = (me.size / 2).max(MIN_READ);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<T: Write + Unpin> AsyncWrite for Io<T> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
+    }
+}
+
+/// Reads at least one byte into `buf`; none at the end of the input.
+pub(crate) fn poll_read_some<T: Read + Unpin>(
+    io: &mut T,
+    cx: &mut Context<'_>,
+    buf: &mut [u8],
+) -> Poll<io::Result<usize>> {
+    let mut space = hyper::rt::ReadBuf::new(buf);
+    ready!(Pin::new(io).poll_read(cx, space.unfilled()))?;
+    Poll::Ready(Ok(space.filled().len()))
+}

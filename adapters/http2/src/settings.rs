@@ -1,0 +1,342 @@
+//! What a connection is made with.
+
+use std::time::Duration;
+
+use crate::window::WindowBudget;
+
+const KIB: u32 = 1 << 10;
+const MIB: u32 = 1 << 20;
+
+/// The largest window that HTTP/2 has.
+const MAX_WINDOW: u32 = (1 << 31) - 1;
+/// What HTTP/2 allows for `SETTINGS_MAX_FRAME_SIZE`.
+const MIN_FRAME: u32 = 16 * KIB;
+const MAX_FRAME: u32 = 16 * MIB - 1;
+/// How much larger than the window of a stream that of the connection is, at least.
+const MIN_RATIO: u32 = 2;
+/// Time between keepalive pings of a client. Stock grpc-go servers count one in less than 5
+/// minutes as abuse.
+const CLIENT_KEEPALIVE: Duration = Duration::from_secs(360);
+/// Time between keepalive pings of a server, which no known peer minds.
+const SERVER_KEEPALIVE: Duration = Duration::from_secs(60);
+
+/// The settings of a connection, of a client's and of a server's.
+///
+/// There are two sets of defaults: [`tunnels`](Self::tunnels) for connections that carry tunnels,
+/// between ends that know each other, and [`calls`](Self::calls) for connections of ordinary gRPC
+/// clients and servers. Each method changes one setting and says what the defaults are, as
+/// "tunnels / calls" where they differ. Values that HTTP/2 does not allow are moved to the nearest
+/// that it does.
+///
+/// # Memory
+///
+/// What a peer can make a connection hold, beyond what streams' readers have taken:
+///
+/// - payload that was not read: [`connection_window`](Self::connection_window), its maximum;
+/// - small frames that were not read: about [`small_frame_budget`](Self::small_frame_budget);
+/// - heads and trailers: [`max_header_list`](Self::max_header_list) for each of
+///   [`max_streams`](Self::max_streams) streams, and one list of three times
+///   [`tolerated_header_list`](Self::tolerated_header_list);
+/// - one incoming frame of [`max_frame_size`](Self::max_frame_size);
+/// - what waits to be sent: [`send_buffer`](Self::send_buffer) and one chunk of its body for each
+///   stream.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub(crate) stream_window: u32,
+    pub(crate) connection_window: u32,
+    pub(crate) max_connection_window: u32,
+    pub(crate) window_budget: Option<WindowBudget>,
+    pub(crate) max_frame_size: u32,
+    pub(crate) small_frame_budget: usize,
+    pub(crate) send_buffer: usize,
+    pub(crate) max_streams: u32,
+    pub(crate) max_reset_streams: usize,
+    pub(crate) max_header_list: usize,
+    pub(crate) tolerated_header_list: u32,
+    pub(crate) handshake_timeout: Duration,
+    keepalive: Keepalive,
+    pub(crate) keepalive_timeout: Duration,
+    pub(crate) keepalive_while_idle: bool,
+    pub(crate) silence_ping: Option<SilencePing>,
+    pub(crate) idle_timeout: Option<Duration>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Keepalive {
+    Default,
+    Every(Option<Duration>),
+}
+
+/// Which end of a connection this is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Client,
+    Server,
+}
+
+/// When a connection on which calls wait asks its peer for a sign of life.
+///
+/// Unlike keepalive it never ends the connection: it only tells, by
+/// [`Connection::is_responsive`](crate::Connection::is_responsive), that new calls are better made
+/// elsewhere. It pings only beside calls, and seldom, so that strict servers take no offence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SilencePing {
+    /// How long nothing must have been received while a call is open.
+    pub after: Duration,
+    /// The time between two such pings, at least. Stock grpc-go servers end a connection that
+    /// pings more than once in 5 minutes.
+    pub at_most_every: Duration,
+    /// How long the answer may take before the connection counts as not responsive.
+    pub timeout: Duration,
+}
+
+impl Default for SilencePing {
+    /// After 10 s, at most one in 5 minutes, 10 s for the answer.
+    fn default() -> Self {
+        Self {
+            after: Duration::from_secs(10),
+            at_most_every: Duration::from_secs(300),
+            timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Settings {
+    /// For connections that carry tunnels: large windows and frames, since all calls of a tunnel
+    /// share one stream, and flow control inside the tunnel bounds the memory of each.
+    #[must_use]
+    pub const fn tunnels() -> Self {
+        Self {
+            stream_window: 16 * MIB,
+            connection_window: 64 * MIB,
+            max_connection_window: 64 * MIB,
+            window_budget: None,
+            max_frame_size: 256 * KIB,
+            small_frame_budget: 64 << 20,
+            send_buffer: 128 << 10,
+            max_streams: 1_024,
+            max_reset_streams: 1_024,
+            max_header_list: 1 << 20,
+            tolerated_header_list: 4 * MIB,
+            handshake_timeout: Duration::from_secs(10),
+            keepalive: Keepalive::Default,
+            keepalive_timeout: Duration::from_secs(20),
+            keepalive_while_idle: true,
+            silence_ping: None,
+            idle_timeout: None,
+        }
+    }
+
+    /// For connections of ordinary gRPC clients and servers: windows that start small and grow
+    /// while readers keep up, and frames of the size that every HTTP/2 peer uses.
+    #[must_use]
+    pub fn calls() -> Self {
+        Self {
+            stream_window: 256 * KIB,
+            connection_window: MIB,
+            max_connection_window: 16 * MIB,
+            max_frame_size: MIN_FRAME,
+            small_frame_budget: 16 << 20,
+            ..Self::tunnels()
+        }
+    }
+
+    /// Bytes that a peer may send on a stream before they are read. 16 MiB / 256 KiB.
+    ///
+    /// It bounds what a stream carries in a round trip. It grows in proportion with the
+    /// connection's window, where that grows.
+    #[must_use]
+    pub const fn stream_window(mut self, bytes: u32) -> Self {
+        self.stream_window = if bytes > MAX_WINDOW / MIN_RATIO {
+            MAX_WINDOW / MIN_RATIO
+        } else {
+            bytes
+        };
+        self
+    }
+
+    /// Bytes that a peer may send on all streams together before they are read: at first, and at
+    /// most. 64 MiB and 64 MiB / 1 MiB and 16 MiB.
+    ///
+    /// A stream that nobody reads keeps its window out of the connection's, so the connection's is
+    /// at least twice a stream's: with the defaults three calls that nobody reads do not delay a
+    /// fourth. The window doubles when readers take a stream's window in less than 250 ms; what
+    /// is not read makes nothing grow.
+    #[must_use]
+    pub const fn connection_window(mut self, initial: u32, max: u32) -> Self {
+        self.connection_window = initial;
+        self.max_connection_window = max;
+        self
+    }
+
+    /// What the windows of several connections may grow by together. No bound but each
+    /// connection's own by default.
+    #[must_use]
+    pub fn window_budget(mut self, budget: WindowBudget) -> Self {
+        self.window_budget = Some(budget);
+        self
+    }
+
+    /// Bytes of the largest frame that is taken, 16 KiB to 16 MiB. 256 KiB / 16 KiB.
+    ///
+    /// Large frames take fewer system calls. But h2 counts how many frames a header list takes
+    /// against this size, and many peers split lists in 16 KiB whatever it is: with frames of
+    /// 256 KiB a list above about 960 KiB ends the connection, with those of 48 KiB and less one
+    /// above [`tolerated_header_list`](Self::tolerated_header_list).
+    #[must_use]
+    pub const fn max_frame_size(mut self, bytes: u32) -> Self {
+        self.max_frame_size = if bytes < MIN_FRAME {
+            MIN_FRAME
+        } else if bytes > MAX_FRAME {
+            MAX_FRAME
+        } else {
+            bytes
+        };
+        self
+    }
+
+    /// Bytes that small frames may cost beyond their payload before they are read. 64 MiB /
+    /// 16 MiB.
+    ///
+    /// A DATA frame of less than 256 bytes costs what it lacks of them until it is read: about
+    /// what it takes in memory beside its payload, so this is the bound on that memory. A
+    /// connection that exceeds it ends with `ENHANCE_YOUR_CALM`, all its calls with it, and an
+    /// honest peer that streams one-byte messages to a reader that pauses cannot know: for one
+    /// such stream allow 42 times its window. Where the reader never waits, as a tunnel's, it
+    /// need only cover what arrives before it runs: a connection hands over what it has read
+    /// after 256 KiB, or 1 MiB of this cost, so the default allows it to miss 40 turns.
+    #[must_use]
+    pub const fn small_frame_budget(mut self, bytes: usize) -> Self {
+        self.small_frame_budget = bytes;
+        self
+    }
+
+    /// Bytes of a body that may wait below it to be written. 128 KiB.
+    ///
+    /// A body is asked for more when less than this waits, and one chunk more than this may. Small
+    /// values leave the choice of what is sent next to the body, as a tunnel wants it.
+    #[must_use]
+    pub const fn send_buffer(mut self, bytes: usize) -> Self {
+        self.send_buffer = if bytes == 0 { 1 } else { bytes };
+        self
+    }
+
+    /// Streams that a peer may have open at once, for servers. 1,024.
+    ///
+    /// Those above it are refused, and were never processed.
+    #[must_use]
+    pub const fn max_streams(mut self, streams: u32) -> Self {
+        self.max_streams = streams;
+        self
+    }
+
+    /// Streams that a peer may have opened and reset before this end saw them, for servers. 1,024.
+    ///
+    /// An honest client that cancels many calls while this process is paused must stay below it;
+    /// the connection ends above it. h2's own default is 20.
+    #[must_use]
+    pub const fn max_reset_streams(mut self, streams: usize) -> Self {
+        self.max_reset_streams = streams;
+        self
+    }
+
+    /// Bytes of a head or of trailers that a call may have, by HTTP/2's count (32 bytes a field
+    /// beside its name and value). 1 MiB.
+    ///
+    /// Above it that call alone fails: a server answers RESOURCE_EXHAUSTED, a client gets
+    /// [`ErrorKind::HeadersTooLarge`](crate::ErrorKind::HeadersTooLarge).
+    #[must_use]
+    pub const fn max_header_list(mut self, bytes: usize) -> Self {
+        self.max_header_list = bytes;
+        self
+    }
+
+    /// Bytes of a head or of trailers that end the connection, at least as many as
+    /// [`max_header_list`](Self::max_header_list). 4 MiB.
+    ///
+    /// It is told to peers as three times this, since what is longer than what they are told
+    /// cannot be answered well.
+    #[must_use]
+    pub const fn tolerated_header_list(mut self, bytes: u32) -> Self {
+        self.tolerated_header_list = bytes;
+        self
+    }
+
+    /// How long the peer may take to show that it speaks HTTP/2. 10 s.
+    #[must_use]
+    pub const fn handshake_timeout(mut self, timeout: Duration) -> Self {
+        self.handshake_timeout = timeout;
+        self
+    }
+
+    /// How long nothing may be received before a keepalive ping is sent, or none. 6 minutes for
+    /// clients, since stock grpc-go servers end a connection that pings more than once in five;
+    /// 1 minute for servers.
+    #[must_use]
+    pub const fn keepalive(mut self, interval: Option<Duration>) -> Self {
+        self.keepalive = Keepalive::Every(interval);
+        self
+    }
+
+    /// How long nothing may be received after a keepalive ping before the connection is given up.
+    /// 20 s.
+    #[must_use]
+    pub const fn keepalive_timeout(mut self, timeout: Duration) -> Self {
+        self.keepalive_timeout = timeout;
+        self
+    }
+
+    /// Whether keepalive pings are sent while no stream is open. They are.
+    #[must_use]
+    pub const fn keepalive_while_idle(mut self, yes: bool) -> Self {
+        self.keepalive_while_idle = yes;
+        self
+    }
+
+    /// Whether to ask for a sign of life when calls are open and nothing is received. Not by
+    /// default.
+    #[must_use]
+    pub const fn silence_ping(mut self, ping: Option<SilencePing>) -> Self {
+        self.silence_ping = ping;
+        self
+    }
+
+    /// How long a connection may have no stream before it is ended with GOAWAY, for servers. No
+    /// limit by default.
+    #[must_use]
+    pub const fn idle_timeout(mut self, timeout: Option<Duration>) -> Self {
+        self.idle_timeout = timeout;
+        self
+    }
+
+    pub(crate) const fn keepalive_interval(&self, role: Role) -> Option<Duration> {
+        match (self.keepalive, role) {
+            (Keepalive::Every(interval), _) => interval,
+            (Keepalive::Default, Role::Client) => Some(CLIENT_KEEPALIVE),
+            (Keepalive::Default, Role::Server) => Some(SERVER_KEEPALIVE),
+        }
+    }
+
+    /// The connection's window at first, and at most.
+    pub(crate) fn connection_windows(&self) -> (u32, u32) {
+        let least = self.stream_window.saturating_mul(MIN_RATIO);
+        let initial = self.connection_window.clamp(least, MAX_WINDOW);
+        (
+            initial,
+            self.max_connection_window.clamp(initial, MAX_WINDOW),
+        )
+    }
+
+    /// The bytes of a header block on the wire above which the connection is given up.
+    pub(crate) fn max_header_block(&self) -> usize {
+        (self.tolerated_header_list as usize).max(self.max_header_list)
+    }
+
+    /// What h2 is told to decode. A list that h2 cut short without saying so must still be seen to
+    /// be too long. It stores fields until the first that exceeds this size; no field is longer
+    /// than 8/5 of the block (Huffman's shortest code has 5 bits), so at least 7/5 of
+    /// `max_header_block` was stored, more than `max_header_list`.
+    pub(crate) fn decoded_header_list(&self) -> u32 {
+        u32::try_from(self.max_header_block().saturating_mul(3)).unwrap_or(u32::MAX)
+    }
+}
