@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Buf;
+use futures_channel::oneshot;
 use futures_util::future::{Either, select};
 use grpctunnel_driver::{BoxError, Runtime};
 use h2::Reason;
@@ -19,7 +20,7 @@ use tower_service::Service;
 
 use crate::error::{Error, ErrorKind};
 use crate::headers::{grpc_status, list_size, remove_connection_specific};
-use crate::incoming::{IncomingBody, RequestGuard, request_guard};
+use crate::incoming::IncomingBody;
 use crate::io::Io;
 use crate::outgoing::{Chunk, Sent, send_body};
 use crate::settings::{Role, Settings};
@@ -74,13 +75,14 @@ where
 
 fn builder(settings: &Settings) -> h2::client::Builder {
     let mut builder = h2::client::Builder::new();
+    let (stream_window, connection_window, _) = settings.windows();
     builder
         .enable_push(false)
-        .initial_window_size(settings.stream_window)
-        .initial_connection_window_size(settings.connection_windows().0)
-        .max_frame_size(settings.max_frame_size)
+        .initial_window_size(stream_window)
+        .initial_connection_window_size(connection_window)
+        .max_frame_size(settings.frame_size())
         .max_header_list_size(settings.decoded_header_list())
-        .max_send_buffer_size(settings.send_buffer)
+        .max_send_buffer_size(settings.send_buffer.max(1))
         .data_frame_budget(settings.small_frame_budget)
         .max_concurrent_reset_streams(settings.max_reset_streams)
         // What a server still sends on streams that were cancelled long ago is no fault of it.
@@ -196,17 +198,17 @@ where
         };
         let mut guard = None;
         if !complete {
-            let (request, mut watch) = request_guard();
-            guard = Some(request);
+            let (sender, mut stop) = oneshot::channel();
+            guard = Some(sender);
             let open = Arc::clone(&open);
             self.runtime.spawn(async move {
                 let stop = {
                     let sending = std::pin::pin!(send_body(&mut stream, body));
-                    match select(&mut watch.stop, sending).await {
+                    match select(&mut stop, sending).await {
                         Either::Left((stop, _)) => Some(stop.unwrap_or(Reason::CANCEL)),
                         Either::Right((Sent::Complete | Sent::Stopped, _)) => None,
                         Either::Right((Sent::Failed(error), _)) => {
-                            watch.failed(Error::request_body(error));
+                            open.request_failed(Error::request_body(error));
                             Some(Reason::CANCEL)
                         }
                     }
@@ -214,7 +216,6 @@ where
                 if let Some(reason) = stop {
                     stream.send_reset(reason);
                 }
-                drop(open);
             });
         }
         ResponseFuture {
@@ -259,7 +260,7 @@ pub struct ResponseFuture {
 enum State {
     Waiting {
         response: h2::client::ResponseFuture,
-        guard: Option<RequestGuard>,
+        guard: Option<oneshot::Sender<Reason>>,
         open: Arc<OpenStream>,
     },
     Failed(Option<Error>),
@@ -308,10 +309,7 @@ impl Future for ResponseFuture {
                     }
                 }
             }
-            Err(error) => Err(match guard.as_ref().and_then(RequestGuard::failure) {
-                Some(failure) => failure,
-                None => Error::from_unanswered(error).because(open.shared().cause()),
-            }),
+            Err(error) => Err(open.explain(Error::from_unanswered(error))),
         };
         self.state = State::Failed(None);
         Poll::Ready(result)

@@ -11,7 +11,7 @@ use grpctunnel_driver::Runtime;
 use hyper::rt::{Read, ReadBufCursor, Write};
 
 use crate::error::{Error, ErrorKind};
-use crate::io::poll_read_some;
+use crate::io::{forward_write, poll_read_some};
 use crate::settings::Settings;
 
 /// What each HTTP/2 client sends first, RFC 9113, section 3.4.
@@ -62,7 +62,7 @@ pub async fn detect<T: Read + Unpin>(
         }
     };
     let io = Rewound {
-        io,
+        inner: io,
         first,
         given: 0,
         have,
@@ -76,7 +76,7 @@ pub async fn detect<T: Read + Unpin>(
 
 /// A transport whose first bytes were read and put back.
 pub struct Rewound<T> {
-    io: T,
+    inner: T,
     first: [u8; PREFACE.len()],
     given: usize,
     have: usize,
@@ -92,7 +92,7 @@ impl<T> Rewound<T> {
     /// The transport, without the bytes that were put back.
     #[must_use]
     pub fn into_inner(self) -> T {
-        self.io
+        self.inner
     }
 }
 
@@ -111,7 +111,7 @@ impl<T: Read + Unpin> Read for Rewound<T> {
         mut buf: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
         if self.given == self.have {
-            return Pin::new(&mut self.io).poll_read(cx, buf);
+            return Pin::new(&mut self.inner).poll_read(cx, buf);
         }
         let first = self.first_bytes();
         let taken = first.len().min(buf.remaining());
@@ -121,32 +121,4 @@ impl<T: Read + Unpin> Read for Rewound<T> {
     }
 }
 
-impl<T: Write + Unpin> Write for Rewound<T> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.io.is_write_vectored()
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(cx, bufs)
-    }
-}
+forward_write!(Write for Rewound);

@@ -42,6 +42,8 @@ pub enum ErrorKind {
     /// Nothing was received after a keepalive ping:
     /// [`keepalive_timeout`](crate::Settings::keepalive_timeout).
     KeepaliveTimeout(Duration),
+    /// Calls were open when the grace of a [shutdown](crate::Connection::shutdown) was over.
+    GraceExpired,
     /// The connection was lost, or a peer broke HTTP/2's rules on it.
     Connection,
     /// The call was to be made on a connection that had ended, or is ending.
@@ -210,6 +212,7 @@ impl fmt::Display for Error {
             ErrorKind::KeepaliveTimeout(limit) => {
                 write!(f, "nothing was heard for {limit:?} after a keepalive ping")
             }
+            ErrorKind::GraceExpired => f.write_str("calls were cut off by the shutdown"),
             ErrorKind::Connection => f.write_str("the connection was lost"),
             ErrorKind::Closed => f.write_str("the connection had ended"),
             ErrorKind::Refused => f.write_str("the peer did not take the call"),

@@ -26,8 +26,8 @@ pub struct IncomingBody {
     stream: RecvStream,
     role: Role,
     open: Arc<OpenStream>,
-    /// Stops the request body of a client's call.
-    request: Option<RequestGuard>,
+    /// Stops the request body of a client's call: as cancelled, if it is dropped.
+    request: Option<oneshot::Sender<Reason>>,
     /// What `content-length` still promises.
     length: Option<u64>,
     /// Whether the head was all of a gRPC response.
@@ -48,7 +48,7 @@ impl IncomingBody {
         headers: &HeaderMap,
         role: Role,
         open: Arc<OpenStream>,
-        request: Option<RequestGuard>,
+        request: Option<oneshot::Sender<Reason>>,
     ) -> Self {
         let length = headers
             .get(http::header::CONTENT_LENGTH)
@@ -72,7 +72,8 @@ impl IncomingBody {
     fn finish(&mut self) {
         self.at = At::End;
         if let Some(request) = self.request.take() {
-            request.response_complete();
+            // The request may be complete as well.
+            let _ = request.send(Reason::NO_ERROR);
         }
     }
 
@@ -92,12 +93,9 @@ impl IncomingBody {
         self.at = At::End;
         let error = match self.role {
             Role::Server => Error::from_request_body(error),
-            Role::Client => match self.request.as_ref().and_then(RequestGuard::failure) {
-                Some(failure) => failure,
-                None => Error::from_h2(error),
-            },
+            Role::Client => Error::from_h2(error),
         };
-        Some(error.because(self.open.shared().cause()))
+        Some(self.open.explain(error))
     }
 
     fn trailers(&mut self, trailers: HeaderMap) -> Result<HeaderMap, Error> {
@@ -189,50 +187,4 @@ impl fmt::Debug for IncomingBody {
 
 fn consumed(shared: &Shared, bytes: usize) {
     shared.consumed.fetch_add(bytes, Ordering::Relaxed);
-}
-
-/// Held with a client's response: stops the task that sends the request body.
-pub(crate) struct RequestGuard {
-    stop: oneshot::Sender<Reason>,
-    failure: Arc<std::sync::Mutex<Option<Error>>>,
-}
-
-/// The other side of a [`RequestGuard`].
-pub(crate) struct RequestWatch {
-    pub(crate) stop: oneshot::Receiver<Reason>,
-    failure: Arc<std::sync::Mutex<Option<Error>>>,
-}
-
-pub(crate) fn request_guard() -> (RequestGuard, RequestWatch) {
-    let (sender, receiver) = oneshot::channel();
-    let failure = Arc::default();
-    let watch = RequestWatch {
-        stop: receiver,
-        failure: Arc::clone(&failure),
-    };
-    let guard = RequestGuard {
-        stop: sender,
-        failure,
-    };
-    (guard, watch)
-}
-
-impl RequestGuard {
-    /// The error of the request body, if it failed.
-    pub(crate) fn failure(&self) -> Option<Error> {
-        let failure = self.failure.lock();
-        failure.unwrap_or_else(|e| e.into_inner()).clone()
-    }
-
-    fn response_complete(self) {
-        // The request may be complete as well.
-        let _ = self.stop.send(Reason::NO_ERROR);
-    }
-}
-
-impl RequestWatch {
-    pub(crate) fn failed(&self, error: Error) {
-        let failure = self.failure.lock();
-        *failure.unwrap_or_else(|e| e.into_inner()) = Some(error);
-    }
 }

@@ -133,35 +133,46 @@ impl<T: Read + Unpin> AsyncRead for Io<T> {
     }
 }
 
-impl<T: Write + Unpin> AsyncWrite for Io<T> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, buf)
-    }
+/// Implements hyper's or tokio's trait of output, which look the same, by the inner transport's.
+macro_rules! forward_write {
+    ($trait:ident for $type:ident) => {
+        impl<T: Write + Unpin> $trait for $type<T> {
+            fn poll_write(
+                mut self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                buf: &[u8],
+            ) -> Poll<io::Result<usize>> {
+                Write::poll_write(Pin::new(&mut self.inner), cx, buf)
+            }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
-    }
+            fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                Write::poll_flush(Pin::new(&mut self.inner), cx)
+            }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
-    }
+            fn poll_shutdown(
+                mut self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+            ) -> Poll<io::Result<()>> {
+                Write::poll_shutdown(Pin::new(&mut self.inner), cx)
+            }
 
-    fn is_write_vectored(&self) -> bool {
-        self.inner.is_write_vectored()
-    }
+            fn is_write_vectored(&self) -> bool {
+                Write::is_write_vectored(&self.inner)
+            }
 
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
-    }
+            fn poll_write_vectored(
+                mut self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                bufs: &[io::IoSlice<'_>],
+            ) -> Poll<io::Result<usize>> {
+                Write::poll_write_vectored(Pin::new(&mut self.inner), cx, bufs)
+            }
+        }
+    };
 }
+pub(crate) use forward_write;
+
+forward_write!(AsyncWrite for Io);
 
 /// Reads at least one byte into `buf`; none at the end of the input.
 pub(crate) fn poll_read_some<T: Read + Unpin>(

@@ -122,6 +122,6 @@ pub use error::{Error, ErrorKind};
 pub use h2::Reason;
 pub use incoming::IncomingBody;
 pub use server::serve;
-pub use settings::{Settings, SilencePing};
+pub use settings::{Keepalive, Settings, SilencePing};
 pub use shared::Connection;
 pub use window::WindowBudget;

@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use futures_util::future::{Either, select};
@@ -57,9 +57,13 @@ where
         settings.max_header_block(),
     );
     let handshake = builder(settings).handshake(io);
+    let (streams, tasks) = (Arc::clone(&shared), runtime.clone());
+    let accept = move |request, respond| {
+        tasks.spawn(handle(service.clone(), request, respond, &streams));
+    };
     runtime.spawn(run(
         handshake,
-        service,
+        accept,
         settings.clone(),
         runtime.clone(),
         ending,
@@ -67,20 +71,15 @@ where
     connection
 }
 
-async fn run<T, S, B>(
-    handshake: Handshake<Io<T>, Chunk<B::Data>>,
-    service: S,
+async fn run<T, D>(
+    handshake: Handshake<Io<T>, Chunk<D>>,
+    accept: impl Accept<D>,
     settings: Settings,
     runtime: Runtime,
     ending: Ending,
 ) where
     T: Read + Write + Unpin + Send + 'static,
-    S: Service<Request<IncomingBody>, Response = Response<B>> + Clone + Send + 'static,
-    S::Future: Send,
-    S::Error: Into<BoxError>,
-    B: Body + Send + 'static,
-    B::Data: Send,
-    B::Error: Into<BoxError>,
+    D: Buf + Send + 'static,
 {
     let limit = settings.handshake_timeout;
     let timeout = runtime.sleep_until(runtime.now() + limit);
@@ -89,25 +88,31 @@ async fn run<T, S, B>(
         Either::Left((Err(error), _)) => return ending.set(Err(Error::from_h2(error))),
         Either::Right(_) => return ending.set(Err(Error::new(ErrorKind::HandshakeTimeout(limit)))),
     };
-    let http2 = ServerConnection {
-        h2,
-        service,
-        runtime: runtime.clone(),
-        shared: Arc::clone(ending.shared()),
-    };
+    let http2 = ServerConnection { h2, accept };
     ConnectionTask::new(http2, Role::Server, &settings, &runtime, ending)
         .run()
         .await;
 }
 
+/// Takes the requests of a connection.
+trait Accept<D: Buf>: FnMut(Request<RecvStream>, SendResponse<Chunk<D>>) + Send + 'static {}
+
+impl<D, F> Accept<D> for F
+where
+    D: Buf,
+    F: FnMut(Request<RecvStream>, SendResponse<Chunk<D>>) + Send + 'static,
+{
+}
+
 fn builder(settings: &Settings) -> h2::server::Builder {
     let mut builder = h2::server::Builder::new();
+    let (stream_window, connection_window, _) = settings.windows();
     builder
-        .initial_window_size(settings.stream_window)
-        .initial_connection_window_size(settings.connection_windows().0)
-        .max_frame_size(settings.max_frame_size)
+        .initial_window_size(stream_window)
+        .initial_connection_window_size(connection_window)
+        .max_frame_size(settings.frame_size())
         .max_header_list_size(settings.decoded_header_list())
-        .max_send_buffer_size(settings.send_buffer)
+        .max_send_buffer_size(settings.send_buffer.max(1))
         .data_frame_budget(settings.small_frame_budget)
         .max_concurrent_streams(settings.max_streams)
         .max_concurrent_reset_streams(settings.max_reset_streams)
@@ -115,35 +120,22 @@ fn builder(settings: &Settings) -> h2::server::Builder {
     builder
 }
 
-struct ServerConnection<T, S, D: Buf> {
+struct ServerConnection<T, D: Buf, A> {
     h2: h2::server::Connection<T, Chunk<D>>,
-    service: S,
-    runtime: Runtime,
-    shared: Arc<Shared>,
+    accept: A,
 }
 
-impl<T, S, B> Http2 for ServerConnection<Io<T>, S, B::Data>
+impl<T, D, A> Http2 for ServerConnection<Io<T>, D, A>
 where
     T: Read + Write + Unpin + Send + 'static,
-    S: Service<Request<IncomingBody>, Response = Response<B>> + Clone + Send + 'static,
-    S::Future: Send,
-    S::Error: Into<BoxError>,
-    B: Body + Send + 'static,
-    B::Data: Send,
-    B::Error: Into<BoxError>,
+    D: Buf + Send + 'static,
+    A: Accept<D>,
 {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
-        loop {
-            match self.h2.poll_accept(cx) {
-                Poll::Ready(Some(Ok((request, respond)))) => {
-                    let stream = handle(self.service.clone(), request, respond, &self.shared);
-                    self.runtime.spawn(stream);
-                }
-                Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error)),
-                Poll::Ready(None) => return Poll::Ready(Ok(())),
-                Poll::Pending => return Poll::Pending,
-            }
+        while let Some((request, respond)) = ready!(self.h2.poll_accept(cx)).transpose()? {
+            (self.accept)(request, respond);
         }
+        Poll::Ready(Ok(()))
     }
 
     fn set_windows(&mut self, connection: u32, stream: u32) {

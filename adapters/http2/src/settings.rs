@@ -24,15 +24,21 @@ const SERVER_KEEPALIVE: Duration = Duration::from_secs(60);
 ///
 /// There are two sets of defaults: [`tunnels`](Self::tunnels) for connections that carry tunnels,
 /// between ends that know each other, and [`calls`](Self::calls) for connections of ordinary gRPC
-/// clients and servers. Each method changes one setting and says what the defaults are, as
-/// "tunnels / calls" where they differ. Values that HTTP/2 does not allow are moved to the nearest
-/// that it does.
+/// clients and servers. Each field says what the defaults are, as "tunnels / calls" where they
+/// differ. Values that HTTP/2 does not allow are moved to the nearest that it does.
+///
+/// ```
+/// use grpctunnel_http2::Settings;
+///
+/// let mut settings = Settings::tunnels();
+/// settings.max_streams = 64;
+/// ```
 ///
 /// # Memory
 ///
 /// What a peer can make a connection hold, beyond what streams' readers have taken:
 ///
-/// - payload that was not read: [`connection_window`](Self::connection_window), its maximum;
+/// - payload that was not read: [`max_connection_window`](Self::max_connection_window);
 /// - small frames that were not read: about [`small_frame_budget`](Self::small_frame_budget);
 /// - heads and trailers: [`max_header_list`](Self::max_header_list) for each of
 ///   [`max_streams`](Self::max_streams) streams, and one list of three times
@@ -41,30 +47,101 @@ const SERVER_KEEPALIVE: Duration = Duration::from_secs(60);
 /// - what waits to be sent: [`send_buffer`](Self::send_buffer) and one chunk of its body for each
 ///   stream.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Settings {
-    pub(crate) stream_window: u32,
-    pub(crate) connection_window: u32,
-    pub(crate) max_connection_window: u32,
-    pub(crate) window_budget: Option<WindowBudget>,
-    pub(crate) max_frame_size: u32,
-    pub(crate) small_frame_budget: usize,
-    pub(crate) send_buffer: usize,
-    pub(crate) max_streams: u32,
-    pub(crate) max_reset_streams: usize,
-    pub(crate) max_header_list: usize,
-    pub(crate) tolerated_header_list: u32,
-    pub(crate) handshake_timeout: Duration,
-    keepalive: Keepalive,
-    pub(crate) keepalive_timeout: Duration,
-    pub(crate) keepalive_while_idle: bool,
-    pub(crate) silence_ping: Option<SilencePing>,
-    pub(crate) idle_timeout: Option<Duration>,
+    /// Bytes that a peer may send on a stream before they are read. 16 MiB / 256 KiB.
+    ///
+    /// It bounds what a stream carries in a round trip. It grows in proportion with the
+    /// connection's window, where that grows.
+    pub stream_window: u32,
+    /// Bytes that a peer may send on all streams together before they are read, at first.
+    /// 64 MiB / 1 MiB.
+    ///
+    /// A stream that nobody reads keeps its window out of the connection's, so the connection's is
+    /// at least twice a stream's: with the defaults three calls that nobody reads do not delay a
+    /// fourth.
+    pub connection_window: u32,
+    /// What the connection's window grows to, at most. 64 MiB / 16 MiB.
+    ///
+    /// It doubles when readers take a stream's window in less than 250 ms; what is not read makes
+    /// nothing grow.
+    pub max_connection_window: u32,
+    /// What the windows of several connections may grow by together. No bound but each
+    /// connection's own by default.
+    pub window_budget: Option<WindowBudget>,
+    /// Bytes of the largest frame that is taken, 16 KiB to 16 MiB. 256 KiB / 16 KiB.
+    ///
+    /// Large frames take fewer system calls. But h2 counts how many frames a header list takes
+    /// against this size, and many peers split lists in 16 KiB whatever it is: with frames of
+    /// 256 KiB a list above about 960 KiB ends the connection, with those of 48 KiB and less one
+    /// above [`tolerated_header_list`](Self::tolerated_header_list).
+    pub max_frame_size: u32,
+    /// Bytes that small frames may cost beyond their payload before they are read. 64 MiB /
+    /// 16 MiB.
+    ///
+    /// A DATA frame of less than 256 bytes costs what it lacks of them until it is read: about
+    /// what it takes in memory beside its payload, so this is the bound on that memory. A
+    /// connection that exceeds it ends with `ENHANCE_YOUR_CALM`, all its calls with it, and an
+    /// honest peer that streams one-byte messages to a reader that pauses cannot know: for one
+    /// such stream allow 42 times its window. Where the reader never waits, as a tunnel's, it
+    /// need only cover what arrives before it runs: a connection hands over what it has read
+    /// after 256 KiB, or 1 MiB of this cost, so the default allows it to miss 40 turns.
+    pub small_frame_budget: usize,
+    /// Bytes of a body that may wait below it to be written. 128 KiB.
+    ///
+    /// A body is asked for more when less than this waits, and one chunk more than this may. Small
+    /// values leave the choice of what is sent next to the body, as a tunnel wants it.
+    pub send_buffer: usize,
+    /// Streams that a peer may have open at once, for servers. 1,024.
+    ///
+    /// Those above it are refused, and were never processed.
+    pub max_streams: u32,
+    /// Streams that a peer may have opened and reset before this end saw them, for servers. 1,024.
+    ///
+    /// An honest client that cancels many calls while this process is paused must stay below it;
+    /// the connection ends above it. h2's own default is 20.
+    pub max_reset_streams: usize,
+    /// Bytes of a head or of trailers that a call may have, by HTTP/2's count (32 bytes a field
+    /// beside its name and value). 1 MiB.
+    ///
+    /// Above it that call alone fails: a server answers RESOURCE_EXHAUSTED, a client gets
+    /// [`ErrorKind::HeadersTooLarge`](crate::ErrorKind::HeadersTooLarge).
+    pub max_header_list: usize,
+    /// Bytes of a head or of trailers that end the connection, at least as many as
+    /// [`max_header_list`](Self::max_header_list). 4 MiB.
+    ///
+    /// It is told to peers as three times this, since what is longer than what they are told
+    /// cannot be answered well.
+    pub tolerated_header_list: u32,
+    /// How long the peer may take to show that it speaks HTTP/2. 10 s.
+    pub handshake_timeout: Duration,
+    /// How long nothing may be received before a keepalive ping is sent.
+    pub keepalive: Keepalive,
+    /// How long nothing may be received after a keepalive ping before the connection is given up.
+    /// 20 s.
+    pub keepalive_timeout: Duration,
+    /// Whether keepalive pings are sent while no stream is open. They are.
+    pub keepalive_while_idle: bool,
+    /// Whether to ask for a sign of life when calls are open and nothing is received. Not by
+    /// default.
+    pub silence_ping: Option<SilencePing>,
+    /// How long a connection may have no stream before it is ended with GOAWAY, for servers. No
+    /// limit by default.
+    pub idle_timeout: Option<Duration>,
 }
 
-#[derive(Clone, Copy, Debug)]
-enum Keepalive {
-    Default,
-    Every(Option<Duration>),
+/// When keepalive pings are sent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Keepalive {
+    /// After 6 minutes for clients, since stock grpc-go servers end a connection that pings more
+    /// than once in five; after 1 minute for servers, which no known peer minds.
+    #[default]
+    ByRole,
+    /// After this long.
+    After(Duration),
+    /// Never: a peer that vanishes is noticed by nobody.
+    Never,
 }
 
 /// Which end of a connection this is.
@@ -119,7 +196,7 @@ impl Settings {
             max_header_list: 1 << 20,
             tolerated_header_list: 4 * MIB,
             handshake_timeout: Duration::from_secs(10),
-            keepalive: Keepalive::Default,
+            keepalive: Keepalive::ByRole,
             keepalive_timeout: Duration::from_secs(20),
             keepalive_while_idle: true,
             silence_ping: None,
@@ -141,190 +218,25 @@ impl Settings {
         }
     }
 
-    /// Bytes that a peer may send on a stream before they are read. 16 MiB / 256 KiB.
-    ///
-    /// It bounds what a stream carries in a round trip. It grows in proportion with the
-    /// connection's window, where that grows.
-    #[must_use]
-    pub const fn stream_window(mut self, bytes: u32) -> Self {
-        self.stream_window = if bytes > MAX_WINDOW / MIN_RATIO {
-            MAX_WINDOW / MIN_RATIO
-        } else {
-            bytes
-        };
-        self
-    }
-
-    /// Bytes that a peer may send on all streams together before they are read: at first, and at
-    /// most. 64 MiB and 64 MiB / 1 MiB and 16 MiB.
-    ///
-    /// A stream that nobody reads keeps its window out of the connection's, so the connection's is
-    /// at least twice a stream's: with the defaults three calls that nobody reads do not delay a
-    /// fourth. The window doubles when readers take a stream's window in less than 250 ms; what
-    /// is not read makes nothing grow.
-    #[must_use]
-    pub const fn connection_window(mut self, initial: u32, max: u32) -> Self {
-        self.connection_window = initial;
-        self.max_connection_window = max;
-        self
-    }
-
-    /// What the windows of several connections may grow by together. No bound but each
-    /// connection's own by default.
-    #[must_use]
-    pub fn window_budget(mut self, budget: WindowBudget) -> Self {
-        self.window_budget = Some(budget);
-        self
-    }
-
-    /// Bytes of the largest frame that is taken, 16 KiB to 16 MiB. 256 KiB / 16 KiB.
-    ///
-    /// Large frames take fewer system calls. But h2 counts how many frames a header list takes
-    /// against this size, and many peers split lists in 16 KiB whatever it is: with frames of
-    /// 256 KiB a list above about 960 KiB ends the connection, with those of 48 KiB and less one
-    /// above [`tolerated_header_list`](Self::tolerated_header_list).
-    #[must_use]
-    pub const fn max_frame_size(mut self, bytes: u32) -> Self {
-        self.max_frame_size = if bytes < MIN_FRAME {
-            MIN_FRAME
-        } else if bytes > MAX_FRAME {
-            MAX_FRAME
-        } else {
-            bytes
-        };
-        self
-    }
-
-    /// Bytes that small frames may cost beyond their payload before they are read. 64 MiB /
-    /// 16 MiB.
-    ///
-    /// A DATA frame of less than 256 bytes costs what it lacks of them until it is read: about
-    /// what it takes in memory beside its payload, so this is the bound on that memory. A
-    /// connection that exceeds it ends with `ENHANCE_YOUR_CALM`, all its calls with it, and an
-    /// honest peer that streams one-byte messages to a reader that pauses cannot know: for one
-    /// such stream allow 42 times its window. Where the reader never waits, as a tunnel's, it
-    /// need only cover what arrives before it runs: a connection hands over what it has read
-    /// after 256 KiB, or 1 MiB of this cost, so the default allows it to miss 40 turns.
-    #[must_use]
-    pub const fn small_frame_budget(mut self, bytes: usize) -> Self {
-        self.small_frame_budget = bytes;
-        self
-    }
-
-    /// Bytes of a body that may wait below it to be written. 128 KiB.
-    ///
-    /// A body is asked for more when less than this waits, and one chunk more than this may. Small
-    /// values leave the choice of what is sent next to the body, as a tunnel wants it.
-    #[must_use]
-    pub const fn send_buffer(mut self, bytes: usize) -> Self {
-        self.send_buffer = if bytes == 0 { 1 } else { bytes };
-        self
-    }
-
-    /// Streams that a peer may have open at once, for servers. 1,024.
-    ///
-    /// Those above it are refused, and were never processed.
-    #[must_use]
-    pub const fn max_streams(mut self, streams: u32) -> Self {
-        self.max_streams = streams;
-        self
-    }
-
-    /// Streams that a peer may have opened and reset before this end saw them, for servers. 1,024.
-    ///
-    /// An honest client that cancels many calls while this process is paused must stay below it;
-    /// the connection ends above it. h2's own default is 20.
-    #[must_use]
-    pub const fn max_reset_streams(mut self, streams: usize) -> Self {
-        self.max_reset_streams = streams;
-        self
-    }
-
-    /// Bytes of a head or of trailers that a call may have, by HTTP/2's count (32 bytes a field
-    /// beside its name and value). 1 MiB.
-    ///
-    /// Above it that call alone fails: a server answers RESOURCE_EXHAUSTED, a client gets
-    /// [`ErrorKind::HeadersTooLarge`](crate::ErrorKind::HeadersTooLarge).
-    #[must_use]
-    pub const fn max_header_list(mut self, bytes: usize) -> Self {
-        self.max_header_list = bytes;
-        self
-    }
-
-    /// Bytes of a head or of trailers that end the connection, at least as many as
-    /// [`max_header_list`](Self::max_header_list). 4 MiB.
-    ///
-    /// It is told to peers as three times this, since what is longer than what they are told
-    /// cannot be answered well.
-    #[must_use]
-    pub const fn tolerated_header_list(mut self, bytes: u32) -> Self {
-        self.tolerated_header_list = bytes;
-        self
-    }
-
-    /// How long the peer may take to show that it speaks HTTP/2. 10 s.
-    #[must_use]
-    pub const fn handshake_timeout(mut self, timeout: Duration) -> Self {
-        self.handshake_timeout = timeout;
-        self
-    }
-
-    /// How long nothing may be received before a keepalive ping is sent, or none. 6 minutes for
-    /// clients, since stock grpc-go servers end a connection that pings more than once in five;
-    /// 1 minute for servers.
-    #[must_use]
-    pub const fn keepalive(mut self, interval: Option<Duration>) -> Self {
-        self.keepalive = Keepalive::Every(interval);
-        self
-    }
-
-    /// How long nothing may be received after a keepalive ping before the connection is given up.
-    /// 20 s.
-    #[must_use]
-    pub const fn keepalive_timeout(mut self, timeout: Duration) -> Self {
-        self.keepalive_timeout = timeout;
-        self
-    }
-
-    /// Whether keepalive pings are sent while no stream is open. They are.
-    #[must_use]
-    pub const fn keepalive_while_idle(mut self, yes: bool) -> Self {
-        self.keepalive_while_idle = yes;
-        self
-    }
-
-    /// Whether to ask for a sign of life when calls are open and nothing is received. Not by
-    /// default.
-    #[must_use]
-    pub const fn silence_ping(mut self, ping: Option<SilencePing>) -> Self {
-        self.silence_ping = ping;
-        self
-    }
-
-    /// How long a connection may have no stream before it is ended with GOAWAY, for servers. No
-    /// limit by default.
-    #[must_use]
-    pub const fn idle_timeout(mut self, timeout: Option<Duration>) -> Self {
-        self.idle_timeout = timeout;
-        self
-    }
-
-    pub(crate) const fn keepalive_interval(&self, role: Role) -> Option<Duration> {
+    pub(crate) const fn keepalive_after(&self, role: Role) -> Option<Duration> {
         match (self.keepalive, role) {
-            (Keepalive::Every(interval), _) => interval,
-            (Keepalive::Default, Role::Client) => Some(CLIENT_KEEPALIVE),
-            (Keepalive::Default, Role::Server) => Some(SERVER_KEEPALIVE),
+            (Keepalive::After(silence), _) => Some(silence),
+            (Keepalive::Never, _) => None,
+            (Keepalive::ByRole, Role::Client) => Some(CLIENT_KEEPALIVE),
+            (Keepalive::ByRole, Role::Server) => Some(SERVER_KEEPALIVE),
         }
     }
 
-    /// The connection's window at first, and at most.
-    pub(crate) fn connection_windows(&self) -> (u32, u32) {
-        let least = self.stream_window.saturating_mul(MIN_RATIO);
-        let initial = self.connection_window.clamp(least, MAX_WINDOW);
-        (
-            initial,
-            self.max_connection_window.clamp(initial, MAX_WINDOW),
-        )
+    pub(crate) fn frame_size(&self) -> u32 {
+        self.max_frame_size.clamp(MIN_FRAME, MAX_FRAME)
+    }
+
+    /// The windows of a stream and of the connection, and what the latter grows to.
+    pub(crate) fn windows(&self) -> (u32, u32, u32) {
+        let stream = self.stream_window.min(MAX_WINDOW / MIN_RATIO);
+        let connection = self.connection_window.clamp(stream * MIN_RATIO, MAX_WINDOW);
+        let max = self.max_connection_window.clamp(connection, MAX_WINDOW);
+        (stream, connection, max)
     }
 
     /// The bytes of a header block on the wire above which the connection is given up.

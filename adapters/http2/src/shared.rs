@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_channel::oneshot;
@@ -13,6 +13,7 @@ use grpctunnel_driver::Runtime;
 use crate::error::{Error, ErrorKind};
 
 /// A connection's state, as its parts see it.
+#[derive(Default)]
 pub(crate) struct Shared {
     /// The connection's task.
     pub(crate) task: AtomicWaker,
@@ -45,18 +46,9 @@ pub(crate) struct Control {
 impl Shared {
     pub(crate) fn new(max_header_list: usize, max_open: usize) -> Self {
         Self {
-            task: AtomicWaker::new(),
             max_header_list,
-            open: AtomicUsize::new(0),
             max_open: AtomicUsize::new(max_open),
-            consumed: AtomicUsize::new(0),
-            received: AtomicUsize::new(0),
-            established: AtomicBool::new(false),
-            settings_changed: AtomicBool::new(false),
-            draining: AtomicBool::new(false),
-            silent: AtomicBool::new(false),
-            ping_wanted: AtomicBool::new(false),
-            control: Mutex::default(),
+            ..Self::default()
         }
     }
 
@@ -82,7 +74,10 @@ impl Shared {
 }
 
 /// One open stream, counted until each part of it is gone.
-pub(crate) struct OpenStream(Arc<Shared>);
+pub(crate) struct OpenStream {
+    shared: Arc<Shared>,
+    request_failure: OnceLock<Error>,
+}
 
 impl OpenStream {
     pub(crate) fn new(shared: &Arc<Shared>) -> Arc<Self> {
@@ -90,18 +85,35 @@ impl OpenStream {
         if shared.open.fetch_add(1, Ordering::AcqRel) == 0 {
             shared.task.wake();
         }
-        Arc::new(Self(Arc::clone(shared)))
+        Arc::new(Self {
+            shared: Arc::clone(shared),
+            request_failure: OnceLock::new(),
+        })
+    }
+
+    /// The call of this stream was cancelled since its request body failed.
+    pub(crate) fn request_failed(&self, error: Error) {
+        // Only one task sends the body.
+        let _ = self.request_failure.set(error);
+    }
+
+    /// Gives an error of this stream what is known of its cause.
+    pub(crate) fn explain(&self, error: Error) -> Error {
+        match self.request_failure.get() {
+            Some(failure) => failure.clone(),
+            None => error.because(self.shared.cause()),
+        }
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
-        &self.0
+        &self.shared
     }
 }
 
 impl Drop for OpenStream {
     fn drop(&mut self) {
-        if self.0.open.fetch_sub(1, Ordering::AcqRel) == 1 {
-            self.0.task.wake();
+        if self.shared.open.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.shared.task.wake();
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The task of a connection: what happens on it beside its streams.
 
 use std::future::{Future, poll_fn};
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -108,7 +109,7 @@ impl<H: Http2> ConnectionTask<H> {
                 return Poll::Ready(Err(error));
             }
             if self.is_finished(now) {
-                return Poll::Ready(Ok(()));
+                return Poll::Ready(self.explain(Ok(())));
             }
             if self.poll_idle(now) {
                 continue;
@@ -169,6 +170,10 @@ impl<H: Http2> ConnectionTask<H> {
         client_done || self.cut.is_some_and(|end| now >= end)
     }
 
+    fn is_drained(&self) -> bool {
+        self.shared.draining.load(Ordering::Acquire) && self.shared.open() == 0
+    }
+
     /// Ends a connection that had no stream for long. Whether it does.
     fn poll_idle(&mut self, now: Instant) -> bool {
         if self.idle.is_none() || self.shared.open() > 0 || self.shutting_down {
@@ -223,8 +228,13 @@ impl<H: Http2> ConnectionTask<H> {
         let stranger = self.shared.control().stranger.take();
         match (result, stranger) {
             (_, Some(kind)) => Err(Error::new(kind)),
+            // Each end may leave first, once one has said that it will.
+            (Err(error), None) if error.is_io() && self.is_drained() => Ok(()),
             (Err(error), None) => Err(Error::from_h2(error)),
-            (Ok(()), None) => Ok(()),
+            (Ok(()), None) if self.shared.open() == 0 => Ok(()),
+            (Ok(()), None) if self.cut.is_some() => Err(Error::new(ErrorKind::GraceExpired)),
+            // The peer left, and h2 takes that for an end.
+            (Ok(()), None) => Err(Error::from_io(io::ErrorKind::UnexpectedEof.into())),
         }
     }
 }

@@ -57,9 +57,9 @@ pub(crate) struct Windows {
 
 impl Windows {
     pub(crate) fn new(settings: &Settings, now: Instant) -> Self {
-        let (connection, max) = settings.connection_windows();
+        let (stream, connection, max) = settings.windows();
         Self {
-            stream: settings.stream_window,
+            stream,
             connection,
             max,
             budget: settings.window_budget.clone(),
@@ -120,7 +120,8 @@ mod tests {
     #[test]
     fn windows_grow_while_readers_keep_up_and_give_back_what_they_took() {
         let budget = WindowBudget::new(2 << 20);
-        let settings = Settings::calls().window_budget(budget.clone());
+        let mut settings = Settings::calls();
+        settings.window_budget = Some(budget.clone());
         let start = Instant::now();
         let mut windows = Windows::new(&settings, start);
 
