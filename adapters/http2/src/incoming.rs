@@ -15,7 +15,7 @@ use http_body::{Body, Frame, SizeHint};
 use crate::error::{Error, ErrorKind};
 use crate::headers::{grpc_status, list_size};
 use crate::settings::Role;
-use crate::shared::{OpenStream, Shared};
+use crate::shared::OpenStream;
 
 /// The body of a server's request or of a client's response.
 ///
@@ -25,7 +25,8 @@ use crate::shared::{OpenStream, Shared};
 pub struct IncomingBody {
     stream: RecvStream,
     role: Role,
-    open: Arc<OpenStream>,
+    /// None after the end.
+    open: Option<Arc<OpenStream>>,
     /// Stops the request body of a client's call: as cancelled, if it is dropped.
     request: Option<oneshot::Sender<Reason>>,
     /// What `content-length` still promises.
@@ -56,7 +57,7 @@ impl IncomingBody {
         let mut body = Self {
             stream,
             role,
-            open,
+            open: Some(open),
             request,
             length,
             trailers_only: headers.contains_key("grpc-status"),
@@ -75,6 +76,7 @@ impl IncomingBody {
             // The request may be complete as well.
             let _ = request.send(Reason::NO_ERROR);
         }
+        self.open = None;
     }
 
     /// Whether a reset only says that the rest of the request is not wanted, after a response that
@@ -95,16 +97,19 @@ impl IncomingBody {
             Role::Server => Error::from_request_body(error),
             Role::Client => Error::from_h2(error),
         };
-        Some(self.open.explain(error))
+        Some(match self.open.take() {
+            Some(open) => open.explain(error),
+            None => error,
+        })
     }
 
     fn trailers(&mut self, trailers: HeaderMap) -> Result<HeaderMap, Error> {
         let size = list_size(&trailers);
-        let limit = self.open.shared().max_header_list;
+        let limit = self.open.as_ref().map(|open| open.shared().max_header_list);
         self.finish();
-        if size <= limit {
+        let Some(limit) = limit.filter(|limit| size > *limit) else {
             return Ok(trailers);
-        }
+        };
         Err(Error::new(ErrorKind::HeadersTooLarge {
             trailers: true,
             size,
@@ -129,7 +134,10 @@ impl Body for IncomingBody {
                 Some(Ok(data)) => {
                     // It fails only for more than was received.
                     let _ = me.stream.flow_control().release_capacity(data.len());
-                    consumed(me.open.shared(), data.len());
+                    if let Some(open) = &me.open {
+                        let consumed = &open.shared().consumed;
+                        consumed.fetch_add(data.len(), Ordering::Relaxed);
+                    }
                     me.trailers_only = false;
                     if me.stream.is_end_stream() {
                         me.finish();
@@ -183,8 +191,4 @@ impl fmt::Debug for IncomingBody {
             .field("at", &self.at)
             .finish_non_exhaustive()
     }
-}
-
-fn consumed(shared: &Shared, bytes: usize) {
-    shared.consumed.fetch_add(bytes, Ordering::Relaxed);
 }

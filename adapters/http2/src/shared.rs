@@ -203,8 +203,9 @@ impl Connection {
         let (sender, receiver) = oneshot::channel();
         {
             let mut control = self.shared.control();
-            if control.ended.is_none() {
-                control.pings.push(sender);
+            match control.ended {
+                None => control.pings.push(sender),
+                Some(_) => drop(sender),
             }
         }
         self.shared.ping_wanted.store(true, Ordering::Release);

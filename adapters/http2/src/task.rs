@@ -233,6 +233,8 @@ impl<H: Http2> ConnectionTask<H> {
             (Err(error), None) => Err(Error::from_h2(error)),
             (Ok(()), None) if self.shared.open() == 0 => Ok(()),
             (Ok(()), None) if self.cut.is_some() => Err(Error::new(ErrorKind::GraceExpired)),
+            // What is open may be complete, and not read yet.
+            (Ok(()), None) if self.shared.draining.load(Ordering::Acquire) => Ok(()),
             // The peer left, and h2 takes that for an end.
             (Ok(()), None) => Err(Error::from_io(io::ErrorKind::UnexpectedEof.into())),
         }

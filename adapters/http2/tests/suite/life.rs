@@ -265,14 +265,17 @@ async fn a_dead_peer_is_noticed_by_keepalive_and_every_call_is_told() {
 async fn what_is_heard_after_a_ping_is_a_sign_of_life_too() {
     let mut settings = Settings::calls();
     settings.keepalive = Keepalive::After(Duration::from_secs(30));
-    let (_server, mut raw) = raw_client(&settings, echo).await;
+    let (server, mut raw) = raw_client(&settings, echo).await;
     for _ in 0..5 {
-        raw.await_kind(PING).await;
-        tokio::time::sleep(Duration::from_secs(10)).await;
-        // A ping of its own, instead of the answer.
+        let (_, _, answer) = raw.await_kind(PING).await;
+        tokio::time::sleep(Duration::from_secs(15)).await;
         raw.send(PING, 0, 0, &[7; 8]).await;
         assert_eq!(raw.await_kind(PING).await.2, [7; 8]);
+        // Its answer is too late to be one.
+        tokio::time::sleep(Duration::from_secs(15)).await;
+        raw.send(PING, 1, 0, &answer).await;
     }
+    assert!(!server.is_closed());
 }
 
 #[tokio::test(start_paused = true)]
