@@ -1,5 +1,13 @@
 //! Connections in memory, with raw peers where a peer misbehaves.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail as tests do"
+)]
+
 mod calls;
 mod interop;
 mod life;
