@@ -180,29 +180,22 @@ impl Alive {
     /// When to look again.
     pub(crate) fn deadline(&self, open: usize, now: Instant) -> Option<Instant> {
         self.pings.as_ref()?;
-        let mut times = [None; 4];
-        let [keepalive, silence, dead, silent] = &mut times;
-        match self.sent.as_ref().filter(|sent| sent.at >= self.heard) {
-            Some(sent) => {
-                if sent.keepalive {
-                    *dead = sent.at.checked_add(self.timeout);
-                } else {
-                    *keepalive = self.keepalive_due(open);
+        let unanswered = self.sent.as_ref().filter(|sent| sent.at >= self.heard);
+        let dead = unanswered.filter(|sent| sent.keepalive);
+        let silent = unanswered.filter(|sent| sent.silence);
+        let times = [
+            match dead {
+                Some(sent) => sent.at.checked_add(self.timeout),
+                None => self.keepalive_due(open),
+            },
+            match (silent, self.silence) {
+                (Some(sent), Some(silence)) => {
+                    let end = sent.at.checked_add(silence.timeout);
+                    end.filter(|end| *end > now)
                 }
-                if let Some(wanted) = self.silence {
-                    if sent.silence {
-                        let end = sent.at.checked_add(wanted.timeout);
-                        *silent = end.filter(|end| *end > now);
-                    } else {
-                        *silence = self.silence_due(open);
-                    }
-                }
-            }
-            None => {
-                *keepalive = self.keepalive_due(open);
-                *silence = self.silence_due(open);
-            }
-        }
+                _ => self.silence_due(open),
+            },
+        ];
         times.into_iter().flatten().min()
     }
 }

@@ -13,18 +13,18 @@ use grpctunnel_driver::{BoxError, Runtime};
 use h2::Reason;
 use h2::client::SendRequest;
 use http::uri::{Authority, Parts, Scheme, Uri};
-use http::{HeaderMap, Request, Response, Version, header};
+use http::{Request, Response, Version, header};
 use http_body::Body;
 use hyper::rt::{Read, Write};
 use tower_service::Service;
 
 use crate::error::{Error, ErrorKind};
-use crate::headers::{grpc_status, list_size, remove_connection_specific};
+use crate::headers::remove_connection_specific;
 use crate::incoming::IncomingBody;
 use crate::io::Io;
 use crate::outgoing::{Chunk, Sent, send_body};
 use crate::settings::{Role, Settings};
-use crate::shared::{Connection, OpenStream, Shared};
+use crate::shared::{Connection, OpenStream, Shared, within};
 use crate::task::{ConnectionTask, Http2};
 
 /// Makes an HTTP/2 connection, and waits until the peer has shown that it speaks it: the first
@@ -51,12 +51,8 @@ where
     let (connection, ending) = Connection::new(Arc::clone(&shared), runtime.clone());
 
     let handshake = std::pin::pin!(builder(settings).handshake(io));
-    let limit = settings.handshake_timeout;
-    let deadline = runtime.now() + limit;
-    let (h2, http2) = match select(handshake, runtime.sleep_until(deadline)).await {
-        Either::Left((result, _)) => result.map_err(Error::from_h2)?,
-        Either::Right(_) => return Err(Error::new(ErrorKind::HandshakeTimeout(limit))),
-    };
+    let handshake = within(runtime, settings.handshake_timeout, handshake).await?;
+    let (h2, http2) = handshake.map_err(Error::from_h2)?;
     let mut task = ConnectionTask::new(
         ClientConnection(http2),
         Role::Client,
@@ -114,12 +110,6 @@ where
     fn peer_max_streams(&self) -> Option<usize> {
         Some(self.0.max_concurrent_send_streams())
     }
-
-    fn shut_down(&mut self) -> bool {
-        false
-    }
-
-    fn cut(&mut self) {}
 }
 
 /// Makes calls on one connection: a `tower::Service`, cheap to clone, for any body whose data is
@@ -228,27 +218,23 @@ where
     }
 }
 
-/// Makes a request's head one of HTTP/2.
+/// Makes a request's head one of HTTP/2: what HTTP/1 calls `host` is the authority.
 fn prepare(request: &mut Request<()>) {
     remove_connection_specific(request.headers_mut());
-    if request.uri().authority().is_none() {
-        let host = request.headers_mut().remove(header::HOST);
-        let authority = host.and_then(|host| Authority::try_from(host.as_bytes()).ok());
-        let mut parts = Parts::default();
-        parts.path_and_query = request.uri().path_and_query().cloned();
-        parts.scheme = Some(Scheme::HTTP);
-        parts.authority = authority;
-        if parts.authority.is_some() && parts.path_and_query.is_some() {
-            if let Ok(uri) = Uri::from_parts(parts) {
-                *request.uri_mut() = uri;
-            }
-        } else {
-            // h2 takes a request without authority from HTTP/1 only.
-            *request.version_mut() = Version::HTTP_11;
-            return;
-        }
-    }
     *request.version_mut() = Version::HTTP_2;
+    if request.uri().authority().is_some() {
+        return;
+    }
+    let host = request.headers_mut().remove(header::HOST);
+    let mut parts = Parts::default();
+    parts.path_and_query = request.uri().path_and_query().cloned();
+    parts.scheme = Some(Scheme::HTTP);
+    parts.authority = host.and_then(|host| Authority::try_from(host.as_bytes()).ok());
+    match Uri::from_parts(parts) {
+        Ok(uri) => *request.uri_mut() = uri,
+        // h2 takes a request without authority from HTTP/1 only.
+        Err(_) => *request.version_mut() = Version::HTTP_11,
+    }
 }
 
 /// A call that waits for its response. Dropping it cancels the call.
@@ -295,7 +281,8 @@ impl Future for ResponseFuture {
             Ok(response) => {
                 let (head, body) = response.into_parts();
                 let guard = guard.take();
-                match check_size(&head.headers, open.shared().max_header_list) {
+                let limit = open.shared().max_header_list;
+                match Error::if_too_large(&head.headers, false, limit) {
                     Some(error) => Err(error),
                     None => {
                         let body = IncomingBody::new(
@@ -314,18 +301,6 @@ impl Future for ResponseFuture {
         self.state = State::Failed(None);
         Poll::Ready(result)
     }
-}
-
-fn check_size(headers: &HeaderMap, limit: usize) -> Option<Error> {
-    let size = list_size(headers);
-    (size > limit).then(|| {
-        Error::new(ErrorKind::HeadersTooLarge {
-            trailers: false,
-            size,
-            limit,
-            grpc_status: grpc_status(headers),
-        })
-    })
 }
 
 impl fmt::Debug for ResponseFuture {

@@ -6,13 +6,13 @@ use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
-use futures_util::future::{Either, select};
 use grpctunnel_driver::Runtime;
 use hyper::rt::{Read, ReadBufCursor, Write};
 
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::io::{forward_write, poll_read_some};
 use crate::settings::Settings;
+use crate::shared::within;
 
 /// What each HTTP/2 client sends first, RFC 9113, section 3.4.
 pub(crate) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -36,7 +36,6 @@ pub async fn detect<T: Read + Unpin>(
     settings: &Settings,
     runtime: &Runtime,
 ) -> Result<Detected<T>, Error> {
-    let limit = settings.handshake_timeout;
     let mut first = [0; PREFACE.len()];
     let mut have = 0;
     let is_http2 = {
@@ -56,10 +55,8 @@ pub async fn detect<T: Read + Unpin>(
                 }
             }
         });
-        match select(look, runtime.sleep_until(runtime.now() + limit)).await {
-            Either::Left((result, _)) => result.map_err(Error::from_io)?,
-            Either::Right(_) => return Err(Error::new(ErrorKind::HandshakeTimeout(limit))),
-        }
+        let look = within(runtime, settings.handshake_timeout, look).await?;
+        look.map_err(Error::from_io)?
     };
     let io = Rewound {
         inner: io,

@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use grpctunnel_driver::{BoxError, NeverProcessed};
 use h2::Reason;
+use http::HeaderMap;
+
+use crate::headers::{grpc_status, list_size};
 
 /// Why a call or a connection failed.
 ///
@@ -102,6 +105,18 @@ impl Error {
             never_processed: true,
             source: cause.map(|cause| Source::Other(Arc::new(cause))),
         }
+    }
+
+    /// The error of a head or of trailers that are too large, if they are.
+    pub(crate) fn if_too_large(headers: &HeaderMap, trailers: bool, limit: usize) -> Option<Self> {
+        let size = list_size(headers);
+        let grpc_status = grpc_status(headers);
+        (size > limit).then_some(Self::new(ErrorKind::HeadersTooLarge {
+            trailers,
+            size,
+            limit,
+            grpc_status,
+        }))
     }
 
     pub(crate) fn request_body(source: BoxError) -> Self {

@@ -1,6 +1,9 @@
 //! What frame headers tell, seen on their way to h2, which does not tell it.
 
 use std::io;
+use std::sync::atomic::Ordering;
+
+use crate::shared::Shared;
 
 /// Bytes of a frame's header.
 const HEADER: usize = 9;
@@ -12,17 +15,6 @@ const GOAWAY: u8 = 0x7;
 const CONTINUATION: u8 = 0x9;
 /// h2 charges DATA frames that are smaller with the difference.
 const SMALL: usize = 256;
-
-/// What one piece of input held.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Seen {
-    /// A whole frame header. The first of them completes the peer's preface.
-    pub(crate) frame: bool,
-    pub(crate) settings: bool,
-    pub(crate) goaway: bool,
-    /// What the small DATA frames cost.
-    pub(crate) small_cost: usize,
-}
 
 /// Follows the frames of a byte stream.
 #[derive(Debug)]
@@ -48,18 +40,19 @@ impl Frames {
         }
     }
 
-    /// Takes the next bytes.
+    /// Takes the next bytes, notes in `shared` what they tell, and returns what their small DATA
+    /// frames cost.
     ///
     /// # Errors
     /// If a header block is longer than is tolerated.
-    pub(crate) fn observe(&mut self, mut bytes: &[u8]) -> io::Result<Seen> {
-        let mut seen = Seen::default();
+    pub(crate) fn observe(&mut self, mut bytes: &[u8], shared: &Shared) -> io::Result<usize> {
+        let mut cost = 0;
         loop {
             let skipped = self.skip.min(bytes.len());
             self.skip -= skipped;
             bytes = bytes.get(skipped..).unwrap_or_default();
             if bytes.is_empty() {
-                return Ok(seen);
+                return Ok(cost);
             }
             let missing = HEADER - self.have;
             let (taken, rest) = bytes.split_at(missing.min(bytes.len()));
@@ -70,22 +63,25 @@ impl Frames {
             bytes = rest;
             if self.have == HEADER {
                 self.have = 0;
-                self.frame(&mut seen)?;
+                cost += self.frame(shared)?;
             }
         }
     }
 
-    fn frame(&mut self, seen: &mut Seen) -> io::Result<()> {
+    fn frame(&mut self, shared: &Shared) -> io::Result<usize> {
         let [a, b, c, kind, ..] = self.header;
         let length = u32::from_be_bytes([0, a, b, c]) as usize;
         self.skip = length;
-        seen.frame = true;
         match kind {
-            DATA => seen.small_cost += SMALL.saturating_sub(length),
-            SETTINGS => seen.settings = true,
-            GOAWAY => seen.goaway = true,
+            DATA => return Ok(SMALL.saturating_sub(length)),
             HEADERS => self.block = length,
             CONTINUATION => self.block = self.block.saturating_add(length),
+            // The first frame of all is one of them.
+            SETTINGS => {
+                shared.established.store(true, Ordering::Release);
+                shared.settings_changed.store(true, Ordering::Release);
+            }
+            GOAWAY => shared.draining.store(true, Ordering::Release),
             _ => {}
         }
         if self.block > self.max_block {
@@ -95,13 +91,16 @@ impl Frames {
             );
             return Err(io::Error::new(io::ErrorKind::InvalidData, text));
         }
-        Ok(())
+        Ok(0)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Frames, Seen};
+    use std::sync::atomic::Ordering;
+
+    use super::Frames;
+    use crate::shared::Shared;
 
     fn frame(kind: u8, length: u32) -> Vec<u8> {
         let [_, a, b, c] = length.to_be_bytes();
@@ -117,31 +116,24 @@ mod tests {
             bytes.extend(frame(kind, length));
         }
         for size in 1..bytes.len() {
-            let mut frames = Frames::new(24, 100);
-            let mut all = Seen::default();
+            let (mut frames, shared) = (Frames::new(24, 100), Shared::default());
+            let mut cost = 0;
             for piece in bytes.chunks(size) {
-                let seen = frames.observe(piece).unwrap();
-                all.frame |= seen.frame;
-                all.settings |= seen.settings;
-                all.goaway |= seen.goaway;
-                all.small_cost += seen.small_cost;
+                cost += frames.observe(piece, &shared).unwrap();
             }
-            let expected = Seen {
-                frame: true,
-                settings: true,
-                goaway: true,
-                small_cost: 255 + 256,
-            };
-            assert_eq!(all, expected, "in pieces of {size}");
+            assert_eq!(cost, 255 + 256, "in pieces of {size}");
+            assert!(shared.established.load(Ordering::Acquire));
+            assert!(shared.settings_changed.load(Ordering::Acquire));
+            assert!(shared.draining.load(Ordering::Acquire));
         }
     }
 
     #[test]
     fn a_header_block_is_counted_over_its_frames() {
-        let mut frames = Frames::new(0, 100);
-        assert!(frames.observe(&frame(1, 60)).is_ok());
-        assert!(frames.observe(&frame(1, 60)).is_ok());
-        assert!(frames.observe(&frame(9, 40)).is_ok());
-        assert!(frames.observe(&frame(9, 1)).is_err());
+        let (mut frames, shared) = (Frames::new(0, 100), Shared::default());
+        assert!(frames.observe(&frame(1, 60), &shared).is_ok());
+        assert!(frames.observe(&frame(1, 60), &shared).is_ok());
+        assert!(frames.observe(&frame(9, 40), &shared).is_ok());
+        assert!(frames.observe(&frame(9, 1), &shared).is_err());
     }
 }

@@ -12,8 +12,7 @@ use h2::{Reason, RecvStream};
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 
-use crate::error::{Error, ErrorKind};
-use crate::headers::{grpc_status, list_size};
+use crate::error::Error;
 use crate::settings::Role;
 use crate::shared::OpenStream;
 
@@ -104,18 +103,13 @@ impl IncomingBody {
     }
 
     fn trailers(&mut self, trailers: HeaderMap) -> Result<HeaderMap, Error> {
-        let size = list_size(&trailers);
-        let limit = self.open.as_ref().map(|open| open.shared().max_header_list);
+        let open = self.open.as_ref();
+        let limit = open.map_or(usize::MAX, |open| open.shared().max_header_list);
         self.finish();
-        let Some(limit) = limit.filter(|limit| size > *limit) else {
-            return Ok(trailers);
-        };
-        Err(Error::new(ErrorKind::HeadersTooLarge {
-            trailers: true,
-            size,
-            limit,
-            grpc_status: grpc_status(&trailers),
-        }))
+        match Error::if_too_large(&trailers, true, limit) {
+            Some(error) => Err(error),
+            None => Ok(trailers),
+        }
     }
 }
 

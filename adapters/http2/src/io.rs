@@ -70,18 +70,8 @@ impl<T> Io<T> {
         self.shared
             .received
             .fetch_add(bytes.len(), Ordering::Relaxed);
-        let seen = self.frames.observe(bytes)?;
         self.turn = self.turn.saturating_sub(bytes.len());
-        self.cost = self.cost.saturating_add(seen.small_cost);
-        if seen.frame {
-            self.shared.established.store(true, Ordering::Release);
-        }
-        if seen.settings {
-            self.shared.settings_changed.store(true, Ordering::Release);
-        }
-        if seen.goaway {
-            self.shared.draining.store(true, Ordering::Release);
-        }
+        self.cost += self.frames.observe(bytes, &self.shared)?;
         Ok(())
     }
 }

@@ -11,38 +11,26 @@ use h2::SendStream;
 use http_body::Body;
 
 /// A chunk of a body, or its end without one.
-pub(crate) enum Chunk<D> {
-    Data(D),
-    End,
-}
+pub(crate) struct Chunk<D>(Option<D>);
 
 impl<D: Buf> Buf for Chunk<D> {
     fn remaining(&self) -> usize {
-        match self {
-            Self::Data(data) => data.remaining(),
-            Self::End => 0,
-        }
+        self.0.as_ref().map_or(0, Buf::remaining)
     }
 
     fn chunk(&self) -> &[u8] {
-        match self {
-            Self::Data(data) => data.chunk(),
-            Self::End => &[],
-        }
+        self.0.as_ref().map_or(&[], Buf::chunk)
     }
 
     fn advance(&mut self, n: usize) {
-        match self {
-            Self::Data(data) => data.advance(n),
-            Self::End => debug_assert_eq!(n, 0, "nothing to advance over"),
+        if let Some(data) = &mut self.0 {
+            data.advance(n);
         }
     }
 
     fn chunks_vectored<'a>(&'a self, into: &mut [IoSlice<'a>]) -> usize {
-        match self {
-            Self::Data(data) => data.chunks_vectored(into),
-            Self::End => 0,
-        }
+        let data = self.0.as_ref();
+        data.map_or(0, |data| data.chunks_vectored(into))
     }
 }
 
@@ -87,7 +75,7 @@ where
                     if !last && !data.has_remaining() {
                         continue;
                     }
-                    let sent = stream.send_data(Chunk::Data(data), last);
+                    let sent = stream.send_data(Chunk(Some(data)), last);
                     if !last && sent.is_ok() {
                         continue;
                     }
@@ -103,7 +91,7 @@ where
                 },
             },
             Some(Err(error)) => return Poll::Ready(Sent::Failed(error.into())),
-            None => stream.send_data(Chunk::End, true),
+            None => stream.send_data(Chunk(None), true),
         };
         return Poll::Ready(match sent {
             Ok(()) => Sent::Complete,

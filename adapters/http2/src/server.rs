@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
-use futures_util::future::{Either, select};
 use grpctunnel_driver::{BoxError, Runtime};
 use h2::server::{Handshake, SendResponse};
 use h2::{Reason, RecvStream};
@@ -19,13 +18,13 @@ use hyper::rt::{Read, Write};
 use tower_service::Service;
 
 use crate::detect::PREFACE;
-use crate::error::{Error, ErrorKind};
+use crate::error::Error;
 use crate::headers::{field_size, list_size, remove_connection_specific};
 use crate::incoming::IncomingBody;
 use crate::io::Io;
 use crate::outgoing::{Chunk, Sent, send_body};
 use crate::settings::{Role, Settings};
-use crate::shared::{Connection, Ending, OpenStream, Shared};
+use crate::shared::{Connection, Ending, OpenStream, Shared, within};
 use crate::task::{ConnectionTask, Http2};
 
 /// Serves an HTTP/2 connection of a client, in tasks of their own.
@@ -58,9 +57,9 @@ where
     );
     let handshake = builder(settings).handshake(io);
     let (streams, tasks) = (Arc::clone(&shared), runtime.clone());
-    let accept = move |request, respond| {
+    let accept: Accept<B::Data> = Box::new(move |request, respond| {
         tasks.spawn(handle(service.clone(), request, respond, &streams));
-    };
+    });
     runtime.spawn(run(
         handshake,
         accept,
@@ -73,7 +72,7 @@ where
 
 async fn run<T, D>(
     handshake: Handshake<Io<T>, Chunk<D>>,
-    accept: impl Accept<D>,
+    accept: Accept<D>,
     settings: Settings,
     runtime: Runtime,
     ending: Ending,
@@ -81,12 +80,10 @@ async fn run<T, D>(
     T: Read + Write + Unpin + Send + 'static,
     D: Buf + Send + 'static,
 {
-    let limit = settings.handshake_timeout;
-    let timeout = runtime.sleep_until(runtime.now() + limit);
-    let h2 = match select(handshake, timeout).await {
-        Either::Left((Ok(h2), _)) => h2,
-        Either::Left((Err(error), _)) => return ending.set(Err(Error::from_h2(error))),
-        Either::Right(_) => return ending.set(Err(Error::new(ErrorKind::HandshakeTimeout(limit)))),
+    let h2 = match within(&runtime, settings.handshake_timeout, handshake).await {
+        Ok(Ok(h2)) => h2,
+        Ok(Err(error)) => return ending.set(Err(Error::from_h2(error))),
+        Err(error) => return ending.set(Err(error)),
     };
     let http2 = ServerConnection { h2, accept };
     ConnectionTask::new(http2, Role::Server, &settings, &runtime, ending)
@@ -95,14 +92,7 @@ async fn run<T, D>(
 }
 
 /// Takes the requests of a connection.
-trait Accept<D: Buf>: FnMut(Request<RecvStream>, SendResponse<Chunk<D>>) + Send + 'static {}
-
-impl<D, F> Accept<D> for F
-where
-    D: Buf,
-    F: FnMut(Request<RecvStream>, SendResponse<Chunk<D>>) + Send + 'static,
-{
-}
+type Accept<D> = Box<dyn FnMut(Request<RecvStream>, SendResponse<Chunk<D>>) + Send>;
 
 fn builder(settings: &Settings) -> h2::server::Builder {
     let mut builder = h2::server::Builder::new();
@@ -120,16 +110,15 @@ fn builder(settings: &Settings) -> h2::server::Builder {
     builder
 }
 
-struct ServerConnection<T, D: Buf, A> {
+struct ServerConnection<T, D: Buf> {
     h2: h2::server::Connection<T, Chunk<D>>,
-    accept: A,
+    accept: Accept<D>,
 }
 
-impl<T, D, A> Http2 for ServerConnection<Io<T>, D, A>
+impl<T, D> Http2 for ServerConnection<Io<T>, D>
 where
     T: Read + Write + Unpin + Send + 'static,
     D: Buf + Send + 'static,
-    A: Accept<D>,
 {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
         while let Some((request, respond)) = ready!(self.h2.poll_accept(cx)).transpose()? {
@@ -146,10 +135,6 @@ where
 
     fn ping_pong(&mut self) -> Option<h2::PingPong> {
         self.h2.ping_pong()
-    }
-
-    fn peer_max_streams(&self) -> Option<usize> {
-        None
     }
 
     fn shut_down(&mut self) -> bool {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_channel::oneshot;
-use futures_util::future::{FutureExt, Shared as SharedFuture};
+use futures_util::future::{Either, FutureExt, Shared as SharedFuture, select};
 use futures_util::task::AtomicWaker;
 use grpctunnel_driver::Runtime;
 
@@ -19,7 +19,7 @@ pub(crate) struct Shared {
     pub(crate) task: AtomicWaker,
     pub(crate) max_header_list: usize,
     open: AtomicUsize,
-    max_open: AtomicUsize,
+    pub(crate) max_open: AtomicUsize,
     /// Payload bytes that readers took; wraps.
     pub(crate) consumed: AtomicUsize,
     /// Bytes that were received; wraps.
@@ -60,16 +60,24 @@ impl Shared {
         self.open.load(Ordering::Acquire)
     }
 
-    pub(crate) fn set_max_open(&self, max: usize) {
-        self.max_open.store(max, Ordering::Release);
-    }
-
     /// How the connection failed, if it did.
     pub(crate) fn cause(&self) -> Option<Error> {
         match &self.control().ended {
             Some(Err(error)) => Some(error.clone()),
             _ => None,
         }
+    }
+}
+
+/// What comes of a handshake within its time limit.
+pub(crate) async fn within<F: Future + Unpin>(
+    runtime: &Runtime,
+    limit: Duration,
+    future: F,
+) -> Result<F::Output, Error> {
+    match select(future, runtime.sleep_until(runtime.now() + limit)).await {
+        Either::Left((output, _)) => Ok(output),
+        Either::Right(_) => Err(Error::new(ErrorKind::HandshakeTimeout(limit))),
     }
 }
 
@@ -238,10 +246,7 @@ impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connection")
             .field("open_streams", &self.open_streams())
-            .field("max_streams", &self.max_streams())
-            .field("draining", &self.is_draining())
-            .field("closed", &self.is_closed())
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

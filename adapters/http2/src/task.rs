@@ -25,11 +25,15 @@ pub(crate) trait Http2: Send + 'static {
     fn set_windows(&mut self, connection: u32, stream: u32);
     fn ping_pong(&mut self) -> Option<h2::PingPong>;
     /// Streams that the peer allows, where it is the peer that decides.
-    fn peer_max_streams(&self) -> Option<usize>;
+    fn peer_max_streams(&self) -> Option<usize> {
+        None
+    }
     /// Says GOAWAY, and ends with the last stream. False if that is not HTTP/2's to do.
-    fn shut_down(&mut self) -> bool;
+    fn shut_down(&mut self) -> bool {
+        false
+    }
     /// Says GOAWAY, and ends.
-    fn cut(&mut self);
+    fn cut(&mut self) {}
 }
 
 pub(crate) struct ConnectionTask<H> {
@@ -133,7 +137,7 @@ impl<H: Http2> ConnectionTask<H> {
         if shared.settings_changed.swap(false, Ordering::AcqRel)
             && let Some(max) = self.http2.peer_max_streams()
         {
-            shared.set_max_open(max);
+            shared.max_open.store(max, Ordering::Release);
         }
         let consumed = shared.consumed.load(Ordering::Relaxed);
         if let Some((connection, stream)) = self.windows.grow(consumed, now) {
