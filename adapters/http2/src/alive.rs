@@ -78,11 +78,11 @@ impl Alive {
             return Verdict::Alive;
         };
         if let Some(silence) = self.silence.filter(|_| sent.silence)
-            && now >= sent.at + silence.timeout
+            && now.saturating_duration_since(sent.at) >= silence.timeout
         {
             shared.silent.store(true, Ordering::Release);
         }
-        if sent.keepalive && now >= sent.at + self.timeout {
+        if sent.keepalive && now.saturating_duration_since(sent.at) >= self.timeout {
             return Verdict::Dead(self.timeout);
         }
         Verdict::Alive

@@ -77,10 +77,7 @@ impl Frames {
             HEADERS => self.block = length,
             CONTINUATION => self.block = self.block.saturating_add(length),
             // The first frame of all is one of them.
-            SETTINGS => {
-                shared.established.store(true, Ordering::Release);
-                shared.settings_changed.store(true, Ordering::Release);
-            }
+            SETTINGS => shared.established.store(true, Ordering::Release),
             GOAWAY => shared.draining.store(true, Ordering::Release),
             _ => {}
         }
@@ -123,7 +120,6 @@ mod tests {
             }
             assert_eq!(cost, 255 + 256, "in pieces of {size}");
             assert!(shared.established.load(Ordering::Acquire));
-            assert!(shared.settings_changed.load(Ordering::Acquire));
             assert!(shared.draining.load(Ordering::Acquire));
         }
     }

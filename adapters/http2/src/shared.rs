@@ -25,7 +25,6 @@ pub(crate) struct Shared {
     /// Bytes that were received; wraps.
     pub(crate) received: AtomicUsize,
     pub(crate) established: AtomicBool,
-    pub(crate) settings_changed: AtomicBool,
     pub(crate) draining: AtomicBool,
     pub(crate) silent: AtomicBool,
     pub(crate) ping_wanted: AtomicBool,
@@ -75,7 +74,10 @@ pub(crate) async fn within<F: Future + Unpin>(
     limit: Duration,
     future: F,
 ) -> Result<F::Output, Error> {
-    match select(future, runtime.sleep_until(runtime.now() + limit)).await {
+    let Some(deadline) = runtime.now().checked_add(limit) else {
+        return Ok(future.await);
+    };
+    match select(future, runtime.sleep_until(deadline)).await {
         Either::Left((output, _)) => Ok(output),
         Either::Right(_) => Err(Error::new(ErrorKind::HandshakeTimeout(limit))),
     }

@@ -134,9 +134,7 @@ impl<H: Http2> ConnectionTask<H> {
                 return Err(Error::new(ErrorKind::HandshakeTimeout(limit)));
             }
         }
-        if shared.settings_changed.swap(false, Ordering::AcqRel)
-            && let Some(max) = self.http2.peer_max_streams()
-        {
+        if let Some(max) = self.http2.peer_max_streams() {
             shared.max_open.store(max, Ordering::Release);
         }
         let consumed = shared.consumed.load(Ordering::Relaxed);

@@ -191,6 +191,25 @@ async fn a_shutdown_cuts_what_is_open_at_the_end_of_its_grace() {
 }
 
 #[tokio::test]
+async fn the_longest_durations_are_no_limits() {
+    let mut settings = Settings::calls();
+    settings.handshake_timeout = Duration::MAX;
+    settings.keepalive = Keepalive::After(Duration::MAX);
+    settings.keepalive_timeout = Duration::MAX;
+    settings.idle_timeout = Some(Duration::MAX);
+    settings.silence_ping = Some(SilencePing {
+        after: Duration::ZERO,
+        at_most_every: Duration::MAX,
+        timeout: Duration::MAX,
+    });
+    let (mut client, server) = pair(&settings, &settings, echo).await;
+    let response = call(&mut client, post(full("hello"))).await.unwrap();
+    assert_eq!(bytes(response).await.unwrap(), "hello");
+    server.shutdown(Duration::MAX);
+    server.closed().await.unwrap();
+}
+
+#[tokio::test]
 async fn a_client_shuts_down_after_its_last_call() {
     let settings = Settings::calls();
     let (gate, handler) = gated();

@@ -132,3 +132,26 @@ async fn the_budget_bounds_what_nobody_reads() {
         Some(grpctunnel_http2::Reason::ENHANCE_YOUR_CALM)
     );
 }
+
+#[tokio::test]
+async fn the_budget_bounds_what_no_client_reads() {
+    let mut settings = Settings::calls();
+    settings.small_frame_budget = 1 << 20;
+    let (mut client, mut raw) = raw_server(&settings).await;
+    let connection = client.connection().clone();
+    let (_sender, body) = channel();
+    let server = async {
+        raw.await_kind(HEADERS).await;
+        raw.send(HEADERS, 4, 1, &[0x88]).await;
+    };
+    let (response, ()) = tokio::join!(call(&mut client, post(body)), server);
+    tokio::io::AsyncWriteExt::write_all(&mut raw.0, &backlog(200_000))
+        .await
+        .unwrap();
+    let error = connection.closed().await.unwrap_err();
+    assert_eq!(
+        error.reason(),
+        Some(grpctunnel_http2::Reason::ENHANCE_YOUR_CALM)
+    );
+    drop(response);
+}
