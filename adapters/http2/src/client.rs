@@ -23,7 +23,7 @@ use crate::headers::remove_connection_specific;
 use crate::incoming::IncomingBody;
 use crate::io::Io;
 use crate::outgoing::{Chunk, Sent, send_body};
-use crate::settings::{Role, Settings};
+use crate::settings::{Role, Settings, with_settings};
 use crate::shared::{Connection, OpenStream, Shared, within};
 use crate::task::{ConnectionTask, Http2};
 
@@ -70,17 +70,9 @@ where
 }
 
 fn builder(settings: &Settings) -> h2::client::Builder {
-    let mut builder = h2::client::Builder::new();
-    let (stream_window, connection_window, _) = settings.windows();
+    let mut builder = with_settings!(h2::client::Builder::new(), settings);
     builder
         .enable_push(false)
-        .initial_window_size(stream_window)
-        .initial_connection_window_size(connection_window)
-        .max_frame_size(settings.frame_size())
-        .max_header_list_size(settings.decoded_header_list())
-        .max_send_buffer_size(settings.send_buffer.max(1))
-        .data_frame_budget(settings.small_frame_budget)
-        .max_concurrent_reset_streams(settings.max_reset_streams)
         // What a server still sends on streams that were cancelled long ago is no fault of it.
         .max_local_error_reset_streams(None);
     builder

@@ -23,7 +23,7 @@ use crate::headers::{field_size, list_size, remove_connection_specific};
 use crate::incoming::IncomingBody;
 use crate::io::Io;
 use crate::outgoing::{Chunk, Sent, send_body};
-use crate::settings::{Role, Settings};
+use crate::settings::{Role, Settings, with_settings};
 use crate::shared::{Connection, Ending, OpenStream, Shared, within};
 use crate::task::{ConnectionTask, Http2};
 
@@ -95,17 +95,9 @@ async fn run<T, D>(
 type Accept<D> = Box<dyn FnMut(Request<RecvStream>, SendResponse<Chunk<D>>) + Send>;
 
 fn builder(settings: &Settings) -> h2::server::Builder {
-    let mut builder = h2::server::Builder::new();
-    let (stream_window, connection_window, _) = settings.windows();
+    let mut builder = with_settings!(h2::server::Builder::new(), settings);
     builder
-        .initial_window_size(stream_window)
-        .initial_connection_window_size(connection_window)
-        .max_frame_size(settings.frame_size())
-        .max_header_list_size(settings.decoded_header_list())
-        .max_send_buffer_size(settings.send_buffer.max(1))
-        .data_frame_budget(settings.small_frame_budget)
         .max_concurrent_streams(settings.max_streams)
-        .max_concurrent_reset_streams(settings.max_reset_streams)
         .max_pending_accept_reset_streams(settings.max_reset_streams);
     builder
 }
@@ -260,12 +252,7 @@ impl<D: Buf> Drop for ResetOnPanic<D> {
 /// The answer to a request whose head is too large, if it is.
 fn check_size(head: &Parts, limit: usize) -> Option<Response<()>> {
     let path = head.uri.path_and_query().map_or("", |path| path.as_str());
-    let authority = head.uri.authority().map_or("", |name| name.as_str());
-    let size = list_size(&head.headers)
-        + field_size(":method", head.method.as_str().as_bytes())
-        + field_size(":path", path.as_bytes())
-        + field_size(":authority", authority.as_bytes())
-        + field_size(":scheme", b"http");
+    let size = list_size(&head.headers) + field_size(":path", path.as_bytes());
     if size <= limit {
         return None;
     }

@@ -252,3 +252,21 @@ impl Settings {
         u32::try_from(self.max_header_block().saturating_mul(3)).unwrap_or(u32::MAX)
     }
 }
+
+/// One of h2's builders, which have no trait in common, with what both ends have.
+macro_rules! with_settings {
+    ($builder:expr, $settings:expr) => {{
+        let (stream_window, connection_window, _) = $settings.windows();
+        let mut builder = $builder;
+        builder
+            .initial_window_size(stream_window)
+            .initial_connection_window_size(connection_window)
+            .max_frame_size($settings.frame_size())
+            .max_header_list_size($settings.decoded_header_list())
+            .max_send_buffer_size($settings.send_buffer.max(1))
+            .data_frame_budget($settings.small_frame_budget)
+            .max_concurrent_reset_streams($settings.max_reset_streams);
+        builder
+    }};
+}
+pub(crate) use with_settings;
