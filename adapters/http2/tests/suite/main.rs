@@ -14,3 +14,4 @@ mod life;
 mod limits;
 mod small_frames;
 mod support;
+mod tunnel;
