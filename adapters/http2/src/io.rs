@@ -59,7 +59,8 @@ impl<T> Io<T> {
         self.cost = 0;
     }
 
-    fn received(&mut self, bytes: &[u8]) -> io::Result<()> {
+    /// Notes what was received. Returns what its small frames cost.
+    fn received(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.greeting && !bytes.is_empty() {
             self.greeting = false;
             if let Some(kind) = stranger(bytes) {
@@ -71,8 +72,9 @@ impl<T> Io<T> {
             .received
             .fetch_add(bytes.len(), Ordering::Relaxed);
         self.turn = self.turn.saturating_sub(bytes.len());
-        self.cost += self.frames.observe(bytes, &self.shared)?;
-        Ok(())
+        let cost = self.frames.observe(bytes, &self.shared)?;
+        self.cost += cost;
+        Ok(cost)
     }
 }
 
@@ -101,7 +103,7 @@ impl<T: Read + Unpin> AsyncRead for Io<T> {
             return Poll::Pending;
         }
         let want = buf.remaining().min(me.size).min(me.turn);
-        let read = {
+        let (read, cost) = {
             let mut space = hyper::rt::ReadBuf::new(buf.initialize_unfilled_to(want));
             match Pin::new(&mut me.inner).poll_read(cx, space.unfilled()) {
                 Poll::Ready(result) => result?,
@@ -110,11 +112,13 @@ impl<T: Read + Unpin> AsyncRead for Io<T> {
                     return Poll::Pending;
                 }
             }
-            me.received(space.filled())?;
-            space.filled().len()
+            (space.filled().len(), me.received(space.filled())?)
         };
         buf.advance(read);
-        if read == me.size {
+        if cost > read {
+            // Small steps through small frames, so that a turn ends soon after it should.
+            me.size = MIN_READ;
+        } else if read == me.size {
             me.size = (me.size * 2).min(MAX_READ);
         } else if read < me.size / 4 {
             me.size = (me.size / 2).max(MIN_READ);
