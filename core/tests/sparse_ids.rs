@@ -36,6 +36,10 @@ fn cancel(id: i64) -> Vec<u8> {
     frame(id, 6, &[])
 }
 
+#[expect(
+    clippy::unwrap_used,
+    reason = "a helper of tests states what must hold"
+)]
 fn server() -> TunnelServer<Store> {
     let opening = Opening::Accepted(Negotiation::On);
     TunnelServer::new(Time::ZERO, Config::default(), opening).unwrap()
@@ -78,7 +82,7 @@ fn late_frames_of_an_ended_stream_reach_no_stream_that_took_its_place() {
     let frame = cancel(IDS[1]);
     let input = server.handle_frame(Time::ZERO, &frame);
     assert!(matches!(input, Ok(Input::Ended { .. })), "{input:?}");
-    server.release(ended);
+    assert_eq!(server.release(ended), Ok(()));
     while server.poll_event().is_some() || server.poll_transmit(Time::ZERO).is_some() {}
     assert_eq!(server.streams(), 1);
 

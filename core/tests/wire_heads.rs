@@ -258,8 +258,8 @@ fn raw_close(
     change(&mut options);
     let mut head = Head::new();
     let encoded = encode_close(&mut head, status, trailers.iter().copied(), &options).unwrap();
-    assert_eq!(encoded.len as usize, head.len());
-    (head, encoded.dropped)
+    assert_eq!(encoded.len() as usize, head.len());
+    (head, encoded.dropped())
 }
 
 /// What the reader of a close finds: the details of its trailers, how many entries these have, and
@@ -360,7 +360,7 @@ fn a_call_that_no_handler_saw_is_marked_where_the_mark_is_known() {
         };
         let mut head = Head::new();
         let encoded = encode_unprocessed(&mut head, status, none.clone(), &options).unwrap();
-        assert_eq!(encoded.len as usize, head.len());
+        assert_eq!(encoded.len() as usize, head.len());
         assert_eq!(read_close(&head).3, marked);
         let mut head = Head::new();
         encode_close(&mut head, status, none, &options).unwrap();

@@ -72,8 +72,10 @@ impl<'a> Fitted<'a> {
             raw_details: None,
             dropped: 0,
         };
-        if raw && status.details.len() <= max && !fitted.is_written_as(status.details) {
-            fitted.raw_details = Some(status.details);
+        if raw && !fitted.is_written_as(status.details) {
+            let fits = status.details.len() <= max;
+            fitted.raw_details = fits.then_some(status.details);
+            fitted.dropped = u32::from(!fits);
         }
         if !is_status(status.details) {
             fitted.details = &[];
