@@ -157,9 +157,13 @@ impl Device {
 fn run() -> i32 {
     let mut now = Time::ZERO;
     let config = Config::small(CALLS as u32, WINDOW as u32);
+    let frames = FixedAssembler::fixed(config.limits.max_frame);
+    let Ok(tunnel) = TunnelClient::new(now, config, Opening::Requested) else {
+        return 1;
+    };
     let mut device = Device {
-        frames: FixedAssembler::fixed(config.limits.max_frame),
-        tunnel: TunnelClient::new(now, config, Opening::Requested),
+        frames,
+        tunnel,
         calls: [const { None }; CALLS],
         over: false,
     };

@@ -55,11 +55,6 @@ struct Tunnels<M: Memory> {
     trace: Trace,
 }
 
-/// The window is the receive buffers' size.
-fn config() -> Config {
-    Config::small(STREAMS as u32, 65_536)
-}
-
 /// All of it. Returns a hash of all frames in their order, or the number of a fault.
 pub(crate) fn run<M: Memory>() -> Result<u64, i32> {
     all::<M>().map_err(|fault| fault as i32)
@@ -68,11 +63,13 @@ pub(crate) fn run<M: Memory>() -> Result<u64, i32> {
 fn all<M: Memory>() -> Maybe<u64> {
     let now = Time::from_millis(1);
     let accepted = Opening::Accepted(Negotiation::On);
+    // The window is the receive buffers' size.
+    let config = Config::small(STREAMS as u32, 65_536);
     let mut tunnels = Tunnels::<M> {
         client: End::new(
-            Tunnel::new(now, Config::default(), Opening::Requested).map_err(|_| Fault::Config)?,
+            Tunnel::new(now, config.clone(), Opening::Requested).map_err(|_| Fault::Config)?,
         ),
-        server: End::new(Tunnel::new(now, Config::default(), accepted).map_err(|_| Fault::Config)?),
+        server: End::new(Tunnel::new(now, config, accepted).map_err(|_| Fault::Config)?),
         up: Pipe::new(),
         down: Pipe::new(),
         now,
