@@ -10,21 +10,20 @@ use std::{
 
 use tokio::sync::Notify;
 
-use crate::{
-    name::Name,
-    refusal::{Names, Refusal},
-};
+use crate::{listener::Endpoint, name::Name, refusal::Refusal};
 
 /// A way to an agent, as the registry sees it.
 pub(crate) trait Link: Clone {
     /// Whether a new call may be started on it: it has neither ended nor begun to drain.
     fn takes_calls(&self) -> bool;
+    /// Whether a new call would not have to wait there.
+    fn has_room(&self) -> bool;
 }
 
 /// The connected agents. Clones are the same registry.
 ///
 /// Tunnels of one name share the name's calls in turn. One that has ended or that drains is
-/// passed over.
+/// passed over, and so is a full one while another has room.
 #[derive(Debug)]
 pub(crate) struct Registry<L>(Arc<Inner<L>>);
 
@@ -40,9 +39,26 @@ struct State<L> {
     agents: BTreeMap<Name, Agent<L>>,
 }
 
+/// A tunnel that can be used.
+#[derive(Clone, Debug)]
+struct Tunnel<L> {
+    id: u64,
+    link: L,
+    peer: Endpoint,
+}
+
+/// The tunnel that a call is to take.
+#[derive(Clone, Debug)]
+pub(crate) struct Chosen<L> {
+    /// To avoid it the next time.
+    pub(crate) id: u64,
+    /// The way.
+    pub(crate) link: L,
+}
+
 #[derive(Debug)]
 struct Agent<L> {
-    links: Vec<(u64, L)>,
+    tunnels: Vec<Tunnel<L>>,
     /// Tunnels that are being opened and cannot be used yet.
     arriving: usize,
     turn: usize,
@@ -92,7 +108,7 @@ impl<L> Registry<L> {
         let mut state = self.state();
         let agent = state.agent(name);
         let taken = change(agent);
-        if agent.links.is_empty() && agent.arriving == 0 {
+        if agent.tunnels.is_empty() && agent.arriving == 0 {
             state.agents.remove(name);
         }
         drop(state);
@@ -104,7 +120,7 @@ impl<L> Registry<L> {
 impl<L> State<L> {
     fn agent(&mut self, name: &Name) -> &mut Agent<L> {
         self.agents.entry(name.clone()).or_insert_with(|| Agent {
-            links: Vec::new(),
+            tunnels: Vec::new(),
             arriving: 0,
             turn: 0,
         })
@@ -113,102 +129,121 @@ impl<L> State<L> {
 
 impl<L: Link> Agent<L> {
     fn is_connected(&self) -> bool {
-        self.links.iter().any(|(_, link)| link.takes_calls())
+        self.tunnels.iter().any(|tunnel| tunnel.link.takes_calls())
     }
 
-    fn next(&mut self) -> Option<L> {
-        let count = self.links.len();
-        let start = self.turn;
-        let places = (0..count).map(|step| start.wrapping_add(step) % count);
-        let usable = |place: &usize| {
-            let link = self.links.get(*place);
-            link.is_some_and(|(_, link)| link.takes_calls())
+    /// The tunnel whose turn it is, of those that were not tried.
+    fn next(&mut self, tried: &[u64]) -> Option<Chosen<L>> {
+        let count = self.tunnels.len();
+        let places: Vec<usize> = (0..count)
+            .map(|step| self.turn.wrapping_add(step) % count)
+            .filter(|place| self.is_usable(*place, tried))
+            .collect();
+        let has_room = |place: &&usize| {
+            let tunnel = self.tunnels.get(**place);
+            tunnel.is_some_and(|tunnel| tunnel.link.has_room())
         };
-        let place = places.into_iter().find(usable)?;
+        let place = *places.iter().find(has_room).or(places.first())?;
         self.turn = place.wrapping_add(1);
-        self.links.get(place).map(|(_, link)| link.clone())
+        self.tunnels.get(place).map(|tunnel| Chosen {
+            id: tunnel.id,
+            link: tunnel.link.clone(),
+        })
     }
-}
 
-impl<L: Clone> Registry<L> {
-    /// The ways to all agents.
-    pub(crate) fn links(&self) -> Vec<L> {
-        let state = self.state();
-        let links = state.agents.values().flat_map(|agent| &agent.links);
-        links.map(|(_, link)| link.clone()).collect()
+    fn is_usable(&self, place: usize, tried: &[u64]) -> bool {
+        let tunnel = self.tunnels.get(place);
+        tunnel.is_some_and(|tunnel| !tried.contains(&tunnel.id) && tunnel.link.takes_calls())
     }
 }
 
 enum Choice<L> {
-    Found(L),
+    Found(Chosen<L>),
     Arriving,
     Refused(Refusal),
 }
 
 impl<L: Link> Registry<L> {
-    /// The way to the agent `target`, or to the only one that is connected.
+    /// A way to the agent `target`, or to the only one that is connected, that was not `tried`.
     ///
     /// # Errors
     ///
     /// A [`Refusal`] when there is no such agent, or when it is not clear which one is meant.
-    pub(crate) async fn choose(&self, target: Option<&str>) -> Result<L, Refusal> {
+    pub(crate) async fn choose(
+        &self,
+        target: Option<&Name>,
+        tried: &[u64],
+    ) -> Result<Chosen<L>, Refusal> {
         loop {
             let changed = self.0.changed.notified();
             tokio::pin!(changed);
             // Before looking, so that a change in between is not missed.
             changed.as_mut().enable();
-            match self.look(target) {
-                Choice::Found(link) => return Ok(link),
+            match self.look(target, tried) {
+                Choice::Found(chosen) => return Ok(chosen),
                 Choice::Refused(refusal) => return Err(refusal),
                 Choice::Arriving => changed.await,
             }
         }
     }
 
-    fn look(&self, target: Option<&str>) -> Choice<L> {
+    /// Whether the agent can be called now.
+    pub(crate) fn is_connected(&self, name: &Name) -> bool {
+        let state = self.state();
+        state.agents.get(name).is_some_and(Agent::is_connected)
+    }
+
+    /// Waits for `answer` to give something else than it did, which it may whenever an agent
+    /// comes or goes.
+    pub(crate) async fn other<T: PartialEq>(&self, last: Option<T>, answer: impl Fn() -> T) -> T {
+        loop {
+            let changed = self.0.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            let now = answer();
+            if last.as_ref() != Some(&now) {
+                return now;
+            }
+            changed.await;
+        }
+    }
+
+    fn look(&self, target: Option<&Name>, tried: &[u64]) -> Choice<L> {
         let mut state = self.state();
         let State { agents, .. } = &mut *state;
         let wanted = match target {
-            Some(target) => agents.iter_mut().find(|(name, _)| name.as_str() == target),
+            Some(target) => agents.get_mut(target),
             None => match Self::only(agents) {
                 Ok(agent) => agent,
                 Err(refusal) => return Choice::Refused(refusal),
             },
         };
-        let arriving = wanted.as_ref().is_some_and(|(_, agent)| agent.arriving > 0);
-        if let Some(link) = wanted.and_then(|(_, agent)| agent.next()) {
-            return Choice::Found(link);
+        let arriving = wanted.as_ref().is_some_and(|agent| agent.arriving > 0);
+        if let Some(chosen) = wanted.and_then(|agent| agent.next(tried)) {
+            return Choice::Found(chosen);
         }
         if arriving {
             return Choice::Arriving;
         }
         Choice::Refused(Refusal::NotConnected {
-            target: target.map(ToOwned::to_owned),
-            connected: connected(agents),
+            target: target.cloned(),
         })
     }
 
     /// The agent that a call without a target means: the only one that is connected, or
     /// else the only one that arrives.
-    fn only(
-        agents: &mut BTreeMap<Name, Agent<L>>,
-    ) -> Result<Option<(&Name, &mut Agent<L>)>, Refusal> {
-        let names = connected(agents);
-        if names.count() > 1 {
-            return Err(Refusal::Ambiguous { connected: names });
-        }
-        let none = names.count() == 0;
-        let meant = |agent: &Agent<L>| match none {
-            true => agent.arriving > 0,
-            false => agent.is_connected(),
+    fn only(agents: &mut BTreeMap<Name, Agent<L>>) -> Result<Option<&mut Agent<L>>, Refusal> {
+        let connected = agents.values().filter(|agent| agent.is_connected());
+        let count = connected.count();
+        let meant = |agent: &Agent<L>| match count {
+            0 => agent.arriving > 0,
+            _ => agent.is_connected(),
         };
-        Ok(agents.iter_mut().find(|(_, agent)| meant(agent)))
+        match count {
+            0 | 1 => Ok(agents.values_mut().find(|agent| meant(agent))),
+            _ => Err(Refusal::Ambiguous),
+        }
     }
-}
-
-fn connected<L: Link>(agents: &BTreeMap<Name, Agent<L>>) -> Names {
-    let names = agents.iter().filter(|(_, agent)| agent.is_connected());
-    names.map(|(name, _)| name.clone()).collect()
 }
 
 /// A tunnel that is being opened; see [`Registry::arriving`].
@@ -227,20 +262,25 @@ impl<L> Arrival<L> {
         &self.0.name
     }
 
-    /// The tunnel can carry calls from now on, until the result is dropped.
-    pub(crate) fn register(&self, link: L) -> Membership<L> {
+    /// The tunnel can carry calls from now on, until the result is dropped. Also says where the
+    /// other tunnels of the name come from.
+    pub(crate) fn register(&self, link: L, peer: Endpoint) -> (Membership<L>, Vec<Endpoint>) {
         let ArrivalGuard { registry, name, .. } = &*self.0;
         let id = registry.next_id();
         let expected = self.0.take_expected();
-        registry.change(name, |agent| {
-            agent.links.push((id, link));
+        let others = registry.change(name, |agent| {
+            let others = agent.tunnels.iter().map(|tunnel| tunnel.peer.clone());
+            let others = others.collect();
+            agent.tunnels.push(Tunnel { id, link, peer });
             agent.arriving -= expected;
+            others
         });
-        Membership {
+        let member = Membership {
             registry: registry.clone(),
             name: name.clone(),
             id,
-        }
+        };
+        (member, others)
     }
 }
 
@@ -278,8 +318,9 @@ pub(crate) struct Membership<L> {
 impl<L> Drop for Membership<L> {
     fn drop(&mut self) {
         let left = self.registry.change(&self.name, |agent| {
-            let place = agent.links.iter().position(|(id, _)| *id == self.id);
-            place.map(|place| agent.links.remove(place))
+            let mut tunnels = agent.tunnels.iter();
+            let place = tunnels.position(|tunnel| tunnel.id == self.id);
+            place.map(|place| agent.tunnels.remove(place))
         });
         drop(left);
     }
@@ -292,16 +333,25 @@ mod tests {
     use super::*;
 
     #[derive(Clone, Debug)]
-    struct Fake(&'static str, Arc<AtomicBool>);
+    struct Fake(&'static str, Arc<AtomicBool>, Arc<AtomicBool>);
 
     impl Link for Fake {
         fn takes_calls(&self) -> bool {
             self.1.load(Ordering::Relaxed)
         }
+
+        fn has_room(&self) -> bool {
+            self.2.load(Ordering::Relaxed)
+        }
+    }
+
+    fn peer() -> Endpoint {
+        Endpoint::Unix("test".into())
     }
 
     fn fake(label: &'static str) -> Fake {
-        Fake(label, Arc::new(AtomicBool::new(true)))
+        let yes = || Arc::new(AtomicBool::new(true));
+        Fake(label, yes(), yes())
     }
 
     fn name(text: &str) -> Name {
@@ -309,14 +359,15 @@ mod tests {
     }
 
     fn join(registry: &Registry<Fake>, as_name: &str, link: Fake) -> Membership<Fake> {
-        registry.arriving(name(as_name)).register(link)
+        registry.arriving(name(as_name)).register(link, peer()).0
     }
 
     fn chosen(registry: &Registry<Fake>, target: Option<&str>) -> Result<&'static str, String> {
-        let mut choice = spawn(registry.choose(target));
+        let target = target.map(name);
+        let mut choice = spawn(registry.choose(target.as_ref(), &[]));
         let result = assert_ready!(choice.poll());
         result
-            .map(|link| link.0)
+            .map(|chosen| chosen.link.0)
             .map_err(|refusal| refusal.to_string())
     }
 
@@ -327,7 +378,7 @@ mod tests {
         let _b = join(&registry, "b", fake("2"));
         assert_eq!(chosen(&registry, Some("b")), Ok("2"));
         let refusal = chosen(&registry, Some("c")).unwrap_err();
-        assert_eq!(refusal, "agent \"c\" is not connected; connected: a, b");
+        assert_eq!(refusal, "agent c is not connected");
     }
 
     #[test]
@@ -341,7 +392,7 @@ mod tests {
         assert_eq!(chosen(&registry, None), Ok("1"));
         let b = join(&registry, "b", fake("2"));
         let refusal = chosen(&registry, None).unwrap_err();
-        assert!(refusal.ends_with("x-tunnel-target: a, b"), "{refusal}");
+        assert!(refusal.ends_with("x-tunnel-target"), "{refusal}");
         drop(b);
         assert_eq!(chosen(&registry, None), Ok("1"));
     }
@@ -359,7 +410,7 @@ mod tests {
             link.1.store(false, Ordering::Relaxed);
         }
         let refusal = chosen(&registry, Some("a")).unwrap_err();
-        assert_eq!(refusal, "agent \"a\" is not connected; connected: none");
+        assert_eq!(refusal, "agent a is not connected");
         assert_eq!(
             chosen(&registry, None).unwrap_err(),
             "no agent is connected"
@@ -370,14 +421,15 @@ mod tests {
     fn a_call_waits_for_a_tunnel_that_is_being_opened() {
         let registry = Registry::new();
         let arrival = registry.arriving(name("a"));
-        let mut named = spawn(registry.choose(Some("a")));
-        let mut any = spawn(registry.choose(None));
+        let a = name("a");
+        let mut named = spawn(registry.choose(Some(&a), &[]));
+        let mut any = spawn(registry.choose(None, &[]));
         assert_pending!(named.poll());
         assert_pending!(any.poll());
-        let _member = arrival.register(fake("1"));
+        let _member = arrival.register(fake("1"), peer());
         assert!(named.is_woken() && any.is_woken());
-        assert_eq!(assert_ready!(named.poll()).unwrap().0, "1");
-        assert_eq!(assert_ready!(any.poll()).unwrap().0, "1");
+        assert_eq!(assert_ready!(named.poll()).unwrap().link.0, "1");
+        assert_eq!(assert_ready!(any.poll()).unwrap().link.0, "1");
     }
 
     #[test]
@@ -385,7 +437,7 @@ mod tests {
         let registry = Registry::new();
         let arrival = registry.arriving(name("a"));
         let link = fake("1");
-        let member = arrival.register(link.clone());
+        let member = arrival.register(link.clone(), peer());
         link.1.store(false, Ordering::Relaxed);
         assert!(chosen(&registry, Some("a")).is_err());
         drop(member);
@@ -400,12 +452,17 @@ mod tests {
             fn takes_calls(&self) -> bool {
                 self.0.name().as_str() == "a"
             }
+
+            fn has_room(&self) -> bool {
+                true
+            }
         }
         let registry = Registry::new();
         let arrival = registry.arriving(name("a"));
-        drop(arrival.register(Holding(arrival.clone())));
+        drop(arrival.register(Holding(arrival.clone()), peer()));
         drop(arrival);
-        let mut call = spawn(registry.choose(Some("a")));
+        let a = name("a");
+        let mut call = spawn(registry.choose(Some(&a), &[]));
         assert!(assert_ready!(call.poll()).is_err());
     }
 
@@ -416,7 +473,7 @@ mod tests {
         let _a = join(&registry, "a", leaving.clone());
         leaving.1.store(false, Ordering::Relaxed);
         let _b = registry.arriving(name("b"));
-        assert_pending!(spawn(registry.choose(None)).poll());
+        assert_pending!(spawn(registry.choose(None, &[])).poll());
     }
 
     #[test]
@@ -424,12 +481,63 @@ mod tests {
         let registry: Registry<Fake> = Registry::new();
         let arrival = registry.arriving(name("a"));
         let clone = arrival.clone();
-        let mut call = spawn(registry.choose(Some("a")));
+        let a = name("a");
+        let mut call = spawn(registry.choose(Some(&a), &[]));
         assert_pending!(call.poll());
         drop(arrival);
         assert_pending!(call.poll());
         drop(clone);
         assert!(call.is_woken());
         assert!(assert_ready!(call.poll()).is_err());
+    }
+
+    #[test]
+    fn a_full_tunnel_is_taken_only_when_all_are_full() {
+        let registry = Registry::new();
+        let (one, two) = (fake("1"), fake("2"));
+        let _members = [&one, &two].map(|link| join(&registry, "a", link.clone()));
+        one.2.store(false, Ordering::Relaxed);
+        let turns = |count| (0..count).map(|_| chosen(&registry, Some("a")).unwrap());
+        assert_eq!(turns(3).collect::<Vec<_>>(), ["2", "2", "2"]);
+        two.2.store(false, Ordering::Relaxed);
+        assert_eq!(turns(2).collect::<Vec<_>>(), ["1", "2"]);
+    }
+
+    #[test]
+    fn a_tunnel_that_was_tried_is_not_chosen_again() {
+        let registry = Registry::new();
+        let _members = ["1", "2"].map(|label| join(&registry, "a", fake(label)));
+        let a = name("a");
+        let mut tried = Vec::new();
+        for expected in ["1", "2"] {
+            let mut choice = spawn(registry.choose(Some(&a), &tried));
+            let chosen = assert_ready!(choice.poll()).unwrap();
+            assert_eq!(chosen.link.0, expected);
+            drop(choice);
+            tried.push(chosen.id);
+        }
+        let mut choice = spawn(registry.choose(Some(&a), &tried));
+        assert!(assert_ready!(choice.poll()).is_err());
+    }
+
+    #[test]
+    fn who_joins_learns_of_the_others_of_its_name() {
+        let registry = Registry::new();
+        let at = |port: u16| Endpoint::Tcp(([127, 0, 0, 1], port).into());
+        let join = |port| registry.arriving(name("a")).register(fake("1"), at(port));
+        let (_first, none) = join(1);
+        let (_second, others) = join(2);
+        assert_eq!((none, others), (vec![], vec![at(1)]));
+    }
+
+    #[test]
+    fn an_answer_is_awaited_until_it_is_another() {
+        let registry = Registry::new();
+        let a = name("a");
+        let mut change = spawn(registry.other(Some(false), || registry.is_connected(&a)));
+        assert_pending!(change.poll());
+        let _member = join(&registry, "a", fake("1"));
+        assert!(change.is_woken());
+        assert!(assert_ready!(change.poll()));
     }
 }

@@ -41,6 +41,12 @@ impl Stop {
         self.now.cancel();
     }
 
+    /// Whether the first stage has been reached.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.drain.is_cancelled()
+    }
+
     /// Waits for the first stage. Returns at once when it has been reached.
     pub async fn draining(&self) {
         self.drain.cancelled().await;

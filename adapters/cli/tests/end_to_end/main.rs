@@ -2,7 +2,10 @@
 
 mod attacks;
 mod calls;
+mod dialled;
 mod program;
 mod raw;
 mod routing;
 mod support;
+mod ways;
+mod words;

@@ -20,7 +20,7 @@ use tonic::Code;
 
 const DEMO_LIMIT: Duration = Duration::from_secs(150);
 
-fn program(arguments: &[&str]) -> Command {
+pub(crate) fn program(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_grpctunnel"));
     command
         .args(arguments)
