@@ -149,6 +149,7 @@ impl Connector {
             stream,
             begun: Begun::default(),
             spoken: Some(self.spoken),
+            failed: None,
         }))
     }
 }
@@ -222,6 +223,8 @@ pub(crate) struct Connection {
     begun: Begun,
     /// None: they are those of HTTP/2.
     spoken: Option<Arc<OnceLock<Spoken>>>,
+    /// A write that failed, until it is known why.
+    failed: Option<io::Error>,
 }
 
 impl AsyncRead for Connection {
@@ -232,19 +235,64 @@ impl AsyncRead for Connection {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
-        let this = &mut *self;
-        if let Some(told) = &this.spoken {
-            this.begun.add(buffer.filled().get(before..).unwrap_or(&[]));
-            if let Some(spoken) = this.begun.spoken() {
-                // The first connection that found out is enough.
-                let _ = told.set(spoken);
-                return Poll::Ready(Err(io::Error::other(spoken)));
+        let read = buffer.filled().get(before..).unwrap_or(&[]);
+        Poll::Ready(self.look(read))
+    }
+}
+
+impl Connection {
+    /// Looks at what came, as long as it is the beginning.
+    fn look(&mut self, read: &[u8]) -> io::Result<()> {
+        let Some(told) = &self.spoken else {
+            return Ok(());
+        };
+        self.begun.add(read);
+        if let Some(spoken) = self.begun.spoken() {
+            // The first connection that found out is enough.
+            let _ = told.set(spoken);
+            return Err(io::Error::other(spoken));
+        }
+        if self.begun.is_full() {
+            self.spoken = None;
+        }
+        Ok(())
+    }
+
+    /// What ended a write: a server that has answered in another protocol closes before it has
+    /// read all, and what it said is still to come or still there.
+    fn poll_why(&mut self, cx: &mut Context<'_>, error: io::Error) -> Poll<io::Error> {
+        if self.spoken.is_none() {
+            return Poll::Ready(error);
+        }
+        let mut bytes = [0; 7];
+        let mut buffer = ReadBuf::new(&mut bytes);
+        match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
+            Poll::Ready(Ok(())) => {
+                let spoken = self.look(buffer.filled()).err();
+                Poll::Ready(spoken.unwrap_or(error))
             }
-            if this.begun.is_full() {
-                this.spoken = None;
+            Poll::Ready(Err(_)) => Poll::Ready(error),
+            Poll::Pending => {
+                self.failed = Some(error);
+                Poll::Pending
             }
         }
-        Poll::Ready(Ok(()))
+    }
+
+    /// Writes, and explains a failure.
+    fn poll_written<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        write: impl FnOnce(Pin<&mut Stream>, &mut Context<'_>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        let error = match self.failed.take() {
+            Some(error) => error,
+            None => match ready!(write(Pin::new(&mut self.stream), cx)) {
+                Ok(written) => return Poll::Ready(Ok(written)),
+                Err(error) => error,
+            },
+        };
+        self.poll_why(cx, error).map(Err)
     }
 }
 
@@ -254,7 +302,7 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        self.poll_written(cx, |stream, cx| stream.poll_write(cx, bytes))
     }
 
     fn poll_write_vectored(
@@ -262,7 +310,7 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         bytes: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bytes)
+        self.poll_written(cx, |stream, cx| stream.poll_write_vectored(cx, bytes))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -270,7 +318,7 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        self.poll_written(cx, |stream, cx| stream.poll_flush(cx))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -154,7 +154,9 @@ impl Dial {
             calls: calls.clone(),
             stop: stop.clone(),
         };
-        let serving = serve(listener, move |_| port.clone(), stop.clone());
+        // Connections end when the calls have been counted that this cuts off, not before.
+        let connections = Stop::new();
+        let serving = serve(listener, move |_| port.clone(), connections.clone());
         let keeping = keep(&settings, tunnel, tell);
         let cut = || match calls.open() {
             0 => Ended::Finished,
@@ -162,6 +164,7 @@ impl Dial {
         };
         let draining = async {
             stop.draining().await;
+            connections.drain();
             sleep(settings.drain_limit).await;
             cut()
         };
@@ -174,7 +177,7 @@ impl Dial {
             // Every connection is closed: no call is open.
             _ = serving.as_mut() => return Ended::Finished,
         };
-        stop.now();
+        connections.now();
         serving.await;
         sleep(SLACK).await;
         ended

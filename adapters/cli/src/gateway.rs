@@ -126,17 +126,22 @@ impl Gateway {
             peer,
             ..front.clone()
         };
-        let serving = serve(listener, make, stop.clone());
+        // Connections end when the calls have been counted that this cuts off, not before.
+        let connections = Stop::new();
+        let serving = serve(listener, make, connections.clone());
         // What ending everything now means for the calls that are open.
         let cut = || match calls.open() {
             0 => Ended::Finished,
             _ => Ended::CutOff,
         };
+        // The end that the limit brings about may be seen by `serving` first.
+        let at_limit = std::sync::OnceLock::new();
         let draining = async {
             stop.draining().await;
+            connections.drain();
             tunnels.drain(drain_limit.saturating_add(SLACK));
             tokio::time::sleep(drain_limit).await;
-            let ended = cut();
+            let ended = *at_limit.get_or_init(cut);
             tunnels.drained().await;
             // The callers are told; whoever does not listen is left.
             tokio::time::sleep(SLACK).await;
@@ -149,9 +154,9 @@ impl Gateway {
             () = stop.ending() => cut(),
             ended = draining => ended,
             // Every connection is closed: no call is open, and no tunnel.
-            _ = serving.as_mut() => return Ended::Finished,
+            _ = serving.as_mut() => return at_limit.get().copied().unwrap_or(Ended::Finished),
         };
-        stop.now();
+        connections.now();
         serving.await;
         ended
     }

@@ -29,7 +29,8 @@ const MAX_FRAME: u32 = 256 << 10;
 /// Dead callers and agents are noticed by pings, which no known client minds.
 const PING_EVERY: Duration = Duration::from_secs(60);
 const PING_TIMEOUT: Duration = Duration::from_secs(20);
-const MAX_HEADERS: u32 = 64 << 10;
+/// Above what a tunnel carries, so that a caller gets a status of gRPC.
+const MAX_HEADERS: u32 = 4 << 20;
 
 /// The pause after an `accept` that failed, as it does without free file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

@@ -1,5 +1,6 @@
 //! The agent's side towards the local server: calls go to it as they are.
 
+mod body;
 mod pool;
 
 use std::{
@@ -11,24 +12,25 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderValue, Request, Response, StatusCode, Version,
+    HeaderValue, Request, Response, StatusCode, Version,
     header::CONTENT_TYPE,
     request::Parts,
     uri::{Authority, PathAndQuery},
 };
-use http_body::{Body, Frame};
+use http_body::Body;
 use http_body_util::{Either, Empty};
-use hyper::{body::Incoming, client::conn::TrySendError};
+use hyper::client::conn::TrySendError;
 use tonic::{Code, Status};
 use tower_service::Service;
 
-use self::pool::{NoStream, Pool, Used};
+pub(crate) use self::body::LocalBody;
+use self::pool::{NoStream, Pool};
 use crate::{
     HOPS, INSTANCE, TARGET,
     connect::{Connector, Proxy, Watch},
@@ -166,8 +168,10 @@ where
         let (mut sender, used) = lease.into_parts();
         let request = Request::from_parts(head.clone(), replay.attempt());
         match sender.try_send_request(request).await {
-            Ok(response) => {
+            Ok(mut response) => {
                 let origin = self.0.origin.clone();
+                body::fit_head(response.headers_mut(), &origin)
+                    .map_err(|status| (status, false))?;
                 let ends_well = response.status() != StatusCode::OK
                     || response.headers().contains_key("grpc-status");
                 Ok(response.map(|body| LocalBody::new(body, origin, used, ends_well)))
@@ -247,90 +251,6 @@ where
         let local = self.clone();
         Box::pin(async move { Ok(local.answer(request).await) })
     }
-}
-
-/// The body of an answer. Where the connection breaks, or the status is missing, it ends with the
-/// trailers that say so.
-#[derive(Debug)]
-pub(crate) struct LocalBody {
-    body: Option<(Incoming, Used)>,
-    origin: Origin,
-    /// Whether it may end without trailers: what was said before them tells the status.
-    ends_well: bool,
-}
-
-impl LocalBody {
-    const fn new(body: Incoming, origin: Origin, used: Used, ends_well: bool) -> Self {
-        Self {
-            body: Some((body, used)),
-            origin,
-            ends_well,
-        }
-    }
-
-    /// The end of a response without the status that it owes: a reset without an error looks the
-    /// same, and both are INTERNAL in gRPC.
-    fn no_status(&self) -> Status {
-        let origin = &self.origin;
-        Status::internal(format!(
-            "the local server {origin} ended its response without a status"
-        ))
-    }
-}
-
-impl Body for LocalBody {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let Some((body, _)) = &mut self.body else {
-            return Poll::Ready(None);
-        };
-        let frame = match ready!(Pin::new(body).poll_frame(cx)) {
-            Some(Ok(frame)) if frame.is_trailers() => {
-                self.body = None;
-                match frame.trailers_ref() {
-                    Some(trailers) if self.ends_well || trailers.contains_key("grpc-status") => {
-                        frame
-                    }
-                    _ => Frame::trailers(trailers_of(self.no_status())),
-                }
-            }
-            Some(Ok(frame)) => frame,
-            None => {
-                self.body = None;
-                if self.ends_well {
-                    return Poll::Ready(None);
-                }
-                Frame::trailers(trailers_of(self.no_status()))
-            }
-            Some(Err(error)) => {
-                self.body = None;
-                Frame::trailers(trailers_of(status_of(&error, &self.origin)))
-            }
-        };
-        Poll::Ready(Some(Ok(frame)))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        let Some((body, _)) = &self.body else {
-            return true;
-        };
-        self.ends_well && body.is_end_stream()
-    }
-}
-
-fn trailers_of(status: Status) -> HeaderMap {
-    let mut trailers = HeaderMap::new();
-    // A message that is no header value leaves the code alone.
-    if status.add_header(&mut trailers).is_err() {
-        let bare = Status::new(status.code(), "");
-        let _ = bare.add_header(&mut trailers);
-    }
-    trailers
 }
 
 /// The status of a call that the local server did not answer, or did not finish.

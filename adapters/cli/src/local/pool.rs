@@ -27,7 +27,9 @@ const STREAM_WINDOW: u32 = 256 << 10;
 const CONNECTION_WINDOW: u32 = STREAM_WINDOW * STREAMS;
 const STREAMS: u32 = 1024;
 const MAX_FRAME: u32 = 256 << 10;
-const MAX_HEADERS: u32 = 64 << 10;
+/// Above what a tunnel carries: a head or trailers in between fail their own call, and this much
+/// the connection.
+const MAX_HEADERS: u32 = 4 << 20;
 /// How long a call waits for a stream.
 const WAIT: Duration = Duration::from_secs(5);
 

@@ -124,12 +124,10 @@ async fn a_dialled_port_outlives_its_gateway() -> Tested {
         first.stop.now();
         first.running.await?;
         loop {
-            match dial.events.recv().await.ok_or("it is gone")? {
-                DialEvent::Failed { why } => {
-                    assert_eq!(why, "cannot reach the gateway: connection refused");
-                    break;
-                }
-                _ => {}
+            let event = dial.events.recv().await.ok_or("it is gone")?;
+            if let DialEvent::Failed { why } = event {
+                assert_eq!(why, "cannot reach the gateway: connection refused");
+                break;
             }
         }
         let second = gateway_at(&first.address.to_string(), Duration::ZERO).await?;

@@ -3,6 +3,8 @@
 mod attacks;
 mod calls;
 mod dialled;
+mod locals;
+mod pages;
 mod program;
 mod raw;
 mod routing;

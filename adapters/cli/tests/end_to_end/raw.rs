@@ -32,6 +32,7 @@ type Answer = StreamBody<tokio_stream::Iter<std::vec::IntoIter<Step>>>;
 pub(crate) fn caller() -> Caller {
     Client::builder(TokioExecutor::new())
         .http2_only(true)
+        .http2_max_header_list_size(1 << 20)
         .build_http()
 }
 
@@ -112,7 +113,8 @@ pub(crate) async fn server() -> Tested<(SocketAddr, UnboundedReceiver<Arrived>)>
         while let Ok((stream, _)) = listener.accept().await {
             let arrived = arrived.clone();
             let service = service_fn(move |request| take(request, arrived.clone()));
-            let builder = http2::Builder::new(TokioExecutor::new());
+            let mut builder = http2::Builder::new(TokioExecutor::new());
+            builder.auto_date_header(false);
             tokio::spawn(builder.serve_connection(TokioIo::new(stream), service));
         }
     });
