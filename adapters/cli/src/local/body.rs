@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName};
+use http::{HeaderMap, HeaderName, Response};
 use http_body::{Body, Frame};
 use hyper::body::Incoming;
 use tonic::Status;
@@ -60,6 +60,19 @@ fn bare_error(headers: &HeaderMap) -> Option<HeaderMap> {
         Some((HeaderName::from_static(name), value))
     });
     Some(of_status.collect())
+}
+
+/// Whether a response is nothing but its head, which then has the status. A status in front of
+/// messages is none, and taken out: only the end says how a call ended.
+pub(super) fn is_trailers_only(response: &mut Response<Incoming>) -> bool {
+    let has_status = response.headers().contains_key(STATUS);
+    if has_status && !response.body().is_end_stream() {
+        for name in OF_STATUS {
+            response.headers_mut().remove(name);
+        }
+        return false;
+    }
+    has_status
 }
 
 /// The head of a response, as it can be carried.

@@ -172,8 +172,8 @@ where
                 let origin = self.0.origin.clone();
                 body::fit_head(response.headers_mut(), &origin)
                     .map_err(|status| (status, false))?;
-                let ends_well = response.status() != StatusCode::OK
-                    || response.headers().contains_key("grpc-status");
+                let ends_well =
+                    response.status() != StatusCode::OK || body::is_trailers_only(&mut response);
                 Ok(response.map(|body| LocalBody::new(body, origin, used, ends_well)))
             }
             Err(error) => {

@@ -128,6 +128,38 @@ async fn a_reset_without_an_error_in_the_middle_is_internal() -> Tested {
 }
 
 #[tokio::test]
+async fn a_status_in_front_of_messages_is_not_the_end() -> Tested {
+    bounded(async {
+        let gateway = gateway().await?;
+        let local = server_of(None, |_, mut respond, _, _| {
+            let mut first = head();
+            let ok = http::HeaderValue::from_static("0");
+            first.headers_mut().insert("grpc-status", ok);
+            let Ok(mut stream) = respond.send_response(first, false) else {
+                return;
+            };
+            for _ in 0..2 {
+                let message = Bytes::from_static(b"\0\0\0\0\0");
+                stream.send_data(message, false).unwrap_or_default();
+            }
+            let mut trailers = http::HeaderMap::new();
+            trailers.insert("grpc-status", http::HeaderValue::from_static("10"));
+            stream.send_trailers(trailers).unwrap_or_default();
+        })
+        .await?;
+        let _agent = agent(gateway.address, "a", local).await?;
+        let request = raw::request(gateway.address, "/a.B/C", b"\0\0\0\0\0")?;
+        let response = raw::caller().request(request).await?;
+        assert_eq!(raw::grpc_status(response.headers()), None);
+        let body = response.into_body().collect().await?;
+        assert_eq!(body.trailers().and_then(raw::grpc_status), Some("10"));
+        assert_eq!(body.to_bytes(), b"\0\0\0\0\0\0\0\0\0\0"[..]);
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
 async fn an_end_without_a_status_is_internal_and_never_ok() -> Tested {
     bounded(async {
         let gateway = gateway().await?;

@@ -22,7 +22,8 @@ use crate::{
     raw,
     support::{
         RunningAgent, Tested, agent, agent_with, bounded, caller, depot, gateway, gateway_with,
-        stubs::GreetRequest, to,
+        stubs::{GreetRequest, WaitRequest},
+        to,
     },
 };
 
@@ -235,6 +236,76 @@ async fn several_tunnels_of_one_agent_share_its_calls() -> Tested {
             let joined = gateway.events.recv().await;
             assert!(matches!(joined, Some(GatewayEvent::Joined { .. })));
         }
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_full_tunnel_is_passed_over_while_another_has_room() -> Tested {
+    bounded(async {
+        let gateway = gateway_with("127.0.0.1:0", |settings| settings.max_streams = 2).await?;
+        let depot = depot("depot").await?;
+        let _agent = agent_with(gateway.address, "a", depot.address, |agent| {
+            agent.connections = 3;
+        })
+        .await?;
+        let calls = (0..6).map(|_| {
+            let caller = caller(gateway.address);
+            tokio::spawn(async move { Tested::Ok(caller?.wait(WaitRequest {}).await?) })
+        });
+        let calls: Vec<_> = calls.collect();
+        let seen = &depot.seen;
+        seen.begun.subscribe().wait_for(|begun| *begun == 6).await?;
+        seen.release.send_replace(true);
+        for call in calls {
+            call.await??;
+        }
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_call_that_never_left_goes_to_another_agent() -> Tested {
+    bounded(async {
+        let mut gateway = gateway().await?;
+        let (local, mut arrivals) = raw::server().await?;
+        // An agent by hand that lets nothing be sent to it: no window.
+        let stream = TcpStream::connect(gateway.address).await?;
+        let mut builder = h2::client::Builder::new();
+        builder.initial_window_size(0);
+        let (mut requests, connection) = builder.handshake::<_, bytes::Bytes>(stream).await?;
+        let running = tokio::spawn(connection);
+        let path = "/grpctunnel.v1.TunnelService/OpenReverseTunnel";
+        let opening = http::Request::post(format!("http://gw{path}"))
+            .header("te", "trailers")
+            .header("content-type", "application/grpc")
+            .header(NAME, "a")
+            .body(())?;
+        let (_response, mut body) = requests.send_request(opening, false)?;
+        let joined = gateway.events.recv().await;
+        assert!(matches!(joined, Some(GatewayEvent::Joined { .. })));
+        let _other = agent(gateway.address, "a", local).await?;
+        // Each agent has its turn, so one of each pair is stuck. What HTTP/2 has taken of the first
+        // may have left for all that the gateway knows; the one of the second pair stays behind it.
+        let at = gateway.address;
+        let mut calls = Vec::new();
+        for _ in 0..2 {
+            for _ in 0..2 {
+                calls.push(tokio::spawn(async move {
+                    call(at, "/a.B/C", &[(TARGET, "a")]).await
+                }));
+            }
+            let _arrived = arrivals.recv().await.ok_or("nothing arrived")?;
+        }
+        body.send_reset(h2::Reason::CANCEL);
+        let mut failed = Vec::new();
+        for call in calls {
+            failed.extend(Some(call.await??).filter(|(status, _)| status != "0"));
+        }
+        assert!(failed.len() <= 1, "{failed:?}");
+        running.abort();
         Ok(())
     })
     .await
