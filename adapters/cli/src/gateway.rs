@@ -150,7 +150,7 @@ impl Gateway {
         tokio::pin!(serving);
         let ended = tokio::select! {
             biased;
-            // Before `serving`, which ends by the same wish and does not look at the calls.
+                // Before `serving`, which does not look at the calls.
             () = stop.ending() => cut(),
             ended = draining => ended,
             // Every connection is closed: no call is open, and no tunnel.

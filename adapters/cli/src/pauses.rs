@@ -6,7 +6,7 @@ use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use tokio::time::Instant;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
-/// After so long the pauses begin anew: the other end was there.
+/// A connection that lasted so long makes the pauses begin again with the first.
 const STEADY: Duration = Duration::from_secs(10);
 
 /// Pauses that double, from a quarter of a second to a limit, each longer by chance.
@@ -24,7 +24,7 @@ impl Pauses {
         }
     }
 
-    /// Begins anew if what began then lasted.
+    /// Begins again with the first pause if what began then lasted.
     pub(crate) fn lasted_since(&mut self, begun: Instant) {
         if begun.elapsed() >= STEADY {
             self.next = backoff(self.limit);

@@ -202,7 +202,7 @@ impl Router {
             let mut channel = chosen.link.channel;
             let response = match channel.call(request).await {
                 Ok(response) => response,
-                // The caller is gone, or broke its stream: nobody is left to read this.
+                // The caller has gone or reset its stream, so no one reads this.
                 Err(_) => {
                     return refuse(&Status::new(
                         Code::Cancelled,

@@ -1,6 +1,7 @@
 """Runs each behaviour directly and through gateway and agent, and compares what the client saw.
 
-    run.py --program GRPCTUNNEL --peers DIR [--client python,go] [--short] [--only TEXT] [--show]
+    run.py --program GRPCTUNNEL --peers DIR [--way gateway|dial|chain] [--client python,go]
+           [--short] [--only TEXT] [--show]
 
 DIR is what `tests/interop/build.sh` has filled. Exits 1 where something differs that is not known
 to, or no longer differs that is. Times are printed and never compared.
@@ -10,6 +11,7 @@ import argparse
 import json
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import behaviours
@@ -88,11 +90,42 @@ def client(language, peers, server, target=""):
     return Program(peers / "differential", "-server", server, "-target", target, piped=True)
 
 
-def compare(language, peers, server, gateway, chosen, show):
+def by_gateway(program, programs, local, name=NAME):
+    """Gateway and agent: where the calls go, and what they name."""
+    gateway = programs.enter_context(Program(program, "gateway", "--listen", "127.0.0.1:0"))
+    front = gateway.line("listening on ")
+    agent = programs.enter_context(Program(
+        program, "agent", "--gateway", f"http://{front}", "--name", name,
+        "--local", f"http://{local}"))
+    agent.line("connected to ")
+    return front, name
+
+
+def by_dial(program, programs, local):
+    """The same behind a dialled port, where nothing is named."""
+    front, name = by_gateway(program, programs, local)
+    dial = programs.enter_context(Program(
+        program, "dial", "--gateway", f"http://{front}", "--name", name, "--listen", "127.0.0.1:0"))
+    address = dial.line("listening on ")
+    dial.line("connected to ")
+    return address, ""
+
+
+def by_chain(program, programs, local):
+    """Two gateways."""
+    second, name = by_gateway(program, programs, local)
+    first, hop = by_gateway(program, programs, second, "hop")
+    return first, f"{hop}/{name}"
+
+
+WAYS = {"gateway": by_gateway, "dial": by_dial, "chain": by_chain}
+
+
+def compare(language, peers, server, gateway, target, chosen, show):
     """Prints a line for each behaviour; gives how many are not as they should be."""
     wrong = 0
     with client(language, peers, server) as direct, \
-            client(language, peers, gateway, NAME) as tunnel:
+            client(language, peers, gateway, target) as tunnel:
         for behaviour in chosen:
             name = behaviour["name"]
             known = behaviours.known(name, language)
@@ -118,6 +151,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--program", type=Path, required=True, help="the program grpctunnel")
     parser.add_argument("--peers", type=Path, required=True, help="what build.sh has filled")
+    parser.add_argument("--way", choices=WAYS, default="gateway", help="how the calls go")
     parser.add_argument("--client", default="python,go", help="the clients, with commas between")
     parser.add_argument("--short", action="store_true", help="one behaviour of each kind")
     parser.add_argument("--only", default="", help="behaviours with this text in their name")
@@ -128,16 +162,13 @@ def main():
     if not chosen:
         raise SystemExit("no behaviour is called so")
     wrong = 0
-    python = args.peers / "venv/bin/python"
-    with Program(python, HERE / "server.py") as server, \
-            Program(args.program, "gateway", "--listen", "127.0.0.1:0") as gateway:
-        address = server.line("listening ")
-        front = gateway.line("listening on ")
-        with Program(args.program, "agent", "--gateway", f"http://{front}", "--name", NAME,
-                     "--local", f"http://{address}") as agent:
-            agent.line("connected to ")
-            for language in args.client.split(","):
-                wrong += compare(language, args.peers, address, front, chosen, args.show)
+    with ExitStack() as programs:
+        server = programs.enter_context(
+            Program(args.peers / "venv/bin/python", HERE / "server.py"))
+        direct = server.line("listening ")
+        tunnel, target = WAYS[args.way](args.program, programs, direct)
+        for language in args.client.split(","):
+            wrong += compare(language, args.peers, direct, tunnel, target, chosen, args.show)
     print(f"{len(chosen)} behaviours, {wrong} not as they should be")
     return 1 if wrong else 0
 
