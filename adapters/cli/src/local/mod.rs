@@ -206,11 +206,14 @@ where
                 connections,
                 streams,
             } => {
-                let text = format!(
-                    "the local server {origin} allows {streams} calls at once on a connection, \
-                     and {connections} connections are in use (--local-connections)"
+                let why = format!(
+                    "it allows {streams} calls at once on a connection, and {connections} \
+                     connections are in use"
                 );
-                (Status::resource_exhausted(text.clone()), text)
+                let text = format!("no room at the local server {origin}: {why}");
+                // Callers have no settings of the agent's.
+                let why = format!("{why}; --local-connections sets how many there may be");
+                (Status::resource_exhausted(text), why)
             }
         };
         if !self.0.lost.swap(true, Ordering::Relaxed) {

@@ -371,13 +371,16 @@ async fn a_call_that_finds_no_stream_in_time_is_told_the_limit() -> Tested {
             text.contains("2 calls") && text.contains("2 connections"),
             "{text}"
         );
-        assert!(matches!(
-            agent.events.recv().await,
-            Some(AgentEvent::Local {
-                event: LocalEvent::Lost { .. },
-                ..
-            })
-        ));
+        assert!(!text.contains("--"), "{text}");
+        let told = agent.events.recv().await;
+        let Some(AgentEvent::Local {
+            event: LocalEvent::Lost { why },
+            ..
+        }) = told
+        else {
+            return Err(format!("{told:?}").into());
+        };
+        assert!(why.contains("--local-connections"), "{why}");
         // One that waits gets the stream of one that ends.
         let waiting = tokio::spawn(call(gateway.address));
         few.release.send_replace(true);
