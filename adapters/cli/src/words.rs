@@ -2,7 +2,8 @@
 
 use std::{error::Error, io};
 
-use grpctunnel_driver::{Code, TunnelEnd};
+use grpctunnel_driver::TunnelEnd;
+use tonic::Code;
 
 /// Why something failed, from the cause that is deepest in its chain of sources.
 pub(crate) fn reason(error: &(dyn Error + 'static)) -> String {
@@ -70,7 +71,10 @@ pub(crate) fn end(end: &TunnelEnd) -> String {
         (Some(error), None) => error.to_string(),
     };
     if let Some(status) = end.peer_status() {
-        let said = [code_name(status.code()), status.message()];
+        let said = [
+            code_name(Code::from(status.code().as_i32())),
+            status.message(),
+        ];
         let said: Vec<_> = said.into_iter().filter(|part| !part.is_empty()).collect();
         text = format!("{text}; the other end said {}", said.join(": "));
     }

@@ -22,7 +22,7 @@ pub struct ListenArgs {
 /// The options of everything that connects to a gateway.
 #[derive(Debug, Args)]
 pub struct ConnectArgs {
-    /// The HTTP proxy on the way there, as http://[USER:PASSWORD@]HOST:PORT
+    /// The HTTP proxy on the way there: http://HOST:PORT or http://USER:PASSWORD@HOST:PORT
     ///
     /// It is asked to CONNECT. Without this option HTTPS_PROXY, ALL_PROXY and NO_PROXY count.
     #[arg(long, value_name = "URL")]
