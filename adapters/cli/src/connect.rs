@@ -23,6 +23,7 @@ use tower_service::Service;
 use crate::{
     listener::Stream,
     origin::{BadOrigin, Origin},
+    words,
 };
 
 /// How long a connection may take, the name and a proxy included.
@@ -134,7 +135,7 @@ impl Connector {
                         tunnel = tunnel.with_auth(auth.clone());
                     }
                     let stream = tunnel.call(self.origin.uri_with_port()).await;
-                    stream.map_err(|error| format!("the proxy {}: {error}", proxy.uri()))?
+                    stream.map_err(|error| proxy_failed(proxy.uri(), &error))?
                 }
             };
             let stream = stream.into_inner();
@@ -152,6 +153,16 @@ impl Connector {
             failed: None,
         }))
     }
+}
+
+/// Why a proxy is of no use, in words that name it.
+fn proxy_failed(proxy: &Uri, error: &(dyn Error + 'static)) -> BoxError {
+    let why = words::reason(error);
+    let why = match why.strip_prefix("tunnel error: ").unwrap_or(&why) {
+        "unsuccessful" => "it refused to connect to the gateway",
+        why => why,
+    };
+    format!("the proxy {proxy}: {why}").into()
 }
 
 /// For clients that want to connect by themselves. What they ask for is ignored.

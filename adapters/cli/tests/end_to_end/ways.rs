@@ -368,6 +368,28 @@ async fn an_agent_goes_through_an_http_proxy() -> Tested {
 }
 
 #[tokio::test]
+async fn a_proxy_that_is_of_no_use_is_named() -> Tested {
+    bounded(async {
+        let gateway = gateway().await?;
+        let free = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        // A gateway is no proxy: it refuses CONNECT.
+        for (proxy, why) in [
+            (free, "connection refused"),
+            (gateway.address, "it refused to connect to the gateway"),
+        ] {
+            let local = "http://127.0.0.1:1".parse()?;
+            let mut agent = Agent::new(gateway.address.into(), "a".parse()?, local);
+            agent.proxy = format!("http://{proxy}").parse()?;
+            let told = RunningAgent::start(agent).failed().await?;
+            let expected = format!("cannot reach the gateway: the proxy http://{proxy}/: {why}");
+            assert_eq!(told, expected);
+        }
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
 async fn an_agent_without_a_name_gets_one_that_can_be_called() -> Tested {
     bounded(async {
         let mut gateway = gateway().await?;
