@@ -22,6 +22,7 @@ impl Reading {
 
 /// What a reader that cuts through gets next, from [`ReceiveBuffer::poll_read`].
 #[derive(Debug, PartialEq, Eq)]
+#[must_use = "what is handed out is not handed out again"]
 pub enum Read<'b, T> {
     /// A message begins.
     Begin(Envelope),

@@ -31,6 +31,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     /// other call; the ranges of the caller's memory that it names must be read before the next
     /// command on that stream.
     #[inline]
+    #[must_use = "a frame that is not sent is lost, and the tunnel with it"]
     pub fn poll_transmit(&mut self, now: Time) -> Option<Transmit> {
         if self.phase != Phase::Open {
             return None;
