@@ -64,7 +64,7 @@ macro_rules! replayed {
 }
 
 replayed! {
-    client_input framer isolation limits pair server_input wire_decode wire_roundtrip
+    client_input framer isolation limits pair server_input session wire_decode wire_roundtrip
 }
 
 #[test]
