@@ -90,11 +90,11 @@ struct End<R: Role> {
 }
 
 impl<R: Role> End<R> {
-    fn new(now: Time) -> Self {
+    fn new(now: Time) -> Outcome<Self> {
         let config = Config::small(STREAMS as u32, WINDOW as u32);
-        Self {
+        Ok(Self {
             frames: FixedAssembler::fixed(config.limits.max_frame),
-            tunnel: Tunnel::new(now, config, Opening::Accepted(Negotiation::On)),
+            tunnel: Tunnel::new(now, config, Opening::Accepted(Negotiation::On))?,
             call: None,
             head: heapless::Vec::new(),
             outgoing: heapless::Vec::new(),
@@ -106,7 +106,7 @@ impl<R: Role> End<R> {
             code: None,
             answers: 0,
             finished: false,
-        }
+        })
     }
 
     fn arrived(&mut self, now: Time, byte: u8) -> Outcome {
@@ -169,7 +169,8 @@ impl<R: Role> End<R> {
     }
 
     fn release(&mut self, call: Key) {
-        self.tunnel.release(call);
+        // It may be gone already.
+        let _ = self.tunnel.release(call);
         self.call = None;
         self.buffer = ReceiveBuffer::new();
         (self.message, self.half_closed, self.code) = (false, false, None);
@@ -304,8 +305,8 @@ fn main() -> Outcome {
     let now = Time::ZERO;
     let mut world = World {
         now,
-        client: End::new(now),
-        server: End::new(now),
+        client: End::new(now)?,
+        server: End::new(now)?,
         up: Line::default(),
         down: Line::default(),
     };

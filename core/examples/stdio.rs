@@ -31,7 +31,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let origin = Instant::now();
     let now = || Time::ZERO.saturating_add(origin.elapsed());
     let config = SessionConfig::default();
-    let mut session = Session::bare(Time::ZERO, config, End::Acceptor, Directions::Forward);
+    let mut session = Session::bare(Time::ZERO, config, End::Acceptor, Directions::Forward)?;
     let mut echo = Echo::default();
     let mut out = Vec::new();
     loop {

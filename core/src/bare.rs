@@ -25,8 +25,8 @@
 //! type Store = Fixed<4, 4>;
 //!
 //! let now = Time::ZERO;
-//! let mut opener = Pipe::<Store>::new(now, Config::default(), End::Opener, Directions::Both);
-//! let mut acceptor = Pipe::<Store>::new(now, Config::default(), End::Acceptor, Directions::Both);
+//! let mut opener = Pipe::<Store>::new(now, Config::default(), End::Opener, Directions::Both)?;
+//! let mut acceptor = Pipe::<Store>::new(now, Config::default(), End::Acceptor, Directions::Both)?;
 //!
 //! // Each end has a tunnel server, whose settings settle the tunnel client of the other end.
 //! let (_, settings) = opener.poll_transmit(now).unwrap();
@@ -39,16 +39,17 @@
 //! assert_eq!(acceptor.handle_frame(now, 1, b"").unwrap_err().reason(), Reason::FrameFlags);
 //! assert!(acceptor.client().is_some_and(|client| client.is_ended()));
 //! assert!(acceptor.server().is_some_and(|server| server.is_ended()));
-//! # Ok::<(), TunnelError>(())
+//! # Ok::<(), Box<dyn core::error::Error>>(())
 //! ```
 
 use core::time::Duration;
 
-use crate::error::{Reason, Side, TunnelError};
+use crate::error::{ConfigError, Reason, Side, TunnelError};
 use crate::storage::Storage;
 use crate::time::Time;
 use crate::tunnel::{Role, Tunnel, TunnelClient, TunnelServer};
-use crate::types::{Body, Carrier, Cause, Config, Input, Negotiation, Opening, Transmit};
+use crate::types::{Body, Carrier, Cause, Config, Input, Negotiation, Opening, Timer, Transmit};
+use crate::wire::Extension;
 
 /// The flag byte of the forward tunnel's frames.
 pub const FORWARD: u8 = 0;
@@ -131,9 +132,21 @@ pub struct Pipe<S: Storage> {
 
 impl<S: Storage> Pipe<S> {
     /// One end of a byte stream that is open from `now` on. `config` is for the tunnels at this
-    /// end; its limits hold for each of them.
-    #[must_use]
-    pub fn new(now: Time, config: Config, end: End, directions: Directions) -> Self {
+    /// end; its limits hold for each of them. `DRAIN` and `PING` are offered in addition to its
+    /// extensions, since they need nothing of the caller and the other end is one of ours.
+    ///
+    /// # Errors
+    /// A setting is out of its range; see [`Config::validate`].
+    pub fn new(
+        now: Time,
+        mut config: Config,
+        end: End,
+        directions: Directions,
+    ) -> Result<Self, ConfigError> {
+        config.extensions = config
+            .extensions
+            .with(Extension::Drain)
+            .with(Extension::Ping);
         Self::opened(
             now,
             config,
@@ -151,14 +164,16 @@ impl<S: Storage> Pipe<S> {
         end: End,
         directions: Directions,
         opening: Opening,
-    ) -> Self {
+    ) -> Result<Self, ConfigError> {
         let client = directions
             .has(flag_of(end, Side::Client))
-            .then(|| Tunnel::new(now, config.clone(), opening));
+            .then(|| Tunnel::new(now, config.clone(), opening))
+            .transpose()?;
         let server = directions
             .has(flag_of(end, Side::Server))
-            .then(|| Tunnel::new(now, config, opening));
-        Self {
+            .then(|| Tunnel::new(now, config, opening))
+            .transpose()?;
+        Ok(Self {
             end,
             client,
             server,
@@ -170,7 +185,7 @@ impl<S: Storage> Pipe<S> {
             due: None,
             told: Told::Nothing,
             error: None,
-        }
+        })
     }
 
     /// The tunnel on which this end calls, if its direction is enabled.
@@ -207,7 +222,7 @@ impl<S: Storage> Pipe<S> {
         flags: u8,
         frame: &'f [u8],
     ) -> Result<(Side, Input<'f>), TunnelError> {
-        self.handle_timeout(now);
+        self.handle_activity(now);
         if let Some(error) = &self.error {
             return Err(error.clone());
         }
@@ -218,7 +233,13 @@ impl<S: Storage> Pipe<S> {
             (_, Some(server)) if flags == flag_of(self.end, Side::Server) => {
                 (Side::Server, server.handle_frame(now, frame))
             }
-            _ => return Err(self.abort(now, Reason::FrameFlags)),
+            // Two tunnels that have ended without an error have nothing to say to it.
+            _ => {
+                return match self.abort(now, Reason::FrameFlags) {
+                    Some(error) => Err(error),
+                    None => Ok((Side::Client, Input::Ignored)),
+                };
+            }
         };
         self.spread();
         match (result, &self.error) {
@@ -264,16 +285,44 @@ impl<S: Storage> Pipe<S> {
         self.spread();
     }
 
+    /// Says that bytes came, of a frame that is not whole yet. Whole frames say so themselves, and
+    /// what comes for one tunnel shows that the peer of the other lives.
+    pub fn handle_activity(&mut self, now: Time) {
+        self.advance(now);
+        if let Some(client) = &mut self.client {
+            client.handle_activity(now);
+        }
+        if let Some(server) = &mut self.server {
+            server.handle_activity(now);
+        }
+        self.spread();
+    }
+
+    /// Says whether bytes that `poll_transmit` handed out wait in the caller's memory until the
+    /// byte stream takes them; as [`Tunnel::set_backlogged`].
+    pub fn set_backlogged(&mut self, now: Time, backlogged: bool) {
+        self.advance(now);
+        if let Some(client) = &mut self.client {
+            client.set_backlogged(now, backlogged);
+        }
+        if let Some(server) = &mut self.server {
+            server.set_backlogged(now, backlogged);
+        }
+        self.spread();
+    }
+
     /// Gives the pipe up for a reason that the caller found: a frame that its framer refused, a
     /// byte stream that ended inside one, or that makes no progress. Returns the error that ended
-    /// the pipe, which is the first one if it had ended before.
-    pub fn abort(&mut self, now: Time, reason: Reason) -> TunnelError {
-        self.advance(now);
-        let client = self.client.as_mut().map(|it| it.abort(now, reason));
-        let server = self.server.as_mut().map(|it| it.abort(now, reason));
-        let fallback = || TunnelError::new(Side::Client, reason);
-        let error = client.or(server).unwrap_or_else(fallback);
-        self.error.get_or_insert(error).clone()
+    /// the pipe, which is the first one if it had ended before; `None` if it had ended without
+    /// one.
+    pub fn abort(&mut self, now: Time, reason: Reason) -> Option<TunnelError> {
+        self.handle_timeout(now);
+        let client = self.client.as_mut().and_then(|it| it.abort(now, reason));
+        let server = self.server.as_mut().and_then(|it| it.abort(now, reason));
+        if self.error.is_none() {
+            self.error = client.or(server);
+        }
+        self.error.clone()
     }
 
     /// Runs every timer of both tunnels that has expired.
@@ -294,6 +343,19 @@ impl<S: Storage> Pipe<S> {
         let client = self.client.as_ref().and_then(Tunnel::poll_timeout);
         let server = self.server.as_ref().and_then(Tunnel::poll_timeout);
         client.into_iter().chain(server).min()
+    }
+
+    /// The timer that `poll_timeout` is about, and which tunnel's it is.
+    #[must_use]
+    pub fn next_timer(&self) -> Option<(Time, Side, Timer)> {
+        let client = self.client.as_ref().and_then(Tunnel::next_timer);
+        let server = self.server.as_ref().and_then(Tunnel::next_timer);
+        let client = client.map(|(time, timer)| (time, Side::Client, timer));
+        let server = server.map(|(time, timer)| (time, Side::Server, timer));
+        client
+            .into_iter()
+            .chain(server)
+            .min_by_key(|(time, _, _)| *time)
     }
 
     /// Begins to drain both tunnels: no new streams in either direction; the byte stream is
@@ -355,7 +417,8 @@ impl<S: Storage> Pipe<S> {
         Some((side, transmit))
     }
 
-    /// Whether `poll_transmit` may have something to do. False is certain.
+    /// Whether `poll_transmit` may have something to do. False is certain until the time of
+    /// `poll_timeout`.
     #[must_use]
     pub fn wants_transmit(&self) -> bool {
         let rest = self.rests(Side::Client) && self.rests(Side::Server);
@@ -374,7 +437,7 @@ impl<S: Storage> Pipe<S> {
         }
         let second = other(first);
         let transmit = self.transmit_of(second, now)?;
-        // Who had nothing to send has nothing to catch up with.
+        // An idle tunnel accrues no deficit.
         self.ahead = 0;
         Some((second, transmit))
     }

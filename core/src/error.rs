@@ -176,7 +176,17 @@ reasons! {
     /// The status is larger than the limit.
     StatusTooLarge: Stream, at(Code::ResourceExhausted), "the status is larger than the receiver's limit (limits.status)";
     /// All streams of the tunnel are taken.
-    TooManyStreams: Stream, at(Code::ResourceExhausted), "too many streams on this tunnel (limits.max_streams); the call was not processed";
+    TooManyStreams: Stream, at(Code::ResourceExhausted), "too many streams on the tunnel (limits.max_streams); not processed";
+
+    // What the extension `TRANSPARENT` brings.
+    /// `content-type` is not one value of `application/grpc`, alone or followed by `+` or `;`.
+    BadContentType: Stream, CodeAt::Data, "content-type is not one value of application/grpc";
+    /// `:authority` is not one valid value.
+    BadAuthority: Stream, CodeAt::Data, ":authority is not one valid value";
+    /// `grpc-encoding` is not one valid value.
+    BadEncoding: Stream, CodeAt::Data, "grpc-encoding is not one valid value";
+    /// A compressed message on a call without `grpc-encoding`, or with `identity`.
+    CompressedWithoutEncoding: Stream, at(Code::Internal), "a compressed message on a call that names no encoding";
 
     // Ends of a stream that are nobody's fault.
     /// The tunnel server drains and did not handle the call.
@@ -301,6 +311,14 @@ impl Reason {
     }
 }
 
+impl Reason {
+    /// Whether a call that was refused for it before a handler saw it may succeed at another try,
+    /// here or elsewhere.
+    pub(crate) const fn is_curable(self) -> bool {
+        matches!(self, Self::TooManyStreams | Self::ShuttingDown)
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.text())
@@ -366,6 +384,37 @@ impl fmt::Display for TunnelError {
 }
 
 impl core::error::Error for TunnelError {}
+
+/// A setting of a [`Config`](crate::Config) that no tunnel can have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    field: &'static str,
+    expected: &'static str,
+}
+
+impl ConfigError {
+    pub(crate) const fn new(field: &'static str, expected: &'static str) -> Self {
+        Self { field, expected }
+    }
+
+    /// The field, as it is reached from the `Config`: `limits.receive_window.initial`.
+    #[must_use]
+    pub const fn field(&self) -> &'static str {
+        self.field
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "config.{} is out of range; expected {}",
+            self.field, self.expected
+        )
+    }
+}
+
+impl core::error::Error for ConfigError {}
 
 /// Why a stream could not be opened. Nothing changed, and nothing was sent: safe to retry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -435,6 +484,8 @@ pub enum CommandError {
     CompressionNotAgreed,
     /// The head is larger than any peer would take.
     HeadTooLarge,
+    /// A reason that ends tunnels, for a stream.
+    NotOfAStream,
 }
 
 impl CommandError {
@@ -463,6 +514,7 @@ impl fmt::Display for CommandError {
                 "a compressed message needs the extension TRANSPARENT in effect"
             }
             Self::HeadTooLarge => "the head is larger than a peer would take",
+            Self::NotOfAStream => "the reason is one that ends a tunnel, not a stream",
         })
     }
 }

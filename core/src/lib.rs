@@ -23,8 +23,15 @@
 //!    [`poll_event`](Tunnel::poll_event) for what happened, [`poll_transmit`](Tunnel::poll_transmit)
 //!    for what to send, and [`poll_timeout`](Tunnel::poll_timeout) for when to come back.
 //!
-//! A tunnel does not see whether its frames leave. A caller whose carrier accepts nothing for long
-//! gives it up: [`abort`](Tunnel::abort) with [`Reason::Stalled`].
+//! The core knows neither the clock nor the carrier, so three things are the caller's to say:
+//!
+//! - Bytes came that are no whole frame yet: [`handle_activity`](Tunnel::handle_activity). On a
+//!   slow carrier one frame takes longer than an answer may.
+//! - Bytes that `poll_transmit` handed out wait because the carrier takes none:
+//!   [`set_backlogged`](Tunnel::set_backlogged), unless frames are polled one by one as the
+//!   carrier takes them.
+//! - The carrier has taken no byte for too long (60 s, or 10 minutes at revision zero): the core
+//!   cannot see that, and no timer of its own runs out. `abort` it with [`Reason::Stalled`].
 //!
 //! Whatever a peer sends is data: it can end its stream or its tunnel ([`Reason::scope`] says
 //! which), it cannot panic us, and no bound is left open ([`Limits`]). Every stream that was
@@ -59,8 +66,8 @@
 //!
 //! let opening = Opening::Accepted(Negotiation::On);
 //! let config = Config::small(STREAMS as u32, WINDOW as u32);
-//! let mut client = TunnelClient::<Store>::new(Time::ZERO, config.clone(), opening);
-//! let mut server = TunnelServer::<Store>::new(Time::ZERO, config, opening);
+//! let mut client = TunnelClient::<Store>::new(Time::ZERO, config.clone(), opening)?;
+//! let mut server = TunnelServer::<Store>::new(Time::ZERO, config, opening)?;
 //!
 //! // The server's settings settle the tunnel.
 //! let settings = frame(&mut server, [&[]; 3]).unwrap();
@@ -114,8 +121,8 @@
 //! assert!(ended);
 //!
 //! // Released on both sides, nothing is left of it.
-//! client.release(call);
-//! server.release(handler);
+//! client.release(call)?;
+//! server.release(handler)?;
 //! while let Some(event) = server.poll_event() {
 //!     assert!(matches!(event, Event::Writable(_) | Event::Ended { why: End::Closed, .. }));
 //! }
@@ -166,7 +173,7 @@ pub mod window;
 pub mod wire;
 
 pub use error::{
-    Code, CommandError, MISSING_RESPONSE, OpenError, Reason, Scope, Side, TunnelError,
+    Code, CommandError, ConfigError, MISSING_RESPONSE, OpenError, Reason, Scope, Side, TunnelError,
 };
 pub use limits::{Bucket, Budgets, Limits, Liveness, ReceiveWindowPolicy, RevisionZeroLimits};
 pub use preset::{boundary_bytes, frame_bytes};
@@ -179,5 +186,5 @@ pub use time::Time;
 pub use tunnel::{Client, MemoryBound, Role, Server, Tunnel, TunnelClient, TunnelServer};
 pub use types::{
     Body, Carrier, Cause, Config, Counters, End, Envelope, Event, Hold, Input, Key, MethodKind,
-    Negotiation, OpenOptions, Opening, Part, Transmit, Unread,
+    Negotiation, OpenOptions, Opening, Part, Timer, Transmit, Unread,
 };

@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use crate::error::ConfigError;
 use crate::wire::DecodeLimits;
 
 /// A token bucket: never a lifetime count, so a tunnel that lives for months with an honest peer
@@ -44,23 +45,24 @@ pub struct Budgets {
 
 /// The size of the receive windows that this end announces and grants; revision one only.
 ///
-/// A window grows while the link could carry more: the peer used all of it within about one round
-/// trip, and the reader kept up. Then it doubles. Known peers add up whatever is granted.
+/// By default windows stay as they begin, so that a receive buffer of fixed size is enough.
+/// [`GROWING`](Self::GROWING) lets them grow while the link could carry more: the peer used all of
+/// one within about a round trip, and the reader kept up. Known peers add up whatever is granted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReceiveWindowPolicy {
     /// Bytes of a new stream's window: `settings.initial_window_size` from a tunnel server,
     /// `new_stream.initial_window_size` from a tunnel client. Default 65,536; a peer of the
-    /// PyPI package `grpctunnel-py` takes no other value. At most [`MAX`](Self::MAX) is used.
+    /// PyPI package `grpctunnel-py` takes no other value. From 1 to [`MAX`](Self::MAX).
     pub initial: u32,
-    /// Bytes that a window may grow to; no more than `initial` leaves windows as they begin.
-    /// Default 16 MiB. At most [`MAX`](Self::MAX) is used.
+    /// Bytes that a window may grow to; no more than `initial` leaves windows as they begin, as
+    /// the default does. At most [`MAX`](Self::MAX).
     ///
     /// So many bytes may be unread on one stream. **Where they wait in a receive buffer of fixed
     /// size, this must not exceed its capacity**, such as `BYTES` of
     /// [`FixedStore`](crate::receive_buffer::FixedStore): what does not fit ends its stream.
     pub max: u32,
     /// Bytes by which all windows of a tunnel may have grown at once, over their `initial`; zero
-    /// leaves windows as they begin. Default 64 MiB. A stream gives its share back when it ends,
+    /// leaves windows as they begin, as the default does. A stream gives its share back when it ends,
     /// but for what is left unread, which it gives back when it is released. Without budget
     /// windows stop growing, and nothing else happens.
     pub growth_budget: u64,
@@ -70,23 +72,34 @@ impl ReceiveWindowPolicy {
     /// The largest window, 2^31 - 1 bytes: known peers add up credit without a check.
     pub const MAX: u32 = i32::MAX.unsigned_abs();
 
-    /// This, with nothing above [`MAX`](Self::MAX).
-    pub(crate) fn bounded(self) -> Self {
+    /// Windows of 65,536 bytes that grow up to 16 MiB each, by 64 MiB in all. For receive buffers
+    /// that grow.
+    pub const GROWING: Self = Self {
+        initial: 65_536,
+        max: 16 << 20,
+        growth_budget: 64 << 20,
+    };
+
+    /// Windows that stay as they begin.
+    #[must_use]
+    pub const fn fixed(initial: u32) -> Self {
         Self {
-            initial: self.initial.min(Self::MAX),
-            max: self.max.min(Self::MAX),
-            growth_budget: self.growth_budget,
+            initial,
+            max: initial,
+            growth_budget: 0,
         }
+    }
+
+    /// Whether windows may grow.
+    #[must_use]
+    pub const fn grows(&self) -> bool {
+        self.max > self.initial && self.growth_budget > 0
     }
 }
 
 impl Default for ReceiveWindowPolicy {
     fn default() -> Self {
-        Self {
-            initial: 65_536,
-            max: 16 << 20,
-            growth_budget: 64 << 20,
-        }
+        Self::fixed(65_536)
     }
 }
 
@@ -147,8 +160,8 @@ impl Default for Liveness {
 /// | [`decode.method_name`](DecodeLimits::method_name) | 1 KiB | the stream ends | no name is near it |
 /// | [`decode.status`](DecodeLimits::status) | 64 KiB | the call ends | four times what this crate sends |
 /// | [`receive_window.initial`](ReceiveWindowPolicy::initial) | 64 KiB | the stream ends | what known peers use, and some take for granted |
-/// | [`receive_window.max`](ReceiveWindowPolicy::max) | 16 MiB | the window stays | a round trip of 16 ms at 1 GB/s, of 160 ms at 100 MB/s |
-/// | [`receive_window.growth_budget`](ReceiveWindowPolicy::growth_budget) | 64 MiB | windows stay | memory of a tunnel whose streams stop reading at their largest |
+/// | [`receive_window.max`](ReceiveWindowPolicy::max) | 64 KiB; 16 MiB in [`GROWING`](ReceiveWindowPolicy::GROWING) | the window stays | a round trip of 16 ms at 1 GB/s, of 160 ms at 100 MB/s |
+/// | [`receive_window.growth_budget`](ReceiveWindowPolicy::growth_budget) | 0; 64 MiB in [`GROWING`](ReceiveWindowPolicy::GROWING) | windows stay | memory of a tunnel whose streams stop reading at their largest |
 /// | [`revision_zero.stream`](RevisionZeroLimits::stream) | 4 MiB + 64 KiB | the tunnel waits, or the stream ends | one largest message and a window |
 /// | [`revision_zero.tunnel`](RevisionZeroLimits::tunnel) | 16 MiB | the same | four such streams |
 /// | [`revision_zero.stall`](RevisionZeroLimits::stall) | 10 s | the slowest stream ends | all others wait meanwhile |
@@ -214,6 +227,57 @@ pub struct Limits {
     /// what an application behind it did (an oversized message, a missing request...). Capacity
     /// 1,024, one a second.
     pub protocol_errors: Bucket,
+}
+
+impl Limits {
+    /// Checks every bound; see [`Config::validate`](crate::Config::validate).
+    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
+        const WINDOW: &str = "1 to 2^31 - 1 bytes";
+        const POSITIVE: &str = "1 or more";
+        const SOME_TIME: &str = "a duration above zero";
+        let windows = &self.receive_window;
+        let liveness = &self.liveness;
+        let zero = Duration::ZERO;
+        let checks = [
+            (
+                windows.initial > 0 && windows.initial <= ReceiveWindowPolicy::MAX,
+                "limits.receive_window.initial",
+                WINDOW,
+            ),
+            (
+                windows.max <= ReceiveWindowPolicy::MAX,
+                "limits.receive_window.max",
+                "at most 2^31 - 1 bytes",
+            ),
+            (self.max_streams > 0, "limits.max_streams", POSITIVE),
+            (self.max_frame > 0, "limits.max_frame", POSITIVE),
+            (
+                self.pending_rejections > 0,
+                "limits.pending_rejections",
+                POSITIVE,
+            ),
+            (self.open_timeout > zero, "limits.open_timeout", SOME_TIME),
+            (
+                self.settings_timeout > zero,
+                "limits.settings_timeout",
+                SOME_TIME,
+            ),
+            (
+                liveness.heartbeat > zero,
+                "limits.liveness.heartbeat",
+                SOME_TIME,
+            ),
+            (liveness.probe > zero, "limits.liveness.probe", SOME_TIME),
+            (liveness.ping > zero, "limits.liveness.ping", SOME_TIME),
+            (liveness.answer > zero, "limits.liveness.answer", SOME_TIME),
+        ];
+        for (valid, field, expected) in checks {
+            if !valid {
+                return Err(ConfigError::new(field, expected));
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Default for Limits {

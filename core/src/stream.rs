@@ -160,6 +160,8 @@ pub(crate) enum Flag {
     CancelDue = 1 << 6,
     Released = 1 << 7,
     InUse = 1 << 8,
+    /// The peer has named an encoding, so that its messages may be compressed.
+    Encoded = 1 << 9,
 }
 
 /// The flags that are set.

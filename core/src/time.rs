@@ -41,6 +41,12 @@ impl Time {
         Self(self.0.saturating_add(nanos))
     }
 
+    /// Whether a timer set to this time is due at `now`. One set to [`Time::MAX`] never is.
+    #[must_use]
+    pub(crate) fn is_due(self, now: Self) -> bool {
+        self <= now && self != Self::MAX
+    }
+
     /// The time that passed since `earlier`; zero if `earlier` is later.
     #[must_use]
     pub const fn saturating_since(self, earlier: Self) -> Duration {

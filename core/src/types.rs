@@ -3,13 +3,13 @@
 use core::ops::Range;
 use core::time::Duration;
 
-use crate::error::{Reason, TunnelError};
+use crate::error::{ConfigError, Reason, TunnelError};
 use crate::limits::Limits;
 use crate::time::Time;
 use crate::wire::{ExtensionSet, Metadata, Prefix, Revision, Sink, SinkFull, Status};
 
-/// Names one stream of one tunnel, for as long as the tunnel lives: a slot that is used again
-/// has another generation, so an old key never names a new stream.
+/// Names one stream of one tunnel. A slot that is used again has another generation, so an old key
+/// names no new stream until its slot was used 2^32 times more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
     pub(crate) slot: u32,
@@ -122,6 +122,9 @@ pub enum End<'f> {
         status: Status<'f>,
         /// The trailers.
         trailers: Metadata<'f>,
+        /// Whether the tunnel server has said that no handler saw the call, so that it is safe to
+        /// retry: the extension `UNPROCESSED`.
+        unprocessed: bool,
     },
     /// The tunnel client's `cancel`. At the tunnel server only.
     PeerCancelled,
@@ -196,6 +199,33 @@ pub enum Input<'f> {
         /// What becomes of whole messages that were not read.
         unread: Unread,
     },
+}
+
+/// What a tunnel waits for; see [`Tunnel::next_timer`](crate::Tunnel::next_timer).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Timer {
+    /// The opening fails: [`Limits::open_timeout`].
+    Opening,
+    /// The opening fails: [`Limits::settings_timeout`].
+    Settings,
+    /// The carrier is aborted, because the peer did not finish it: [`Limits::finish_grace`].
+    Grace,
+    /// The deadline of a call.
+    Deadline(Key),
+    /// A [`Hold`] is over: the OK of a call leaves.
+    Hold(Key),
+    /// The limit given to [`drain`](crate::Tunnel::drain).
+    Drain,
+    /// The slowest reader without flow control loses its stream:
+    /// [`RevisionZeroLimits::stall`](crate::RevisionZeroLimits::stall).
+    Stall,
+    /// A heartbeat is sent: [`Liveness::heartbeat`](crate::Liveness::heartbeat).
+    Heartbeat,
+    /// A probe, its half-close or a ping is sent.
+    Question,
+    /// The answer to it was due: [`Liveness::answer`](crate::Liveness::answer).
+    Answer,
 }
 
 /// What the core has to say without a frame having said it.
@@ -371,12 +401,50 @@ pub struct Config {
     pub flow_control: bool,
     /// The id of a tunnel client's first stream. Known clients begin with 1.
     pub first_stream_id: i64,
-    /// The extensions that this end offers, or answers with. Default none.
+    /// The extensions that this end offers, or answers with. Default none; a
+    /// [bare byte stream](crate::bare) adds `DRAIN` and `PING`.
     ///
     /// `DRAIN` and `PING` need nothing of the caller. With `RAW_METADATA` the caller must read
     /// [`Entry::raw_values`](crate::wire::Entry::raw_values) as well, with `TRANSPARENT` it must
     /// honour [`Envelope::compressed`] and pass on the metadata that belongs to it.
     pub extensions: ExtensionSet,
+}
+
+impl Config {
+    /// Checks every setting; a tunnel is made of a valid `Config` only.
+    ///
+    /// # Errors
+    /// The first setting that is out of its range, by its name.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        if self.first_stream_id < 0 {
+            return Err(ConfigError::new("first_stream_id", "0 or more"));
+        }
+        self.limits.validate()
+    }
+
+    /// The same, for a caller whose receive buffers hold `bytes` each and cannot grow, such as
+    /// those over [`FixedStore`](crate::receive_buffer::FixedStore).
+    ///
+    /// # Errors
+    /// As [`validate`](Self::validate), and where a receive window may become larger than the
+    /// buffer.
+    pub fn validate_for_buffers_of(&self, bytes: u32) -> Result<(), ConfigError> {
+        self.validate()?;
+        let window = &self.limits.receive_window;
+        if self.flow_control && window.initial > bytes {
+            return Err(ConfigError::new(
+                "limits.receive_window.initial",
+                "no more than the receive buffer of fixed size holds",
+            ));
+        }
+        if self.flow_control && window.grows() && window.max > bytes {
+            return Err(ConfigError::new(
+                "limits.receive_window.max",
+                "no more than the receive buffer of fixed size holds",
+            ));
+        }
+        Ok(())
+    }
 }
 
 impl Default for Config {

@@ -82,7 +82,8 @@ fn a_message_without_room_is_dropped_and_credited_and_the_next_one_is_gathered()
 #[test]
 fn a_frame_is_written_whole_or_not_at_all() {
     let opening = Opening::Accepted(Negotiation::On);
-    let mut client = TunnelClient::<Fixed<1, 1>>::new(Time::ZERO, Config::default(), opening);
+    let mut client =
+        TunnelClient::<Fixed<1, 1>>::new(Time::ZERO, Config::default(), opening).unwrap();
     let settings = prefix::settings(65_536, &[wire::Revision::One], None);
     client
         .handle_frame(Time::ZERO, &settings[PREFIX_LEN..])
@@ -139,7 +140,8 @@ fn the_hold_of_an_ok_follows_the_kind_unless_the_caller_says_otherwise() {
         ),
     ] {
         let opening = Opening::Accepted(Negotiation::On);
-        let mut server = TunnelServer::<Fixed<1, 1>>::new(Time::ZERO, Config::default(), opening);
+        let mut server =
+            TunnelServer::<Fixed<1, 1>>::new(Time::ZERO, Config::default(), opening).unwrap();
         drop(server.poll_transmit(Time::ZERO));
         let idle = server.poll_timeout();
         let mut frame = prefix::new_stream(1, 5, 10, wire::Revision::One, None).to_vec();

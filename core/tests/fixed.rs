@@ -26,7 +26,7 @@ fn new_stream(id: i64, revision: Revision) -> Vec<u8> {
 
 #[test]
 fn a_client_without_room_says_so_and_when_there_is_some() {
-    let mut client = TunnelClient::<Store>::new(Time::ZERO, Config::default(), ON);
+    let mut client = TunnelClient::<Store>::new(Time::ZERO, Config::default(), ON).unwrap();
     let settings = prefix::settings(65_536, &[Revision::Zero, Revision::One], None);
     client
         .handle_frame(Time::ZERO, &settings[PREFIX_LEN..])
@@ -39,7 +39,7 @@ fn a_client_without_room_says_so_and_when_there_is_some() {
     assert_eq!(second, Err(OpenError::Full));
     while client.poll_event().is_some() {}
     client.cancel(first).unwrap();
-    client.release(first);
+    client.release(first).unwrap();
     assert!(matches!(client.poll_event(), Some(Event::Ended { .. })));
     assert!(matches!(client.poll_event(), Some(Event::MayOpen)));
     assert!(
@@ -51,7 +51,7 @@ fn a_client_without_room_says_so_and_when_there_is_some() {
 
 #[test]
 fn a_server_without_room_refuses_and_without_room_for_that_gives_up() {
-    let mut server = TunnelServer::<Store>::new(Time::ZERO, Config::default(), ON);
+    let mut server = TunnelServer::<Store>::new(Time::ZERO, Config::default(), ON).unwrap();
     let frames = [
         new_stream(1, Revision::Zero),
         new_stream(2, Revision::One),

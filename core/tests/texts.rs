@@ -34,6 +34,7 @@ fn errors_differ_in_their_texts() {
         &Command::HeadersLate,
         &Command::CompressionNotAgreed,
         &Command::HeadTooLarge,
+        &Command::NotOfAStream,
     ]);
     distinct(&[
         &OpenError::NotSettled,
@@ -106,13 +107,14 @@ fn codes_are_those_of_grpc() {
 #[test]
 fn what_is_shown_of_a_tunnel_is_its_state() {
     let opening = Opening::Accepted(Negotiation::Off);
-    let mut tunnel = TunnelClient::<Fixed<1, 1>>::new(Time::ZERO, Config::default(), opening);
+    let mut tunnel =
+        TunnelClient::<Fixed<1, 1>>::new(Time::ZERO, Config::default(), opening).unwrap();
     assert!(format!("{tunnel:?}").contains("Open"), "{tunnel:?}");
     assert!(!tunnel.is_draining());
     assert_eq!(tunnel.limits().max_frame, 4 << 20);
-    let error = tunnel.abort(Time::ZERO, Reason::FrameTruncated);
+    let error = tunnel.abort(Time::ZERO, Reason::FrameTruncated).unwrap();
     assert_eq!(error.to_string(), Reason::FrameTruncated.text());
-    assert_eq!(tunnel.abort(Time::ZERO, Reason::Stalled), error);
+    assert_eq!(tunnel.abort(Time::ZERO, Reason::Stalled), Some(error));
     assert!(
         format!("{tunnel:?}").contains("FrameTruncated"),
         "{tunnel:?}"

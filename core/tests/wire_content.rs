@@ -47,7 +47,7 @@ fn entry(key: &[u8], values: &[&[u8]]) -> Vec<u8> {
 
 fn listed(metadata: Metadata<'_>) -> Vec<(&[u8], Vec<&[u8]>)> {
     metadata
-        .iter()
+        .all_entries()
         .map(|entry| (entry.key(), entry.values().collect()))
         .collect()
 }
@@ -116,6 +116,33 @@ fn raw_values_are_kept_apart_and_may_be_any_bytes() {
     let entry = headers.metadata.iter().next().unwrap();
     assert!(entry.raw_values().eq([&b"\xff\xfe"[..], b""]));
     assert!(entry.values().eq([b"text"]));
+}
+
+/// The field is a map: of a key the last entry counts, and no other is handed out by accident.
+#[test]
+fn an_entry_that_a_later_one_replaces_is_not_handed_out() {
+    let metadata = cat(&[
+        &entry(b"a", &[b"1"]),
+        &entry(b"b", &[b"2"]),
+        &entry(b"a", &[b"3", b"4"]),
+        &entry(b"c", &[]),
+        &entry(b"b", &[b"5"]),
+    ]);
+    let frame = bytes(2, &metadata);
+    let metadata = headers(&frame, &DecodeLimits::default()).metadata;
+    let read: Vec<(&[u8], Vec<&[u8]>)> = metadata
+        .iter()
+        .map(|entry| (entry.key(), entry.values().collect()))
+        .collect();
+    let expected: [(&[u8], Vec<&[u8]>); 3] =
+        [(b"a", vec![b"3", b"4"]), (b"c", vec![]), (b"b", vec![b"5"])];
+    assert_eq!(read, expected);
+    assert_eq!(metadata.all_entries().count(), 5);
+    assert!(metadata.get("a").unwrap().values().eq([b"3", b"4"]));
+    assert!(metadata.get("b").unwrap().values().eq([b"5"]));
+    assert_eq!(metadata.get("c").unwrap().values().count(), 0);
+    assert!(metadata.get("d").is_none());
+    assert!(metadata.status_details().is_none());
 }
 
 #[test]
@@ -421,7 +448,8 @@ fn a_hundred_thousand_entries_of_one_key_take_one_walk() {
     let frame = bytes(2, &bytes(2, &metadata));
     let new = new_stream(&frame, &limits);
     assert_eq!(new.timeout, Some(Timeout::After(Duration::from_secs(3))));
-    assert_eq!(new.metadata.iter().count(), 100_001);
+    assert_eq!(new.metadata.all_entries().count(), 100_001);
+    assert_eq!(new.metadata.iter().count(), 1);
     let refused = new_stream(&frame, &DecodeLimits::default()).fault;
     assert!(refused.is_some());
 }

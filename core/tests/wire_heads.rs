@@ -12,7 +12,7 @@ use core::time::Duration;
 use grpctunnel_core::wire::{
     BinDialect, ClientKind, DecodeLimits, EncodeError, Extension, ExtensionSet, HeadOptions,
     Prefix, Revision, ServerKind, SliceSink, StatusHead, Timeout, decode_client, decode_server,
-    encode_close, encode_headers, encode_open, prefix,
+    encode_close, encode_headers, encode_open, encode_unprocessed, prefix,
 };
 
 type Pairs<'a> = &'a [(&'a str, &'a [u8])];
@@ -244,4 +244,134 @@ fn a_reason_of_the_core() {
     };
     assert_eq!((close.status.code, close.status.message), (16, text));
     assert!(close.trailers.is_empty() && close.fault.is_none());
+}
+
+fn raw_close(
+    status: StatusHead<'_>,
+    trailers: Pairs<'_>,
+    change: fn(&mut HeadOptions<'_>),
+) -> (Head, u32) {
+    let mut options = HeadOptions {
+        extensions: ExtensionSet::EMPTY.with(Extension::RawMetadata),
+        ..HeadOptions::default()
+    };
+    change(&mut options);
+    let mut head = Head::new();
+    let encoded = encode_close(&mut head, status, trailers.iter().copied(), &options).unwrap();
+    assert_eq!(encoded.len() as usize, head.len());
+    (head, encoded.dropped())
+}
+
+/// What the reader of a close finds: the details of its trailers, how many entries these have, and
+/// whether there are details in the status.
+fn read_close(head: &Head) -> (Option<Vec<u8>>, usize, bool, bool) {
+    let bytes = frame(&prefix::close(9, head.len() as u32), head);
+    let decoded = decode_server(&bytes, &DecodeLimits::default()).unwrap();
+    let ServerKind::Close(close) = decoded.kind else {
+        panic!("{decoded:?}");
+    };
+    assert_eq!(close.fault, None);
+    let details = close.trailers.status_details().map(<[u8]>::to_vec);
+    let entries = close.trailers.iter().count();
+    (
+        details,
+        entries,
+        close.status.has_details(),
+        close.unprocessed,
+    )
+}
+
+#[test]
+fn details_that_an_encoder_would_change_travel_as_they_are() {
+    // Unknown fields, another order, another code, another message, a string that is not UTF-8,
+    // and what is no status at all.
+    let changed: &[&[u8]] = &[
+        b"\x08\x05\x12\x01n\x1a\x06\x0a\x01t\x12\x01v\x20\x01",
+        b"\x12\x01n\x08\x05",
+        b"\x08\x06\x12\x01n",
+        b"\x08\x05\x12\x01m",
+        b"\x08\x05",
+        b"\x12\x01\xff",
+        b"\xff",
+    ];
+    for details in changed {
+        let status = StatusHead {
+            code: 5,
+            message: "n",
+            details,
+        };
+        let (head, dropped) = raw_close(status, &[("t", b"1")], |_| {});
+        let (read, entries, _, _) = read_close(&head);
+        assert_eq!(
+            (read.as_deref(), entries, dropped),
+            (Some(*details), 2, 0),
+            "{details:?}"
+        );
+        // The caller's own trailer of this name is the same thing a second time.
+        let own: Pairs<'_> = &[("grpc-status-details-bin", b"x"), ("t", b"1")];
+        let (head, _) = raw_close(status, own, |_| {});
+        assert_eq!(read_close(&head).0.as_deref(), Some(*details));
+        // Where they have no room the call ends without them.
+        for change in [
+            (|it| it.max_metadata_entries = 1) as fn(&mut HeadOptions<'_>),
+            |it| it.max_metadata_bytes = 60,
+        ] {
+            let (head, dropped) = raw_close(status, &[("t", b"1")], change);
+            assert_eq!(
+                (read_close(&head).0, dropped > 0),
+                (None, true),
+                "{details:?}"
+            );
+        }
+    }
+    // What comes out as it was travels once.
+    for details in [DETAILS, b"\x08\x05\x12\x01n", b""] {
+        let status = StatusHead {
+            code: 5,
+            message: "n",
+            details,
+        };
+        let (head, dropped) = raw_close(status, &[("t", b"1")], |_| {});
+        let (read, entries, _, _) = read_close(&head);
+        assert_eq!((read, entries, dropped), (None, 1, 0), "{details:?}");
+    }
+    // Towards a peer that does not know the extension nothing is added.
+    let status = StatusHead {
+        code: 5,
+        message: "n",
+        details: b"\x08\x06",
+    };
+    let (head, _) = raw_close(status, &[], |it| it.extensions = ExtensionSet::EMPTY);
+    assert_eq!(read_close(&head).1, 0);
+}
+
+#[test]
+fn a_call_that_no_handler_saw_is_marked_where_the_mark_is_known() {
+    for (extensions, marked) in [(ExtensionSet::ALL, true), (ExtensionSet::EMPTY, false)] {
+        let options = HeadOptions {
+            extensions,
+            ..HeadOptions::default()
+        };
+        let none = core::iter::empty();
+        let status = StatusHead {
+            code: 14,
+            message: "n",
+            details: b"",
+        };
+        let mut head = Head::new();
+        let encoded = encode_unprocessed(&mut head, status, none.clone(), &options).unwrap();
+        assert_eq!(encoded.len() as usize, head.len());
+        assert_eq!(read_close(&head).3, marked);
+        let mut head = Head::new();
+        encode_close(&mut head, status, none, &options).unwrap();
+        assert!(!read_close(&head).3);
+    }
+    let prefix = prefix::close_unprocessed(7, 14, 1);
+    let bytes = frame(&prefix, b"n");
+    let decoded = decode_server(&bytes, &DecodeLimits::default()).unwrap();
+    let ServerKind::Close(close) = decoded.kind else {
+        panic!("{decoded:?}");
+    };
+    assert!(close.unprocessed);
+    assert_eq!((close.status.code, close.status.message), (14, "n"));
 }

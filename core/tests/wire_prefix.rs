@@ -183,7 +183,7 @@ fn frames_of_the_tunnel() {
         b"",
         &[own, &bytes(6, &bytes(1, &[0]))],
     );
-    let offer = bytes(6, &cat(&[&body, &bytes(100, &[1, 2, 3, 4])]));
+    let offer = bytes(6, &cat(&[&body, &bytes(100, &[1, 2, 3, 4, 5])]));
     is(
         &prefix::settings(65_536, &both, Some(ExtensionSet::ALL)),
         b"",

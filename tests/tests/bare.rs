@@ -2,6 +2,7 @@
 #![expect(
     clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::panic,
     clippy::unwrap_used,
     reason = "a failure stops the test, which is what it is for"
 )]
@@ -32,6 +33,8 @@ struct OneEnd<S: Storage> {
     deframer: Deframer,
     seen: Seen,
     opened: Option<Key>,
+    /// What the byte stream was told last.
+    carrier: Option<Carrier>,
 }
 
 impl<S: Storage> OneEnd<S> {
@@ -48,12 +51,13 @@ impl<S: Storage> OneEnd<S> {
         encode_open(&mut open, "s/M", none.clone(), &options).unwrap();
         encode_close(&mut close, StatusHead::default(), none, &options).unwrap();
         Self {
-            pipe: Pipe::new(Time::ZERO, config, end, directions),
+            pipe: Pipe::new(Time::ZERO, config, end, directions).unwrap(),
             open,
             close,
             deframer: Deframer::new(1 << 20),
             seen: Vec::new(),
             opened: None,
+            carrier: None,
         }
     }
 
@@ -141,6 +145,15 @@ impl<S: Storage> OneEnd<S> {
     /// Everything that was seen since the last time.
     fn take_seen(&mut self) -> Seen {
         while let Some(event) = self.pipe.poll_event() {
+            // After the end nothing is reported, but that what was to be finished is given up.
+            match (&self.carrier, &event) {
+                (None, Event::Tunnel(..)) => {}
+                (None, Event::Carrier(carrier))
+                | (Some(Carrier::Finish), Event::Carrier(carrier @ Carrier::Abort(_))) => {
+                    self.carrier = Some(carrier.clone());
+                }
+                (Some(_), event) => panic!("after the end of the pipe: {event:?}"),
+            }
             match event {
                 Event::Tunnel(side, TunnelEvent::Ended { why, .. }) => self.see(side, &ended(&why)),
                 Event::Tunnel(side, TunnelEvent::Settled(_)) => self.see(side, "settled"),
@@ -440,6 +453,48 @@ both_stores! {
         }
     }
 
+    /// A pipe that is busy in one direction is alive in both.
+    fn what_is_heard_in_one_direction_counts_for_both<S>() {
+        let mut ends = Ends::<S::Streams>::new(Directions::Both);
+        ends.opener.open();
+        ends.drive();
+        let handler = ends.acceptor.opened.unwrap();
+        for second in 1..100 {
+            ends.now = Time::from_millis(second * 1_000);
+            ends.opener.pipe.handle_timeout(ends.now);
+            // What the opener asks in either direction is lost, and no answer comes.
+            while ends.opener.transmit(ends.now).is_some() {}
+            // Only the forward tunnel's server speaks.
+            ends.acceptor.server().send_message(handler, Envelope::new(1), 1).unwrap();
+            while let Some((side, bytes)) = ends.acceptor.transmit(ends.now) {
+                if side == Side::Server {
+                    ends.opener.receive(ends.now, &bytes).unwrap();
+                }
+            }
+            ends.acceptor.take_seen();
+            ends.acceptor.pipe.handle_activity(ends.now);
+        }
+        for tunnel in [ends.opener.pipe.client().map(|it| it.is_responsive()),
+            ends.opener.pipe.server().map(|it| it.is_responsive())] {
+            assert_eq!(tunnel, Some(true));
+        }
+        assert_eq!(ends.opener.pipe.error(), None);
+    }
+
+    /// A frame that comes as the time for it runs out comes in time.
+    fn a_frame_at_the_last_moment_counts_for_a_pipe<S>() {
+        let mut ends = Ends::<S::Streams>::new(Directions::Forward);
+        ends.now = Time::from_millis(20_000);
+        ends.opener.pipe.handle_timeout(ends.now);
+        let (_, ping) = ends.opener.transmit(ends.now).unwrap();
+        assert!(ends.opener.transmit(ends.now).is_none());
+        ends.acceptor.receive(ends.now, &ping).unwrap();
+        let (_, pong) = ends.acceptor.transmit(ends.now).unwrap();
+        ends.now = Time::from_millis(30_000);
+        ends.opener.receive(ends.now, &pong).unwrap();
+        assert!(ends.opener.client().is_responsive());
+    }
+
     /// While a pipe drains, a call that comes in is refused, and what waits goes on.
     fn a_draining_pipe_refuses_calls<S>() {
         let mut ends = Ends::<S::Streams>::new(Directions::Both);
@@ -449,7 +504,7 @@ both_stores! {
         ends.opener.open();
         ends.drive();
         let seen = ends.opener.take_seen();
-        assert_eq!(seen, ["server opened", "client status 14"]);
+        assert_eq!(seen, ["server opened", "client lost PeerDraining false"]);
         assert!(ends.acceptor.take_seen().is_empty());
         let handler = ends.opener.opened.unwrap();
         ends.opener.close(handler);

@@ -95,7 +95,9 @@ both_stores! {
         let mut t = client::<S>().with_call();
         let content = Fields::new().message(1, &trailers).message(2, &wanted);
         t.get(close_with(1, &content)).sees(&["ended(1,NOT_FOUND)"]);
-        let Over::Status { status, trailers } = t.over(1) else {
+        let Over::Status {
+            status, trailers, ..
+        } = t.over(1) else {
             panic!("{:?}", t.over(1));
         };
         assert_eq!(status.message, "kein Gerät");

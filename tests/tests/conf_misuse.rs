@@ -3,7 +3,7 @@
 use grpctunnel_core::wire::{self, EncodeError, Encoded, HeadOptions, StatusHead};
 use grpctunnel_core::{
     Code, CommandError, Config, Envelope, Growing, Hold, Input, MethodKind, Negotiation, OpenError,
-    OpenOptions, Opening, Side, Time, TunnelServer,
+    OpenOptions, Opening, Reason, Side, Time, TunnelServer,
 };
 use grpctunnel_tests::both_stores;
 use grpctunnel_tests::harness::frames::{Fields, cancel, close, close_with, half, msg, new, set};
@@ -23,7 +23,7 @@ fn open(method: &str, metadata: &[Pair<'_>]) -> Result<u32, EncodeError> {
 #[test]
 fn a_key_names_no_stream_but_its_own() {
     let opening = Opening::Accepted(Negotiation::On);
-    let mut server = TunnelServer::<Growing>::new(Time::ZERO, Config::default(), opening);
+    let mut server = TunnelServer::<Growing>::new(Time::ZERO, Config::default(), opening).unwrap();
     let open = |server: &mut TunnelServer<Growing>, id| {
         let frame = Vec::from(new(id, "svc/m"));
         match server.handle_frame(Time::ZERO, &frame) {
@@ -34,7 +34,7 @@ fn a_key_names_no_stream_but_its_own() {
     let old = open(&mut server, 1);
     assert_eq!(server.stream_id(old), Some(1));
     assert!(server.handle_frame(Time::ZERO, &cancel(1)).is_ok());
-    server.release(old);
+    server.release(old).unwrap();
     while server.poll_transmit(Time::ZERO).is_some() {}
     assert_eq!((server.streams(), server.stream_id(old)), (0, None));
     let key = open(&mut server, 2);
@@ -288,5 +288,46 @@ both_stores! {
         assert_eq!(t.act(|end, _| end.half_close(1)), Ok(()));
         t.says(&["half(1)"]);
         t.lives();
+    }
+
+    fn a_caller_ends_a_stream_for_a_reason_that_it_found<S>() {
+        let mut t = client::<S>().with_call();
+        let key = t.end.key(1);
+        let failed = t.act(|end, _| {
+            let refused = end.tunnel.fail(key, Reason::Undecodable);
+            assert_eq!(refused, Err(CommandError::NotOfAStream));
+            let failed = end.tunnel.fail(key, Reason::ReceiveBufferFull);
+            // What follows is seen.
+            assert!(!end.read(1, 0));
+            failed
+        });
+        assert_eq!(failed, Ok(()));
+        t.settle();
+        t.sees(&["ended(1,RESOURCE_EXHAUSTED,ReceiveBufferFull)"]).says(&["cancel(1)"]);
+        let again = t.act(|end, _| end.tunnel.fail(key, Reason::ReceiveBufferFull));
+        assert_eq!(again, Err(CommandError::Gone));
+        assert_eq!(t.end.tunnel.counters().violations, 1);
+        t.lives();
+
+        let mut t = server::<S>().with_call();
+        let key = t.end.key(1);
+        assert_eq!(t.act(|end, _| end.tunnel.fail(key, Reason::NotUtf8)), Ok(()));
+        t.sees(&["ended(1,INVALID_ARGUMENT,NotUtf8)"]).says(&["close(1,INVALID_ARGUMENT)"]);
+        t.lives();
+    }
+
+    fn a_key_that_names_no_stream_is_answered<S>() {
+        let mut t = client::<S>().with_call();
+        let key = t.end.key(1);
+        t.act(|end, _| end.release(1));
+        t.sees(&["ended(1,CANCELLED)"]).says(&["cancel(1)"]);
+        for answer in [
+            t.end.tunnel.release(key),
+            t.end.tunnel.stop_reading(key),
+            t.end.tunnel.consumed(key, 0),
+            t.end.tunnel.fail(key, Reason::NotUtf8),
+        ] {
+            assert_eq!(answer, Err(CommandError::Gone));
+        }
     }
 }

@@ -3,15 +3,14 @@
 use core::time::Duration;
 
 use grpctunnel_core::wire::{ClientKind, DecodeLimits, ExtensionSet, decode_client};
-use grpctunnel_core::{
-    CommandError, Config, Envelope, Hold, Negotiation, OpenOptions, Opening, Side,
-};
+use grpctunnel_core::{CommandError, Envelope, Hold, Negotiation, OpenOptions, Opening, Side};
 use grpctunnel_tests::both_stores;
 use grpctunnel_tests::harness::frames::{
-    self, Fields, close, content, extensions, half, msg, new, none, on, set, set_with, wu,
+    self, Fields, close, content, extensions, half, msg, new, none, on, set, set_with, strings, wu,
 };
 use grpctunnel_tests::harness::{
-    OnHeap, Pair, Said, Script, Seen, Setup, Store, client_with, config, extension_set, server_with,
+    OnHeap, Pair, Said, Seen, Setup, client_agreed, client_with, config_with, extension_set,
+    server_agreed, server_with,
 };
 
 const NEGOTIATED: Opening = Opening::Accepted(Negotiation::On);
@@ -19,38 +18,6 @@ const RAW_METADATA: u8 = 1;
 const TRANSPARENT: u8 = 2;
 const DRAIN: u8 = 4;
 const PING: u8 = 8;
-
-fn with<S: Store>(bits: u8) -> Config {
-    let mut config = config::<S>();
-    config.extensions = extension_set(bits);
-    config
-}
-
-/// The numbers on the wire.
-fn numbers(bits: u8) -> Vec<u8> {
-    (1..=4)
-        .filter(|number| bits >> (number - 1) & 1 == 1)
-        .collect()
-}
-
-/// A server that offers these, to a client that answers with those.
-fn server<S: Store>(own: u8, theirs: u8) -> Script<grpctunnel_core::Server, S> {
-    let mut t = server_with::<S>(with::<S>(own), NEGOTIATED);
-    t.said();
-    t.get(extensions(-1, &numbers(theirs)));
-    assert_eq!(t.end.tunnel.extensions(), extension_set(own & theirs));
-    t
-}
-
-/// A client that answers with these, to a server that offers those.
-fn client<S: Store>(own: u8, theirs: u8) -> Script<grpctunnel_core::Client, S> {
-    let mut t = client_with::<S>(with::<S>(own), NEGOTIATED);
-    t.get(set_with(65_536, &numbers(theirs)))
-        .sees(&["settled(One)", "may open"])
-        .says(&[&format!("extensions({:?})", numbers(own))]);
-    assert_eq!(t.end.tunnel.extensions(), extension_set(own & theirs));
-    t
-}
 
 /// What both ends have in effect once everything has arrived.
 fn settled(setup: Setup) -> [ExtensionSet; 2] {
@@ -64,8 +31,8 @@ fn settled(setup: Setup) -> [ExtensionSet; 2] {
 
 #[test]
 fn what_both_name_is_in_effect_and_nothing_else() {
-    for client in 0..16 {
-        for server in 0..16 {
+    for client in 0..32 {
+        for server in 0..32 {
             for reverse in [false, true] {
                 let setup = Setup {
                     reverse,
@@ -89,37 +56,37 @@ fn what_both_name_is_in_effect_and_nothing_else() {
 
 both_stores! {
     fn a_server_offers_what_it_can_do<S>() {
-        server_with::<S>(with::<S>(0), NEGOTIATED).says(&["set(-1,65536,[0, 1])"]);
-        server_with::<S>(with::<S>(15), NEGOTIATED)
-            .says(&["set(-1,65536,[0, 1],[1, 2, 3, 4])"]);
-        server_with::<S>(with::<S>(DRAIN), NEGOTIATED).says(&["set(-1,65536,[0, 1],[3])"]);
-        server_with::<S>(with::<S>(15), Opening::Accepted(Negotiation::Off)).says(&[]);
+        server_with::<S>(config_with::<S>(0), NEGOTIATED).says(&["set(-1,65536,[0, 1])"]);
+        server_with::<S>(config_with::<S>(31), NEGOTIATED)
+            .says(&["set(-1,65536,[0, 1],[1, 2, 3, 4, 5])"]);
+        server_with::<S>(config_with::<S>(DRAIN), NEGOTIATED).says(&["set(-1,65536,[0, 1],[3])"]);
+        server_with::<S>(config_with::<S>(31), Opening::Accepted(Negotiation::Off)).says(&[]);
     }
 
     fn an_offer_is_answered_first_and_even_with_nothing<S>() {
-        client::<S>(0, 15).lives();
-        client::<S>(15, 15).lives();
+        client_agreed::<S>(0, 15).lives();
+        client_agreed::<S>(15, 15).lives();
         // An offer of values that nobody knows is an offer.
-        let mut t = client_with::<S>(with::<S>(15), NEGOTIATED);
-        t.get(set_with(65_536, &[9, 0, 99, 4, 4]))
+        let mut t = client_with::<S>(config_with::<S>(31), NEGOTIATED);
+        t.get(set_with(65_536, &[9, 0, 99, 4, 4, 6]))
             .sees(&["settled(One)", "may open"])
-            .says(&["extensions([1, 2, 3, 4])"]);
+            .says(&["extensions([1, 2, 3, 4, 5])"]);
         assert_eq!(t.end.tunnel.extensions(), extension_set(PING));
         // No offer, no answer.
-        let mut t = client_with::<S>(with::<S>(15), NEGOTIATED);
+        let mut t = client_with::<S>(config_with::<S>(31), NEGOTIATED);
         t.get(set(-1, 65_536, &[0, 1])).sees(&["settled(One)", "may open"]).says(&[]);
         assert!(t.end.tunnel.extensions().is_empty());
     }
 
     fn an_answer_counts_once_and_before_any_stream<S>() {
-        let mut t = server::<S>(15, DRAIN);
+        let mut t = server_agreed::<S>(15, DRAIN);
         let ignored = t.end.tunnel.counters().ignored;
         t.get(extensions(-1, &[4]));
         assert_eq!(t.end.tunnel.extensions(), extension_set(DRAIN));
         assert_eq!(t.end.tunnel.counters().ignored, ignored + 1);
         t.lives();
 
-        let mut t = server_with::<S>(with::<S>(15), NEGOTIATED);
+        let mut t = server_with::<S>(config_with::<S>(31), NEGOTIATED);
         t.said();
         t.get(new(1, "svc/m")).sees(&["opened(1,svc/m)"]);
         t.get(extensions(-1, &[3, 4]));
@@ -131,9 +98,9 @@ both_stores! {
     }
 
     fn without_an_offer_nothing_changes<S>() {
-        let mut t = server_with::<S>(with::<S>(0), NEGOTIATED);
+        let mut t = server_with::<S>(config_with::<S>(0), NEGOTIATED);
         t.said();
-        for frame in [extensions(-1, &[1, 2, 3, 4]), frames::ping(-1, 5), frames::pong(-1, 5)] {
+        for frame in [extensions(-1, &[1, 2, 3, 4, 5]), frames::ping(-1, 5), frames::pong(-1, 5)] {
             t.get(frame);
         }
         assert!(t.end.tunnel.extensions().is_empty());
@@ -143,7 +110,7 @@ both_stores! {
         t.get(frames::ping(1, 5)).sees(&["ended(1,INTERNAL,UnknownFrame)", "finish"])
             .says(&["close(1,INTERNAL)"]);
 
-        let mut t = client::<S>(0, 15).with_call();
+        let mut t = client_agreed::<S>(0, 15).with_call();
         t.get(frames::drain(0));
         t.get(frames::ping(-1, 5));
         t.lives();
@@ -157,7 +124,7 @@ both_stores! {
         let entry = Fields::new().bytes(1, b"k-bin").message(2, &raw);
         let head = Fields::new().message(1, &entry);
         for (agreed, expected) in [(RAW_METADATA, vec![b"\xff\x00".to_vec()]), (0, vec![])] {
-            let mut t = server::<S>(15, agreed);
+            let mut t = server_agreed::<S>(15, agreed);
             let frame: Vec<u8> = new(1, "svc/m").headers(head.clone()).into();
             let now = t.now();
             let input = t.end.tunnel.handle_frame(now, &frame);
@@ -169,7 +136,7 @@ both_stores! {
             let raw: Vec<_> = entry.raw_values().map(<[u8]>::to_vec).collect();
             assert_eq!(raw, expected);
         }
-        let mut t = client::<S>(15, 0).with_call();
+        let mut t = client_agreed::<S>(15, 0).with_call();
         t.get(on(1, &Fields::new().message(2, &head))).sees(&["hdr(1)"]);
         t.lives();
     }
@@ -184,8 +151,9 @@ both_stores! {
             (TRANSPARENT, Ok(())),
             (15 - TRANSPARENT, Err(CommandError::CompressionNotAgreed)),
         ] {
-            let mut t = server::<S>(15, agreed);
-            t.get(new(1, "svc/m")).sees(&["opened(1,svc/m)"]);
+            let mut t = server_agreed::<S>(15, agreed);
+            let encoding = strings(&[("grpc-encoding", "gzip")]);
+            t.get(new(1, "svc/m").headers(encoding)).sees(&["opened(1,svc/m)"]);
             let now = t.now();
             let input = t.end.tunnel.handle_frame(now, &frame);
             let Ok(grpctunnel_core::Input::Data { begins: Some(begins), .. }) = input else {
@@ -199,10 +167,10 @@ both_stores! {
 
     fn no_ok_is_held_for_a_peer_that_answered<S>() {
         let hold = Hold::UntilHalfClose { max: Duration::from_secs(10) };
-        let mut t = server::<S>(DRAIN, 0);
+        let mut t = server_agreed::<S>(DRAIN, 0);
         t.get(new(1, "svc/m")).sees(&["opened(1,svc/m)"]);
         t.close_with(1, 0, &[], hold).sees(&["ended(1,closed)"]).says(&["close(1,OK)"]);
-        let mut t = server_with::<S>(with::<S>(DRAIN), NEGOTIATED);
+        let mut t = server_with::<S>(config_with::<S>(DRAIN), NEGOTIATED);
         t.said();
         t.get(new(1, "svc/m")).sees(&["opened(1,svc/m)"]);
         t.close_with(1, 0, &[], hold).says(&[]);
@@ -210,7 +178,7 @@ both_stores! {
     }
 
     fn a_draining_server_says_what_it_handles<S>() {
-        let mut t = server::<S>(15, 15);
+        let mut t = server_agreed::<S>(15, 15);
         t.get(new(7, "svc/m")).sees(&["opened(7,svc/m)"]);
         t.act(|end, now| end.drain(now, Duration::from_secs(30)));
         t.says(&["drain(7)"]);
@@ -220,13 +188,13 @@ both_stores! {
         t.get(half(7)).sees(&["half(7)"]);
         t.close(7, 0).sees(&["ended(7,closed)", "finish"]).says(&["close(7,OK)"]);
 
-        let mut t = server::<S>(15, 15);
+        let mut t = server_agreed::<S>(15, 15);
         t.act(|end, now| end.drain(now, Duration::from_secs(30)));
         t.says(&["drain(-1)"]).sees(&["finish"]);
     }
 
     fn a_drain_takes_no_ping_s_place<S>() {
-        let mut t = server::<S>(15, 15);
+        let mut t = server_agreed::<S>(15, 15);
         t.get(new(7, "svc/m")).sees(&["opened(7,svc/m)"]);
         // Both are due at once.
         t.advance(Duration::from_secs(20));
@@ -238,7 +206,7 @@ both_stores! {
     }
 
     fn a_drain_before_the_answer_is_told_when_it_comes<S>() {
-        let mut t = server_with::<S>(with::<S>(15), NEGOTIATED);
+        let mut t = server_with::<S>(config_with::<S>(31), NEGOTIATED);
         t.said();
         t.get(new(1, "svc/m")).sees(&["opened(1,svc/m)"]);
         t.act(|end, now| end.drain(now, Duration::from_secs(30)));
@@ -247,7 +215,7 @@ both_stores! {
         t.get(extensions(-1, &[3]));
         t.says(&[]);
 
-        let mut t = server_with::<S>(with::<S>(15), NEGOTIATED);
+        let mut t = server_with::<S>(config_with::<S>(31), NEGOTIATED);
         t.said();
         t.taking = false;
         t.act(|end, now| end.drain(now, Duration::from_secs(30)));
@@ -258,7 +226,7 @@ both_stores! {
     }
 
     fn what_a_draining_server_does_not_handle_is_safe_to_retry<S>() {
-        let mut t = client::<S>(15, 15);
+        let mut t = client_agreed::<S>(15, 15);
         for call in 1..=3 {
             assert_eq!(t.open(), call);
         }
@@ -283,7 +251,7 @@ both_stores! {
     }
 
     fn a_ping_is_answered_ahead_of_data<S>() {
-        let mut t = server::<S>(15, 15);
+        let mut t = server_agreed::<S>(15, 15);
         t.get(new(1, "svc/m")).sees(&["opened(1,svc/m)"]);
         t.taking = false;
         t.send(1, 5);
@@ -301,14 +269,14 @@ both_stores! {
         t.get(wu(-1, 0));
         t.lives();
 
-        let mut t = client::<S>(15, 15);
+        let mut t = client_agreed::<S>(15, 15);
         t.get(frames::ping(-1, 7)).says(&["pong(7)"]);
         t.get(frames::pong(-1, 7));
         t.lives();
     }
 
     fn of_many_pings_at_once_the_last_are_answered<S>() {
-        let mut t = server::<S>(15, 15);
+        let mut t = server_agreed::<S>(15, 15);
         t.taking = false;
         for opaque in 1..=6 {
             t.get(frames::ping(-1, opaque));
@@ -320,7 +288,7 @@ both_stores! {
     }
 
     fn a_flood_of_pings_ends_the_tunnel<S>() {
-        let mut t = server::<S>(15, 15);
+        let mut t = server_agreed::<S>(15, 15);
         for round in 0..100_000_u64 {
             t.get(frames::ping(-1, round));
             t.said();
@@ -341,7 +309,7 @@ both_stores! {
 
 #[test]
 fn the_answer_leaves_before_the_first_stream() {
-    let mut t = client_with::<OnHeap>(with::<OnHeap>(15), NEGOTIATED);
+    let mut t = client_with::<OnHeap>(config_with::<OnHeap>(31), NEGOTIATED);
     t.taking = false;
     t.get(set_with(65_536, &[1]))
         .sees(&["settled(One)", "may open"]);
@@ -364,5 +332,5 @@ fn our_answer_is_what_the_codec_reads() {
         panic!("{frame:?}");
     };
     assert_eq!(set, extension_set(DRAIN | PING));
-    assert_eq!(Side::Client, client::<OnHeap>(0, 1).end.side());
+    assert_eq!(Side::Client, client_agreed::<OnHeap>(0, 1).end.side());
 }

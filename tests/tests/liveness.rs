@@ -163,6 +163,55 @@ both_stores! {
         t.lives();
     }
 
+    fn bytes_of_a_frame_that_is_not_whole_are_a_sign_of_life<S>() {
+        let mut t = client::<S>().with_call();
+        t.wait(30 * SECOND).says(&["new(2,grpctunnel.v1.Liveness/Probe)"]);
+        // A large frame comes slowly.
+        for _ in 0..10 {
+            t.advance(4 * SECOND);
+            t.act(|end, now| end.tunnel.handle_activity(now));
+            t.said();
+        }
+        assert!(t.end.tunnel.is_responsive());
+        // At the last moment, too.
+        let mut t = client::<S>();
+        t.wait(30 * SECOND).says(&PROBE);
+        t.advance(10 * SECOND);
+        t.act(|end, now| end.tunnel.handle_activity(now));
+        t.says(&[]);
+        assert!(t.end.tunnel.is_responsive());
+        t.lives();
+    }
+
+    fn an_answer_is_due_from_when_the_carrier_has_taken_the_question<S>() {
+        // The carrier takes one frame at a time, and 17 s for the question.
+        let mut t = client::<S>();
+        t.taking = false;
+        t.wait(30 * SECOND);
+        let now = t.now();
+        assert!(t.end.transmit(now).is_some());
+        t.wait(17 * SECOND).sees(&[]);
+        t.taking = true;
+        t.settle();
+        t.wait(9 * SECOND).says(&["half(1)"]);
+        t.get(close(1, 12)).sees(&["round trip(9s)"]);
+        t.lives();
+
+        // A caller that gathers frames says that they wait.
+        for (mut t, asks) in [(client::<S>(), 30), (pinging_client::<S>(), 20)] {
+            t.wait(asks * SECOND);
+            assert_eq!(t.said().len(), 1);
+            t.act(|end, now| end.tunnel.set_backlogged(now, true));
+            t.wait(100 * SECOND).sees(&[]);
+            t.said();
+            t.act(|end, now| end.tunnel.set_backlogged(now, false));
+            t.wait(9 * SECOND).sees(&[]);
+            t.said();
+            t.wait(SECOND).sees(&["unresponsive"]);
+            t.said();
+        }
+    }
+
     fn a_question_that_has_not_left_is_not_unanswered<S>() {
         let mut t = client::<S>();
         t.taking = false;
@@ -191,8 +240,9 @@ both_stores! {
         t.wait(1_000 * SECOND).says(&[]);
         t.reads(1, &["got(1,200)"]);
         assert!(t.end.tunnel.wants_read());
+        t.says(&["wu(-1,0)"]);
         // From here on there is time to answer.
-        t.wait(9 * SECOND).says(&["wu(-1,0)"]);
+        t.wait(9 * SECOND).says(&[]);
         assert!(t.end.tunnel.is_responsive());
         // How long the answer took is not known.
         t.get(close(2, 12));

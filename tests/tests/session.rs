@@ -40,8 +40,8 @@ impl Two {
         let both = Directions::Both;
         let mut two = Self {
             ends: [
-                Session::bare(now, config.clone(), End::Opener, both),
-                Session::bare(now, config, End::Acceptor, both),
+                Session::bare(now, config.clone(), End::Opener, both).unwrap(),
+                Session::bare(now, config, End::Acceptor, both).unwrap(),
             ],
             wires: [Vec::new(), Vec::new()],
             now,
@@ -274,7 +274,7 @@ fn a_deadline_ends_a_call_at_both_ends() {
 fn refusals_name_their_cause() {
     let now = Time::ZERO;
     let opening = Opening::Requested;
-    let mut client = Session::grpc(now, settings(), Side::Client, opening);
+    let mut client = Session::grpc(now, settings(), Side::Client, opening).unwrap();
     let none = OwnedMetadata::new();
     let early = client.open("a/B", &none, OpenOptions::default());
     assert_eq!(early, Err(OpenCallError::Tunnel(OpenError::NotSettled)));
@@ -288,7 +288,7 @@ fn refusals_name_their_cause() {
     assert_eq!(client.respond(call, &none), Err(RespondError::Gone));
     assert!(client.close(call, &OwnedStatus::OK).is_err());
     let opening = Opening::Accepted(Negotiation::Off);
-    let mut server = Session::grpc(now, settings(), Side::Server, opening);
+    let mut server = Session::grpc(now, settings(), Side::Server, opening).unwrap();
     let no_client = server.open("a/B", &none, OpenOptions::default());
     assert_eq!(no_client, Err(OpenCallError::NoClient));
     let mut bytes = Vec::new();
@@ -343,7 +343,7 @@ fn who_sees_the_other_finish_with_nothing_open_has_no_error() {
         (End::Opener, true),
     ] {
         let mut ends = [End::Opener, End::Acceptor]
-            .map(|end| Session::bare(now, settings(), end, Directions::Forward));
+            .map(|end| Session::bare(now, settings(), end, Directions::Forward).unwrap());
         let drained = usize::from(drains == End::Acceptor);
         let mut bytes = Vec::new();
         if early {
@@ -389,8 +389,8 @@ fn an_end_that_is_no_end_of_a_frame_is_an_error_and_one_with_calls_loses_them() 
 fn one_frame_at_a_time() {
     let now = Time::ZERO;
     let both = Directions::Both;
-    let mut opener = Session::bare(now, settings(), End::Opener, both);
-    let mut acceptor = Session::bare(now, settings(), End::Acceptor, both);
+    let mut opener = Session::bare(now, settings(), End::Opener, both).unwrap();
+    let mut acceptor = Session::bare(now, settings(), End::Acceptor, both).unwrap();
     let mut frames = 0;
     for (from, to) in [(&mut opener, &mut acceptor)] {
         let mut message = Vec::new();
@@ -433,8 +433,8 @@ fn a_trace_sees_frames_states_and_limits() {
     let mut config = settings();
     config.tunnel.limits.max_message = 10;
     let forward = Directions::Forward;
-    let mut client = Session::bare(now, settings(), End::Opener, forward);
-    let server = Session::bare(now, config, End::Acceptor, forward);
+    let mut client = Session::bare(now, settings(), End::Opener, forward).unwrap();
+    let server = Session::bare(now, config, End::Acceptor, forward).unwrap();
     let mut server = server.with_trace(Seen::default());
     let mut bytes = Vec::new();
     server.poll_bytes(now, &mut bytes);
@@ -446,7 +446,7 @@ fn a_trace_sees_frames_states_and_limits() {
     bytes.clear();
     client.poll_bytes(now, &mut bytes);
     server.handle_bytes(now, &bytes).unwrap();
-    let error = server.abort(now, Reason::Stalled);
+    let error = server.abort(now, Reason::Stalled).unwrap();
     let seen = server.trace();
     // The answer to the offer of extensions, the call, its message.
     assert_eq!((seen.frames_in, seen.frames_out), (3, 1));

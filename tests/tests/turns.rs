@@ -10,7 +10,7 @@ use grpctunnel_tests::harness::frames::set;
 /// A client of a peer with windows that hold everything back that is not a turn.
 fn client() -> TunnelClient<Growing> {
     let opening = Opening::Accepted(Negotiation::On);
-    let mut client = TunnelClient::new(Time::ZERO, Config::default(), opening);
+    let mut client = grpctunnel_tests::harness::tunnel(Time::ZERO, Config::default(), opening);
     let settings = set(-1, 1 << 20, &[0, 1]);
     assert!(client.handle_frame(Time::ZERO, &settings).is_ok());
     client

@@ -261,12 +261,19 @@ fn a_window_grows_no_further_than_its_limit() {
             assert_eq!(link.largest(), max.max(INITIAL));
         });
     }
-    setup.windows = ReceiveWindowPolicy::default();
-    setup.windows.growth_budget = 0;
-    with_both(setup, |link| {
-        link.run(Duration::from_secs(3));
-        assert_eq!(link.largest(), INITIAL);
-    });
+    for windows in [
+        ReceiveWindowPolicy::default(),
+        ReceiveWindowPolicy {
+            growth_budget: 0,
+            ..ReceiveWindowPolicy::GROWING
+        },
+    ] {
+        setup.windows = windows;
+        with_both(setup, |link| {
+            link.run(Duration::from_secs(3));
+            assert_eq!(link.largest(), INITIAL);
+        });
+    }
 }
 
 /// Frame by frame, at a server: the growth comes with the next grant.
@@ -274,6 +281,7 @@ fn a_window_grows_no_further_than_its_limit() {
 fn a_peer_that_waited_for_credit_is_granted_more_than_was_read() {
     let mut config = Config::default();
     config.limits.max_streams = 1;
+    config.limits.receive_window = ReceiveWindowPolicy::GROWING;
     let mut t = server_with::<OnHeap>(config, Opening::Accepted(Negotiation::On));
     t.says(&["set(-1,65536,[0, 1])"]);
     t = t.with_call();
@@ -297,9 +305,12 @@ fn a_reader_that_was_behind_gets_no_larger_window() {
     const WINDOW: u32 = 262_144;
     for (read_first, grows) in [(WINDOW / 8, false), (WINDOW / 2, true)] {
         let mut config = Config::default();
-        config.limits.receive_window.initial = WINDOW;
+        config.limits.receive_window = ReceiveWindowPolicy {
+            initial: WINDOW,
+            ..ReceiveWindowPolicy::GROWING
+        };
         let opening = Opening::Accepted(Negotiation::On);
-        let mut server = TunnelServer::<Growing>::new(Time::ZERO, config, opening);
+        let mut server = TunnelServer::<Growing>::new(Time::ZERO, config, opening).unwrap();
         let open = Vec::from(new(1, "svc/m"));
         let Ok(Input::Opened { stream, .. }) = server.handle_frame(Time::ZERO, &open) else {
             panic!("no call");
@@ -323,8 +334,9 @@ fn a_reader_that_was_behind_gets_no_larger_window() {
 #[test]
 fn a_silent_stream_makes_place_for_another() {
     for (silence, grows) in [(999, false), (1_001, true)] {
-        let opening = Opening::Accepted(Negotiation::On);
-        let mut t = server_with::<OnHeap>(Config::default(), opening);
+        let mut config = Config::default();
+        config.limits.receive_window = ReceiveWindowPolicy::GROWING;
+        let mut t = server_with::<OnHeap>(config, Opening::Accepted(Negotiation::On));
         t.says(&["set(-1,65536,[0, 1])"]);
         for id in [1, 2] {
             t.get(new(id, "svc/m"))
@@ -360,23 +372,12 @@ fn a_clock_that_stands_still_measures_nothing() {
     assert_eq!(t.end.tunnel.shortest_round_trip(), None);
 }
 
-/// Known peers add up credit in 32 bits, signed, without a check.
-#[test]
-fn no_window_passes_31_bits() {
-    let mut config = Config::default();
-    config.limits.receive_window.initial = u32::MAX;
-    config.limits.receive_window.max = u32::MAX;
-    let opening = Opening::Accepted(Negotiation::On);
-    let tunnel = TunnelServer::<Growing>::new(Time::ZERO, config, opening);
-    let policy = tunnel.limits().receive_window;
-    assert_eq!((policy.initial, policy.max), (0x7fff_ffff, 0x7fff_ffff));
-}
-
 /// Messages of one byte and empty ones in turn take the most memory for their bytes.
 #[test]
 fn a_grown_window_of_crumbs_stays_within_the_memory_bound() {
     let mut config = Config::default();
     config.limits.max_streams = 1;
+    config.limits.receive_window = ReceiveWindowPolicy::GROWING;
     let mut t = server_with::<OnHeap>(config, Opening::Accepted(Negotiation::On));
     t.says(&["set(-1,65536,[0, 1])"]);
     t = t.with_call();

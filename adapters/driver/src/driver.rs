@@ -116,6 +116,10 @@ where
         let armed = shared.with_after(&mut after, |state, after| {
             state.touch(now);
             after.register(&mut state.driver, cx.waker());
+            if matches!(news, Some(News::Chunk(_))) {
+                // A part of a frame proves that the peer lives, before anything is found late.
+                state.tunnel.handle_activity(now);
+            }
             expire(state, after);
             match news {
                 Some(News::Response(parts)) => self.answered(state, parts, after),

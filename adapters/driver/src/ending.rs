@@ -13,7 +13,9 @@ use crate::stream::Ending;
 /// How a stream ended, for whoever reads it.
 pub(crate) fn ending_of<R: Half>(state: &State<R>, why: &End<'_>) -> Ending {
     match why {
-        End::Status { status, trailers } => closed(status, trailers, state.options.bin_dialect),
+        End::Status {
+            status, trailers, ..
+        } => closed(status, trailers, state.options.bin_dialect),
         // A request body that fails with CANCELLED would be taken for one that is complete.
         End::PeerCancelled => Ending::status(Status::new(
             Code::Aborted,

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-use grpctunnel_core::{Code, TunnelError};
+use grpctunnel_core::{Code, ConfigError, TunnelError};
 
 use crate::status::{OneLine, Status};
 
@@ -28,9 +28,22 @@ impl ConnectError {
         Self { status, end }
     }
 
+    /// The options are none that a tunnel can have.
+    pub(crate) fn config(error: ConfigError) -> Self {
+        Self {
+            status: Status::new(Code::InvalidArgument, error.to_string()),
+            end: TunnelEnd {
+                error: None,
+                peer: None,
+                transport: None,
+            },
+        }
+    }
+
     /// The status of the opening: the peer's own where it answered with one (UNIMPLEMENTED where
     /// it takes no such tunnels), DEADLINE_EXCEEDED where it did not answer in time, UNAVAILABLE
-    /// where it could not be reached, and the code of the rule that it broke.
+    /// where it could not be reached, and the code of the rule that it broke. INVALID_ARGUMENT
+    /// where the options hold what no tunnel can have, which the text names; nothing was sent then.
     #[must_use]
     pub const fn status(&self) -> &Status {
         &self.status

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use grpctunnel_core::wire::BinDialect;
-use grpctunnel_core::{Config, Limits, MethodKind};
+use grpctunnel_core::{Config, Limits, MethodKind, ReceiveWindowPolicy};
 use http::Uri;
 use http::uri::Authority;
 
@@ -87,6 +87,7 @@ impl Default for Options {
     fn default() -> Self {
         let mut limits = Limits::default();
         limits.max_message = u32::MAX;
+        limits.receive_window = ReceiveWindowPolicy::GROWING;
         Self {
             limits,
             flow_control: true,

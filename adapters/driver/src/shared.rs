@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use grpctunnel_core::{Opening, Reason, Time};
+use grpctunnel_core::{ConfigError, Opening, Reason, Time};
 
 use crate::after::After;
 use crate::counters::Counters;
@@ -34,16 +34,20 @@ pub(crate) struct Shared<R: Half> {
 }
 
 impl<R: Half> Shared<R> {
-    pub(crate) fn new(runtime: Runtime, options: Arc<Options>, opening: Opening) -> Arc<Self> {
-        let state = State::new(options.clone(), opening);
-        Arc::new(Self {
+    pub(crate) fn new(
+        runtime: Runtime,
+        options: Arc<Options>,
+        opening: Opening,
+    ) -> Result<Arc<Self>, ConfigError> {
+        let state = State::new(options.clone(), opening)?;
+        Ok(Arc::new(Self {
             queue: state.queue.clone(),
             state: Mutex::new(state),
             origin: runtime.now(),
             runtime,
             options,
             peer: OnceLock::new(),
-        })
+        }))
     }
 
     /// The time now.

@@ -7,8 +7,8 @@ use std::task::Waker;
 use bytes::BytesMut;
 use grpctunnel_core::wire::Revision;
 use grpctunnel_core::{
-    Body, Carrier, CommandError, End, Event, Growing, Key, Negotiation, Opening, Part, Role, Side,
-    Time, Transmit, Tunnel, Unread,
+    Body, Carrier, CommandError, ConfigError, End, Event, Growing, Key, Negotiation, Opening, Part,
+    Role, Side, Time, Transmit, Tunnel, Unread,
 };
 
 use crate::after::After;
@@ -93,10 +93,10 @@ pub(crate) struct State<R: Half> {
 }
 
 impl<R: Half> State<R> {
-    pub(crate) fn new(options: Arc<Options>, opening: Opening) -> Self {
+    pub(crate) fn new(options: Arc<Options>, opening: Opening) -> Result<Self, ConfigError> {
         let now = Time::ZERO;
-        let tunnel = Tunnel::<R, Growing>::new(now, options.config(), opening);
-        Self {
+        let tunnel = Tunnel::<R, Growing>::new(now, options.config(), opening)?;
+        Ok(Self {
             // A tunnel client says when it has started.
             started: R::END == Side::Server && tunnel.is_open(),
             negotiated: matches!(opening, Opening::Accepted(Negotiation::On)),
@@ -123,7 +123,7 @@ impl<R: Half> State<R> {
             waiters: VecDeque::new(),
             tickets: 0,
             dropped: 0,
-        }
+        })
     }
 
     /// Notes the time. It never goes back.

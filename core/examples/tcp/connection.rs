@@ -41,7 +41,7 @@ impl Connection {
         // Small frames must not wait for the acknowledgement of others.
         socket.set_nodelay(true)?;
         socket.set_write_timeout(Some(STALL))?;
-        let session = Session::bare(Time::ZERO, SessionConfig::default(), end, directions);
+        let session = Session::bare(Time::ZERO, SessionConfig::default(), end, directions)?;
         let carrier = None;
         Ok(Self {
             state: Mutex::new(State { session, carrier }),

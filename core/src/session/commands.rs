@@ -245,7 +245,7 @@ impl<T: Trace> Session<T> {
             call.behind = Behind::Close(encoded);
         }
         if let Some(server) = self.pipe.server_mut() {
-            server.stop_reading(key.stream);
+            let _ = server.stop_reading(key.stream);
         }
         self.go_on(key);
         Ok(())

@@ -92,11 +92,15 @@ impl CallEnd {
 
     pub(super) fn of(end: End<'_>, side: Side, dialect: BinDialect) -> Self {
         match end {
-            End::Status { status, trailers } => Self {
+            End::Status {
+                status,
+                trailers,
+                unprocessed,
+            } => Self {
                 status: OwnedStatus::of(status),
                 trailers: OwnedMetadata::of(trailers, dialect),
                 reason: None,
-                unprocessed: false,
+                unprocessed,
             },
             End::TunnelLost { cause, sent } => Self {
                 unprocessed: !sent,

@@ -51,12 +51,12 @@ use core::fmt;
 use core::time::Duration;
 
 use crate::bare::{Directions, End, Pipe};
-use crate::error::{Reason, Side, TunnelError};
+use crate::error::{ConfigError, Reason, Side, TunnelError};
 use crate::limits::ReceiveWindowPolicy;
 use crate::storage::Growing;
 use crate::time::Time;
 use crate::tunnel::{Role, Tunnel};
-use crate::types::{Carrier, Cause, Config, Negotiation, Opening};
+use crate::types::{Carrier, Cause, Config, Negotiation, Opening, Timer};
 use crate::wire::{BinDialect, Extension, ExtensionSet, GrowingAssembler};
 use call::{Call, Calls};
 pub use event::{
@@ -134,15 +134,29 @@ pub struct Session<T: Trace = ()> {
 impl Session {
     /// One end of a stream of bytes. Both ends must mean the same directions by it, and one of them
     /// is the [`End::Opener`].
-    #[must_use]
-    pub fn bare(now: Time, config: SessionConfig, end: End, directions: Directions) -> Self {
+    ///
+    /// # Errors
+    /// A setting is out of its range; see [`Config::validate`].
+    pub fn bare(
+        now: Time,
+        config: SessionConfig,
+        end: End,
+        directions: Directions,
+    ) -> Result<Self, ConfigError> {
         let opening = Opening::Accepted(Negotiation::On);
         Self::new(now, config, end, directions, opening, ())
     }
 
     /// One end of a gRPC stream, on which this end is the client or the server of all calls.
-    #[must_use]
-    pub fn grpc(now: Time, config: SessionConfig, side: Side, opening: Opening) -> Self {
+    ///
+    /// # Errors
+    /// As [`bare`](Self::bare).
+    pub fn grpc(
+        now: Time,
+        config: SessionConfig,
+        side: Side,
+        opening: Opening,
+    ) -> Result<Self, ConfigError> {
         let end = match side {
             Side::Client => End::Opener,
             Side::Server => End::Acceptor,
@@ -178,7 +192,7 @@ impl<T: Trace> Session<T> {
         directions: Directions,
         opening: Opening,
         trace: T,
-    ) -> Self {
+    ) -> Result<Self, ConfigError> {
         let extensions = &mut config.tunnel.extensions;
         *extensions = extensions.without(Extension::Transparent);
         let limits = &config.tunnel.limits;
@@ -192,8 +206,8 @@ impl<T: Trace> Session<T> {
             .saturating_mul(call)
             .saturating_add(limits.memory_bound().total())
             .saturating_mul(tunnels);
-        Self {
-            pipe: Pipe::opened(now, config.tunnel, end, directions, opening),
+        Ok(Self {
+            pipe: Pipe::opened(now, config.tunnel, end, directions, opening)?,
             frames,
             calls: Calls::default(),
             incoming: VecDeque::new(),
@@ -205,7 +219,7 @@ impl<T: Trace> Session<T> {
             memory_bound,
             closed: false,
             trace,
-        }
+        })
     }
 
     /// The response headers of the gRPC stream came; only after [`Opening::Requested`].
@@ -233,11 +247,17 @@ impl<T: Trace> Session<T> {
                     bytes = bytes.get(taken..).unwrap_or_default();
                 }
                 Ok((_, None)) => break Ok(()),
-                Err(_) => break Err(self.abort(now, Reason::FrameTooLarge)),
+                Err(_) => match self.abort(now, Reason::FrameTooLarge) {
+                    Some(error) => break Err(error),
+                    None => break Ok(()),
+                },
             }
         };
         self.frames = frames;
-        self.handle_timeout(now);
+        // The beginning of a frame is a sign of life, too.
+        self.advance(now);
+        self.pipe.handle_activity(now);
+        self.pump();
         done
     }
 
@@ -262,8 +282,8 @@ impl<T: Trace> Session<T> {
     }
 
     /// Gives the session up for a reason that the caller found. Returns the error that ended it,
-    /// which is the first one if it had ended before.
-    pub fn abort(&mut self, now: Time, reason: Reason) -> TunnelError {
+    /// which is the first one if it had ended before; `None` if it had ended without one.
+    pub fn abort(&mut self, now: Time, reason: Reason) -> Option<TunnelError> {
         self.advance(now);
         let error = self.pipe.abort(now, reason);
         self.pump();
@@ -310,6 +330,20 @@ impl<T: Trace> Session<T> {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Time> {
         self.pipe.poll_timeout()
+    }
+
+    /// The timer that `poll_timeout` is about, and the side whose it is.
+    #[must_use]
+    pub fn next_timer(&self) -> Option<(Time, Side, Timer)> {
+        self.pipe.next_timer()
+    }
+
+    /// Says whether bytes that were polled wait because the carrier takes none: an answer to them
+    /// is due only when they have left. Who polls as the carrier takes has no need of it.
+    pub fn set_backlogged(&mut self, now: Time, backlogged: bool) {
+        self.advance(now);
+        self.pipe.set_backlogged(now, backlogged);
+        self.pump();
     }
 
     /// The next event. The one about the carrier is the last one.

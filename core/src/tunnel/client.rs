@@ -8,7 +8,9 @@ use crate::storage::Storage;
 use crate::stream::{Flag, NO_ID, Once, Stream, Terminal};
 use crate::time::Time;
 use crate::types::{End, Input, Key, OpenOptions, Unread};
-use crate::wire::{CloseStream, Data, Encoded, Headers, ServerKind, Settings, decode_server};
+use crate::wire::{
+    CloseStream, Data, Encoded, Extension, Headers, ServerKind, Settings, decode_server,
+};
 
 /// The stream id of frames that concern the tunnel.
 pub(super) const TUNNEL_ID: i64 = -1;
@@ -112,7 +114,7 @@ impl<S: Storage> Tunnel<Client, S> {
                 _ => Err(Reason::NotSettings),
             };
         }
-        if self.receive_for_probe(now, id, &frame.kind) {
+        if self.answers_probe(now, id, &frame.kind) {
             return Ok(Input::Ignored);
         }
         match frame.kind {
@@ -176,8 +178,16 @@ impl<S: Storage> Tunnel<Client, S> {
         if let Some(fault) = headers.fault {
             return self.violate(now, slot, content_reason(fault));
         }
+        let encoded = self.take_transparent(headers.transparent);
         match self.slab.get_mut(slot) {
-            Some(stream) if !stream.has(Flag::HeadersDone) => stream.flags.set(Flag::HeadersDone),
+            Some(stream) if !stream.has(Flag::HeadersDone) => {
+                stream.flags.set(Flag::HeadersDone);
+                match encoded {
+                    Ok(true) => stream.flags.set(Flag::Encoded),
+                    Ok(false) => {}
+                    Err(reason) => return self.violate(now, slot, reason),
+                }
+            }
             _ => return self.ignore(now, Charge::Useless),
         }
         self.useful(Input::Headers {
@@ -200,6 +210,8 @@ impl<S: Storage> Tunnel<Client, S> {
         };
         stream.flags.set(Flag::PeerDone);
         let ok = close.status.code == 0;
+        let unprocessed =
+            close.unprocessed && !ok && self.extensions.contains(Extension::Unprocessed);
         let single = stream.kind.single_response();
         let fault = if let Some(fault) = close.fault {
             Some(content_reason(fault))
@@ -225,6 +237,7 @@ impl<S: Storage> Tunnel<Client, S> {
             why: End::Status {
                 status: close.status,
                 trailers: close.trailers.agreed(self.extensions),
+                unprocessed,
             },
             unread,
         })

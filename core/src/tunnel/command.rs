@@ -1,7 +1,7 @@
 //! The commands on a stream that both ends have.
 
 use super::{Role, Tunnel};
-use crate::error::{CommandError, Side};
+use crate::error::{CommandError, Reason, Scope, Side};
 use crate::storage::Storage;
 use crate::stream::{Close, Flag, Once, Sending, Stream, Terminal};
 use crate::types::{Envelope, Key, Unread};
@@ -96,14 +96,33 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     }
 
     /// Says that nobody reads any more, while the writer goes on: what is held and what still
-    /// comes is credited at once, and handed out with `discard` set.
-    pub fn stop_reading(&mut self, stream: Key) {
-        if self.live_mut(stream).is_ok() {
-            self.credit_unread(stream.slot);
-            if let Ok(record) = self.live_mut(stream) {
-                record.flags.set(Flag::Stopped);
-            }
+    /// comes is credited at once, and handed out with `discard` set. Again: nothing happens.
+    ///
+    /// # Errors
+    /// [`CommandError::Gone`].
+    pub fn stop_reading(&mut self, stream: Key) -> Result<(), CommandError> {
+        self.live_mut(stream)?;
+        self.credit_unread(stream.slot);
+        self.live_mut(stream)?.flags.set(Flag::Stopped);
+        Ok(())
+    }
+
+    /// Ends a stream on which the caller itself found something wrong, as where the core had:
+    /// a message that cannot be decoded, a receive buffer without room. The peer is told, and
+    /// [`End::Violation`] with this reason follows as an event; what is whole may still be read.
+    ///
+    /// # Errors
+    /// [`CommandError::Gone`], or [`CommandError::NotOfAStream`] for a reason that ends tunnels.
+    ///
+    /// [`End::Violation`]: crate::End::Violation
+    pub fn fail(&mut self, stream: Key, reason: Reason) -> Result<(), CommandError> {
+        if reason.scope() != Scope::Stream {
+            return Err(CommandError::NotOfAStream);
         }
+        self.live_mut(stream)?;
+        self.counters.violations = self.counters.violations.saturating_add(1);
+        self.end_with_event(stream.slot, Terminal::Violation(reason), Unread::Deliver);
+        Ok(())
     }
 
     /// Credits everything unread, because nobody will read it.
@@ -120,18 +139,19 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     /// against the limit until then. A call that has not ended is cancelled by its client, and
     /// closed with INTERNAL by its server unless `close` was called; its terminal event follows
     /// all the same.
-    pub fn release(&mut self, stream: Key) {
-        let Some(record) = self.slab.find_mut(stream) else {
-            return;
-        };
-        if record.has(Flag::Released) {
-            return;
-        }
+    ///
+    /// # Errors
+    /// [`CommandError::Gone`] if it was released before, or the key is none of a stream.
+    pub fn release(&mut self, stream: Key) -> Result<(), CommandError> {
+        let record = self.slab.find_mut(stream);
+        let record = record
+            .filter(|record| !record.has(Flag::Released))
+            .ok_or(CommandError::Gone)?;
         let unfinished = record.ended.is_none() && record.send.close == Close::Open;
         if unfinished {
             let why = match R::SIDE {
                 Side::Client => Terminal::Cancelled,
-                Side::Server => Terminal::Violation(crate::Reason::HandlerGone),
+                Side::Server => Terminal::Violation(Reason::HandlerGone),
             };
             self.end_with_event(stream.slot, why, Unread::Discard);
         }
@@ -139,6 +159,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             record.flags.set(Flag::Released);
         }
         self.retire(stream.slot);
+        Ok(())
     }
 
     /// Puts the stream in line if it has something to send.

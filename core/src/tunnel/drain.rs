@@ -18,8 +18,10 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     /// A second call can only shorten the limit.
     ///
     /// A tunnel server refuses what is opened from now on, and says so at once with `drain` where
-    /// that extension is in effect.
+    /// that extension is in effect. A tunnel that waits for its peer's answer or settings carries
+    /// no call yet: its carrier is finished at once, and its error is [`Reason::Aborted`].
     pub fn drain(&mut self, now: Time, limit: Duration) {
+        self.handle_timeout(now);
         if !self.draining {
             self.draining = true;
             self.drain_last = self.highest;
@@ -30,7 +32,9 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             Phase::Opening | Phase::Settling => {
                 let error = TunnelError::new(R::SIDE, Reason::Aborted);
                 self.error.get_or_insert(error);
+                // A server may have taken calls in that came ahead of the answer.
                 self.end_tunnel(Reason::Aborted, Carrier::Finish);
+                self.finish(now);
             }
             Phase::Open => {
                 self.drain_until = self.drain_until.min(now.saturating_add(limit));
@@ -51,14 +55,22 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     }
 
     /// Finishes the carrier once a drain has nothing left to do.
+    #[inline(always)]
     pub(super) fn finish_if_drained(&mut self, now: Time) {
         if self.may_finish() {
-            self.phase = Phase::Finished;
-            self.phase_until = now.saturating_add(self.limits.finish_grace);
-            self.wakes = Time::ZERO;
-            self.drain_until = Time::MAX;
-            self.say().carrier = Some(Carrier::Finish);
+            self.finish(now);
         }
+    }
+
+    /// Finishes this end's half of the carrier; the peer has the grace to finish its own.
+    #[cold]
+    #[inline(never)]
+    fn finish(&mut self, now: Time) {
+        self.phase = Phase::Finished;
+        self.phase_until = now.saturating_add(self.limits.finish_grace);
+        self.wakes = Time::ZERO;
+        self.drain_until = Time::MAX;
+        self.say().carrier = Some(Carrier::Finish);
     }
 
     /// The drain limit: what is held goes out, what is open ends.

@@ -147,13 +147,17 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
 
     /// Gives the tunnel up for a reason that the caller found: a frame that its framer refused,
     /// a carrier that makes no progress. Returns the error that ended the tunnel, which is the
-    /// first one if it had ended before.
-    pub fn abort(&mut self, now: Time, reason: Reason) -> TunnelError {
+    /// first one if it had ended before; `None` if it had ended without one.
+    pub fn abort(&mut self, now: Time, reason: Reason) -> Option<TunnelError> {
         self.handle_timeout(now);
-        self.fail(reason)
+        match self.phase {
+            Phase::Ended => self.error.clone(),
+            _ => Some(self.end_with_error(reason)),
+        }
     }
 
-    pub(super) fn fail(&mut self, reason: Reason) -> TunnelError {
+    /// The tunnel has failed. The first error is kept, and returned.
+    pub(super) fn end_with_error(&mut self, reason: Reason) -> TunnelError {
         let error = self
             .error
             .get_or_insert_with(|| TunnelError::new(R::SIDE, reason))

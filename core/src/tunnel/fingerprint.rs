@@ -130,20 +130,23 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             heartbeat_due,
             missed,
             paused,
+            backlogged,
             pongs,
         } = alive;
         let times = [self.asks_at(), self.heartbeat_at(), self.answer_at()];
         for time in times.into_iter().chain([self.half_close_at()]) {
             left(time, now).hash(state);
         }
-        (ask_due, heartbeat_due, missed, paused, pongs.len()).hash(state);
+        (ask_due, heartbeat_due, missed, paused).hash(state);
+        (backlogged, pongs.len()).hash(state);
         if let Some(asked) = asked {
             let Asked {
                 question,
                 at: _,
                 heard,
+                taken,
             } = asked;
-            heard.hash(state);
+            (heard, taken).hash(state);
             match question {
                 Question::Probe { id, half_close } => {
                     (id.wrapping_sub(base), half_close).hash(state);

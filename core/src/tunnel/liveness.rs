@@ -14,7 +14,7 @@ use crate::error::{Reason, Side};
 use crate::storage::Storage;
 use crate::stream::Once;
 use crate::time::Time;
-use crate::types::{Input, Transmit};
+use crate::types::{Input, Timer, Transmit};
 use crate::wire::{Extension, ServerKind, prefix};
 
 /// The method of the probe, which nobody has.
@@ -41,6 +41,8 @@ pub(super) struct Asked {
     pub(super) at: Time,
     /// Something was received since.
     pub(super) heard: bool,
+    /// The carrier has taken it. Its answer is due from then on.
+    pub(super) taken: bool,
 }
 
 /// What one end knows about the other's life.
@@ -57,6 +59,8 @@ pub(super) struct Alive {
     pub(super) missed: bool,
     /// The application did not read, so nothing could be heard.
     pub(super) paused: bool,
+    /// What left waits in the caller's memory until the carrier takes it.
+    pub(super) backlogged: bool,
     pub(super) pings: u64,
     pub(super) pongs: heapless::Deque<u64, PONGS>,
     pub(super) round_trip: Option<Duration>,
@@ -73,6 +77,7 @@ impl Alive {
             heartbeat_due: false,
             missed: false,
             paused: false,
+            backlogged: false,
             pings: 0,
             pongs: heapless::Deque::new(),
             round_trip: None,
@@ -98,7 +103,9 @@ impl Alive {
                 ..
             })
         );
-        self.ask_due || half_close || !self.pongs.is_empty()
+        // The next poll tells that the carrier has taken the question.
+        let taking = !self.backlogged && self.asked.is_some_and(|asked| !asked.taken);
+        self.ask_due || half_close || taking || !self.pongs.is_empty()
     }
 }
 
@@ -120,7 +127,44 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         self.extensions.contains(Extension::Ping)
     }
 
-    /// A frame came, whatever it is.
+    /// Says that bytes came from the peer, of a frame that is not whole yet or of another tunnel
+    /// on the same carrier: the peer lives. Without it only a whole frame says so, and on a slow
+    /// carrier one may take longer than [`Liveness::answer`](crate::Liveness::answer).
+    pub fn handle_activity(&mut self, now: Time) {
+        self.note_heard(now);
+        self.handle_timeout(now);
+    }
+
+    /// Says whether bytes of frames that `poll_transmit` handed out wait in the caller's memory
+    /// until the carrier takes them. While they do no answer of the peer is due, since the
+    /// question may be among them.
+    ///
+    /// For a caller that gathers frames, or whose carrier takes seconds for one. Without it the
+    /// carrier has taken a frame when `poll_transmit` is called again.
+    pub fn set_backlogged(&mut self, now: Time, backlogged: bool) {
+        self.handle_timeout(now);
+        self.alive.backlogged = backlogged;
+        if !backlogged {
+            self.note_taken(now);
+        } else if let Some(asked) = &mut self.alive.asked {
+            asked.taken = false;
+            self.wakes = Time::ZERO;
+        }
+        self.settle_urgency();
+    }
+
+    /// The carrier has taken whatever left: the peer's time to answer begins.
+    fn note_taken(&mut self, now: Time) {
+        if let Some(asked) = &mut self.alive.asked
+            && !asked.taken
+        {
+            asked.taken = true;
+            asked.at = now;
+            self.wakes = Time::ZERO;
+        }
+    }
+
+    /// Bytes came, whatever they are.
     #[inline]
     pub(super) fn note_heard(&mut self, now: Time) {
         self.alive.heard = now;
@@ -131,6 +175,10 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
 
     #[cold]
     fn note_answer(&mut self) {
+        // After the end nothing is news.
+        if self.phase != Phase::Open {
+            return;
+        }
         if let Some(asked) = &mut self.alive.asked {
             asked.heard = true;
         }
@@ -164,8 +212,8 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     pub(super) fn answer_at(&self) -> Time {
         let answer = self.limits.liveness.answer;
         match self.alive.asked {
-            Some(asked) => asked.at.saturating_add(answer),
-            None => Time::MAX,
+            Some(asked) if asked.taken => asked.at.saturating_add(answer),
+            Some(_) | None => Time::MAX,
         }
     }
 
@@ -182,25 +230,34 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
                         ..
                     },
                 at,
+                taken: true,
                 ..
             }) => at.saturating_add(answer / 2),
             _ => Time::MAX,
         }
     }
 
-    /// The earliest of its timers.
-    pub(super) fn liveness_at(&self) -> Time {
-        if self.phase != Phase::Open || !self.wants_read() {
-            return Time::MAX;
-        }
+    /// Its timers; none runs while nothing is read.
+    pub(super) fn liveness_timers(&self) -> [(Time, Timer); 4] {
+        let runs = self.phase == Phase::Open && self.wants_read();
         let asks_at = match self.alive.asked {
             Some(_) => Time::MAX,
             None => self.asks_at(),
         };
-        self.answer_at()
-            .min(self.half_close_at())
-            .min(asks_at)
-            .min(self.heartbeat_at())
+        [
+            (self.answer_at(), Timer::Answer),
+            (self.half_close_at(), Timer::Question),
+            (asks_at, Timer::Question),
+            (self.heartbeat_at(), Timer::Heartbeat),
+        ]
+        .map(|(time, timer)| (if runs { time } else { Time::MAX }, timer))
+    }
+
+    /// The earliest of them.
+    pub(super) fn liveness_at(&self) -> Time {
+        self.liveness_timers()
+            .iter()
+            .fold(Time::MAX, |earliest, (time, _)| earliest.min(*time))
     }
 
     /// Runs its timers.
@@ -217,19 +274,19 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             self.alive.heard = now;
             self.alive.asked = None;
         }
-        if self.answer_at() <= now
+        if self.answer_at().is_due(now)
             && let Some(asked) = self.alive.asked.take()
             && !asked.heard
         {
             if self.alive.missed {
-                self.fail(Reason::Unresponsive);
+                self.end_with_error(Reason::Unresponsive);
                 return;
             }
             self.alive.missed = true;
             self.ask();
             self.say().responsive = Some(false);
         }
-        if self.half_close_at() <= now
+        if self.half_close_at().is_due(now)
             && let Some(Asked {
                 question: Question::Probe { half_close, .. },
                 ..
@@ -238,10 +295,10 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             *half_close = Once::Pending;
             self.urgent = true;
         }
-        if self.alive.asked.is_none() && self.asks_at() <= now {
+        if self.alive.asked.is_none() && self.asks_at().is_due(now) {
             self.ask();
         }
-        if self.heartbeat_at() <= now {
+        if self.heartbeat_at().is_due(now) {
             self.alive.heartbeat_due = true;
         }
     }
@@ -253,6 +310,9 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
 
     /// The next frame that goes ahead of everything else of the application's.
     pub(super) fn liveness_frame(&mut self, now: Time) -> Option<Transmit> {
+        if !self.alive.backlogged {
+            self.note_taken(now);
+        }
         if let Some(opaque) = self.alive.pongs.pop_front() {
             return Some(control(prefix::pong(opaque)));
         }
@@ -281,6 +341,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             question,
             at: now,
             heard: false,
+            taken: false,
         });
         Some(transmit)
     }
@@ -306,7 +367,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         self.alive.heartbeat_due = false;
         self.wakes = Time::ZERO;
         // What was sent in the meantime does as well.
-        (self.heartbeat_at() <= now).then(|| control(prefix::window_update(TUNNEL_ID, 0)))
+        (self.heartbeat_at().is_due(now)).then(|| control(prefix::window_update(TUNNEL_ID, 0)))
     }
 
     /// Looks anew whether something is to be sent ahead of the streams.
@@ -315,17 +376,16 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             self.settings_due || self.extensions_due || self.drain_due || self.alive.is_urgent();
     }
 
-    /// Whether a frame of a tunnel server is about the probe, and if so what it means.
-    pub(super) fn receive_for_probe(&mut self, now: Time, id: i64, kind: &ServerKind<'_>) -> bool {
+    /// Whether a frame of a tunnel server closes the stream of the probe, which answers it. Any
+    /// other frame on that stream is one for a stream that holds nothing: late, and charged.
+    pub(super) fn answers_probe(&mut self, now: Time, id: i64, kind: &ServerKind<'_>) -> bool {
         match self.alive.asked {
             Some(Asked {
                 question: Question::Probe { id: probe, .. },
                 at,
                 ..
-            }) if probe == id => {
-                if matches!(kind, ServerKind::Close(_)) {
-                    self.answered(now, at);
-                }
+            }) if probe == id && matches!(kind, ServerKind::Close(_)) => {
+                self.answered(now, at);
                 true
             }
             _ => false,

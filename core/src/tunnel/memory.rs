@@ -116,7 +116,7 @@ impl Limits {
     #[must_use]
     pub fn memory_bound(&self) -> MemoryBound {
         let streams = u64::from(self.max_streams);
-        let windows = self.receive_window.bounded();
+        let windows = self.receive_window;
         let initial = u64::from(windows.initial);
         let each = u64::from(windows.max.saturating_sub(windows.initial));
         let grown = windows.growth_budget.min(each.saturating_mul(streams));

@@ -22,7 +22,7 @@ use core::marker::PhantomData;
 use core::time::Duration;
 
 use crate::budget::Budget;
-use crate::error::{Reason, Side, TunnelError};
+use crate::error::{ConfigError, Reason, Side, TunnelError};
 use crate::limits::{Budgets, Limits};
 use crate::links::{StreamQueue, queue};
 use crate::storage::{Fifo, Storage};
@@ -202,9 +202,11 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     pub const STREAM_BYTES: usize = memory::RECORD;
 
     /// One end of a tunnel whose carrier is opened, or was accepted, at `now`.
-    #[must_use]
-    pub fn new(now: Time, mut config: Config, opening: Opening) -> Self {
-        config.limits.receive_window = config.limits.receive_window.bounded();
+    ///
+    /// # Errors
+    /// A setting is out of its range; see [`Config::validate`].
+    pub fn new(now: Time, config: Config, opening: Opening) -> Result<Self, ConfigError> {
+        config.validate()?;
         let budget = Budget::new(&config.limits, now);
         let mut tunnel = Self {
             flow_control: config.flow_control,
@@ -231,7 +233,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
                 Side::Client => i64::MIN,
                 Side::Server => -1,
             },
-            next_id: config.first_stream_id.max(0),
+            next_id: config.first_stream_id,
             unsent: 0,
             active: 0,
             urgent: false,
@@ -259,11 +261,12 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             Opening::RequestedFromOld => tunnel.negotiate(now, Negotiation::Off),
             Opening::Accepted(negotiation) => tunnel.negotiate(now, negotiation),
         }
-        tunnel
+        Ok(tunnel)
     }
 
     /// The response headers of the carrier came; only after [`Opening::Requested`].
     pub fn handle_opened(&mut self, now: Time, negotiation: Negotiation) {
+        self.handle_timeout(now);
         if self.phase == Phase::Opening {
             self.negotiate(now, negotiation);
         }
@@ -311,7 +314,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         now: Time,
         frame: &'f [u8],
     ) -> Result<Input<'f>, TunnelError> {
-        // What comes late is no less a sign of life.
+        // A frame proves that the peer lives, however late its answer is.
         self.note_heard(now);
         self.handle_timeout(now);
         if self.phase != Phase::Open || frame.len() > self.limits.max_frame as usize {
@@ -327,7 +330,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
                 Err(refused) => self.refuse(now, refused),
             };
         }
-        R::receive(self, now, frame).map_err(|reason| self.fail(reason))
+        R::receive(self, now, frame).map_err(|reason| self.end_with_error(reason))
     }
 
     #[cold]
@@ -336,7 +339,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             Refused::Stream(slot, reason) => self.violate(now, slot, reason),
             Refused::Tunnel(reason) => Err(reason),
         };
-        refused.map_err(|reason| self.fail(reason))
+        refused.map_err(|reason| self.end_with_error(reason))
     }
 
     /// A frame of a tunnel that is not open, yet or any more, or one that is too large.
@@ -353,9 +356,9 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             return Ok(Input::Ignored);
         }
         if frame.len() > self.limits.max_frame as usize {
-            return Err(self.fail(Reason::FrameTooLarge));
+            return Err(self.end_with_error(Reason::FrameTooLarge));
         }
-        R::receive(self, now, frame).map_err(|reason| self.fail(reason))
+        R::receive(self, now, frame).map_err(|reason| self.end_with_error(reason))
     }
 
     /// Whether the tunnel may carry calls: the client is settled, the server answered.
@@ -385,8 +388,13 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     /// The revision that this tunnel client uses, once it is settled.
     #[must_use]
     pub fn revision(&self) -> Option<Revision> {
-        (R::SIDE == Side::Client && matches!(self.phase, Phase::Open | Phase::Finished))
-            .then_some(self.revision)
+        let settled = match self.phase {
+            Phase::Open => true,
+            // Drained before it was settled, it has an error.
+            Phase::Finished => self.error.is_none(),
+            Phase::Opening | Phase::Settling | Phase::Ended => false,
+        };
+        (R::SIDE == Side::Client && settled).then_some(self.revision)
     }
 
     /// All bounds in force.

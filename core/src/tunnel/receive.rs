@@ -9,7 +9,9 @@ use crate::storage::Storage;
 use crate::stream::{Close, Flag, Terminal};
 use crate::time::Time;
 use crate::types::{End, Envelope, Input, Key, Unread};
-use crate::wire::{ContentFault, Data, Extension, MessageData, Revision};
+use crate::wire::{
+    ContentFault, Data, Extension, MessageData, Revision, Transparent, TransparentFault,
+};
 
 /// What a stream id names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +69,27 @@ pub(super) const fn content_reason(fault: ContentFault) -> Reason {
     }
 }
 
+const fn transparent_reason(fault: TransparentFault) -> Reason {
+    match fault {
+        TransparentFault::ContentType => Reason::BadContentType,
+        TransparentFault::Authority => Reason::BadAuthority,
+        TransparentFault::Encoding => Reason::BadEncoding,
+    }
+}
+
 impl<R: Role, S: Storage> Tunnel<R, S> {
+    /// Judges what the peer's metadata holds of the extension `TRANSPARENT`, where that is in
+    /// effect: whether messages may be compressed.
+    pub(super) fn take_transparent(&self, transparent: Transparent) -> Result<bool, Reason> {
+        if !self.extensions.contains(Extension::Transparent) {
+            return Ok(false);
+        }
+        match transparent.fault() {
+            Some(fault) => Err(transparent_reason(fault)),
+            None => Ok(transparent.encoded),
+        }
+    }
+
     pub(super) fn find(&self, id: i64) -> Found {
         match self.index.get(id) {
             Some(slot) => Found::Open(slot),
@@ -202,6 +224,9 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             size: message.size,
             compressed: message.compressed && transparent,
         };
+        if envelope.compressed && !stream.has(Flag::Encoded) {
+            return Err(Refused::Stream(slot, Reason::CompressedWithoutEncoding));
+        }
         let again = stream.incoming.any();
         let judged = match stream.incoming.envelope(envelope, message.data.len()) {
             Ok(_) if again && R::SIDE == Side::Server && stream.kind.single_request() => {
@@ -242,6 +267,10 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             return Err(Refused::Stream(slot, reason));
         }
         if stream.send.close != Close::Open {
+            if data.is_empty() {
+                self.ignore(now, Charge::Useless)?;
+                return Ok(None);
+            }
             return Ok(Some(self.discard(slot, data)));
         }
         match stream.incoming.more(data.len(), max_empty) {

@@ -79,6 +79,7 @@ impl<S: Storage> Tunnel<Server, S> {
         head: Encoded,
         hold: Option<Hold>,
     ) -> Result<(), CommandError> {
+        self.handle_timeout(now);
         let peer_extends = self.peer_extends;
         let record = self.live_mut(stream)?;
         if record.send.close != Close::Open {
@@ -180,12 +181,16 @@ impl<S: Storage> Tunnel<Server, S> {
             Some(Timeout::Expired) => return Err(Reason::DeadlineExceeded),
             Some(Timeout::After(timeout)) => Some(now.saturating_add(timeout)),
         };
+        let encoded = self.take_transparent(new.transparent)?;
         if self.slab.len() >= self.limits.max_streams {
             return Err(Reason::TooManyStreams);
         }
         let initial = self.limits.receive_window.initial;
         let mut stream = Stream::new(id, revision, new.initial_window_size, initial);
         stream.deadline = deadline.unwrap_or(Time::MAX);
+        if encoded {
+            stream.flags.set(Flag::Encoded);
+        }
         let key = self.slab.insert(stream).ok_or(Reason::TooManyStreams)?;
         if !self.index.push(id, key.slot) {
             self.slab.remove(key.slot);

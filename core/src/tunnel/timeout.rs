@@ -5,7 +5,7 @@ use crate::error::Reason;
 use crate::storage::Storage;
 use crate::stream::{Close, Terminal};
 use crate::time::Time;
-use crate::types::Unread;
+use crate::types::{Timer, Unread};
 
 impl<R: Role, S: Storage> Tunnel<R, S> {
     /// When `handle_timeout` must be called next; `None`: there is no timer.
@@ -23,23 +23,68 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         (earliest != Time::MAX).then_some(earliest)
     }
 
-    /// Runs every timer that has expired: deadlines, holds, the opening, the drain, liveness. Also called
-    /// first by whatever else takes the time, so that "at the deadline" has one meaning.
+    /// The timer that `poll_timeout` is about: its time, and what happens then if nothing else
+    /// does before.
+    #[must_use]
+    pub fn next_timer(&self) -> Option<(Time, Timer)> {
+        let phase = match self.phase {
+            Phase::Opening => Timer::Opening,
+            Phase::Settling => Timer::Settings,
+            Phase::Open | Phase::Finished | Phase::Ended => Timer::Grace,
+        };
+        let stream = self.timers.earliest(&self.slab).map(|(time, slot)| {
+            let key = self.slab.key(slot);
+            let held = self.slab.get(slot).is_some_and(|it| it.hold_until == time);
+            let timer = if held {
+                Timer::Hold(key)
+            } else {
+                Timer::Deadline(key)
+            };
+            (time, timer)
+        });
+        let timers = [
+            (self.phase_until, phase),
+            (self.drain_until, Timer::Drain),
+            (self.stall_ends(), Timer::Stall),
+        ];
+        stream
+            .into_iter()
+            .chain(timers)
+            .chain(self.liveness_timers())
+            .min_by_key(|(time, _)| *time)
+            .filter(|(time, _)| *time != Time::MAX)
+    }
+
+    /// Runs every timer that has expired: deadlines, holds, the opening, the drain, liveness. Also
+    /// called first by everything else that takes the time, so that "at the deadline" has one
+    /// meaning: what is due at `now` has happened.
     #[inline]
     pub fn handle_timeout(&mut self, now: Time) {
-        if self.wakes <= now {
-            self.run_timers(now);
-            self.wakes = self.poll_timeout().unwrap_or(Time::MAX);
+        if self.is_due(now) {
+            self.wake(now);
         }
     }
 
+    /// Whether a timer may have expired: one comparison.
+    #[inline(always)]
+    pub(super) fn is_due(&self, now: Time) -> bool {
+        self.wakes <= now
+    }
+
+    /// Kept out of what every frame goes through.
     #[cold]
+    #[inline(never)]
+    fn wake(&mut self, now: Time) {
+        self.run_timers(now);
+        self.wakes = self.poll_timeout().unwrap_or(Time::MAX);
+    }
+
     fn run_timers(&mut self, now: Time) {
-        if self.phase_until <= now {
+        if self.phase_until.is_due(now) {
             match self.phase {
-                Phase::Opening => drop(self.fail(Reason::OpenTimeout)),
-                Phase::Settling => drop(self.fail(Reason::SettingsTimeout)),
-                Phase::Finished => drop(self.fail(Reason::GraceExpired)),
+                Phase::Opening => drop(self.end_with_error(Reason::OpenTimeout)),
+                Phase::Settling => drop(self.end_with_error(Reason::SettingsTimeout)),
+                Phase::Finished => drop(self.end_with_error(Reason::GraceExpired)),
                 Phase::Open | Phase::Ended => self.phase_until = Time::MAX,
             }
         }
@@ -48,11 +93,11 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         {
             self.expire(now, slot);
         }
-        if self.drain_until <= now {
+        if self.drain_until.is_due(now) {
             self.drain_until = Time::MAX;
             self.expire_drain();
         }
-        if self.stall_ends() <= now {
+        if self.stall_ends().is_due(now) {
             self.end_stall(now);
         }
         self.run_liveness(now);
@@ -62,7 +107,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         let Some(stream) = self.slab.get_mut(slot) else {
             return;
         };
-        let deadline = stream.deadline <= now;
+        let deadline = stream.deadline.is_due(now);
         let held = stream.send.close == Close::Held;
         if deadline && (!held || stream.send.is_inside()) {
             self.counters.deadlines = self.counters.deadlines.saturating_add(1);

@@ -2,14 +2,14 @@
 
 use core::ops::Range;
 
-use super::{Phase, Role, Tunnel};
+use super::{Phase, Rejection, Role, Tunnel};
 use crate::budget::Earned;
 use crate::error::{Reason, Side};
 use crate::storage::Storage;
 use crate::stream::{Close, Flag, Next, Once, Sending, Stream, Terminal};
 use crate::time::Time;
 use crate::types::{Body, Part, Transmit, Unread};
-use crate::wire::{Prefix, Revision, prefix};
+use crate::wire::{Extension, Prefix, Revision, prefix};
 
 /// Payload bytes of the largest chunk that known peers send, and that we do.
 pub(crate) const MAX_CHUNK: u32 = 16_384;
@@ -27,12 +27,28 @@ enum Single {
 }
 
 impl<R: Role, S: Storage> Tunnel<R, S> {
-    /// The next frame, or `None` if nothing can be sent now. To be polled again after every
-    /// other call; the ranges of the caller's memory that it names must be read before the next
+    /// The next frame, or `None` if nothing can be sent now, or any more. To be polled again after
+    /// every other call, and for the next frame when the carrier can take one; the ranges of the caller's memory that it names must be read before the next
     /// command on that stream.
     #[inline]
     #[must_use = "a frame that is not sent is lost, and the tunnel with it"]
     pub fn poll_transmit(&mut self, now: Time) -> Option<Transmit> {
+        if self.is_due(now) {
+            return self.wake_and_transmit(now);
+        }
+        self.transmit(now)
+    }
+
+    /// What is due comes first. Apart, so that the usual way needs no registers for it.
+    #[cold]
+    #[inline(never)]
+    fn wake_and_transmit(&mut self, now: Time) -> Option<Transmit> {
+        self.handle_timeout(now);
+        self.transmit(now)
+    }
+
+    #[inline(always)]
+    fn transmit(&mut self, now: Time) -> Option<Transmit> {
         if self.phase != Phase::Open {
             return None;
         }
@@ -63,7 +79,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             }
         }
         if let Some(rejection) = self.rejections.pop_front() {
-            return Some(close_with(rejection.id, rejection.reason));
+            return Some(self.rejection_frame(rejection));
         }
         while let Some(slot) = self.control.front() {
             if let Some(transmit) = self.control_frame(now, slot) {
@@ -75,6 +91,15 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             return self.heartbeat_frame(now);
         }
         transmit
+    }
+
+    fn rejection_frame(&self, rejection: Rejection) -> Transmit {
+        let Rejection { id, reason } = rejection;
+        if reason.is_curable() && self.extensions.contains(Extension::Unprocessed) {
+            close_unprocessed(id, reason)
+        } else {
+            close_with(id, reason)
+        }
     }
 
     #[inline(never)]
@@ -107,7 +132,8 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     }
 
     /// Whether `poll_transmit` may have something to do: a frame to send, or the end of a drain.
-    /// False is certain. For a caller that wakes its carrier only when there is a reason.
+    /// False is certain until the time of `poll_timeout`. For a caller that wakes its carrier only
+    /// when there is a reason.
     #[must_use]
     pub fn wants_transmit(&self) -> bool {
         self.has_frames() || self.may_finish()
@@ -389,6 +415,14 @@ fn close_with(id: i64, reason: Reason) -> Transmit {
     let text = reason.text();
     let len = u32::try_from(text.len()).unwrap_or(0);
     let prefix = prefix::close_reason(id, reason.code(Side::Server).as_i32(), len);
+    with_text(prefix, text)
+}
+
+/// The same, of a call that no handler saw and that another try may find a place for.
+fn close_unprocessed(id: i64, reason: Reason) -> Transmit {
+    let text = reason.text();
+    let len = u32::try_from(text.len()).unwrap_or(0);
+    let prefix = prefix::close_unprocessed(id, reason.code(Side::Server).as_i32(), len);
     with_text(prefix, text)
 }
 

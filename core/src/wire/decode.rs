@@ -162,6 +162,7 @@ impl<'f> NewStreamParts<'f> {
             initial_window_size: self.window,
             revision: self.revision,
             timeout: self.scan.timeout,
+            transparent: self.scan.transparent,
             fault: self.scan.fault,
         }
     }
@@ -251,6 +252,7 @@ fn decode_any_client<'f>(
 struct CloseParts<'f> {
     scan: Scan,
     status: Parts<'f>,
+    unprocessed: bool,
 }
 
 impl<'f> CloseParts<'f> {
@@ -260,6 +262,7 @@ impl<'f> CloseParts<'f> {
             match (number, value) {
                 (1, Value::Bytes(trailers)) => self.scan.read(trailers, limits)?,
                 (2, Value::Bytes(status)) => self.status.merge(status)?,
+                (100, Value::Varint(flag)) => self.unprocessed = flag != 0,
                 _ => {}
             }
         }
@@ -270,6 +273,7 @@ impl<'f> CloseParts<'f> {
         CloseStream {
             status: self.status.finish(from),
             trailers: Metadata::new(from, Place::Trailers),
+            unprocessed: self.unprocessed,
             fault: self.scan.fault.or_else(|| self.status.fault(limits)),
         }
     }
@@ -335,6 +339,7 @@ fn decode_any_server<'f>(
     let kind = match common.run.member {
         2 => ServerKind::Headers(Headers {
             metadata: Metadata::new(from, Place::Headers),
+            transparent: headers.transparent,
             fault: headers.fault,
         }),
         3 => ServerKind::Message(common.message),

@@ -14,6 +14,8 @@ pub enum Extension {
     Drain = 3,
     /// `PING`
     Ping = 4,
+    /// `UNPROCESSED`: a refusal says that no handler saw the call.
+    Unprocessed = 5,
 }
 
 /// A set of extensions. Numbers that are not known are left out of it.
@@ -24,7 +26,7 @@ impl ExtensionSet {
     /// None.
     pub const EMPTY: Self = Self(0);
     /// Every one that there is.
-    pub const ALL: Self = Self(0b1_1110);
+    pub const ALL: Self = Self(0b11_1110);
 
     /// Whether the extension is in it.
     #[must_use]
@@ -58,13 +60,13 @@ impl ExtensionSet {
 
     /// The numbers in it, rising.
     pub(super) fn numbers(self) -> impl Iterator<Item = u8> {
-        (1..=4).filter(move |number| self.0 & (1 << number) != 0)
+        (1..=5).filter(move |number| self.0 & (1 << number) != 0)
     }
 
     pub(super) const fn add(&mut self, number: u64) {
         // Protobuf keeps the low 32 bits of an enum.
         let number = number & 0xffff_ffff;
-        if number >= 1 && number <= 4 {
+        if number >= 1 && number <= 5 {
             self.0 |= 1 << number;
         }
     }

@@ -5,6 +5,7 @@ use super::metadata::Metadata;
 use super::settings::Settings;
 use super::status::Status;
 use super::timeout::Timeout;
+use super::transparent::Transparent;
 
 /// Limits that hold while a frame is decoded. What exceeds one is reported as a [`ContentFault`]
 /// of the frame; the rest of the frame is read all the same.
@@ -102,6 +103,8 @@ pub struct NewStream<'f> {
     /// The last value of `grpc-timeout` in the metadata; `None` where there is none, or one that
     /// [`Timeout::parse`] does not take.
     pub timeout: Option<Timeout>,
+    /// What the metadata holds of the extension `TRANSPARENT`.
+    pub transparent: Transparent,
     /// What is wrong with the method name or the metadata.
     pub fault: Option<ContentFault>,
 }
@@ -161,6 +164,8 @@ pub enum ServerKind<'f> {
 pub struct Headers<'f> {
     /// The metadata.
     pub metadata: Metadata<'f>,
+    /// What the metadata holds of the extension `TRANSPARENT`.
+    pub transparent: Transparent,
     /// What is wrong with the metadata.
     pub fault: Option<ContentFault>,
 }
@@ -172,6 +177,8 @@ pub struct CloseStream<'f> {
     pub status: Status<'f>,
     /// `response_trailers`
     pub trailers: Metadata<'f>,
+    /// `unprocessed`, of the extension `UNPROCESSED`: no handler saw the call.
+    pub unprocessed: bool,
     /// What is wrong with the status or the trailers.
     pub fault: Option<ContentFault>,
 }

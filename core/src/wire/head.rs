@@ -4,8 +4,10 @@
 use core::fmt;
 
 use super::bin::BinDialect;
-use super::extension::ExtensionSet;
+use super::extension::{Extension, ExtensionSet};
+use super::metadata::STATUS_DETAILS;
 use super::pairs::Pairs;
+use super::prefix::UNPROCESSED;
 use super::put::{field_len, put_field, put_length};
 use super::sink::{Sink, SinkFull};
 use super::status_head::{Fitted, StatusHead};
@@ -205,6 +207,9 @@ where
 /// Writes what `close` sends: the `CloseStream`. A status above [`HeadOptions::max_status`] is
 /// shortened, or loses its details, and its message says so.
 ///
+/// Where `RAW_METADATA` is in effect and the details would not come out of a `google.rpc.Status`
+/// byte for byte, they travel in the trailers as well.
+///
 /// # Errors
 /// See [`EncodeError`]; nothing was written.
 pub fn encode_close<'m, I>(
@@ -216,10 +221,63 @@ pub fn encode_close<'m, I>(
 where
     I: Iterator<Item = (&'m str, &'m [u8])> + Clone,
 {
-    let status = Fitted::new(status, options.max_status as usize);
-    let trailers = Pairs::new(trailers, options)?;
+    put_close(out, status, trailers, options, &[])
+}
+
+/// The same for a call that no handler saw, so that it may be made again elsewhere: a server
+/// behind this end refused it, or could not be reached. The mark is left out where `UNPROCESSED`
+/// is not in effect.
+///
+/// # Errors
+/// See [`EncodeError`]; nothing was written.
+pub fn encode_unprocessed<'m, I>(
+    out: &mut impl Sink,
+    status: StatusHead<'_>,
+    trailers: I,
+    options: &HeadOptions<'_>,
+) -> Result<Encoded, EncodeError>
+where
+    I: Iterator<Item = (&'m str, &'m [u8])> + Clone,
+{
+    let mark: &[u8] = if options.extensions.contains(Extension::Unprocessed) {
+        UNPROCESSED
+    } else {
+        &[]
+    };
+    put_close(out, status, trailers, options, mark)
+}
+
+fn put_close<'m, I>(
+    out: &mut impl Sink,
+    status: StatusHead<'_>,
+    trailers: I,
+    options: &HeadOptions<'_>,
+    mark: &[u8],
+) -> Result<Encoded, EncodeError>
+where
+    I: Iterator<Item = (&'m str, &'m [u8])> + Clone,
+{
+    let raw = options.extensions.contains(Extension::RawMetadata);
+    let mut status = Fitted::new(status, options.max_status as usize, raw);
+    let own = status.raw_details.is_some();
+    let with = |details: Option<_>| {
+        let others = trailers.clone().filter_map(move |(key, value)| {
+            // The caller's own would be a second one.
+            (!own || key != STATUS_DETAILS).then_some((key, value))
+        });
+        let details = details.map(|details| (STATUS_DETAILS, details));
+        Pairs::new(others.chain(details), options)
+    };
+    let trailers = match with(status.raw_details) {
+        // The call is to end all the same.
+        Err(EncodeError::MetadataTooLarge | EncodeError::TooManyMetadataEntries) if own => {
+            status.dropped = status.dropped.saturating_add(1);
+            with(None)?
+        }
+        trailers => trailers?,
+    };
     let status_len = status.len();
-    let mut len = 0_usize;
+    let mut len = mark.len();
     for part in [trailers.len, status_len] {
         if part > 0 {
             len = len.saturating_add(field_len(part));
@@ -234,6 +292,7 @@ where
         put_length(out, 2, status_len)?;
         status.put(out)?;
     }
+    out.put(mark)?;
     let mut encoded = trailers.encoded(len);
     encoded.ok = status.is_ok();
     encoded.dropped = encoded.dropped.saturating_add(status.dropped);

@@ -4,6 +4,10 @@ use super::extension::{Extension, ExtensionSet};
 use super::field::{DecodeError, Fields, Value};
 use super::frame::{ContentFault, DecodeLimits};
 use super::timeout::Timeout;
+use super::transparent::Transparent;
+
+/// The key of a status with its details, where gRPC keeps them in trailers.
+pub(super) const STATUS_DETAILS: &str = "grpc-status-details-bin";
 
 /// Where in a frame the `Metadata` message is: the field numbers of the messages around it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,15 +49,43 @@ impl<'f> Metadata<'f> {
         self
     }
 
-    /// The entries, in wire order.
+    /// The entries, in wire order, without those that a later one replaces.
+    ///
+    /// It looks ahead for each entry, so its time grows with the square of their number, which
+    /// [`DecodeLimits::metadata_entries`] bounds.
     #[must_use]
     pub const fn iter(&self) -> Entries<'f> {
+        Entries {
+            all: self.all_entries(),
+        }
+    }
+
+    /// The entry of a key; the last one where it comes more than once.
+    #[must_use]
+    pub fn get(&self, key: &str) -> Option<Entry<'f>> {
+        self.all_entries()
+            .filter(|entry| entry.key() == key.as_bytes())
+            .last()
+    }
+
+    /// `grpc-status-details-bin` of the extension `RAW_METADATA`, in trailers: a serialized
+    /// `google.rpc.Status`, byte for byte as the handler wrote it. Where there is one it goes
+    /// before [`Status::raw_parts`](super::Status::raw_parts), which would have changed a byte.
+    #[must_use]
+    pub fn status_details(&self) -> Option<&'f [u8]> {
+        self.get(STATUS_DETAILS)?.raw_values().last()
+    }
+
+    /// All entries in wire order, also those that a later one of the same key replaces. For a
+    /// caller that collects them by key; every other one wants [`iter`](Self::iter).
+    #[must_use]
+    pub const fn all_entries(&self) -> AllEntries<'f> {
         let (outer, frame, inner) = match self.place {
             Place::Request => (Some(2), Fields::new(self.frame), 2),
             Place::Headers => (None, Fields::new(self.frame), 2),
             Place::Trailers => (Some(5), Fields::new(self.frame), 1),
         };
-        Entries {
+        AllEntries {
             frame,
             outer,
             inner,
@@ -66,7 +98,7 @@ impl<'f> Metadata<'f> {
     /// Whether there is no entry.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.iter().next().is_none()
+        self.all_entries().next().is_none()
     }
 }
 
@@ -88,9 +120,29 @@ impl<'f> IntoIterator for &Metadata<'f> {
     }
 }
 
-/// Iterates the entries of [`Metadata`].
+/// Iterates the entries of [`Metadata`] that count.
 #[derive(Clone, Debug)]
 pub struct Entries<'f> {
+    all: AllEntries<'f>,
+}
+
+impl<'f> Iterator for Entries<'f> {
+    type Item = Entry<'f>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let entry = self.all.next()?;
+            let mut later = self.all.clone();
+            if !later.any(|later| later.key() == entry.key()) {
+                return Some(entry);
+            }
+        }
+    }
+}
+
+/// Iterates all entries of [`Metadata`].
+#[derive(Clone, Debug)]
+pub struct AllEntries<'f> {
     frame: Fields<'f>,
     /// The number of the message around the metadata, where there is one.
     outer: Option<u32>,
@@ -101,7 +153,7 @@ pub struct Entries<'f> {
     raw: bool,
 }
 
-impl<'f> Entries<'f> {
+impl<'f> AllEntries<'f> {
     fn next_metadata(&mut self) -> Option<&'f [u8]> {
         let Some(outer) = self.outer else {
             return next_bytes(&mut self.frame, self.inner);
@@ -115,7 +167,7 @@ impl<'f> Entries<'f> {
     }
 }
 
-impl<'f> Iterator for Entries<'f> {
+impl<'f> Iterator for AllEntries<'f> {
     type Item = Entry<'f>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -215,6 +267,7 @@ pub(super) struct Scan {
     entries: u64,
     pub(super) fault: Option<ContentFault>,
     pub(super) timeout: Option<Timeout>,
+    pub(super) transparent: Transparent,
 }
 
 impl Scan {
@@ -243,6 +296,7 @@ impl Scan {
     fn read_entry(&mut self, entry: &[u8]) -> Result<(), DecodeError> {
         let mut key: &[u8] = &[];
         let mut values = 0_u64;
+        let mut strings = 0_u64;
         let mut bytes = 0_u64;
         let mut last: Option<&[u8]> = None;
         let mut fields = Fields::new(entry);
@@ -261,6 +315,7 @@ impl Scan {
                         if number == 1 {
                             self.check_text(value);
                             last = Some(value);
+                            strings = strings.saturating_add(1);
                         }
                         values = values.saturating_add(1);
                         bytes = bytes.saturating_add(value.len() as u64);
@@ -272,6 +327,7 @@ impl Scan {
         if key == b"grpc-timeout" {
             self.timeout = last.and_then(Timeout::parse);
         }
+        self.transparent.note(key, strings, last);
         // As HTTP/2 counts a header list: every value is a line with its name and 32 bytes.
         let lines = values.max(1);
         let names = lines.saturating_mul((key.len() as u64).saturating_add(32));

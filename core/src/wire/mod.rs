@@ -38,6 +38,7 @@ mod sink;
 mod status;
 mod status_head;
 mod timeout;
+mod transparent;
 
 #[cfg(feature = "alloc")]
 pub use assembler::GrowingAssembler;
@@ -52,11 +53,15 @@ pub use frame::{
     ClientFrame, ClientKind, CloseStream, ContentFault, DecodeLimits, Headers, MessageData,
     NewStream, ServerFrame, ServerKind,
 };
-pub use head::{EncodeError, Encoded, HeadOptions, encode_close, encode_headers, encode_open};
-pub use metadata::{Entries, Entry, EntryValues, Metadata};
+pub use head::{
+    EncodeError, Encoded, HeadOptions, encode_close, encode_headers, encode_open,
+    encode_unprocessed,
+};
+pub use metadata::{AllEntries, Entries, Entry, EntryValues, Metadata};
 pub use prefix::Prefix;
 pub use settings::{Revision, Settings};
 pub use sink::{Buffer, Sink, SinkFull, SliceSink};
 pub use status::{Status, StatusParts};
 pub use status_head::StatusHead;
 pub use timeout::{Timeout, format_timeout};
+pub use transparent::{Transparent, TransparentFault};

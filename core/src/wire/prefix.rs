@@ -16,6 +16,9 @@ use super::timeout::format_timeout;
 
 pub use super::builder::Prefix;
 
+/// `CloseStream.unprocessed`, field 100, set.
+pub(super) const UNPROCESSED: &[u8] = &[0xa0, 0x06, 1];
+
 /// Bytes of a varint.
 pub(super) const fn varint_len(value: u64) -> u32 {
     // 7 bits a byte, at least one.
@@ -189,6 +192,16 @@ pub fn close(id: i64, head_len: u32) -> Prefix {
 /// `close_stream` with a code and a message, which is behind it.
 #[must_use]
 pub fn close_reason(id: i64, code: i32, message_len: u32) -> Prefix {
+    close_marked(id, code, message_len, false)
+}
+
+/// The same, marked `unprocessed`, of the extension `UNPROCESSED`.
+#[must_use]
+pub fn close_unprocessed(id: i64, code: i32, message_len: u32) -> Prefix {
+    close_marked(id, code, message_len, true)
+}
+
+fn close_marked(id: i64, code: i32, message_len: u32, unprocessed: bool) -> Prefix {
     let code = i64::from(code).cast_unsigned();
     let message = if message_len == 0 {
         0
@@ -196,9 +209,17 @@ pub fn close_reason(id: i64, code: i32, message_len: u32) -> Prefix {
         field_len(message_len)
     };
     let status = number_len(code).saturating_add(message);
+    let mark = if unprocessed {
+        UNPROCESSED.len() as u32
+    } else {
+        0
+    };
     let mut prefix = Prefix::EMPTY;
     prefix.begin(id);
-    prefix.length(5, field_len(status));
+    prefix.length(5, field_len(status).saturating_add(mark));
+    if unprocessed {
+        prefix.put(UNPROCESSED);
+    }
     prefix.length(2, status);
     prefix.number(1, code);
     if message_len > 0 {

@@ -15,7 +15,7 @@ pub struct StatusHead<'a> {
     /// A serialized `google.rpc.Status`, as `grpc-status-details-bin` holds it, or nothing. Its
     /// `details` are copied byte for byte; its code and message are not used. Bytes that are no
     /// such message, or hold a string that is not UTF-8 (known peers end the whole tunnel over
-    /// one), are left out.
+    /// one), are left out. Where `RAW_METADATA` is in effect they arrive as they are.
     pub details: &'a [u8],
 }
 
@@ -32,33 +32,59 @@ fn is_status(details: &[u8]) -> bool {
     parts.merge(details).is_ok() && parts.is_utf8()
 }
 
+/// Takes nothing but these bytes, in their order.
+struct Rest<'a>(&'a [u8]);
+
+impl Sink for Rest<'_> {
+    fn reserve(&mut self, len: usize) -> Result<(), SinkFull> {
+        if len <= self.0.len() {
+            Ok(())
+        } else {
+            Err(SinkFull)
+        }
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> Result<(), SinkFull> {
+        self.0 = self.0.strip_prefix(bytes).ok_or(SinkFull)?;
+        Ok(())
+    }
+}
+
 /// A status cut to its limit.
 pub(super) struct Fitted<'a> {
     code: u64,
     message: &'a str,
     marker: &'static str,
     details: &'a [u8],
+    /// The details as they came, where what is written of them here is not the same.
+    pub(super) raw_details: Option<&'a [u8]>,
     pub(super) dropped: u32,
 }
 
 impl<'a> Fitted<'a> {
-    pub(super) fn new(status: StatusHead<'a>, max: usize) -> Self {
+    /// `raw`: bytes of any kind can travel besides.
+    pub(super) fn new(status: StatusHead<'a>, max: usize, raw: bool) -> Self {
         let mut fitted = Self {
             code: i64::from(status.code).cast_unsigned(),
             message: status.message,
             marker: "",
             details: status.details,
+            raw_details: None,
             dropped: 0,
         };
+        if raw && status.details.len() <= max && !fitted.is_written_as(status.details) {
+            fitted.raw_details = Some(status.details);
+        }
         if !is_status(status.details) {
             fitted.details = &[];
-            fitted.dropped = 1;
+            fitted.dropped = u32::from(fitted.raw_details.is_none());
         }
         let details = fitted.details_len();
         let room = max.saturating_sub(details);
         let fits = fitted.message.len() <= room;
         if details > max || details > 0 && !fits && room < LEAST_MESSAGE {
             fitted.details = &[];
+            fitted.raw_details = None;
             fitted.dropped = 1;
             fitted.marker = DETAILS_DROPPED;
             fitted.shorten(max);
@@ -67,6 +93,13 @@ impl<'a> Fitted<'a> {
             fitted.shorten(room);
         }
         fitted
+    }
+
+    /// Whether the status, as it is written, is these bytes; none need no comparison.
+    fn is_written_as(&self, bytes: &[u8]) -> bool {
+        let mut rest = Rest(bytes);
+        bytes.is_empty()
+            || (self.len() == bytes.len() && self.put(&mut rest).is_ok() && rest.0.is_empty())
     }
 
     fn shorten(&mut self, max: usize) {

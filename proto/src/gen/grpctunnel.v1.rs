@@ -173,6 +173,10 @@ pub struct CloseStream {
     /// How the call ended. Missing means OK.
     #[prost(message, optional, tag = "2")]
     pub status: ::core::option::Option<super::super::google::rpc::Status>,
+    /// Extension UNPROCESSED: no handler saw the call, so it may be made again
+    /// elsewhere.
+    #[prost(bool, tag = "100")]
+    pub unprocessed: bool,
 }
 /// Headers or trailers. Keys are lower case.
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -274,6 +278,8 @@ pub enum Extension {
     Drain = 3,
     /// Both ends may send `Ping`.
     Ping = 4,
+    /// `CloseStream.unprocessed` marks calls that no handler saw.
+    Unprocessed = 5,
 }
 impl Extension {
     /// String value of the enum field names used in the ProtoBuf definition.
@@ -287,6 +293,7 @@ impl Extension {
             Self::Transparent => "TRANSPARENT",
             Self::Drain => "DRAIN",
             Self::Ping => "PING",
+            Self::Unprocessed => "UNPROCESSED",
         }
     }
     /// Creates an enum from field names used in the ProtoBuf definition.
@@ -297,6 +304,7 @@ impl Extension {
             "TRANSPARENT" => Some(Self::Transparent),
             "DRAIN" => Some(Self::Drain),
             "PING" => Some(Self::Ping),
+            "UNPROCESSED" => Some(Self::Unprocessed),
             _ => None,
         }
     }

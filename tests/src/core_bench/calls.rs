@@ -143,8 +143,8 @@ impl Calls {
     }
 
     fn finish(&mut self, call: Key, handler: Key) {
-        self.client.release(call);
-        self.server.release(handler);
+        right(self.client.release(call));
+        right(self.server.release(handler));
         if self.client.streams() + self.server.streams() > 0 {
             fail("something is left of the call");
         }

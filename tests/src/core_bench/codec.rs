@@ -153,6 +153,7 @@ fn close(code: i32, text: &str, entries: usize) -> Value {
             message: text.to_owned(),
             details: Vec::new(),
         }),
+        unprocessed: false,
     }))
 }
 
@@ -210,7 +211,7 @@ impl Kind {
             name: "extensions",
             value: || {
                 of_tunnel(client(up::Frame::Extensions(Extensions {
-                    extensions: vec![1, 2, 3, 4],
+                    extensions: vec![1, 2, 3, 4, 5],
                 })))
             },
             encode: |_| prefix::extensions(black_box(ExtensionSet::ALL)),
@@ -226,7 +227,7 @@ impl Kind {
                 of_tunnel(server(down::Frame::Settings(Settings {
                     supported_protocol_revisions: vec![0, 1],
                     initial_window_size: WINDOW,
-                    extensions: vec![1, 2, 3, 4],
+                    extensions: vec![1, 2, 3, 4, 5],
                 })))
             },
             encode: |_| {

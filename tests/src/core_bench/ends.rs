@@ -2,8 +2,8 @@
 
 use grpctunnel_core::wire::{HeadOptions, PREFIX_LEN, Revision, encode_open, prefix};
 use grpctunnel_core::{
-    Body, Config, Growing, Input, Key, Negotiation, OpenOptions, Opening, Time, Transmit,
-    TunnelClient, TunnelServer,
+    Body, Config, Growing, Input, Key, Negotiation, OpenOptions, Opening, ReceiveWindowPolicy,
+    Time, Transmit, TunnelClient, TunnelServer,
 };
 
 use super::{right, there};
@@ -25,6 +25,7 @@ pub(super) fn config(streams: u32) -> Config {
     let mut config = Config::default();
     config.limits.max_streams = streams;
     config.limits.max_message = u32::MAX;
+    config.limits.receive_window = ReceiveWindowPolicy::GROWING;
     config.limits.window_updates.capacity = u32::MAX;
     config.limits.useless_frames.capacity = u32::MAX;
     config
@@ -33,7 +34,7 @@ pub(super) fn config(streams: u32) -> Config {
 /// A tunnel client whose server granted so much for each stream.
 pub(super) fn client(streams: u32, window: u32) -> Client {
     let opening = Opening::Accepted(Negotiation::On);
-    let mut client = Client::new(NOW, config(streams), opening);
+    let mut client = right(Client::new(NOW, config(streams), opening));
     let revisions = [Revision::Zero, Revision::One];
     let settings = prefix::settings(window, &revisions, None);
     right(client.handle_frame(NOW, without_length(&settings)));
@@ -47,7 +48,7 @@ pub(super) fn server(streams: u32, window: u32) -> Server {
     let mut config = config(streams);
     config.limits.receive_window.initial = window;
     config.limits.receive_window.max = window;
-    let mut server = Server::new(NOW, config, opening);
+    let mut server = right(Server::new(NOW, config, opening));
     drop(there(server.poll_transmit(NOW)));
     server
 }

@@ -91,7 +91,7 @@ impl Opener {
                 .handle_frame(NOW, without_length(&prefix::cancel(id))),
         );
         drop(there(self.server.poll_transmit(NOW)));
-        self.server.release(stream);
+        right(self.server.release(stream));
     }
 
     /// Opens ten times as many and retires the rest, block by block.

@@ -6,8 +6,8 @@ mod server;
 use std::collections::HashMap;
 
 use grpctunnel_core::{
-    Body, Cause, Client, CommandError, Config, Envelope, Event, Input, Key, Negotiation, Opening,
-    Part, Role, Server, Side, Time, Transmit, Tunnel, TunnelError,
+    Body, Carrier, Cause, Client, CommandError, Config, Envelope, Event, Input, Key, Negotiation,
+    Opening, Part, Role, Server, Side, Time, Transmit, Tunnel, TunnelError,
 };
 
 use super::call::{Call, Piece};
@@ -35,6 +35,8 @@ pub struct Endpoint<R: Role, S: Store> {
     by_number: HashMap<i64, usize>,
     seen: Vec<Seen>,
     buffered: bool,
+    /// What the carrier was told last: nothing, to finish, to give up.
+    carrier: Option<Carrier>,
 }
 
 /// Pairs of key and value, as `wire::encode_*` takes them.
@@ -51,13 +53,14 @@ fn len(bytes: &[u8]) -> u32 {
 impl<R: Role, S: Store> Endpoint<R, S> {
     fn on_side(side: Side, now: Time, config: Config, opening: Opening) -> Self {
         let mut end = Self {
-            tunnel: Tunnel::new(now, config, opening),
+            tunnel: super::tunnel(now, config, opening),
             side,
             calls: Vec::new(),
             by_key: HashMap::new(),
             by_number: HashMap::new(),
             seen: Vec::new(),
             buffered: true,
+            carrier: None,
         };
         end.poll_events();
         end
@@ -291,6 +294,7 @@ impl<R: Role, S: Store> Endpoint<R, S> {
 
     fn poll_events(&mut self) {
         while let Some(event) = self.tunnel.poll_event() {
+            self.check_event(&event);
             match event {
                 Event::Settled(revision) => self.seen.push(Seen::Settled(revision)),
                 Event::MayOpen => self.seen.push(Seen::MayOpen),
@@ -311,11 +315,29 @@ impl<R: Role, S: Store> Endpoint<R, S> {
         }
     }
 
+    /// After the end of the tunnel nothing is reported, whatever arrives and whatever is done; a
+    /// carrier that was finished may still have to be given up, once.
+    fn check_event(&mut self, event: &Event) {
+        match (&self.carrier, event) {
+            (None, Event::Carrier(carrier))
+            | (Some(Carrier::Finish), Event::Carrier(carrier @ Carrier::Abort(_))) => {
+                self.carrier = Some(carrier.clone());
+            }
+            (None, _) => {}
+            (Some(_), _) => fail(format_args!("after the end of the tunnel: {event:?}")),
+        }
+    }
+
     /// The next frame to send, put together from the caller's memory.
     pub fn transmit(&mut self, now: Time) -> Option<Frame> {
-        let wanted = self.tunnel.wants_transmit();
+        let timer = self.tunnel.poll_timeout().is_some_and(|time| time <= now);
+        let wanted = self.tunnel.wants_transmit() || timer;
         let transmit = self.tunnel.poll_transmit(now);
         assert!(wanted || transmit.is_none(), "it said that it had nothing");
+        assert!(
+            self.carrier.is_none() || transmit.is_none(),
+            "a frame after the end of the tunnel"
+        );
         let frame = transmit.map(|transmit| self.gather(transmit));
         self.poll_events();
         frame
@@ -400,13 +422,24 @@ impl<R: Role, S: Store> Endpoint<R, S> {
 
     /// The reader is gone.
     pub fn stop_reading(&mut self, call: i64) {
-        self.tunnel.stop_reading(self.key(call));
+        let lives = self.over(call).is_none() && !self.released(call);
+        let expected = if lives {
+            Ok(())
+        } else {
+            Err(CommandError::Gone)
+        };
+        assert_eq!(self.tunnel.stop_reading(self.key(call)), expected, "{call}");
         self.poll_events();
     }
 
     /// Handle, handler and buffer are gone.
     pub fn release(&mut self, call: i64) {
-        self.tunnel.release(self.key(call));
+        let expected = if self.released(call) {
+            Err(CommandError::Gone)
+        } else {
+            Ok(())
+        };
+        assert_eq!(self.tunnel.release(self.key(call)), expected, "{call}");
         self.call_mut(call).released = true;
         self.poll_events();
     }

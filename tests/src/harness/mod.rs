@@ -34,17 +34,25 @@ mod validator;
 
 use std::fmt;
 
+use grpctunnel_core::{Config, Opening, Role, Storage, Time, Tunnel};
+
 pub use endpoint::{ClientEnd, Endpoint, Pairs, ServerEnd};
 pub use op::{At, Kind, Op};
 pub use pair::{Pair, Setup, Window, extension_set};
 pub use play::{Play, run};
 pub use said::{Headers, Said, Status, code_name};
 pub use script::{
-    Script, client, client_window, client_with, client_zero, config, server, server_unnegotiated,
-    server_with,
+    Script, client, client_agreed, client_window, client_with, client_zero, config, config_with,
+    extension_numbers, server, server_agreed, server_unnegotiated, server_with,
 };
 pub use seen::{Over, Seen};
 pub use store::{InPlace, OnHeap, Store};
+
+/// A tunnel with settings that are in order.
+#[must_use]
+pub fn tunnel<R: Role, S: Storage>(now: Time, config: Config, opening: Opening) -> Tunnel<R, S> {
+    Tunnel::new(now, config, opening).unwrap_or_else(|error| fail(error))
+}
 
 /// Stops the test: something does not hold.
 #[expect(

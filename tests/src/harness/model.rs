@@ -200,8 +200,18 @@ impl Model {
                 _ => false,
             },
             (Over::Violation(reason), _) => call.may_violate(side, *reason, zero),
-            (Over::Status { status, trailers }, Side::Client) => {
+            (
+                Over::Status {
+                    status,
+                    trailers,
+                    unprocessed,
+                },
+                Side::Client,
+            ) => {
+                // Only what a full or a draining server refused may be made again.
+                let refused = call.id.is_none() && (server_drains || server_was_full);
                 call.status_is_the_servers(status, trailers, server_drains, server_was_full)
+                    && (refused || !unprocessed)
             }
             _ => false,
         };
@@ -227,6 +237,8 @@ impl Model {
             Reason::OpenTimeout | Reason::SettingsTimeout => late,
             // A client that hears of the drain finishes too.
             Reason::GraceExpired => end.drains || told,
+            // The same, drained before it was settled.
+            Reason::Aborted => end.drains,
             // Nothing was delivered for so long.
             Reason::Unresponsive => now >= Time::from_millis(30_000),
             _ => false,

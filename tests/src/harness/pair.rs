@@ -34,7 +34,7 @@ pub struct Setup {
     /// Calls that the server takes at once, one at least.
     pub max_streams: u8,
     /// The extensions of the client and of the server, a bit each: `RAW_METADATA` 1,
-    /// `TRANSPARENT` 2, `DRAIN` 4, `PING` 8.
+    /// `TRANSPARENT` 2, `DRAIN` 4, `PING` 8, `UNPROCESSED` 16.
     pub extensions: (u8, u8),
 }
 
@@ -59,6 +59,7 @@ pub fn extension_set(bits: u8) -> ExtensionSet {
         Extension::Transparent,
         Extension::Drain,
         Extension::Ping,
+        Extension::Unprocessed,
     ];
     let named = all.iter().zip(0..).filter(|(_, bit)| bits >> bit & 1 == 1);
     named.fold(ExtensionSet::EMPTY, |set, (extension, _)| {
@@ -152,7 +153,7 @@ fn config(flow_control: bool, window: Window, max_streams: u32) -> Config {
     config.limits.receive_window = ReceiveWindowPolicy {
         initial: window.bytes(),
         max: InPlace::WINDOW,
-        ..ReceiveWindowPolicy::default()
+        ..ReceiveWindowPolicy::GROWING
     };
     config.limits.revision_zero = RevisionZeroLimits {
         stream: 20_000,

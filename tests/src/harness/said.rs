@@ -106,6 +106,8 @@ pub enum Said {
         status: Status,
         /// The trailers.
         trailers: Headers,
+        /// Whether it says that no handler saw the call.
+        unprocessed: bool,
     },
     /// Anything else, which no end sends by default.
     Other(String),
@@ -202,6 +204,7 @@ impl Said {
                 id,
                 status: status(close.status),
                 trailers: headers(close.response_trailers),
+                unprocessed: close.unprocessed,
             },
             Some(Frame::WindowUpdate(bytes)) => Self::WindowUpdate { id, bytes },
             Some(Frame::Drain(drain)) if id == -1 => Self::Drain(drain.last_stream_id),
@@ -286,7 +289,15 @@ impl fmt::Display for Said {
             Self::HalfClose(id) => write!(f, "half({id})"),
             Self::Cancel(id) => write!(f, "cancel({id})"),
             Self::WindowUpdate { id, bytes } => write!(f, "wu({id},{bytes})"),
-            Self::Close { id, status, .. } => write!(f, "close({id},{})", code_name(status.code)),
+            Self::Close {
+                id,
+                status,
+                unprocessed,
+                ..
+            } => {
+                let mark = if *unprocessed { ",unprocessed" } else { "" };
+                write!(f, "close({id},{}{mark})", code_name(status.code))
+            }
             Self::Other(what) => write!(f, "other({what})"),
         }
     }

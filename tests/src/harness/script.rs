@@ -9,7 +9,8 @@ use grpctunnel_core::{
 };
 
 use super::endpoint::{ClientEnd, Endpoint, Pairs, ServerEnd};
-use super::frames::{Frame, set};
+use super::frames::{Frame, extensions, set, set_with};
+use super::pair::extension_set;
 use super::said::Said;
 use super::seen::{Listed, Over, Seen};
 use super::store::{InPlace, Store};
@@ -85,6 +86,43 @@ pub fn client_zero<S: Store>() -> Script<Client, S> {
 #[must_use]
 pub fn client_with<S: Store>(config: Config, opening: Opening) -> Script<Client, S> {
     Script::new(ClientEnd::client(Time::ZERO, config, opening))
+}
+
+/// The settings of an end under test, with extensions, a bit each.
+#[must_use]
+pub fn config_with<S: Store>(bits: u8) -> Config {
+    let mut config = config::<S>();
+    config.extensions = extension_set(bits);
+    config
+}
+
+/// Their numbers on the wire.
+#[must_use]
+pub fn extension_numbers(bits: u8) -> Vec<u8> {
+    (1..=5)
+        .filter(|number| bits >> (number - 1) & 1 == 1)
+        .collect()
+}
+
+/// A server that offers these, to a client that answers with those.
+#[must_use]
+pub fn server_agreed<S: Store>(own: u8, theirs: u8) -> Script<Server, S> {
+    let mut t = server_with::<S>(config_with::<S>(own), Opening::Accepted(Negotiation::On));
+    t.said();
+    t.get(extensions(-1, &extension_numbers(theirs)));
+    assert_eq!(t.end.tunnel.extensions(), extension_set(own & theirs));
+    t
+}
+
+/// A client that answers with these, to a server that offers those.
+#[must_use]
+pub fn client_agreed<S: Store>(own: u8, theirs: u8) -> Script<Client, S> {
+    let mut t = client_with::<S>(config_with::<S>(own), Opening::Accepted(Negotiation::On));
+    t.get(set_with(65_536, &extension_numbers(theirs)))
+        .sees(&["settled(One)", "may open"])
+        .says(&[&format!("extensions({:?})", extension_numbers(own))]);
+    assert_eq!(t.end.tunnel.extensions(), extension_set(own & theirs));
+    t
 }
 
 impl<R: Role, S: Store> Script<R, S> {
@@ -212,6 +250,15 @@ impl<R: Role, S: Store> Script<R, S> {
         self
     }
 
+    /// The application begins a message of which only a part is at hand.
+    #[track_caller]
+    pub fn send_part(&mut self, call: i64, len: usize, ready: usize) -> &mut Self {
+        let message = super::frames::content(0, len);
+        let sent = self.act(|end, _| end.send(call, message, ready));
+        assert_eq!(sent, Ok(()), "call {call} sends {ready} of {len} bytes");
+        self
+    }
+
     /// What was seen since the last step, in order.
     #[track_caller]
     pub fn sees(&mut self, expected: &[&str]) -> &mut Self {
@@ -243,6 +290,19 @@ impl<R: Role, S: Store> Script<R, S> {
         self.said.drain(..).collect()
     }
 
+    /// Drops what was seen and said since the last step.
+    pub fn forget(&mut self) {
+        self.seen.clear();
+        self.said.clear();
+    }
+
+    /// Time passes, and what happens meanwhile is of no interest.
+    pub fn wait_quietly(&mut self, time: Duration) {
+        self.forget();
+        self.wait(time);
+        self.forget();
+    }
+
     /// How a call has ended.
     #[track_caller]
     #[must_use]
@@ -264,6 +324,14 @@ impl<R: Role, S: Store> Script<R, S> {
             Listed(&seen),
             Listed(&said),
         );
+    }
+
+    /// The tunnel is alive, or still waits for its peer.
+    #[track_caller]
+    pub fn lives_or_waits(&mut self) {
+        self.is_quiet();
+        assert_eq!(self.end.tunnel.error(), None, "the tunnel lives");
+        assert!(!self.end.tunnel.is_ended(), "the tunnel has not ended");
     }
 
     /// The tunnel is alive: nothing was left untold, and it has no error.
@@ -294,13 +362,26 @@ impl<S: Store> Script<Client, S> {
     /// The application opens a call of `svc/m`; its `new_stream` leaves at once.
     #[track_caller]
     pub fn open_with(&mut self, options: OpenOptions) -> i64 {
-        let opened = self.act(|end, now| end.open(now, "svc/m", &[], options));
-        assert!(opened.is_ok(), "a call can be opened: {opened:?}");
-        let call = opened.unwrap_or_default();
+        let call = self.open_quietly(options);
         if self.taking {
             self.says(&[&format!("new({call},svc/m)")]);
         }
         call
+    }
+
+    /// The same, where the stream gets another id than the call has a number, since a probe took one.
+    #[track_caller]
+    pub fn open_with_id(&mut self, id: i64, options: OpenOptions) -> i64 {
+        let call = self.open_quietly(options);
+        self.says(&[&format!("new({id},svc/m)")]);
+        call
+    }
+
+    #[track_caller]
+    fn open_quietly(&mut self, options: OpenOptions) -> i64 {
+        let opened = self.act(|end, now| end.open(now, "svc/m", &[], options));
+        assert!(opened.is_ok(), "a call can be opened: {opened:?}");
+        opened.unwrap_or_default()
     }
 
     /// A live call of a method whose kind is not known: what many rows begin with.

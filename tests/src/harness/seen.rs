@@ -17,6 +17,8 @@ pub enum Over {
         status: Status,
         /// The trailers.
         trailers: Headers,
+        /// Whether the server has said that no handler saw the call.
+        unprocessed: bool,
     },
     /// The tunnel client's `cancel`.
     PeerCancelled,
@@ -50,7 +52,12 @@ pub(super) fn headers(metadata: wire::Metadata<'_>) -> Headers {
 impl Over {
     pub(super) fn of(end: End<'_>) -> Self {
         match end {
-            End::Status { status, trailers } => Self::Status {
+            End::Status {
+                status,
+                trailers,
+                unprocessed,
+            } => Self::Status {
+                unprocessed,
                 status: Status {
                     code: status.code,
                     message: status.message.to_owned(),
@@ -97,6 +104,9 @@ impl Over {
     pub(super) fn notation(&self, side: Side) -> String {
         let code = code_name(self.code(side));
         match self {
+            Self::Status {
+                unprocessed: true, ..
+            } => format!("{code},unprocessed"),
             Self::Status { .. } | Self::Cancelled | Self::Deadline => code,
             Self::PeerCancelled => format!("{code},by peer"),
             Self::Violation(reason) => format!("{code},{reason:?}"),

@@ -128,7 +128,8 @@ impl Sessions {
             Directions::Forward
         };
         let ends = [End::Opener, End::Acceptor].map(|end| EndOf {
-            session: Session::bare(now, config.clone(), end, directions),
+            session: Session::bare(now, config.clone(), end, directions)
+                .unwrap_or_else(|error| fail(error)),
             calls: Vec::new(),
             wire: VecDeque::new(),
             cut: false,

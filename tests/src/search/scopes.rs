@@ -101,11 +101,12 @@ const FULL: Scope = Scope {
     ..Scope::LEAST
 };
 
-/// Three calls, of which the server refuses one.
+/// Three calls, of which the server refuses one, and says that no handler saw it.
 const REFUSED: Scope = Scope {
     name: "three calls, one refused",
     calls: &[(&[], &[]), (&[], &[]), (&[], &[])],
     streams: (3, 2),
+    extensions: &[Extension::Unprocessed],
     disturbances: &[Disturbance::Cancel, Disturbance::ServerDrains],
     at_most: 1,
     ..Scope::LEAST

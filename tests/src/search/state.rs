@@ -129,6 +129,17 @@ pub(super) struct State {
     pub(super) drains: bool,
     /// The id after the highest on the wire.
     pub(super) base: i64,
+    /// What the carrier was told at the client and at the server. It follows from whether the
+    /// tunnels have ended, so no fingerprint needs it.
+    told: (Told, Told),
+}
+
+/// What an end told its carrier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Told {
+    Nothing,
+    Finish,
+    Abort,
 }
 
 impl State {
@@ -143,8 +154,8 @@ impl State {
         };
         let mut state = Self {
             now,
-            client: Rc::new(TunnelClient::new(now, scope.config(true), client)),
-            server: Rc::new(TunnelServer::new(now, scope.config(false), server)),
+            client: Rc::new(crate::harness::tunnel(now, scope.config(true), client)),
+            server: Rc::new(crate::harness::tunnel(now, scope.config(false), server)),
             calls: [Call::default(); CALLS],
             to_client: Link::default(),
             to_server: Link::default(),
@@ -152,6 +163,7 @@ impl State {
             waits: false,
             drains: false,
             base: 1,
+            told: (Told::Nothing, Told::Nothing),
         };
         let opener = if scope.reverse {
             Side::Server
@@ -232,6 +244,7 @@ impl State {
     /// Polls what an end has to say, as after everything that is done to it.
     pub(super) fn poll_events(&mut self, world: &World, side: Side) -> Check {
         while let Some(event) = tunnel!(self, side, tunnel => tunnel.poll_event()) {
+            self.check_event(side, &event)?;
             match event {
                 Event::Settled(_) | Event::RoundTrip(_) | Event::Responsive(_) => {}
                 Event::Draining => {
@@ -260,6 +273,25 @@ impl State {
                 other => return Err(format!("an event that nobody asked for: {other:?}")),
             }
         }
+        Ok(())
+    }
+
+    /// After the end of a tunnel nothing is reported, but that a carrier is given up that was to
+    /// be finished.
+    fn check_event(&mut self, side: Side, event: &Event) -> Check {
+        let told = match side {
+            Side::Client => &mut self.told.0,
+            Side::Server => &mut self.told.1,
+        };
+        let next = match event {
+            Event::Carrier(Carrier::Finish) => Told::Finish,
+            Event::Carrier(Carrier::Abort(_)) => Told::Abort,
+            _ => Told::Nothing,
+        };
+        if *told != Told::Nothing && next <= *told {
+            return Err(format!("after the end of the tunnel: {event:?}"));
+        }
+        *told = next;
         Ok(())
     }
 
@@ -298,6 +330,11 @@ impl State {
                 }
             }
             End::Closed => {}
+            End::Status {
+                unprocessed: true, ..
+            } if responses.stage != Stage::Fresh => {
+                return Err("a handler saw the call, and it is said that none did".into());
+            }
             End::Status { .. } if calm && world.scope.may_refuse() => {}
             End::Violation(reason) if !is_fair(reason) => {
                 return Err(format!("an end is accused: {reason:?}"));

@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::rc::Rc;
 
 use grpctunnel_core::wire::Encoded;
-use grpctunnel_core::{Cause, Envelope, Hold, Key, OpenError, OpenOptions, Side};
+use grpctunnel_core::{Cause, CommandError, Envelope, Hold, Key, OpenError, OpenOptions, Side};
 
 use super::call::{Call, Half, Stage};
 use super::link::Moves;
@@ -130,8 +130,12 @@ impl State {
         let key = self.key(Side::Server, call)?;
         let head = len(world.close_head(ok));
         let server = Rc::make_mut(&mut self.server);
-        let closed = server.close(self.now, key, Encoded::kept(head, ok), Some(hold));
-        closed.map_err(refused)?;
+        // What is due now happens first, and may end the call.
+        let due = server.poll_timeout().is_some_and(|time| time <= self.now);
+        match server.close(self.now, key, Encoded::kept(head, ok), Some(hold)) {
+            Err(CommandError::Gone) if due => return Ok(()),
+            closed => closed.map_err(refused)?,
+        }
         self.change(Side::Server, call, |half| {
             half.closed = true;
             half.failed = !ok;
@@ -161,7 +165,7 @@ impl State {
     /// The handle, or the handler, is gone; its end may still have to come.
     fn release(&mut self, side: Side, call: usize) -> Check {
         let key = self.key(side, call)?;
-        tunnel!(self, side, tunnel => tunnel.release(key));
+        tunnel!(self, side, tunnel => tunnel.release(key)).map_err(refused)?;
         self.change(side, call, |half| {
             half.released = true;
             half.held = 0;
@@ -192,7 +196,7 @@ impl State {
             }
             Disturbance::StopReading => {
                 let key = self.key(side, call)?;
-                tunnel!(self, side, tunnel => tunnel.stop_reading(key));
+                tunnel!(self, side, tunnel => tunnel.stop_reading(key)).map_err(refused)?;
                 self.change(side, call, |half| {
                     half.stopped = true;
                     half.held = 0;

@@ -5,7 +5,6 @@ use std::time::Duration;
 use grpctunnel_core::wire::Encoded;
 use grpctunnel_core::{
     Client, Config, Envelope, Key, MethodKind, Negotiation, OpenOptions, Opening, Time,
-    TunnelClient,
 };
 
 use super::end::{End, Run, Timeline, own, peer};
@@ -13,6 +12,7 @@ use super::{FIRST, ROUND_TRIP, SLOW, Scenario, TICK};
 use crate::harness::frames::{
     Fields, Frame, close, close_with, hdr, more, msg, none, set, status, strings, wu,
 };
+use crate::harness::tunnel;
 
 fn end() -> End<Client> {
     let mut end = opened(Negotiation::On);
@@ -24,7 +24,7 @@ fn opened(negotiation: Negotiation) -> End<Client> {
     let mut config = Config::default();
     config.first_stream_id = FIRST;
     let opening = Opening::Accepted(negotiation);
-    End::new(TunnelClient::new(Time::ZERO, config, opening))
+    End::new(tunnel(Time::ZERO, config, opening))
 }
 
 fn open(end: &mut End<Client>, key: &mut Option<Key>, options: OpenOptions, request: u32) {

@@ -44,7 +44,7 @@ impl<R: Role> End<R> {
         let mut opened = None;
         match self.tunnel.handle_frame(self.now, frame) {
             Ok(Input::Opened { stream, .. }) => opened = Some(stream),
-            Ok(Input::Ended { stream, .. }) if self.releases => self.tunnel.release(stream),
+            Ok(Input::Ended { stream, .. }) if self.releases => self.release(stream),
             Ok(_) => {}
             Err(error) => {
                 self.tripped.get_or_insert(error.reason());
@@ -62,9 +62,14 @@ impl<R: Role> End<R> {
             if let Event::Ended { stream, .. } = event
                 && self.releases
             {
-                self.tunnel.release(stream);
+                self.release(stream);
             }
         }
+    }
+
+    fn release(&mut self, stream: Key) {
+        // Its application may have let go of it before.
+        let _ = self.tunnel.release(stream);
     }
 
     fn passes(&mut self, now: Time) {

@@ -251,7 +251,7 @@ fn attack_a10_the_edges_of_32_bits() {
             }
         }
     }
-    for (window, len) in [(0, 1), (1, 2), (100, 101), (65_536, 65_537)] {
+    for (window, len) in [(1, 2), (100, 101), (65_536, 65_537)] {
         for over in [false, true] {
             let len = if over { len } else { window as usize };
             let mut config = Config::default();

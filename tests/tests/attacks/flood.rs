@@ -6,6 +6,7 @@ use grpctunnel_core::{
     Server, Storage, Time, Tunnel,
 };
 use grpctunnel_tests::harness::frames::set;
+use grpctunnel_tests::harness::tunnel;
 use grpctunnel_tests::soak::FIRST;
 
 /// A size of the attack table where tests are optimised, a tenth of it where they are not.
@@ -65,7 +66,7 @@ pub(crate) fn client<S: Storage>(streams: u32) -> Flood<Client, S> {
 impl<R: Role, S: Storage> Flood<R, S> {
     fn new(config: Config) -> Self {
         let mut flood = Self {
-            tunnel: Tunnel::new(Time::ZERO, config, Opening::Accepted(Negotiation::On)),
+            tunnel: tunnel(Time::ZERO, config, Opening::Accepted(Negotiation::On)),
             now: Time::ZERO,
             started: 0,
             tasks: 0,
@@ -114,7 +115,7 @@ impl<R: Role, S: Storage> Flood<R, S> {
 
     pub(crate) fn release(&mut self, stream: Key) {
         self.tasks -= 1;
-        self.tunnel.release(stream);
+        let _ = self.tunnel.release(stream);
     }
 
     pub(crate) fn poll(&mut self) {

@@ -1,9 +1,9 @@
 //! Frames that cost their sender nothing.
 
-use grpctunnel_core::wire::Encoded;
+use grpctunnel_core::wire::{Encoded, ExtensionSet};
 use grpctunnel_core::{Config, Envelope, Fixed, Growing, MethodKind, Reason, Role, Storage};
 use grpctunnel_tests::harness::frames::{
-    Frame, cancel, close, half, hdr, more, msg, new, none, set, strings, wu,
+    Frame, cancel, close, extensions, half, hdr, metadata, more, msg, new, none, set, strings, wu,
 };
 use grpctunnel_tests::soak::{FIRST, Template};
 
@@ -205,6 +205,50 @@ fn attack_a13_repeats() {
     }
 }
 
+/// The stream of a probe holds no record: every frame on it but the answer is charged.
+#[test]
+fn attack_a13_frames_for_a_probe() {
+    let probed = || {
+        let mut t = client::<Growing>(64);
+        t.wait(30_000);
+        assert_eq!(t.sent, 1, "the probe");
+        t
+    };
+    let kinds = [
+        hdr(FIRST, &[]),
+        hdr(FIRST, &[("k", "v")]),
+        set(FIRST, 1, &[0]),
+        none(FIRST),
+        msg(FIRST, 1, 1),
+        more(FIRST, 1),
+    ];
+    for frame in kinds {
+        let mut t = probed();
+        assert_eq!(taken(&mut t, &frame), 10_000, "{frame:?}");
+        assert_eq!(t.cut, Some(Reason::TooManyUselessFrames));
+        // An answer in between is not the worse for them.
+        let mut t = probed();
+        assert!(t.get(&frame) && t.get(&close(FIRST, 12)));
+        assert!(t.tunnel.round_trip().is_some());
+        assert_eq!(taken(&mut t, &close(FIRST, 12)), 9_999, "{frame:?}");
+    }
+}
+
+/// Empty chunks are worth nothing while this end closes and nobody counts them.
+#[test]
+fn attack_a13_empty_chunks_for_a_stream_that_closes() {
+    let mut t = server::<Growing>(64);
+    t.taking = false;
+    t.get(&Frame::from(new(FIRST, "svc/m")));
+    t.get(&msg(FIRST, 100, 1));
+    let key = t.last.unwrap();
+    t.tunnel
+        .close(t.now, key, Encoded::kept(5, false), None)
+        .unwrap();
+    assert_eq!(taken(&mut t, &more(FIRST, 0)), 10_000);
+    assert_eq!(t.cut, Some(Reason::TooManyUselessFrames));
+}
+
 /// Everything that a tunnel server is made to say by one frame.
 #[test]
 fn attack_a26_small_input_large_output() {
@@ -252,17 +296,56 @@ fn attack_a26_small_input_large_output() {
     }
 }
 
-/// While a tunnel server drains, at the smallest `new_stream` that there is.
+/// The smallest `new_stream` that each refusal answers, where there is room and where there is none,
+/// where the tunnel drains, where limits are as low as they can be, and with every extension.
 #[test]
-fn attack_a26_refusals_while_it_drains() {
-    let mut t = server::<Growing>(8);
-    t.get(&Frame::from(new(1, "a/b")));
-    t.tunnel.drain(t.now, core::time::Duration::MAX);
-    let frame = Frame::from(new(2, "").window(0).revision(0));
-    let before = t.sent_bytes;
-    assert!(t.get(&frame));
-    let (input, reply) = (frame.len() as u64 + 5, t.sent_bytes - before);
-    assert!(reply <= 2 * input + 64, "{reply} for {input}");
+fn attack_a26_refusals_of_the_smallest_calls() {
+    let smallest = |method: &[u8]| new(2, "").method(method).window(0).revision(0);
+    let frames: Vec<Frame> = vec![
+        smallest(b"").into(),
+        smallest(b"a").into(),
+        smallest(b"a/b").into(),
+        smallest(b"a/b/c").into(),
+        smallest(b"\xff").into(),
+        smallest(b"").revision(9).into(),
+        smallest(b"a/b").timeout("0S").into(),
+        smallest(b"a/b").headers(strings(&[("", "")])).into(),
+        smallest(b"a/b").headers(metadata(&[(b"", &[])])).into(),
+    ];
+    let mut narrow = Config::default();
+    narrow.limits.decode.method_name = 0;
+    let mut bare = Config::default();
+    bare.limits.decode.metadata_entries = 0;
+    let mut poor = Config::default();
+    poor.limits.decode.metadata_bytes = 0;
+    for config in [Config::default(), narrow, bare, poor] {
+        for (full, drains, extends) in [0, 1, 2, 3, 4, 5, 6, 7].map(bits) {
+            for frame in &frames {
+                let mut config = config.clone();
+                config.extensions = ExtensionSet::ALL;
+                config.limits.max_streams = if full { 1 } else { 8 };
+                let mut t = server_with::<Growing>(config);
+                if extends {
+                    t.get(&extensions(-1, &[1, 2, 3, 4, 5]));
+                }
+                if full {
+                    t.get(&Frame::from(new(1, "a/b")));
+                }
+                if drains {
+                    t.tunnel.drain(t.now, core::time::Duration::MAX);
+                    t.poll();
+                }
+                let before = t.sent_bytes;
+                assert!(t.get(frame));
+                let (input, reply) = (frame.len() as u64 + 5, t.sent_bytes - before);
+                assert!(reply <= 2 * input + 64, "{reply} for {input}: {frame:?}");
+            }
+        }
+    }
+}
+
+const fn bits(number: u8) -> (bool, bool, bool) {
+    (number & 1 != 0, number & 2 != 0, number & 4 != 0)
 }
 
 #[test]

@@ -17,8 +17,11 @@ fn attack_a20_tunnels_that_never_settle() {
         (opened, Reason::OpenTimeout),
         (accepted, Reason::SettingsTimeout),
     ] {
-        let mut tunnels =
-            vec![TunnelClient::<Growing>::new(Time::ZERO, Config::default(), opening); 10_000];
+        let mut tunnels = vec![
+            TunnelClient::<Growing>::new(Time::ZERO, Config::default(), opening)
+                .unwrap();
+            10_000
+        ];
         for tunnel in &mut tunnels {
             assert_eq!(tunnel.poll_timeout(), Some(Time::from_millis(10_000)));
             tunnel.handle_timeout(Time::from_millis(9_999));

@@ -353,6 +353,7 @@ impl Script {
                 md: BTreeMap::new(),
             }),
             status: Some(status),
+            unprocessed: false,
         };
         self.send(id, Some(Response::CloseStream(close)));
     }

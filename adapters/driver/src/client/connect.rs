@@ -49,7 +49,7 @@ where
         options,
         metadata,
         NoCalls,
-    );
+    )?;
     let channel = Channel::new(shared.clone());
     shared.started().await.map_err(ConnectError::new)?;
     Ok(channel)
@@ -63,7 +63,7 @@ pub(crate) fn start<R, C, B, I>(
     options: &Options,
     metadata: HeaderMap,
     intake: I,
-) -> Arc<Shared<R>>
+) -> Result<Arc<Shared<R>>, ConnectError>
 where
     R: Half,
     C: Service<Request<TransmitBody>, Response = Response<B>, Error: Into<BoxError>>,
@@ -77,7 +77,8 @@ where
     } else {
         Opening::Requested
     };
-    let shared = Shared::<R>::new(runtime.clone(), Arc::new(options.clone()), opening);
+    let shared = Shared::<R>::new(runtime.clone(), Arc::new(options.clone()), opening)
+        .map_err(ConnectError::config)?;
     let body = TransmitBody::new(shared.clone(), Network::Client);
     let request = opening::request(path, options, metadata, body);
     let response = async move {
@@ -92,7 +93,7 @@ where
     };
     let incoming = Carrier::Opening(Box::pin(response));
     runtime.spawn(Driver::new(shared.clone(), incoming, intake));
-    shared
+    Ok(shared)
 }
 
 /// The intake of a tunnel client: no calls come in.

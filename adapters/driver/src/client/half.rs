@@ -41,7 +41,8 @@ impl State<Client> {
             after.wake(&mut entry.writer);
         }
         self.streams.remove(stream, after);
-        self.tunnel.release(stream);
+        // It may be gone already.
+        let _ = self.tunnel.release(stream);
     }
 }
 

@@ -82,12 +82,12 @@ pub(crate) fn leaving(
 ) -> Result<HeaderMap, BadMetadata> {
     let mut headers = HeaderMap::new();
     let mixed = |entry: Entry<'_>| entry.key().iter().any(u8::is_ascii_uppercase);
-    if metadata.iter().any(mixed) {
+    if metadata.all_entries().any(mixed) {
         for entry in last_of_each_key(metadata) {
             add(&mut headers, entry, dialect, false)?;
         }
     } else {
-        for entry in metadata {
+        for entry in metadata.all_entries() {
             add(&mut headers, entry, dialect, true)?;
         }
     }
@@ -97,12 +97,12 @@ pub(crate) fn leaving(
 /// The entries that count, in wire order: of each key, byte for byte, the last.
 fn last_of_each_key<'f>(metadata: &Metadata<'f>) -> impl Iterator<Item = Entry<'f>> {
     let last: HashMap<&[u8], usize> = metadata
-        .iter()
+        .all_entries()
         .enumerate()
         .map(|(position, entry)| (entry.key(), position))
         .collect();
     metadata
-        .iter()
+        .all_entries()
         .enumerate()
         .filter(move |(position, entry)| last.get(entry.key()) == Some(position))
         .map(|(_, entry)| entry)

@@ -31,7 +31,7 @@ fn received(entries: &[(&str, &[&str])], dialect: BinDialect) -> Result<HeaderMa
     new_stream.extend(field(2, &metadata));
     let frame = [vec![8, 1], field(2, &new_stream)].concat();
     let opening = Opening::Accepted(Negotiation::Off);
-    let mut tunnel = TunnelServer::<Growing>::new(Time::ZERO, Config::default(), opening);
+    let mut tunnel = TunnelServer::<Growing>::new(Time::ZERO, Config::default(), opening).unwrap();
     match tunnel.handle_frame(Time::ZERO, &frame).unwrap() {
         Input::Opened { metadata, .. } => leaving(&metadata, dialect),
         other => panic!("{other:?}"),

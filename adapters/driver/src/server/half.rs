@@ -26,7 +26,8 @@ impl Half for Server {
         let done = entry.task_done;
         state.tunnel.close(state.now, stream, head, Some(hold))?;
         if done {
-            state.tunnel.release(stream);
+            // It may be gone already.
+            let _ = state.tunnel.release(stream);
         }
         Ok(())
     }
@@ -41,7 +42,8 @@ impl Half for Server {
             .get(stream)
             .is_some_and(|entry| entry.task_done)
         {
-            state.tunnel.release(stream);
+            // It may be gone already.
+            let _ = state.tunnel.release(stream);
             state.streams.remove(stream, after);
         }
     }
@@ -68,7 +70,8 @@ impl State<Server> {
         };
         if entry.closing && entry.finish.is_none() {
             // The core has its end, or refused it and finds one of its own.
-            self.tunnel.release(stream);
+            // It may be gone already.
+            let _ = self.tunnel.release(stream);
             return;
         }
         // An end that has not been told yet is not the end any more.
@@ -86,11 +89,13 @@ impl State<Server> {
         entry.task_done = true;
         after.drop_waker(entry.writer.take());
         if entry.ending.is_some() {
-            self.tunnel.release(stream);
+            // It may be gone already.
+            let _ = self.tunnel.release(stream);
             self.streams.remove(stream, after);
         } else if entry.finish.is_none() {
             // Closed, or never to be closed; else `finish` releases it.
-            self.tunnel.release(stream);
+            // It may be gone already.
+            let _ = self.tunnel.release(stream);
         }
     }
 

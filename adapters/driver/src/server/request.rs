@@ -94,7 +94,8 @@ impl Drop for RequestBody {
     fn drop(&mut self) {
         if let Some((shared, stream)) = self.source.take() {
             shared.with(|state, after| {
-                state.tunnel.stop_reading(stream);
+                // It may be gone already.
+                let _ = state.tunnel.stop_reading(stream);
                 if let Some(entry) = state.streams.get(stream) {
                     entry.unread = true;
                     entry.inbox.finish(Unread::Discard);

@@ -97,7 +97,7 @@ where
 {
     let path = opening::OPEN_REVERSE_TUNNEL;
     let calls = Calls::new(handler);
-    let shared = start(carrier, path, runtime, options, metadata, calls);
+    let shared = start(carrier, path, runtime, options, metadata, calls)?;
     let handle = ServerHandle {
         shared: shared.clone(),
     };

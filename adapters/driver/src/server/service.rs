@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Buf;
-use grpctunnel_core::{Client, Code, Negotiation, Opening, Server};
+use grpctunnel_core::{Client, Code, ConfigError, Negotiation, Opening, Server};
 use http::request::Parts;
 use http::{Extensions, HeaderMap, Request, Response};
 use http_body::Body;
@@ -130,6 +130,10 @@ impl<H> TunnelService<H> {
     {
         let opening = Opening::Accepted(negotiation(&parts.headers));
         let shared = Shared::<Client>::new(self.runtime.clone(), self.options.clone(), opening);
+        let shared = match shared {
+            Ok(shared) => shared,
+            Err(error) => return misconfigured(&error),
+        };
         let transmit = TransmitBody::new(shared.clone(), Network::Server);
         let member = self.tunnels.enter(&shared);
         let tunnel = ReverseTunnel {
@@ -165,6 +169,10 @@ impl<H: Handler> TunnelService<H> {
     {
         let opening = Opening::Accepted(negotiation(&parts.headers));
         let shared = Shared::<Server>::new(self.runtime.clone(), self.options.clone(), opening);
+        let shared = match shared {
+            Ok(shared) => shared,
+            Err(error) => return misconfigured(&error),
+        };
         let transmit = TransmitBody::new(shared.clone(), Network::Server);
         let member = self.tunnels.enter(&shared);
         // Nobody else can have set it.
@@ -202,6 +210,10 @@ impl<H: Handler> TunnelService<H> {
             _ => unimplemented("grpctunnel.v1.TunnelService has no such method"),
         }
     }
+}
+
+fn misconfigured(error: &ConfigError) -> Response<TransmitBody> {
+    opening::refused(&Status::new(Code::Internal, error.to_string()))
 }
 
 fn unimplemented(text: &'static str) -> Response<TransmitBody> {

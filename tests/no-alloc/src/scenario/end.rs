@@ -107,7 +107,7 @@ impl<R: Role, M: Memory> End<R, M> {
             self.calls.call(key)?.outcome == Some(Outcome::Ok),
             Fault::Outcome,
         )?;
-        self.tunnel.release(key);
+        self.tunnel.release(key).map_err(|_| Fault::Command)?;
         *self.calls.calls.get_mut(key.index()).ok_or(Fault::Stream)? = None;
         Ok(())
     }

@@ -10,6 +10,8 @@ pub(crate) enum Fault {
     Framing = 11,
     /// A head could not be encoded.
     Head = 12,
+    /// The settings are out of range.
+    Config = 13,
     /// The tunnel gave up.
     Tunnel = 20,
     /// A call could not be opened.

@@ -69,8 +69,10 @@ fn all<M: Memory>() -> Maybe<u64> {
     let now = Time::from_millis(1);
     let accepted = Opening::Accepted(Negotiation::On);
     let mut tunnels = Tunnels::<M> {
-        client: End::new(Tunnel::new(now, config(), Opening::Requested)),
-        server: End::new(Tunnel::new(now, config(), accepted)),
+        client: End::new(
+            Tunnel::new(now, config(), Opening::Requested).map_err(|_| Fault::Config)?,
+        ),
+        server: End::new(Tunnel::new(now, config(), accepted).map_err(|_| Fault::Config)?),
         up: Pipe::new(),
         down: Pipe::new(),
         now,

@@ -42,6 +42,7 @@ fn lenient(by: Side, frame: &[u8]) -> Option<Said> {
                     id,
                     status: Status::default(),
                     trailers: Headers::new(),
+                    unprocessed: false,
                 }),
                 _ => None,
             }

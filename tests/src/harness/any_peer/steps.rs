@@ -199,7 +199,7 @@ fn prelude(by: Side, setup: &PeerSetup) -> Vec<Step> {
     let extends = setup.prelude % 8 == 2;
     match by {
         Side::Client => {
-            if extends && setup.extensions & 15 != 0 {
+            if extends && setup.extensions & 31 != 0 {
                 all.push(Step::Frame(Sent {
                     kind: 18,
                     id: -1,
@@ -227,6 +227,34 @@ fn prelude(by: Side, setup: &PeerSetup) -> Vec<Step> {
 /// Entries that are too many or too large for tight limits, of which one is no text.
 fn bad_metadata() -> Fields {
     metadata(&[(b"k", &[b"v", b"\xff"]), (b"l", &[&[b'x'; 300]])])
+}
+
+/// What the extension `TRANSPARENT` brings, of which most is in order.
+fn transparent(pick: u16) -> Fields {
+    let entries = match pick / 2 % 8 {
+        0 => [
+            ("content-type", "application/grpc"),
+            ("grpc-encoding", "gzip"),
+        ],
+        1 => [
+            ("content-type", "application/grpc+x"),
+            (":authority", "a:1"),
+        ],
+        2 => [("grpc-encoding", "identity"), (":authority", "a")],
+        3 => [("content-type", "text/plain"), ("grpc-encoding", "gzip")],
+        4 => [("grpc-encoding", "a b"), (":authority", "a")],
+        5 => [("grpc-encoding", "gzip"), (":authority", "a/b")],
+        6 => [("grpc-encoding", ""), ("k", "v")],
+        _ => [("grpc-encoding", "gzip"), ("k", "v")],
+    };
+    strings(&entries)
+}
+
+/// A message whose flag says that it is compressed.
+fn compressed(id: i64, len: usize) -> Frame {
+    let size = i64::try_from(len).unwrap_or(i64::MAX);
+    let fields = Fields::new().number(1, size).bytes(2, &content(0, len));
+    on(id, &Fields::new().message(3, &fields.number(100, 1)))
 }
 
 impl Sent {
@@ -262,6 +290,7 @@ impl Sent {
         let Self { id, size, .. } = self;
         match self.kind % 32 {
             0..=4 => msg(id, size, self.len()),
+            5 if self.len % 8 == 7 => compressed(id, self.len()),
             5 => msg(id, u32::from(self.len), self.len()),
             6..=9 => more(id, self.len()),
             10 | 11 => half(id),
@@ -279,7 +308,8 @@ impl Sent {
     fn new_stream(self) -> Frame {
         let Self { id, size, .. } = self;
         let plain = new(id, "svc/m");
-        match size % 12 {
+        match size % 14 {
+            12 => plain.headers(transparent(self.len)).into(),
             0 | 1 | 5 => plain.into(),
             2 => plain.revision(0).into(),
             3 => plain.window(5).timeout("1S").into(),
@@ -301,9 +331,11 @@ impl Sent {
         let Self { id, size, .. } = self;
         match self.kind % 32 {
             0..=4 => msg(id, size, self.len()),
+            5 if self.len % 8 == 7 => compressed(id, self.len()),
             5 => msg(id, u32::from(self.len), self.len()),
             6..=9 => more(id, self.len()),
             10 | 11 => hdr(id, &[("k", "v")]),
+            12 if self.len % 2 == 1 => on(id, &Fields::new().message(2, &transparent(self.len))),
             12 => on(id, &Fields::new().message(2, &bad_metadata())),
             13..=16 => wu(id, size),
             17 => none(id),
@@ -313,6 +345,12 @@ impl Sent {
             23 => pong(id, u64::from(size)),
             24 => close_with(id, &Fields::new().message(2, &status(5, b"\xff"))),
             25 => close_with(id, &Fields::new().message(1, &bad_metadata())),
+            27 => close_with(
+                id,
+                &Fields::new()
+                    .message(2, &status(i32::from(self.len % 3), b""))
+                    .number(100, i64::from(size % 2)),
+            ),
             26 => close_with(id, &Fields::new().message(2, &status(5, &[b'x'; 120]))),
             _ => close(id, i32::from(self.len % 18)),
         }
@@ -320,7 +358,7 @@ impl Sent {
 
     fn by_server_settings(self) -> Frame {
         match self.len % 8 {
-            6 => set_with(self.size, &[1, 2, 3, 4]),
+            6 => set_with(self.size, &[1, 2, 3, 4, 5]),
             7 => set_with(self.size, &[self.size.to_le_bytes()[0] % 8]),
             5 => set(self.id, self.size, &[0]),
             4 => set(self.id, self.size, &[]),

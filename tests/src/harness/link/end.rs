@@ -25,7 +25,7 @@ impl End<Server> {
     pub(super) fn server(config: Config) -> Self {
         let opening = Opening::Accepted(Negotiation::On);
         Self {
-            tunnel: Tunnel::new(Time::ZERO, config, opening),
+            tunnel: super::super::tunnel(Time::ZERO, config, opening),
             side: Side::Server,
             head: Vec::new(),
         }
@@ -40,7 +40,7 @@ impl End<Client> {
         let encoded = wire::encode_open(&mut head, "link/Carry", none, &HeadOptions::default());
         assert!(encoded.is_ok(), "the head of a call");
         Self {
-            tunnel: Tunnel::new(Time::ZERO, config, opening),
+            tunnel: super::super::tunnel(Time::ZERO, config, opening),
             side: Side::Client,
             head,
         }

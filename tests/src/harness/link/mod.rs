@@ -57,7 +57,7 @@ impl LinkSetup {
             reader: Reader::AtOnce,
             message: 1 << 20,
             source: Source::Endless,
-            windows: ReceiveWindowPolicy::default(),
+            windows: ReceiveWindowPolicy::GROWING,
         }
     }
 }
@@ -240,7 +240,8 @@ impl<R: Role + Opens> Link<R> {
     /// Our end's application lets go of all calls that are over.
     pub fn release(&mut self) {
         for call in self.calls.iter().filter(|call| call.over) {
-            self.end.tunnel.release(call.key);
+            // It is let go of more than once.
+            let _ = self.end.tunnel.release(call.key);
         }
         self.pump();
     }

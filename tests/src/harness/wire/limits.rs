@@ -60,7 +60,7 @@ impl Sizes {
     /// Every value is counted with its name and 32 bytes, a key without a value once.
     fn of_metadata(metadata: &Metadata<'_>) -> Self {
         let mut sizes = Self::default();
-        for entry in metadata {
+        for entry in metadata.all_entries() {
             let values = || entry.values().chain(entry.raw_values());
             let lines = values().count().max(1);
             let bytes: usize = values().map(<[u8]>::len).sum();

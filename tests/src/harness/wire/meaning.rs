@@ -59,6 +59,7 @@ pub(super) enum Meaning {
         message: String,
         details: Vec<Detail>,
         trailers: Headers,
+        unprocessed: bool,
     },
     Drain(i64),
 }
@@ -139,13 +140,14 @@ impl Meaning {
             message: close.status.message.to_owned(),
             details: close.status.details().map(detail).collect(),
             trailers: headers(&close.trailers),
+            unprocessed: close.unprocessed,
         }
     }
 }
 
 fn headers(metadata: &wire::Metadata<'_>) -> Headers {
     metadata
-        .iter()
+        .all_entries()
         .map(|entry| {
             let values = Values {
                 strings: entry.values().map(<[u8]>::to_vec).collect(),
@@ -249,6 +251,7 @@ impl<'p> Reference<'p> {
             code: status.code,
             message: self.readable(&status.message),
             trailers: self.headers(close.response_trailers.as_ref()),
+            unprocessed: close.unprocessed,
         }
     }
 
@@ -303,9 +306,10 @@ fn listed(numbers: &[i32]) -> Vec<Extension> {
 }
 
 /// The extensions that both know.
-const EXTENSIONS: [(v1::Extension, Extension); 4] = [
+const EXTENSIONS: [(v1::Extension, Extension); 5] = [
     (v1::Extension::RawMetadata, Extension::RawMetadata),
     (v1::Extension::Transparent, Extension::Transparent),
     (v1::Extension::Drain, Extension::Drain),
     (v1::Extension::Ping, Extension::Ping),
+    (v1::Extension::Unprocessed, Extension::Unprocessed),
 ];

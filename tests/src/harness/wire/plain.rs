@@ -54,7 +54,11 @@ const NEW_STREAM: &Schema = &[
     (3, Holds::Varint),
     (4, Holds::Varint),
 ];
-const CLOSE_STREAM: &Schema = &[(1, Holds::Message(METADATA)), (2, Holds::Message(STATUS))];
+const CLOSE_STREAM: &Schema = &[
+    (1, Holds::Message(METADATA)),
+    (2, Holds::Message(STATUS)),
+    (100, Holds::Varint),
+];
 
 /// `ClientToServer`.
 pub(super) const CLIENT: &Schema = &[

@@ -159,7 +159,9 @@ fn tidy(metadata: &mut Entries) {
 pub fn check_roundtrip(id: i64, written: &Written, raw: bool) -> Result<bool, Difference> {
     let options = HeadOptions {
         extensions: if raw {
-            ExtensionSet::EMPTY.with(Extension::RawMetadata)
+            ExtensionSet::EMPTY
+                .with(Extension::RawMetadata)
+                .with(Extension::Unprocessed)
         } else {
             ExtensionSet::EMPTY
         },
@@ -217,7 +219,7 @@ fn set(bits: u8) -> ExtensionSet {
 }
 
 fn numbers(bits: u8) -> Vec<i32> {
-    (0..4)
+    (0..5)
         .filter(|bit| bits >> bit & 1 == 1)
         .map(|bit| bit + 1)
         .collect()
@@ -258,7 +260,11 @@ fn write(id: i64, written: &Written, options: &HeadOptions<'_>) -> Option<Frame>
                 message,
                 details: &details,
             };
-            wire::encode_close(&mut body, status, pairs(trailers), options).ok()?;
+            if is_marked(*code) {
+                wire::encode_unprocessed(&mut body, status, pairs(trailers), options).ok()?;
+            } else {
+                wire::encode_close(&mut body, status, pairs(trailers), options).ok()?;
+            }
             (true, prefix::close(id, len(&body)))
         }
         written => {
@@ -296,7 +302,12 @@ fn write_plain(id: i64, written: &Written, body: &mut Vec<u8>) -> (bool, i64, wi
         }
         Written::CloseReason { code, message } => {
             body.extend_from_slice(message.as_bytes());
-            (true, id, prefix::close_reason(id, *code, len(body)))
+            let prefix = if is_marked(*code) {
+                prefix::close_unprocessed(id, *code, len(body))
+            } else {
+                prefix::close_reason(id, *code, len(body))
+            };
+            (true, id, prefix)
         }
         Written::Settings {
             window,
@@ -317,6 +328,19 @@ fn write_plain(id: i64, written: &Written, body: &mut Vec<u8>) -> (bool, i64, wi
         | Written::Headers(_)
         | Written::Close { .. } => (false, id, prefix::cancel(id)),
     }
+}
+
+/// Which calls are said to have been seen by no handler.
+const fn is_marked(code: i32) -> bool {
+    code % 2 != 0
+}
+
+/// What travels in the trailers of a status whose details would not come back byte for byte.
+fn raw_details(code: i32, message: &str, details: &[(String, Vec<u8>)]) -> Option<Vec<u8>> {
+    let head = status_of(0, "", details).encode_to_vec();
+    let written = status_of(code, message, details).encode_to_vec();
+    let max = HeadOptions::default().max_status as usize;
+    (!head.is_empty() && head.len() <= max && head != written).then_some(head)
 }
 
 fn status_of(code: i32, message: &str, details: &[(String, Vec<u8>)]) -> rpc::Status {
@@ -451,12 +475,19 @@ fn server_holds(id: i64, written: &Written, frame: &[u8], raw: bool) -> Option<b
             },
         ) => {
             let status = close.status.unwrap_or_default();
-            metadata_is(close.response_trailers.as_ref(), trailers, raw, false)
+            let mut trailers = trailers.clone();
+            if raw && let Some(details) = raw_details(*code, message, details) {
+                trailers.push(("grpc-status-details-bin".to_owned(), details));
+            }
+            metadata_is(close.response_trailers.as_ref(), &trailers, raw, false)
                 && status_is(&status, *code, message, details)
+                && close.unprocessed == (raw && is_marked(*code))
         }
         (Frame::CloseStream(close), Written::CloseReason { code, message }) => {
             let status = close.status.unwrap_or_default();
-            status == status_of(*code, message, &[]) && close.response_trailers.is_none()
+            status == status_of(*code, message, &[])
+                && close.response_trailers.is_none()
+                && close.unprocessed == is_marked(*code)
         }
         (Frame::WindowUpdate(found), Written::WindowUpdate { bytes, .. }) => found == *bytes,
         (Frame::Settings(found), Written::Settings { .. }) => {
