@@ -171,8 +171,8 @@ fn a_peer_that_says_nothing_after_a_call_is_asked_once_and_then_not_picked() {
                 frames.try_send(server(id, close_ok())).unwrap();
                 until(|| channel.state().responsive).await;
                 assert!(channel.is_open());
-                frames.try_send(server(id + 2, close_ok())).unwrap();
                 frames.try_send(server(id + 1, close_ok())).unwrap();
+                frames.try_send(server(id + 2, close_ok())).unwrap();
                 assert_eq!(second.await.status.code(), Code::Ok);
             };
             let (done, ()) = futures_util::join!(call, peer);

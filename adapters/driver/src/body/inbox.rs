@@ -86,6 +86,7 @@ impl Inbox {
         if self.open.is_some() {
             self.open = Some(0);
         }
+        self.prefixes = 0;
         (
             self.ready.split().freeze(),
             std::mem::take(&mut self.payload),
@@ -100,6 +101,7 @@ impl Inbox {
             match behind.poll_read() {
                 Read::Begin(envelope) => {
                     self.inside = true;
+                    self.prefixes = self.prefixes.saturating_add(PREFIX_LEN);
                     self.ready.put_slice(&length_prefix(0, envelope.size));
                 }
                 Read::Data { head, tail } => {
@@ -227,6 +229,22 @@ mod tests {
             count += 1;
         }
         count
+    }
+
+    #[test]
+    fn a_reader_that_keeps_up_is_never_behind() {
+        let mut inbox = Inbox::default();
+        for _ in 0..3 * PREFIXES / PREFIX_LEN {
+            push_message(&mut inbox, b"m");
+            assert!(inbox.behind.is_none());
+            assert_eq!(inbox.take().0.len(), PREFIX_LEN + 1);
+        }
+        // One that catches up neither.
+        fill(&mut inbox);
+        push_message(&mut inbox, b"behind");
+        drain(&mut inbox);
+        push_message(&mut inbox, b"m");
+        assert!(inbox.behind.is_none());
     }
 
     #[test]

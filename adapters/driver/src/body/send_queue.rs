@@ -13,6 +13,11 @@ use crate::options::Options;
 pub(crate) struct SendQueue(Arc<AtomicUsize>);
 
 impl SendQueue {
+    /// The bytes that wait.
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
     /// An empty share.
     pub(crate) fn share(&self) -> QueueShare {
         QueueShare {
@@ -54,7 +59,7 @@ impl QueueShare {
     /// Whether a stream with `own` bytes in the queue, of at most `limit`, may add more. A stream
     /// without any always may, so that no stream waits for another.
     pub(crate) fn has_room(&self, own: usize, limit: usize, options: &Options) -> bool {
-        let all = self.queue.0.load(Ordering::Relaxed);
+        let all = self.queue.bytes();
         own == 0 || (own < limit && all < options.tunnel_send_queue)
     }
 }

@@ -36,8 +36,9 @@ impl<R: TunnelRole> TransmitSource for Shared<R> {
             state.advance_clock(now);
             state.gather(limit, deferred);
             state.outgoing.last_polled = state.now;
-            if !state.outgoing.batch.is_empty() {
-                return Poll::Ready(TransmitEvent::Frames(state.outgoing.batch.split().freeze()));
+            let frames = state.outgoing.batch.take();
+            if !frames.is_empty() {
+                return Poll::Ready(TransmitEvent::Frames(frames));
             }
             if let Some(carrier) = &state.carrier {
                 state.outgoing.closed = true;
@@ -45,6 +46,7 @@ impl<R: TunnelRole> TransmitSource for Shared<R> {
             }
             deferred.register(&mut state.outgoing.waker, cx.waker());
             state.outgoing.parked = true;
+            state.outgoing.batch.shrink();
             Poll::Pending
         })
     }

@@ -152,8 +152,9 @@ where
 impl<B> Drop for RequestSendTask<B> {
     fn drop(&mut self) {
         if !self.done {
+            // An executor drops tasks when it ends.
             let text = "the task that sends the request was dropped before its end";
-            self.fail(CallEnd::status(Status::new(Code::Cancelled, text)));
+            self.fail(CallEnd::status(Status::new(Code::Unavailable, text)));
         }
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Buf;
+use grpctunnel_core::wire::Encoded;
 use grpctunnel_core::wire::Timeout;
 use grpctunnel_core::{Client, Key, MethodKind, OpenError, OpenOptions, Reason, Side, Time};
 use http::Request;
@@ -109,7 +110,8 @@ impl State<Client> {
             return None;
         }
         let head_len = u32::try_from(call.head.len()).unwrap_or(u32::MAX);
-        match self.tunnel.open(self.now, head_len, call.options) {
+        let head = Encoded::kept(head_len, true);
+        match self.tunnel.open(self.now, head, call.options) {
             Err(OpenError::NotSettled | OpenError::Full) => {
                 self.wait_turn(&mut call.turn.ticket, cx, deferred);
                 None

@@ -23,32 +23,28 @@ impl<R: TunnelRole> State<R> {
 
     /// Appends a frame to the batch.
     fn append(&mut self, transmit: &Transmit, limit: usize, deferred: &mut Deferred) {
-        let batch = &mut self.outgoing.batch;
-        if batch.capacity().saturating_sub(batch.len()) < transmit.prefix.len() {
-            // One allocation for many frames: what was handed out shares it until it is full.
-            batch.reserve(limit.saturating_add(limit / 4));
-        }
-        batch.extend_from_slice(&transmit.prefix);
+        let prefix = &transmit.prefix;
+        let len = prefix.len().saturating_add(body_len(&transmit.body));
+        // The last frame may go beyond the limit.
+        let most = limit.saturating_add(limit / 4);
+        let expected = self.queue.bytes().saturating_add(len).min(most);
+        let buffer = self.outgoing.batch.buffer(len, expected);
+        buffer.extend_from_slice(prefix);
         match &transmit.body {
             Body::None => {}
-            Body::Static(text) => batch.extend_from_slice(text.as_bytes()),
+            Body::Static(text) => buffer.extend_from_slice(text.as_bytes()),
             Body::Caller {
                 stream,
                 part,
                 range,
             } => {
-                let (Ok(start), Ok(end)) =
-                    (usize::try_from(range.start), usize::try_from(range.end))
-                else {
-                    return;
-                };
                 let Some(entry) = self.streams.get(*stream) else {
                     return;
                 };
                 let head = match part {
                     Part::Message => {
-                        let len = end.saturating_sub(start);
-                        entry.outbox.take(len, batch, deferred);
+                        let len = len.saturating_sub(prefix.len());
+                        entry.outbox.take(len, buffer, deferred);
                         entry.offer_room(&self.options, deferred);
                         return;
                     }
@@ -59,8 +55,23 @@ impl<R: TunnelRole> State<R> {
                     Part::Headers => &entry.head,
                     Part::Close => &entry.close,
                 };
-                batch.extend_from_slice(head.get(start..end).unwrap_or_default());
+                let range = usize::try_from(range.start)
+                    .ok()
+                    .zip(usize::try_from(range.end).ok());
+                let part = range.and_then(|(start, end)| head.get(start..end));
+                buffer.extend_from_slice(part.unwrap_or_default());
             }
+        }
+    }
+}
+
+fn body_len(body: &Body) -> usize {
+    match body {
+        Body::None => 0,
+        Body::Static(text) => text.len(),
+        Body::Caller { range, .. } => {
+            let len = range.end.saturating_sub(range.start);
+            usize::try_from(len).unwrap_or(usize::MAX)
         }
     }
 }

@@ -36,11 +36,18 @@ pub struct TunnelState {
 }
 
 impl TunnelState {
-    /// Whether the tunnel is one to pick for a new call: it is open and settled, does not drain, its
-    /// peer answers, and there is room.
+    /// Whether new calls can be made, though they may have to wait: the tunnel is open and settled
+    /// and does not drain.
+    #[must_use]
+    pub const fn is_usable(&self) -> bool {
+        self.open && self.settled && !self.draining
+    }
+
+    /// Whether the tunnel is one to pick for a new call: it is usable, its peer answers, and there
+    /// is room.
     #[must_use]
     pub const fn takes_calls(&self) -> bool {
-        self.open && self.settled && !self.draining && self.responsive && self.room > 0
+        self.is_usable() && self.responsive && self.room > 0
     }
 
     pub(crate) fn of<R: TunnelRole>(state: &State<R>) -> Self {

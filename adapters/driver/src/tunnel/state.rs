@@ -4,7 +4,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::Waker;
 
-use bytes::BytesMut;
 use grpctunnel_core::wire::Revision;
 use grpctunnel_core::{
     Carrier, CommandError, ConfigError, End, Event, Growing, Key, Negotiation, Opening, Role, Side,
@@ -16,6 +15,7 @@ use crate::deferred::Deferred;
 use crate::error::{CarrierEnd, TunnelEnd};
 use crate::grpc::status::Status;
 use crate::options::Options;
+use crate::tunnel::batch::Batch;
 use crate::tunnel::call_end::CallEnd;
 use crate::tunnel::drain_timeout::DrainTimeout;
 use crate::tunnel::silence::Silence;
@@ -41,7 +41,7 @@ pub(crate) trait TunnelRole: Role + Sized + Send + 'static {
 #[derive(Debug)]
 pub(crate) struct Outgoing {
     /// Frames that were gathered and not handed out.
-    pub(crate) batch: BytesMut,
+    pub(crate) batch: Batch,
     /// The task that sends them.
     pub(crate) waker: Option<Waker>,
     /// That task found nothing to send, and waits.
@@ -110,7 +110,7 @@ impl<R: TunnelRole> State<R> {
             queue: SendQueue::default(),
             now,
             outgoing: Outgoing {
-                batch: BytesMut::new(),
+                batch: Batch::default(),
                 waker: None,
                 parked: false,
                 closed: false,

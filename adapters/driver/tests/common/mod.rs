@@ -63,6 +63,11 @@ impl Timer for Smol {
     }
 }
 
+/// smol's runtime, whose tasks run on another thread.
+pub fn smol_runtime() -> Runtime {
+    Runtime::new(Smol, Smol)
+}
+
 /// Runs a test on a tokio runtime, then on smol's.
 pub fn on_both<F, T>(test: F)
 where
@@ -79,7 +84,7 @@ where
         tokio::time::timeout(LIMIT, test).await.unwrap();
     });
     tokio.shutdown_timeout(Duration::from_secs(1));
-    smol::block_on(smol::future::or(test(Runtime::new(Smol, Smol)), async {
+    smol::block_on(smol::future::or(test(smol_runtime()), async {
         smol::Timer::after(LIMIT).await;
         panic!("the test takes too long");
     }));
