@@ -1,5 +1,6 @@
 //! A tunnel as a tonic channel.
 
+use std::error::Error;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,8 +15,9 @@ use tower_service::Service;
 
 /// A tunnel to make calls on: give it, or a clone, to any generated client.
 ///
-/// A call that was certainly not processed fails with a status whose
-/// [`source`](std::error::Error::source) is a [`NeverProcessed`].
+/// A call that no handler saw, and that may succeed at another try, fails with a status whose
+/// [`source`](std::error::Error::source) is a [`NeverProcessed`]; one that was lost with the tunnel
+/// has a [`TunnelEnd`] among its sources.
 ///
 /// The tunnel is drained when the last clone is gone.
 #[derive(Clone, Debug)]
@@ -106,10 +108,15 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let inner = Pin::new(&mut self.get_mut().inner);
         let response = ready!(inner.poll(cx)).map_err(call_status)?;
-        if response.extensions().get::<NeverProcessed>().is_some()
+        let extensions = response.extensions();
+        let unprocessed = extensions.get::<NeverProcessed>();
+        let lost = || extensions.get::<TunnelEnd>().map(|end| Arc::new(end.clone()) as _);
+        let source: Option<Arc<dyn Error + Send + Sync>> =
+            unprocessed.map_or_else(lost, |mark| Some(Arc::new(mark.clone())));
+        if let Some(source) = source
             && let Some(mut status) = Status::from_header_map(response.headers())
         {
-            status.set_source(Arc::new(NeverProcessed));
+            status.set_source(source);
             return Poll::Ready(Err(status));
         }
         Poll::Ready(Ok(response))

@@ -13,8 +13,8 @@ use http_body::Body;
 
 use crate::body::reader::{BodyEnd, BodyReader};
 use crate::deferred::Deferred;
-use crate::error::{BoxError, error_chain};
-use crate::grpc::status::Status;
+use crate::error::{BoxError, error_sources};
+use crate::grpc::status::{Status, excerpt};
 use crate::options::Options;
 use crate::server::handler::Handler;
 use crate::server::request_body::RequestBody;
@@ -120,10 +120,12 @@ async fn respond<H: Handler>(
         }
     };
     let (parts, body) = response.into_parts();
-    if let Some(status) = Status::of_response(&parts) {
+    if let Some(status) = Status::of_response(&parts, body.is_end_stream()) {
         finish(shared, stream, kind, &status, &parts.headers);
         return;
     }
+    // Counts if nothing follows after all.
+    let status_alone = Status::from_headers(&parts.headers);
     let head = match heads::respond(&parts.headers, &shared.options) {
         Ok(head) => head,
         Err(status) => {
@@ -136,6 +138,7 @@ async fn respond<H: Handler>(
         stream,
         kind,
         head: Some(head),
+        status_alone,
         reader: BodyReader::new(shared.queue.share()),
     };
     let mut body = pin!(body);
@@ -176,6 +179,8 @@ struct ResponseSender<'s> {
     kind: MethodKind,
     /// The head of the response, until it was sent.
     head: Option<heads::Head>,
+    /// The status of a response that has neither messages nor trailers.
+    status_alone: Option<Status>,
     reader: BodyReader,
 }
 
@@ -227,7 +232,7 @@ impl ResponseSender<'_> {
     }
 
     /// The end of the call after its response body ended.
-    fn close(&self, end: BodyEnd) -> (heads::Head, bool, Hold) {
+    fn close(&mut self, end: BodyEnd) -> (heads::Head, bool, Hold) {
         let options = &self.shared.options;
         let none = HeaderMap::new();
         let (head, status) = match end {
@@ -235,7 +240,11 @@ impl ResponseSender<'_> {
                 let status = Status::from_headers(&trailers).unwrap_or_else(no_status);
                 heads::close(&status, &trailers, options)
             }
-            BodyEnd::NoTrailers => heads::close(&no_status(), &none, options),
+            BodyEnd::NoTrailers => {
+                let status = self.status_alone.take();
+                let status = status.filter(|_| !self.reader.has_begun());
+                heads::close(&status.unwrap_or_else(no_status), &none, options)
+            }
             BodyEnd::Failed(error) => heads::close(&status_of(&*error, options), &none, options),
             BodyEnd::Invalid(status) => heads::close(&status, &none, options),
         };
@@ -251,11 +260,16 @@ fn no_status() -> Status {
     )
 }
 
-/// The status of an error of the handler: its own, if `status_of_error` finds one. An error without
-/// a status means that what handles the call was not reached: UNAVAILABLE.
+/// The status of an error of the handler: its own, if `status_of_error` finds one, else the first
+/// [`Status`] among its sources. An error without a status means that what handles the call was not
+/// reached: UNAVAILABLE. The caller is told
+/// the error itself, in one short line, and none of its sources.
 fn status_of(error: &(dyn Error + Send + Sync + 'static), options: &Options) -> Status {
     let known = options
         .status_of_error
         .and_then(|status_of| status_of(error));
-    known.unwrap_or_else(|| Status::new(Code::Unavailable, error_chain(error)))
+    let own = || error_sources(error).find_map(|error| error.downcast_ref::<Status>());
+    known
+        .or_else(|| own().cloned())
+        .unwrap_or_else(|| Status::new(Code::Unavailable, excerpt(&error.to_string())))
 }

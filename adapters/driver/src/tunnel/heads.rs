@@ -6,7 +6,7 @@ use grpctunnel_core::wire::{
 use grpctunnel_core::{Code, Side};
 use http::HeaderMap;
 
-use crate::grpc::headers::is_binary;
+use crate::grpc::headers::{is_binary, is_reserved};
 use crate::grpc::metadata::{BadMetadata, Pair, to_metadata};
 use crate::grpc::status::Status;
 use crate::options::Options;
@@ -36,7 +36,8 @@ pub(crate) fn respond(headers: &HeaderMap, options: &Options) -> Result<Head, St
     .map_err(|error| bad_head(error, Side::Server))
 }
 
-/// The head of the end of a call, and its status: an error if the trailers cannot be sent.
+/// The head of the end of a call, and its status. Trailers that cannot be sent make an error of a
+/// success; an error keeps its code and text, and loses the trailers.
 pub(crate) fn close(status: &Status, trailers: &HeaderMap, options: &Options) -> (Head, Status) {
     let result = to_metadata(trailers)
         .map_err(|bad| bad_metadata(bad, Side::Server))
@@ -45,11 +46,15 @@ pub(crate) fn close(status: &Status, trailers: &HeaderMap, options: &Options) ->
         });
     match result {
         Ok(head) => (head, status.clone()),
-        Err(status) => {
-            let head = encode_status(&status, &[], options).unwrap_or(Head {
+        Err(bad) => {
+            let status = if status.is_ok() { bad } else { status.clone() };
+            let mut head = encode_status(&status, &[], options).unwrap_or(Head {
                 bytes: Vec::new(),
                 dropped: 0,
             });
+            let lost = trailers.keys().filter(|name| !is_reserved(name.as_str()));
+            let lost = u32::try_from(lost.count()).unwrap_or(u32::MAX);
+            head.dropped = head.dropped.saturating_add(lost);
             (head, status)
         }
     }

@@ -9,3 +9,4 @@ pub(crate) mod send;
 pub(crate) mod shared;
 pub(crate) mod state;
 pub(crate) mod stream;
+pub(crate) mod waiting_calls;

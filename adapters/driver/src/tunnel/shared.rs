@@ -107,7 +107,7 @@ impl<R: TunnelRole> Shared<R> {
     pub(crate) fn drain(&self, limit: Duration) {
         self.with_now(|state, deferred| {
             state.tunnel.drain(state.now, limit);
-            state.wake_waiting_calls(deferred);
+            R::may_open(state, deferred);
         });
     }
 
