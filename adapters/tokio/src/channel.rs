@@ -108,12 +108,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let inner = Pin::new(&mut self.get_mut().inner);
         let response = ready!(inner.poll(cx)).map_err(call_status)?;
-        let extensions = response.extensions();
-        let unprocessed = extensions.get::<NeverProcessed>();
-        let lost = || extensions.get::<TunnelEnd>().map(|end| Arc::new(end.clone()) as _);
-        let source: Option<Arc<dyn Error + Send + Sync>> =
-            unprocessed.map_or_else(lost, |mark| Some(Arc::new(mark.clone())));
-        if let Some(source) = source
+        if let Some(source) = source_of(&response)
             && let Some(mut status) = Status::from_header_map(response.headers())
         {
             status.set_source(source);
@@ -126,4 +121,14 @@ where
 /// The status of a call whose request body failed: the body's own, if it is one.
 fn call_status(error: CallError) -> Status {
     Status::from_error(Box::new(error))
+}
+
+/// Why a call failed, as far as its status does not tell.
+fn source_of(response: &Response<ResponseBody>) -> Option<Arc<dyn Error + Send + Sync>> {
+    let extensions = response.extensions();
+    if let Some(mark) = extensions.get::<NeverProcessed>() {
+        return Some(Arc::new(mark.clone()));
+    }
+    let end = extensions.get::<TunnelEnd>()?;
+    Some(Arc::new(end.clone()))
 }
