@@ -121,6 +121,8 @@ pub struct Pipe<S: Storage> {
     /// Bytes that the client sent beyond those of the server, while both had some to send.
     ahead: i64,
     draining: bool,
+    /// The peer finished the byte stream when nothing was open, which is no error.
+    clean: bool,
     /// Both tunnels have ended, and what ended the first of them was noted.
     over: bool,
     due: Option<Carrier>,
@@ -141,11 +143,28 @@ impl<S: Storage> Pipe<S> {
         end: End,
         directions: Directions,
     ) -> Result<Self, ConfigError> {
-        let opening = Opening::Accepted(Negotiation::On);
         config.extensions = config
             .extensions
             .with(Extension::Drain)
             .with(Extension::Ping);
+        Self::opened(
+            now,
+            config,
+            end,
+            directions,
+            Opening::Accepted(Negotiation::On),
+        )
+    }
+
+    /// The same on a byte stream that comes to be in another way. Of one direction only it is a
+    /// gRPC stream: its frames have the flag 0.
+    pub(crate) fn opened(
+        now: Time,
+        config: Config,
+        end: End,
+        directions: Directions,
+        opening: Opening,
+    ) -> Result<Self, ConfigError> {
         let client = directions
             .has(flag_of(end, Side::Client))
             .then(|| Tunnel::new(now, config.clone(), opening))
@@ -161,6 +180,7 @@ impl<S: Storage> Pipe<S> {
             now,
             ahead: 0,
             draining: false,
+            clean: false,
             over: false,
             due: None,
             told: Told::Nothing,
@@ -230,10 +250,32 @@ impl<S: Storage> Pipe<S> {
         }
     }
 
+    /// The response headers of a gRPC stream came.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn handle_opened(&mut self, now: Time, negotiation: Negotiation) {
+        self.advance(now);
+        if let Some(client) = &mut self.client {
+            client.handle_opened(now, negotiation);
+        }
+        if let Some(server) = &mut self.server {
+            server.handle_opened(now, negotiation);
+        }
+        self.spread();
+    }
+
     /// The byte stream ended: cleanly, if it did between two frames and no error was seen. Every
     /// open stream of both tunnels is lost.
     pub fn handle_end(&mut self, now: Time, cause: Cause) {
-        self.advance(now);
+        self.handle_timeout(now);
+        let idle = self
+            .client
+            .as_ref()
+            .is_none_or(|it| it.is_open() && it.active_streams() == 0)
+            && self
+                .server
+                .as_ref()
+                .is_none_or(|it| it.is_open() && it.active_streams() == 0);
+        self.clean |= idle && cause == Cause::Finished;
         if let Some(client) = &mut self.client {
             client.handle_end(now, cause);
         }
@@ -346,7 +388,8 @@ impl<S: Storage> Pipe<S> {
             && self.server.as_ref().is_none_or(Tunnel::is_ended)
     }
 
-    /// The error that ended the pipe, if one did.
+    /// The error that ended the pipe, if one did. None where either end finished it and no stream was
+    /// open.
     #[must_use]
     pub const fn error(&self) -> Option<&TunnelError> {
         self.error.as_ref()
@@ -373,7 +416,8 @@ impl<S: Storage> Pipe<S> {
         Some((side, transmit))
     }
 
-    /// Whether `poll_transmit` may have something to do. False is certain.
+    /// Whether `poll_transmit` may have something to do. False is certain until the time of
+    /// `poll_timeout`.
     #[must_use]
     pub fn wants_transmit(&self) -> bool {
         let rest = self.rests(Side::Client) && self.rests(Side::Server);
@@ -508,8 +552,10 @@ impl<S: Storage> Pipe<S> {
             _ => return,
         };
         self.over = self.is_ended();
-        if self.over && self.error.is_none() {
-            self.error = error;
+        // A tunnel client that has not settled is given up when it is drained, as it was told to be.
+        let told = |error: &TunnelError| draining && error.reason() == Reason::Aborted;
+        if self.over && self.error.is_none() && !self.clean {
+            self.error = error.filter(|error| !told(error));
         }
     }
 }

@@ -1,26 +1,30 @@
 //! gRPC tunnels (`grpctunnel.v1`) as pure state machines: no IO, no clock, no async, no threads,
 //! no randomness, `no_std`, and no allocator needed.
 //!
-//! A tunnel is one bidirectional gRPC stream that carries other calls. [`TunnelClient`] is the
-//! end that starts them, [`TunnelServer`] the end that handles them; either may have opened the
-//! carrier. Payload never enters the core: it judges heads and lengths, and says which bytes of
-//! the caller's memory go out next.
+//! A tunnel is one bidirectional gRPC stream that carries other calls. One end, the tunnel client,
+//! starts them; the other, the tunnel server, handles them; either may have opened the carrier.
 //!
-//! # The loop
+#![cfg_attr(feature = "alloc", doc = include_str!("growing.md"))]
 //!
-//! 1. Feed what arrived: [`handle_frame`](Tunnel::handle_frame) for each frame (the
-//!    [`wire::Deframer`] finds them), [`handle_opened`](Tunnel::handle_opened),
+//! # Without an allocator
+//!
+//! [`TunnelClient`] and [`TunnelServer`] are the ends themselves. Payload never enters them: they
+//! judge heads and lengths, and say which bytes of the caller's memory go out next.
+//!
+//! 1. Feed what arrived: [`handle_frame`](Tunnel::handle_frame) for each frame (a
+//!    [`wire::Assembler`] puts them together), [`handle_opened`](Tunnel::handle_opened),
 //!    [`handle_end`](Tunnel::handle_end), [`handle_timeout`](Tunnel::handle_timeout). Time is
 //!    always a parameter.
-//! 2. Command: [`open`](Tunnel::open), [`send_message`](Tunnel::send_message),
-//!    [`half_close`](Tunnel::half_close), [`close`](Tunnel::close), [`consumed`](Tunnel::consumed),
-//!    [`release`](Tunnel::release) ... A command that is refused changes nothing.
-//! 3. Poll until there is nothing more: [`poll_transmit`](Tunnel::poll_transmit) for what to
-//!    send, [`poll_event`](Tunnel::poll_event) for what happened, and
-//!    [`poll_timeout`](Tunnel::poll_timeout) for when to come back.
+//! 2. Command: [`open`](Tunnel::open) until it answers [`Full`](OpenError::Full),
+//!    [`send_message`](Tunnel::send_message), [`half_close`](Tunnel::half_close),
+//!    [`close`](Tunnel::close), [`consumed`](Tunnel::consumed), [`release`](Tunnel::release) ... A
+//!    command that is refused changes nothing.
+//! 3. **After each frame and each command**, poll until there is nothing more:
+//!    [`poll_event`](Tunnel::poll_event) for what happened, [`poll_transmit`](Tunnel::poll_transmit)
+//!    for what to send, and [`poll_timeout`](Tunnel::poll_timeout) for when to come back.
 //!
-//! **Poll events after each frame**, not after a batch of them: what one frame ends is told
-//! before the next frame is for it. [`open`](Tunnel::open) until it answers
+//! Poll events after each frame, not after a batch of them: what one frame ends is reported
+//! before the next frame is for it. Call [`open`](Tunnel::open) until it answers
 //! [`Full`](OpenError::Full), then wait for [`MayOpen`](Event::MayOpen); nothing queues calls
 //! here.
 //!
@@ -40,80 +44,82 @@
 //! which), it cannot panic us, and no bound is left open ([`Limits`]). Every stream that was
 //! opened yields exactly one [`End`].
 //!
-//! # Example: no allocator
-//!
-//! A unary call between two ends, frame by frame, with storage for four streams in place:
+//! A unary call between two ends, with storage in place that follows from two numbers:
 //!
 //! ```
-//! use grpctunnel_core::wire::{self, HeadOptions, StatusHead};
+//! use grpctunnel_core::receive_buffer::{FixedStore, Gathered, Gatherer, ReceiveBuffer};
+//! use grpctunnel_core::wire::{self, FixedAssembler, HeadOptions, StatusHead};
 //! use grpctunnel_core::*;
 //!
-//! type Store = Fixed<4, 8>;
+//! const STREAMS: usize = 4;
+//! const WINDOW: usize = 1_024;
+//! type Store = Fixed<STREAMS, STREAMS>;
+//! type Buffer = ReceiveBuffer<FixedStore<WINDOW, { boundary_bytes(WINDOW) }>, i32>;
 //!
-//! /// Moves one frame to the other end; `memory` holds what the frame may name.
-//! fn frame<R: Role>(tunnel: &mut Tunnel<R, Store>, memory: [&[u8]; 3]) -> Option<heapless::Vec<u8, 256>> {
+//! type Wire = heapless::Vec<u8, { frame_bytes(WINDOW) + wire::PREFIX_LEN }>;
+//!
+//! /// The next frame, as bytes; its body is in the memory that was given to the tunnel.
+//! fn frame<R: Role>(tunnel: &mut Tunnel<R, Store>, memory: [&[u8]; 3]) -> Option<Wire> {
 //!     let transmit = tunnel.poll_transmit(Time::ZERO)?;
-//!     let mut bytes = heapless::Vec::new();
-//!     bytes.extend_from_slice(&transmit.prefix[wire::PREFIX_LEN..]).ok()?;
-//!     match transmit.body {
-//!         Body::None => {}
-//!         Body::Static(text) => bytes.extend_from_slice(text.as_bytes()).ok()?,
-//!         Body::Caller { part, range, .. } => {
-//!             let [head, message, close] = memory;
-//!             let memory = match part {
-//!                 Part::Open | Part::Headers => head,
-//!                 Part::Message => message,
-//!                 Part::Close => close,
-//!             };
-//!             bytes.extend_from_slice(&memory[range.start as usize..range.end as usize]).ok()?;
-//!         }
-//!     }
-//!     Some(bytes)
+//!     let mut bytes = Wire::new();
+//!     let [head, message, close] = memory;
+//!     let written = transmit.write_to(&mut bytes, |_stream, part| match part {
+//!         Part::Open | Part::Headers => head,
+//!         Part::Message => message,
+//!         Part::Close => close,
+//!     });
+//!     written.is_ok().then_some(bytes)
 //! }
 //!
 //! let opening = Opening::Accepted(Negotiation::On);
-//! let mut client = TunnelClient::<Store>::new(Time::ZERO, Config::default(), opening)?;
-//! let mut server = TunnelServer::<Store>::new(Time::ZERO, Config::default(), opening)?;
+//! let config = Config::small(STREAMS as u32, WINDOW as u32);
+//! let mut client = TunnelClient::<Store>::new(Time::ZERO, config.clone(), opening)?;
+//! let mut server = TunnelServer::<Store>::new(Time::ZERO, config, opening)?;
 //!
 //! // The server's settings settle the tunnel.
 //! let settings = frame(&mut server, [&[]; 3]).unwrap();
-//! client.handle_frame(Time::ZERO, &settings)?;
+//! client.handle_frame(Time::ZERO, &settings[wire::PREFIX_LEN..])?;
 //! assert!(matches!(client.poll_event(), Some(Event::Settled(wire::Revision::One))));
 //!
 //! // The client opens a call, sends its request and half-closes.
 //! let mut head = heapless::Vec::<u8, 64>::new();
-//! let none = core::iter::empty();
-//! let encoded = wire::encode_open(&mut head, "greeter/Hello", none.clone(), &HeadOptions::default())?;
-//! let call = client.open(Time::ZERO, encoded.len, OpenOptions::default())?;
+//! let (none, options) = (core::iter::empty(), HeadOptions::default());
+//! let encoded = wire::encode_open(&mut head, "greeter/Hello", none.clone(), &options)?;
+//! let call = client.open(Time::ZERO, encoded, OpenOptions::default())?;
 //! client.send_message(call, Envelope::new(5), 5)?;
 //! client.half_close(call)?;
 //!
+//! let mut frames = FixedAssembler::<{ frame_bytes(WINDOW) }>::fixed(server.limits().max_frame);
 //! let mut handler = None;
+//! let mut buffer = Buffer::new();
 //! while let Some(bytes) = frame(&mut client, [&head, b"world", &[]]) {
-//!     match server.handle_frame(Time::ZERO, &bytes)? {
-//!         Input::Opened { stream, method, .. } => {
-//!             assert_eq!(method, "greeter/Hello");
-//!             handler = Some(stream);
+//!     let mut rest = &bytes[..];
+//!     while let (taken, Some(frame)) = frames.next(rest)? {
+//!         rest = &rest[taken..];
+//!         match server.handle_frame(Time::ZERO, frame.bytes)? {
+//!             Input::Opened { stream, method: "greeter/Hello", .. } => handler = Some(stream),
+//!             Input::Data { bytes, begins, ends, .. } => buffer.push(bytes, begins, ends)?,
+//!             Input::HalfClosed { .. } => {}
+//!             other => panic!("{other:?}"),
 //!         }
-//!         Input::Data { stream, bytes, ends, .. } => {
-//!             assert_eq!((bytes, ends), (&b"world"[..], true));
-//!             server.consumed(stream, 5)?;
-//!         }
-//!         Input::HalfClosed { .. } => {}
-//!         other => panic!("{other:?}"),
 //!     }
 //! }
+//! let handler = handler.unwrap();
+//! let mut gatherer = Gatherer::<heapless::Vec<u8, 64>>::default();
+//! let (moved, gathered) = gatherer.poll(&mut buffer);
+//! assert_eq!(gathered, Gathered::Message(Envelope::new(5)));
+//! assert_eq!(gatherer.message(), b"world");
+//! server.consumed(handler, moved)?;
 //!
 //! // The server answers and closes; the client reads the answer and the status.
-//! let handler = handler.unwrap();
 //! server.send_message(handler, Envelope::new(3), 3)?;
 //! let mut close = heapless::Vec::<u8, 64>::new();
-//! let encoded = wire::encode_close(&mut close, StatusHead::default(), none, &HeadOptions::default())?;
-//! server.close(Time::ZERO, handler, encoded.len, true, Hold::Never)?;
+//! let encoded = wire::encode_close(&mut close, StatusHead::default(), none, &options)?;
+//! server.close(Time::ZERO, handler, encoded, None)?;
 //!
 //! let mut ended = false;
 //! while let Some(bytes) = frame(&mut server, [&[], b"hi!", &close]) {
-//!     match client.handle_frame(Time::ZERO, &bytes)? {
+//!     match client.handle_frame(Time::ZERO, &bytes[wire::PREFIX_LEN..])? {
 //!         Input::Data { bytes, .. } => assert_eq!(bytes, b"hi!"),
 //!         Input::Ended { why: End::Status { status, .. }, .. } => ended = status.code == 0,
 //!         other => panic!("{other:?}"),
@@ -133,16 +139,18 @@
 //!
 //! # Features
 //!
-//! - `alloc`: `Growing` storage and receive buffers that grow.
+//! - `alloc`: `Session`, and storage that grows.
 //! - `search`: fingerprints of a tunnel's state, for searches over all of them.
 //!
 //! # A transport of one's own
 //!
 //! Where there is no HTTP/2, [`bare`] puts a forward and a reverse tunnel on one stream of bytes.
-//! The example `tcp` of this package is a whole client and server over TCP, with threads and
-//! nothing async: `cargo run --features alloc --example tcp`.
+//! The examples of this package, all without async:
 //!
-#![cfg_attr(feature = "alloc", doc = include_str!("growing.md"))]
+//! - `tcp`: a client and a server over TCP, with threads. `cargo run -p grpctunnel-core --features alloc --example tcp`.
+//! - `serial`: two ends on a line of 9,600 baud, in memory that is in place.
+//! - `wasm`: a tunnel client in a WebAssembly module, with a native server at the other end of a
+//!   pipe. `.ci/wasm` builds and runs it.
 #![no_std]
 
 #[cfg(feature = "alloc")]
@@ -153,25 +161,39 @@ extern crate std;
 pub mod bare;
 mod budget;
 mod error;
+mod index;
+mod length;
 mod limits;
 mod links;
 mod message;
+mod preset;
+mod queue;
 pub mod receive_buffer;
+#[cfg(feature = "alloc")]
+pub mod session;
+mod slab;
 pub mod states;
 mod storage;
 mod stream;
-mod table;
 mod time;
 mod timers;
 mod tunnel;
 mod types;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
 pub mod window;
+#[cfg(not(feature = "internals"))]
+#[expect(unreachable_pub, reason = "public where tests name it")]
+mod window;
 pub mod wire;
 
 pub use error::{
     Code, CommandError, ConfigError, MISSING_RESPONSE, OpenError, Reason, Scope, Side, TunnelError,
 };
 pub use limits::{Bucket, Budgets, Limits, Liveness, ReceiveWindowPolicy, RevisionZeroLimits};
+pub use preset::{boundary_bytes, frame_bytes};
+#[cfg(feature = "alloc")]
+pub use session::Session;
 #[cfg(feature = "alloc")]
 pub use storage::Growing;
 pub use storage::{Fixed, List, Storage};

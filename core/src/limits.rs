@@ -47,7 +47,10 @@ pub struct Budgets {
 ///
 /// By default windows stay as they begin, so that a receive buffer of fixed size is enough.
 /// [`GROWING`](Self::GROWING) lets them grow while the link could carry more: the peer used all of
-/// one within about a round trip, and the reader kept up. Known peers add up whatever is granted.
+/// one within about one round trip, and the reader kept up. Then it doubles, or grows to four times
+/// what came, until it is two to four times what the link carries in a round trip. Other streams of
+/// the tunnel get as much, within their share of the budget: with their next grant, and a client's
+/// new stream behind the first frame of its message. Known peers add up whatever is granted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReceiveWindowPolicy {
     /// Bytes of a new stream's window: `settings.initial_window_size` from a tunnel server,

@@ -1,18 +1,17 @@
-//! Queues of streams that need no memory of their own: the links are in the streams' records.
+//! The links of a stream in an intrusive queue.
 
-use crate::storage::Storage;
-use crate::stream::{NO_SLOT, Stream};
-use crate::table::Slab;
+/// Where a slot is expected: none.
+pub(crate) const NO_SLOT: u32 = u32::MAX;
 
-/// A stream's place in one queue.
+/// As [`Link::next`]: the stream is not in the queue.
+const NOT_A_MEMBER: u32 = NO_SLOT - 1;
+
+/// The neighbours of a stream in one queue.
 #[derive(Clone, Copy, Debug, Hash)]
 pub(crate) struct Link {
-    previous: u32,
-    next: u32,
+    pub(crate) previous: u32,
+    pub(crate) next: u32,
 }
-
-/// The `next` of a stream that is not in the queue.
-const NOT_A_MEMBER: u32 = NO_SLOT - 1;
 
 impl Default for Link {
     fn default() -> Self {
@@ -24,100 +23,7 @@ impl Default for Link {
 }
 
 impl Link {
-    const fn is_member(self) -> bool {
+    pub(crate) const fn is_member(self) -> bool {
         self.next != NOT_A_MEMBER
-    }
-}
-
-/// Which queue, by the place of its link in a record; a stream is in each at most once. A
-/// constant of the type, so that no step of a queue looks for the link.
-pub(crate) mod queue {
-    /// Streams with frames of their own order to send.
-    pub(crate) const DATA: usize = 0;
-    /// Streams with frames that go ahead of data.
-    pub(crate) const CONTROL: usize = 1;
-    /// Streams with events to poll.
-    pub(crate) const EVENTS: usize = 2;
-}
-
-/// A first-in first-out queue of streams.
-#[derive(Clone, Copy, Debug, Hash)]
-pub(crate) struct StreamQueue<const QUEUE: usize> {
-    head: u32,
-    tail: u32,
-}
-
-impl<const QUEUE: usize> StreamQueue<QUEUE> {
-    pub(crate) const fn new() -> Self {
-        Self {
-            head: NO_SLOT,
-            tail: NO_SLOT,
-        }
-    }
-
-    fn link(stream: &mut Stream) -> &mut Link {
-        let [data, control, events] = &mut stream.links;
-        match QUEUE {
-            queue::DATA => data,
-            queue::CONTROL => control,
-            _ => events,
-        }
-    }
-
-    pub(crate) fn front(&self) -> Option<u32> {
-        (self.head != NO_SLOT).then_some(self.head)
-    }
-
-    /// Adds the stream at the end, unless it is in the queue.
-    pub(crate) fn push_back<S: Storage>(&mut self, slab: &mut Slab<S>, slot: u32) {
-        let tail = self.tail;
-        let Some(stream) = slab.get_mut(slot) else {
-            return;
-        };
-        let own = Self::link(stream);
-        if own.is_member() {
-            return;
-        }
-        *own = Link {
-            previous: tail,
-            next: NO_SLOT,
-        };
-        match slab.get_mut(tail) {
-            Some(last) => Self::link(last).next = slot,
-            None => self.head = slot,
-        }
-        self.tail = slot;
-    }
-
-    /// Takes the stream out, if it is in the queue.
-    pub(crate) fn remove<S: Storage>(&mut self, slab: &mut Slab<S>, slot: u32) {
-        let Some(stream) = slab.get_mut(slot) else {
-            return;
-        };
-        let own = Self::link(stream);
-        if !own.is_member() {
-            return;
-        }
-        let Link { previous, next } = *own;
-        *own = Link::default();
-        match slab.get_mut(previous) {
-            Some(before) => Self::link(before).next = next,
-            None => self.head = next,
-        }
-        match slab.get_mut(next) {
-            Some(after) => Self::link(after).previous = previous,
-            None => self.tail = previous,
-        }
-    }
-
-    /// Moves the first stream to the end.
-    #[inline]
-    pub(crate) fn rotate<S: Storage>(&mut self, slab: &mut Slab<S>) {
-        if self.head != self.tail
-            && let Some(slot) = self.front()
-        {
-            self.remove(slab, slot);
-            self.push_back(slab, slot);
-        }
     }
 }

@@ -1,15 +1,13 @@
 //! The record of one stream.
 
 use crate::error::{Reason, Side};
-use crate::links::Link;
+use crate::links::{Link, NO_SLOT};
 use crate::message::Incoming;
 use crate::time::Time;
 use crate::types::{Hold, MethodKind, Unread};
 use crate::window::{ReceiveWindow, SendWindow};
 use crate::wire::Revision;
 
-/// No slot.
-pub(crate) const NO_SLOT: u32 = u32::MAX;
 /// A tunnel client's stream has no id before its `new_stream` leaves.
 pub(crate) const NO_ID: i64 = -1;
 
@@ -162,6 +160,10 @@ pub(crate) enum Flag {
     InUse = 1 << 8,
     /// The peer has named an encoding, so that its messages may be compressed.
     Encoded = 1 << 9,
+    /// A grant of its is watched; see `tunnel::growth`.
+    Sampled = 1 << 10,
+    /// Its window has grown, and the grant of it has not left.
+    HasGrown = 1 << 11,
 }
 
 /// The flags that are set.

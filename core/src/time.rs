@@ -1,11 +1,11 @@
-//! A point in time, supplied by the caller.
+//! Points in time on the caller's clock.
 
 use core::time::Duration;
 
-/// A point on the caller's monotonic clock, in nanoseconds since an origin that the caller picks.
+/// A point on the caller's monotonic clock, in nanoseconds since an origin that the caller chooses.
 ///
-/// The core never reads a clock: every call that depends on time takes a `Time`. Values must
-/// not go backwards from call to call; if they do, timers fire late, nothing else happens. All
+/// The core never reads a clock: every method that depends on the time takes a `Time`. It must not
+/// go backwards from one call to the next. If it does, timers fire late; nothing else happens. All
 /// arithmetic saturates.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time(u64);
@@ -13,7 +13,7 @@ pub struct Time(u64);
 impl Time {
     /// The origin of the caller's clock.
     pub const ZERO: Self = Self(0);
-    /// Later than every deadline: "never".
+    /// Later than every deadline.
     pub const MAX: Self = Self(u64::MAX);
 
     /// The time `nanos` nanoseconds after the origin.
@@ -34,7 +34,7 @@ impl Time {
         self.0
     }
 
-    /// This time plus `duration`, at most [`Time::MAX`].
+    /// `self + duration`, or [`Time::MAX`] on overflow.
     #[must_use]
     pub fn saturating_add(self, duration: Duration) -> Self {
         let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
@@ -47,7 +47,7 @@ impl Time {
         self <= now && self != Self::MAX
     }
 
-    /// The time that passed since `earlier`; zero if `earlier` is later.
+    /// The time elapsed since `earlier`, or zero if `earlier` is later.
     #[must_use]
     pub const fn saturating_since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))

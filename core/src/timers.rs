@@ -1,11 +1,11 @@
-//! The streams' timers: an indexed binary heap of slots, one entry a stream.
+//! The timers of streams: a binary heap of slots, with one entry for each stream that has a timer.
 
+use crate::links::NO_SLOT;
+use crate::slab::Slab;
 use crate::storage::{List, Storage};
-use crate::stream::NO_SLOT;
-use crate::table::Slab;
 use crate::time::Time;
 
-/// The streams that have a timer, the earliest first.
+/// A binary min-heap of the streams that have a timer. Each record has its position in the heap.
 #[derive(Clone, Debug)]
 pub(crate) struct TimerHeap<S: Storage> {
     pub(crate) slots: S::Streams<u32>,
@@ -18,7 +18,7 @@ impl<S: Storage> TimerHeap<S> {
         }
     }
 
-    /// Bytes of a stream's timer.
+    /// Bytes that a stream takes here.
     pub(crate) const STREAM: usize = size_of::<u32>();
 
     /// Bytes held on the heap.
@@ -31,13 +31,13 @@ impl<S: Storage> TimerHeap<S> {
         Some(slab.get(slot)?.fires_at())
     }
 
-    /// The earliest timer.
+    /// The earliest timer: its time, and its slot.
     pub(crate) fn earliest(&self, slab: &Slab<S>) -> Option<(Time, u32)> {
         let slot = *self.slots.as_slice().first()?;
         Some((slab.get(slot)?.fires_at(), slot))
     }
 
-    /// Puts the stream where its timer now belongs: in, out, or elsewhere.
+    /// Adds, moves, or removes the entry of a stream whose record has changed.
     pub(crate) fn update(&mut self, slab: &mut Slab<S>, slot: u32) {
         let Some(stream) = slab.get_mut(slot) else {
             return;
@@ -48,11 +48,11 @@ impl<S: Storage> TimerHeap<S> {
             (false, NO_SLOT) => {}
             (false, position) => {
                 stream.timer = NO_SLOT;
-                self.take_out(slab, position as usize);
+                self.remove(slab, position as usize);
             }
             (true, NO_SLOT) => {
                 let position = self.slots.as_slice().len();
-                // One entry a stream, and as much room as there are streams.
+                // The storage has room for as many entries as records.
                 if self.slots.push(slot).is_ok() {
                     self.place(slab, position, slot);
                     self.sift_up(slab, position);
@@ -65,7 +65,7 @@ impl<S: Storage> TimerHeap<S> {
         }
     }
 
-    fn take_out(&mut self, slab: &mut Slab<S>, position: usize) {
+    fn remove(&mut self, slab: &mut Slab<S>, position: usize) {
         let Some(last) = self.slots.pop() else {
             return;
         };
@@ -135,7 +135,7 @@ mod tests {
     type Store = Fixed<64, 1>;
 
     #[test]
-    fn the_earliest_is_first_whatever_is_changed() {
+    fn the_earliest_timer_comes_first_after_any_change() {
         let mut slab = Slab::<Store>::new();
         let mut heap = TimerHeap::<Store>::new();
         let mut seed = 1_u64;

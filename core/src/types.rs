@@ -6,7 +6,7 @@ use core::time::Duration;
 use crate::error::{ConfigError, Reason, TunnelError};
 use crate::limits::Limits;
 use crate::time::Time;
-use crate::wire::{ExtensionSet, Metadata, Prefix, Revision, Status};
+use crate::wire::{ExtensionSet, Metadata, Prefix, Revision, Sink, SinkFull, Status};
 
 /// Names one stream of one tunnel. A slot that is used again has another generation, so an old key
 /// names no new stream until its slot was used 2^32 times more.
@@ -85,6 +85,21 @@ pub enum Hold {
         /// The longest wait.
         max: Duration,
     },
+}
+
+impl Hold {
+    /// What is right for a method of this kind.
+    #[must_use]
+    pub const fn of(kind: MethodKind) -> Self {
+        let max = match kind {
+            MethodKind::Bidi => return Self::Never,
+            MethodKind::Unknown => Duration::from_secs(1),
+            MethodKind::Unary | MethodKind::ClientStreaming | MethodKind::ServerStreaming => {
+                Duration::from_secs(10)
+            }
+        };
+        Self::UntilHalfClose { max }
+    }
 }
 
 /// What becomes of whole messages that the reader has not read when its stream ends.
@@ -296,11 +311,47 @@ pub enum Body {
 
 /// One frame to send: its prefix (gRPC's length prefix included), then its body.
 #[derive(Clone, Debug)]
+#[must_use = "a frame that is not sent is lost, and the tunnel with it"]
 pub struct Transmit {
     /// The first bytes.
     pub prefix: Prefix,
     /// The rest.
     pub body: Body,
+}
+
+impl Transmit {
+    /// Adds the frame to `out`, its length prefix first. `memory` is asked at most once for the
+    /// bytes of a part, all of them: the head or the message that the caller gave to the tunnel.
+    ///
+    /// # Errors
+    /// `out` has no room for the whole frame, or the part is shorter than the caller said. Nothing
+    /// was added.
+    pub fn write_to<'m>(
+        &self,
+        out: &mut impl Sink,
+        memory: impl FnOnce(Key, Part) -> &'m [u8],
+    ) -> Result<(), SinkFull> {
+        let body = match &self.body {
+            Body::None => &[],
+            Body::Static(text) => text.as_bytes(),
+            Body::Caller {
+                stream,
+                part,
+                range,
+            } => {
+                let range = usize::try_from(range.start)
+                    .ok()
+                    .zip(usize::try_from(range.end).ok());
+                let part = memory(*stream, *part);
+                range
+                    .and_then(|(start, end)| part.get(start..end))
+                    .ok_or(SinkFull)?
+            }
+        };
+        out.reserve(self.prefix.len().saturating_add(body.len()))?;
+        out.put(&self.prefix)?;
+        out.put(body)
+    }
 }
 
 /// What the header `grpctunnel-negotiate` of the other side said.

@@ -1,24 +1,25 @@
-//! Flow-control windows: checked amounts, generic over their width.
+//! Flow-control windows with checked arithmetic, generic over the width of their counters.
 //!
-//! Generic so that a search can enumerate the 8-bit instantiation completely; the protocol uses
-//! `u32` (`window_update` and `initial_window_size` are `uint32`).
+//! The protocol uses `u32` (`window_update` and `initial_window_size` are `uint32`). With `u8` a test
+//! can visit every state with every amount.
 
-/// An unsigned integer that a window can count in.
+/// An unsigned integer that a window counts in.
 pub trait Width: Copy + Ord + Default + core::fmt::Debug {
-    /// Nothing.
+    /// Zero.
     const ZERO: Self;
     /// One byte.
     const ONE: Self;
-    /// Credit that is worth a frame of its own, where it is no more than half a window: with
-    /// `u32` half of the common first window, 32,768, which is two chunks of known peers.
+    /// The smallest amount of credit that is worth a `window_update`, unless it is more than half
+    /// the window. For `u32` it is 32,768: half of the usual initial window, or two chunks of the
+    /// Go module.
     const BATCH: Self;
-    /// `self + other`, or `None` where that does not fit.
+    /// `self + other`, or `None` on overflow.
     fn checked_add(self, other: Self) -> Option<Self>;
-    /// `self - other`, or `None` where that is below zero.
+    /// `self - other`, or `None` on underflow.
     fn checked_sub(self, other: Self) -> Option<Self>;
-    /// Half of it, rounded down.
+    /// Half of `self`, rounded down.
     fn half(self) -> Self;
-    /// A part in 32 of it, rounded down.
+    /// One 32nd of `self`, rounded down.
     fn part(self) -> Self;
 }
 
@@ -45,7 +46,7 @@ macro_rules! width {
 }
 width!(u8: 4, u16: 1_024, u32: 32_768);
 
-/// A window's arithmetic was asked for more than it can hold or give.
+/// An amount that a window cannot hold, or does not have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WindowError;
 
@@ -57,14 +58,14 @@ impl core::fmt::Display for WindowError {
 
 impl core::error::Error for WindowError {}
 
-/// What the peer lets us send on one stream.
+/// The flow-control window for what this end sends on one stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct SendWindow<U> {
     available: U,
 }
 
 impl<U: Width> SendWindow<U> {
-    /// A window that starts with what the peer announced.
+    /// A window with the initial size that the peer announced.
     pub const fn new(initial: U) -> Self {
         Self { available: initial }
     }
@@ -74,30 +75,30 @@ impl<U: Width> SendWindow<U> {
         self.available
     }
 
-    /// Takes `bytes` for sending.
+    /// Uses up `bytes` of the window.
     ///
     /// # Errors
-    /// More than is available; nothing is taken.
+    /// More than is available. The window does not change.
     pub fn take(&mut self, bytes: U) -> Result<(), WindowError> {
         self.available = self.available.checked_sub(bytes).ok_or(WindowError)?;
         Ok(())
     }
 
-    /// Adds what a `window_update` granted.
+    /// Adds the credit of a `window_update`.
     ///
     /// # Errors
-    /// The sum does not fit; the window is left as it was (RFC 9113, section 6.9.1, makes this
-    /// an error of the peer).
+    /// The sum overflows. The window does not change. As in RFC 9113, section 6.9.1, this is an
+    /// error of the peer.
     pub fn grant(&mut self, bytes: U) -> Result<(), WindowError> {
         self.available = self.available.checked_add(bytes).ok_or(WindowError)?;
         Ok(())
     }
 }
 
-/// What we let the peer send on one stream.
+/// The flow-control window for what the peer sends on one stream.
 ///
-/// `size = available + unread + pending` always holds: what the peer may still send, what came
-/// and was not consumed, and what is to be granted: it was consumed, or the window has grown.
+/// `size = available + unread + pending` always holds: what the peer may still send, what was
+/// received but not consumed, and the credit that has yet to be granted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ReceiveWindow<U> {
     size: U,
@@ -106,7 +107,7 @@ pub struct ReceiveWindow<U> {
 }
 
 impl<U: Width> ReceiveWindow<U> {
-    /// A window of `size` bytes, all of them granted.
+    /// A window of `size` bytes, all of which the peer may send.
     pub const fn new(size: U) -> Self {
         Self {
             size,
@@ -115,17 +116,17 @@ impl<U: Width> ReceiveWindow<U> {
         }
     }
 
-    /// Bytes that the peer may have sent, or send, before any of them is consumed.
+    /// Bytes that the peer may send before any of them is consumed.
     pub const fn size(&self) -> U {
         self.size
     }
 
-    /// Bytes that the peer may still send without a further grant.
+    /// Bytes that the peer may still send before the next grant.
     pub const fn available(&self) -> U {
         self.available
     }
 
-    /// Bytes that came and were not consumed yet.
+    /// Bytes that were received but not consumed.
     pub fn unread(&self) -> U {
         self.size
             .checked_sub(self.available)
@@ -133,25 +134,26 @@ impl<U: Width> ReceiveWindow<U> {
             .unwrap_or(U::ZERO)
     }
 
-    /// Bytes that are to be granted: they were consumed, or the window has grown by them.
+    /// Credit that has yet to be granted: for bytes that were consumed, or because the window grew.
+    #[cfg(any(feature = "internals", feature = "search"))]
     pub const fn pending(&self) -> U {
         self.pending
     }
 
-    /// Takes in `bytes` that the peer sent.
+    /// Accounts for `bytes` received.
     ///
     /// # Errors
-    /// The peer sent more than it was granted; nothing is taken.
+    /// The peer exceeded its window. The window does not change.
     pub fn receive(&mut self, bytes: U) -> Result<(), WindowError> {
         self.available = self.available.checked_sub(bytes).ok_or(WindowError)?;
         Ok(())
     }
 
-    /// Notes that the reader took `bytes`. True when a grant is due; see
+    /// Accounts for `bytes` that the reader consumed. Returns whether a grant is due; see
     /// [`threshold`](Self::threshold).
     ///
     /// # Errors
-    /// More than is unread; nothing changes.
+    /// More than is unread. The window does not change.
     pub fn consume(&mut self, bytes: U) -> Result<bool, WindowError> {
         if bytes > self.unread() {
             return Err(WindowError);
@@ -160,18 +162,18 @@ impl<U: Width> ReceiveWindow<U> {
         Ok(self.is_due())
     }
 
-    /// Makes the window larger. The peer hears of it with the next grant.
+    /// Grows the window by `bytes`. The peer gets them with the next grant.
     ///
     /// # Errors
-    /// The size does not fit; nothing changes.
+    /// The size overflows. The window does not change.
     pub fn grow(&mut self, bytes: U) -> Result<(), WindowError> {
         self.size = self.size.checked_add(bytes).ok_or(WindowError)?;
-        // What is pending is a part of the size, so this fits as well.
+        // `pending` never exceeds `size`, so this cannot overflow.
         self.pending = self.pending.checked_add(bytes).ok_or(WindowError)?;
         Ok(())
     }
 
-    /// Forgets the window of a stream that has ended, but for `kept` bytes that are still held.
+    /// Closes the window of a stream that has ended. `kept` bytes of it remain unread.
     pub const fn settle(&mut self, kept: U) {
         *self = Self {
             size: kept,
@@ -180,9 +182,11 @@ impl<U: Width> ReceiveWindow<U> {
         };
     }
 
-    /// Bytes pending at which a grant is due: [`Width::BATCH`], so that updates are few; in a
-    /// large window a part in 32 of it, since a peer waits for what is held back here; and never
-    /// more than half a window, so that a peer with nothing left to send is not waited for.
+    /// The pending credit at which a grant is due.
+    ///
+    /// It is [`Width::BATCH`], so that updates are few, or one 32nd of a window for which that is
+    /// more. It is at most half the window, so that the peer does not run out of credit while some
+    /// is held back.
     pub fn threshold(&self) -> U {
         let batch = U::BATCH.max(self.size.part());
         self.size.half().min(batch).max(U::ONE)
@@ -193,10 +197,10 @@ impl<U: Width> ReceiveWindow<U> {
         self.pending >= self.threshold()
     }
 
-    /// Turns everything pending into a grant and returns its amount, zero if there is none.
+    /// Grants all pending credit and returns its amount, which may be zero.
     pub fn take_grant(&mut self) -> U {
         let grant = self.pending;
-        // The invariant keeps the sum within `size`.
+        // By the invariant the sum is at most `size`.
         self.available = self.available.checked_add(grant).unwrap_or(self.size);
         self.pending = U::ZERO;
         grant

@@ -1,11 +1,13 @@
 //! Storage in place that is smaller than the limits allow: a full table is an answer, not a fault.
 
 use grpctunnel_core::wire::prefix;
-use grpctunnel_core::wire::{HeadOptions, PREFIX_LEN, Revision, encode_open};
+use grpctunnel_core::wire::{Encoded, HeadOptions, PREFIX_LEN, Revision, encode_open};
 use grpctunnel_core::*;
 
 type Store = Fixed<1, 1>;
 
+/// Of some head of five bytes.
+const HEAD: Encoded = Encoded::kept(5, true);
 const ON: Opening = Opening::Accepted(Negotiation::On);
 
 /// A `new_stream` of `s/m`, without its length prefix.
@@ -18,7 +20,7 @@ fn new_stream(id: i64, revision: Revision) -> Vec<u8> {
     let mut head = heapless::Vec::<u8, 16>::new();
     let none = core::iter::empty();
     let encoded = encode_open(&mut head, "s/m", none, &HeadOptions::default()).unwrap();
-    let prefix = prefix::new_stream(id, encoded.len, 10, revision, None);
+    let prefix = prefix::new_stream(id, encoded.len(), 10, revision, None);
     [&prefix[PREFIX_LEN..], &head].concat()
 }
 
@@ -30,15 +32,21 @@ fn a_client_without_room_says_so_and_when_there_is_some() {
         .handle_frame(Time::ZERO, &settings[PREFIX_LEN..])
         .unwrap();
     assert!(client.limits().max_streams > 1);
-    let first = client.open(Time::ZERO, 5, OpenOptions::default()).unwrap();
-    let second = client.open(Time::ZERO, 5, OpenOptions::default());
+    let first = client
+        .open(Time::ZERO, HEAD, OpenOptions::default())
+        .unwrap();
+    let second = client.open(Time::ZERO, HEAD, OpenOptions::default());
     assert_eq!(second, Err(OpenError::Full));
     while client.poll_event().is_some() {}
     client.cancel(first).unwrap();
     client.release(first).unwrap();
     assert!(matches!(client.poll_event(), Some(Event::Ended { .. })));
     assert!(matches!(client.poll_event(), Some(Event::MayOpen)));
-    assert!(client.open(Time::ZERO, 5, OpenOptions::default()).is_ok());
+    assert!(
+        client
+            .open(Time::ZERO, HEAD, OpenOptions::default())
+            .is_ok()
+    );
 }
 
 #[test]

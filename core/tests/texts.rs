@@ -34,6 +34,7 @@ fn errors_differ_in_their_texts() {
         &Command::HeadersLate,
         &Command::CompressionNotAgreed,
         &Command::HeadTooLarge,
+        &Command::NotOfAStream,
     ]);
     distinct(&[
         &OpenError::NotSettled,
@@ -71,7 +72,7 @@ fn errors_differ_in_their_texts() {
     let too_large = FrameTooLarge { len: 5, max: 4 };
     assert_eq!(
         too_large.to_string(),
-        "a message of 5 bytes; at most 4 are allowed"
+        "a message of 5 bytes exceeds the limit of 4"
     );
 }
 

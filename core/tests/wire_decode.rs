@@ -482,13 +482,13 @@ fn extensions_that_are_offered() {
     // The field is there, though it names nothing, or nothing that we know.
     for body in [
         bytes(100, b""),
-        bytes(100, &[0, 5, 99]),
+        bytes(100, &[0, 6, 99]),
         number(100, 1 << 31),
     ] {
         assert_eq!(settings(&body).extensions, Some(ExtensionSet::EMPTY));
     }
     let all = cat(&[
-        &bytes(100, &[4, 3]),
+        &bytes(100, &[4, 5, 3]),
         &number(100, 2),
         &number(100, 1),
         &number(100, 1),
@@ -499,6 +499,7 @@ fn extensions_that_are_offered() {
         Extension::Transparent,
         Extension::Drain,
         Extension::Ping,
+        Extension::Unprocessed,
     ] {
         let one = settings(&number(100, extension as u64)).extensions.unwrap();
         assert_eq!(one, ExtensionSet::EMPTY.with(extension));

@@ -21,8 +21,8 @@ type Head = heapless::Vec<u8, 40_000>;
 fn headers(pairs: Pairs<'_>, options: &HeadOptions<'_>) -> Result<(Vec<u8>, u32), EncodeError> {
     let mut head = Head::new();
     let encoded = encode_headers(&mut head, pairs.iter().copied(), options)?;
-    assert_eq!(encoded.len as usize, head.len());
-    Ok((head.to_vec(), encoded.dropped))
+    assert_eq!(encoded.len() as usize, head.len());
+    Ok((head.to_vec(), encoded.dropped()))
 }
 
 fn close(status: StatusHead<'_>, max_status: u32) -> (Vec<u8>, u32) {
@@ -33,8 +33,8 @@ fn close(status: StatusHead<'_>, max_status: u32) -> (Vec<u8>, u32) {
     let mut head = Head::new();
     let none = core::iter::empty();
     let encoded = encode_close(&mut head, status, none, &options).unwrap();
-    assert_eq!(encoded.len as usize, head.len());
-    (head.to_vec(), encoded.dropped)
+    assert_eq!(encoded.len() as usize, head.len());
+    (head.to_vec(), encoded.dropped())
 }
 
 fn entry(key: &str, values: &[&[u8]]) -> Vec<u8> {
@@ -305,7 +305,7 @@ fn a_growing_sink_is_added_to() {
     let options = HeadOptions::default();
     let encoded = encode_headers(&mut memory, pairs.iter().copied(), &options).unwrap();
     assert_eq!(memory, [&b"before"[..], &entry("k", &[b"v"])].concat());
-    assert_eq!(encoded.len as usize, memory.len() - 6);
+    assert_eq!(encoded.len() as usize, memory.len() - 6);
 }
 
 #[test]

@@ -115,24 +115,41 @@ pub struct Found {
     pub inputs: u64,
     /// Steps that they took.
     pub steps: u64,
-    /// The first input that failed, made small.
-    pub failure: Option<Vec<u8>>,
+    /// Why the run ended early.
+    pub failure: Option<Failure>,
 }
 
-/// Runs inputs of the seed until so many steps were taken or one fails.
+/// Why a run ends early.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// The first input that failed, made small.
+    Input(Vec<u8>),
+    /// No step was taken in [`MOST_IDLE`] inputs one after the other: the target checks nothing.
+    NoSteps,
+}
+
+/// Inputs in a row that may take no step. Some bytes make no input, but few.
+pub const MOST_IDLE: u64 = 1_000;
+
+/// Runs inputs of the seed until so many steps were taken, one fails or none takes a step.
 #[must_use]
 pub fn run(target: &Target, seed: u64, steps: u64) -> Found {
     let mut numbers = Numbers::new(seed);
     let mut found = Found::default();
-    while found.steps < steps {
+    let mut idle = 0;
+    while found.steps < steps && found.failure.is_none() {
         let input = numbers.input();
         found.inputs += 1;
         match attempt(target, &input) {
-            Ok(taken) => found.steps += taken,
-            Err(()) => {
-                found.failure = Some(small(target, input));
-                return found;
+            Ok(0) => idle += 1,
+            Ok(taken) => {
+                idle = 0;
+                found.steps += taken;
             }
+            Err(()) => found.failure = Some(Failure::Input(small(target, input))),
+        }
+        if idle == MOST_IDLE {
+            found.failure = Some(Failure::NoSteps);
         }
     }
     found

@@ -2,6 +2,7 @@
 #![expect(
     clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::panic,
     clippy::unwrap_used,
     reason = "a failure stops the test, which is what it is for"
 )]
@@ -10,8 +11,8 @@ use core::time::Duration;
 
 use grpctunnel_core::bare::{Directions, End as PipeEnd, Event, FORWARD, Pipe, REVERSE};
 use grpctunnel_core::wire::{
-    DecodeLimits, Deframer, ExtensionSet, HeadOptions, PREFIX_LEN, Piece, ServerKind, StatusHead,
-    decode_server, encode_close, encode_open,
+    DecodeLimits, Deframer, Encoded, ExtensionSet, HeadOptions, PREFIX_LEN, Piece, ServerKind,
+    StatusHead, decode_server, encode_close, encode_open,
 };
 use grpctunnel_core::{
     Body, Carrier, Cause, Config, End, Envelope, Event as TunnelEvent, Hold, Input, Key, OpenError,
@@ -32,6 +33,8 @@ struct OneEnd<S: Storage> {
     deframer: Deframer,
     seen: Seen,
     opened: Option<Key>,
+    /// What the byte stream was told last.
+    carrier: Option<Carrier>,
 }
 
 impl<S: Storage> OneEnd<S> {
@@ -54,6 +57,7 @@ impl<S: Storage> OneEnd<S> {
             deframer: Deframer::new(1 << 20),
             seen: Vec::new(),
             opened: None,
+            carrier: None,
         }
     }
 
@@ -141,6 +145,15 @@ impl<S: Storage> OneEnd<S> {
     /// Everything that was seen since the last time.
     fn take_seen(&mut self) -> Seen {
         while let Some(event) = self.pipe.poll_event() {
+            // After the end nothing is reported, but that what was to be finished is given up.
+            match (&self.carrier, &event) {
+                (None, Event::Tunnel(..)) => {}
+                (None, Event::Carrier(carrier))
+                | (Some(Carrier::Finish), Event::Carrier(carrier @ Carrier::Abort(_))) => {
+                    self.carrier = Some(carrier.clone());
+                }
+                (Some(_), event) => panic!("after the end of the pipe: {event:?}"),
+            }
             match event {
                 Event::Tunnel(side, TunnelEvent::Ended { why, .. }) => self.see(side, &ended(&why)),
                 Event::Tunnel(side, TunnelEvent::Settled(_)) => self.see(side, "settled"),
@@ -164,7 +177,8 @@ impl<S: Storage> OneEnd<S> {
 
     fn try_open(&mut self) -> Result<Key, OpenError> {
         let len = self.open.len() as u32;
-        self.client().open(Time::ZERO, len, OpenOptions::default())
+        self.client()
+            .open(Time::ZERO, Encoded::kept(len, true), OpenOptions::default())
     }
 
     fn open(&mut self) -> Key {
@@ -173,9 +187,12 @@ impl<S: Storage> OneEnd<S> {
 
     fn close(&mut self, stream: Key) {
         let len = self.close.len() as u32;
-        let closed = self
-            .server()
-            .close(Time::ZERO, stream, len, true, Hold::Never);
+        let closed = self.server().close(
+            Time::ZERO,
+            stream,
+            Encoded::kept(len, true),
+            Some(Hold::Never),
+        );
         closed.unwrap();
     }
 }
@@ -636,7 +653,9 @@ fn step<S: Storage>(ends: &mut Ends<S>, opener: bool, what: u8) {
             if let Some(handler) = end.opened.take() {
                 let len = end.close.len() as u32;
                 // The call may have ended meanwhile.
-                let _ = end.server().close(now, handler, len, true, Hold::Never);
+                let _ =
+                    end.server()
+                        .close(now, handler, Encoded::kept(len, true), Some(Hold::Never));
             }
         }
         15 => end.pipe.drain(now, Duration::from_secs(1)),

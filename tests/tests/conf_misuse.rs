@@ -1,6 +1,6 @@
 //! Rows 178 to 189 of the catalogue: what an application may not do, refused before the wire.
 
-use grpctunnel_core::wire::{self, EncodeError, HeadOptions, StatusHead};
+use grpctunnel_core::wire::{self, EncodeError, Encoded, HeadOptions, StatusHead};
 use grpctunnel_core::{
     Code, CommandError, Config, Envelope, Growing, Hold, Input, MethodKind, Negotiation, OpenError,
     OpenOptions, Opening, Reason, Side, Time, TunnelServer,
@@ -17,7 +17,7 @@ fn open(method: &str, metadata: &[Pair<'_>]) -> Result<u32, EncodeError> {
     let pairs = metadata.iter().copied();
     let encoded = wire::encode_open(&mut head, method, pairs, &HeadOptions::default());
     assert!(encoded.is_ok() || head.is_empty(), "{head:?}");
-    encoded.map(|encoded| encoded.len)
+    encoded.map(|encoded| encoded.len())
 }
 
 #[test]
@@ -232,7 +232,7 @@ both_stores! {
         // Nor does the tunnel take a head that was encoded in another way.
         let mut t = client::<S>();
         let opened = t.act(|end, now| {
-            end.tunnel.open(now, 3 << 20, OpenOptions::default()).map(|_| ())
+            end.tunnel.open(now, Encoded::kept(3 << 20, true), OpenOptions::default()).map(|_| ())
         });
         assert_eq!(opened, Err(OpenError::HeadTooLarge));
         assert_eq!(OpenError::HeadTooLarge.code(), Code::ResourceExhausted);
@@ -247,10 +247,10 @@ both_stores! {
         assert_eq!(headers.map(|_| ()), Err(EncodeError::MetadataTooLarge));
         let mut t = server::<S>().with_call();
         let key = t.end.key(1);
-        let late = t.act(|end, _| end.tunnel.respond(key, 3 << 20));
+        let late = t.act(|end, _| end.tunnel.respond(key, Encoded::kept(3 << 20, true)));
         assert_eq!(late, Err(CommandError::HeadTooLarge));
         assert_eq!(CommandError::HeadTooLarge.code(), Code::ResourceExhausted);
-        let late = t.act(|end, now| end.tunnel.close(now, key, 3 << 20, false, Hold::Never));
+        let late = t.act(|end, now| end.tunnel.close(now, key, Encoded::kept(3 << 20, false), None));
         assert_eq!(late, Err(CommandError::HeadTooLarge));
         t.lives();
     }

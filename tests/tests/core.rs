@@ -23,11 +23,14 @@ mod config;
 #[cfg(feature = "arbitrary")]
 mod corpus;
 mod extensions;
+#[cfg(feature = "arbitrary")]
+mod fuzz_targets;
 mod liveness;
 mod memory;
 mod pair;
 mod pair_calls;
 mod properties;
+mod session;
 mod state_tables;
 mod timers;
 mod transparent;

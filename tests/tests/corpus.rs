@@ -1,70 +1,89 @@
 //! Every committed input of every fuzz target, without a fuzzer.
 
-use std::collections::BTreeSet;
 use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::thread;
 
-use grpctunnel_tests::campaign::{self, Numbers};
-use grpctunnel_tests::harness::targets::{TARGETS, reached_limits, target};
-
-/// Inputs of a target, and their bytes: enough to begin from, few enough to be committed.
-const MOST_FILES: usize = 120;
-const MOST_BYTES: usize = 200 * 1024;
+use grpctunnel_tests::campaign::{self, Failure, MOST_IDLE, Numbers};
+use grpctunnel_tests::harness::targets::{TARGETS, Target, reached_limits};
 
 fn fuzz() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz")
 }
 
+/// Files and what they hold.
 #[expect(
     clippy::unwrap_used,
     reason = "a helper of tests states what must hold"
 )]
-fn names(below: &Path) -> BTreeSet<String> {
-    let entries = fs::read_dir(below).unwrap();
-    let name = |path: PathBuf| path.file_stem().unwrap().to_string_lossy().into_owned();
-    entries.map(|entry| name(entry.unwrap().path())).collect()
+fn committed(name: &str) -> Vec<(PathBuf, Vec<u8>)> {
+    let entries = fs::read_dir(fuzz().join("seeds").join(name)).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    paths
+        .map(|path| (path.clone(), fs::read(path).unwrap()))
+        .collect()
 }
 
+/// A limit of the committed corpora, where the command that keeps to it finds it.
 #[expect(
     clippy::unwrap_used,
     reason = "a helper of tests states what must hold"
 )]
-fn replay(name: &str) {
-    let target = target(name).unwrap();
-    let mut bytes = 0;
-    let mut files = 0;
-    let mut inputs = 0;
-    for entry in fs::read_dir(fuzz().join("corpus").join(name)).unwrap() {
-        let input = fs::read(entry.unwrap().path()).unwrap();
-        files += 1;
-        bytes += input.len();
-        inputs += usize::from((target.run)(&input).is_some());
+fn most(what: &str) -> usize {
+    let manifest = fs::read_to_string(fuzz().join("Cargo.toml")).unwrap();
+    let mut values = manifest.lines().filter_map(|line| line.strip_prefix(what));
+    values
+        .next()
+        .unwrap()
+        .trim_start_matches(" = ")
+        .parse()
+        .unwrap()
+}
+
+/// What a target makes of its inputs, each of which must hold.
+fn replay(target: &Target) {
+    let name = target.name;
+    let mut steps = 0;
+    for (path, input) in committed(name) {
+        let run = AssertUnwindSafe(|| (target.run)(&input));
+        let file = path.file_name().unwrap_or_default().to_string_lossy();
+        let taken = catch_unwind(run);
+        assert!(
+            taken.is_ok(),
+            "fuzz/seeds/{name}/{file} fails; what it does: cargo run -p grpctunnel-tests \
+             --bin campaign -- --target {name} --replay fuzz/seeds/{name}/{file}"
+        );
+        steps += taken.ok().flatten().unwrap_or(0);
     }
-    assert!(inputs > 0, "{name} has no corpus");
-    assert!(files <= MOST_FILES, "{name}: {files} files");
-    assert!(bytes <= MOST_BYTES, "{name}: {bytes} bytes");
+    assert!(steps > 0, "{name}: no committed input takes a step");
 }
 
-macro_rules! replayed {
-    ($($target:ident)*) => {
-        $(#[test]
-        fn $target() {
-            replay(stringify!($target));
-        })*
-
-        #[test]
-        fn every_target_has_a_program_a_corpus_and_a_test() {
-            let here: BTreeSet<String> = [$(stringify!($target)),*].map(str::to_owned).into();
-            let known = TARGETS.iter().map(|target| target.name.to_owned()).collect();
-            assert_eq!(here, known);
-            assert_eq!(names(&fuzz().join("fuzz_targets")), known);
-            assert_eq!(names(&fuzz().join("corpus")), known);
+#[test]
+fn committed_inputs_hold_for_every_target() {
+    thread::scope(|scope| {
+        let started = TARGETS
+            .iter()
+            .map(|target| (target.name, scope.spawn(|| replay(target))));
+        // All of them run before the first is waited for.
+        let replays: Vec<_> = started.collect();
+        for (name, replay) in replays {
+            assert!(replay.join().is_ok(), "{name}: see above");
         }
-    };
+    });
 }
 
-replayed! {
-    client_input framer isolation limits pair server_input wire_decode wire_roundtrip
+#[test]
+fn what_is_committed_keeps_within_its_limits() {
+    for Target { name, .. } in TARGETS {
+        let inputs = committed(name);
+        let files = inputs.len();
+        let bytes: usize = inputs.iter().map(|(_, input)| input.len()).sum();
+        assert!(
+            files <= most("most-files") && bytes <= most("most-bytes"),
+            "{name}: {files} files of {bytes} bytes; run `fuzz/campaign minimise {name}`"
+        );
+    }
 }
 
 #[test]
@@ -75,16 +94,33 @@ fn some_inputs_of_a_seed_hold_for_every_target() {
     }
 }
 
+/// Rather than looking for steps for ever.
+#[test]
+fn a_target_that_takes_no_steps_fails() {
+    let rejecting = Target {
+        name: "idle",
+        operations: true,
+        run: |_| None,
+        show: |_| String::new(),
+    };
+    let idle = Target {
+        run: |_| Some(0),
+        ..rejecting
+    };
+    for target in [rejecting, idle] {
+        let found = campaign::run(&target, 1, 1);
+        assert_eq!(found.failure, Some(Failure::NoSteps));
+        assert_eq!((found.inputs, found.steps), (MOST_IDLE, 0));
+    }
+}
+
 /// Memory that is held while windows are grown is judged only where they do.
 #[test]
 fn inputs_of_limits_make_windows_grow_at_both_ends() {
-    let corpus = fs::read_dir(fuzz().join("corpus/limits")).unwrap();
-    let committed: Vec<Vec<u8>> = corpus
-        .map(|entry| fs::read(entry.unwrap().path()).unwrap())
-        .collect();
+    let committed = committed("limits").into_iter().map(|(_, input)| input);
     let mut numbers = Numbers::new(1);
     let seeded: Vec<Vec<u8>> = (0..300).map(|_| numbers.input()).collect();
-    for inputs in [committed, seeded] {
+    for inputs in [committed.collect(), seeded] {
         let reached = inputs.iter().filter_map(|input| reached_limits(input));
         let grown = reached.fold([0; 2], |[server, client], reached| {
             let [by_server, by_client] = reached.grown;

@@ -2,6 +2,7 @@
 //! hand over is as the documentation says.
 
 use allocation_counter::measure;
+use grpctunnel_core::wire::Encoded;
 use grpctunnel_core::{
     Config, Fixed, Growing, Negotiation, OpenError, OpenOptions, Opening, Time, TunnelClient,
     TunnelServer,
@@ -13,7 +14,8 @@ fn server(frames: &[Frame], most: u32) -> TunnelServer<Growing> {
     let mut config = Config::default();
     config.limits.max_streams = most;
     let opening = Opening::Accepted(Negotiation::On);
-    let mut tunnel = TunnelServer::new(Time::ZERO, config, opening).unwrap();
+    let mut tunnel: TunnelServer<_> =
+        grpctunnel_tests::harness::tunnel(Time::ZERO, config, opening);
     for frame in frames {
         assert!(tunnel.handle_frame(Time::ZERO, frame).is_ok());
     }
@@ -61,7 +63,7 @@ fn keys_of_open_streams_index_a_table_of_as_many() {
     config.limits.max_streams = 4;
     let opening = Opening::Accepted(Negotiation::Off);
     let mut client = TunnelClient::<Growing>::new(Time::ZERO, config, opening).unwrap();
-    let mut open = |len| client.open(Time::ZERO, len, OpenOptions::default());
+    let mut open = |len| client.open(Time::ZERO, Encoded::kept(len, true), OpenOptions::default());
     // The largest head that an end takes from its caller, and one more byte.
     let first = open(1 << 20).expect("a stream").index();
     assert_eq!(open((1 << 20) + 1), Err(OpenError::HeadTooLarge));

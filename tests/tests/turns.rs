@@ -1,5 +1,6 @@
 //! Streams take turns of 16 KiB, and a frame is cut for its turn's sake only where that is worth it.
 
+use grpctunnel_core::wire::Encoded;
 use grpctunnel_core::{
     Body, Config, Envelope, Growing, Key, Negotiation, OpenError, OpenOptions, Opening, Time,
     TunnelClient,
@@ -9,14 +10,18 @@ use grpctunnel_tests::harness::frames::set;
 /// A client of a peer with windows that hold everything back that is not a turn.
 fn client() -> TunnelClient<Growing> {
     let opening = Opening::Accepted(Negotiation::On);
-    let mut client = TunnelClient::new(Time::ZERO, Config::default(), opening).unwrap();
+    let mut client = grpctunnel_tests::harness::tunnel(Time::ZERO, Config::default(), opening);
     let settings = set(-1, 1 << 20, &[0, 1]);
     assert!(client.handle_frame(Time::ZERO, &settings).is_ok());
     client
 }
 
 fn open(client: &mut TunnelClient<Growing>, head: u32) -> Result<Key, OpenError> {
-    client.open(Time::ZERO, head, OpenOptions::default())
+    client.open(
+        Time::ZERO,
+        Encoded::kept(head, true),
+        OpenOptions::default(),
+    )
 }
 
 fn send(client: &mut TunnelClient<Growing>, stream: Key, bytes: u32) {

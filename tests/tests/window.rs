@@ -1,8 +1,9 @@
 //! The windows' arithmetic in eight bits, against a model in numbers that cannot wrap.
 //!
-//! Optimised (`cargo test --release --test window`), every state meets every amount in every
-//! operation. Without, that would take minutes: each state of the receive window then meets the
-//! amounts around what fits, and the output says that the complete test was ignored.
+//! Optimised (`cargo test --release -p grpctunnel-tests --no-default-features --test window`), every
+//! state meets every amount in every operation. Without, that would take minutes: each state of the
+//! receive window then meets the amounts around what fits, and the output says that the complete
+//! test was ignored.
 
 use std::num::NonZero;
 use std::panic::resume_unwind;

@@ -6,14 +6,22 @@
 use core::time::Duration;
 
 use grpctunnel_core::{
-    Config, Growing, Input, Negotiation, Opening, ReceiveWindowPolicy, Side, Time, TunnelServer,
+    Client, Config, Growing, Input, Negotiation, Opening, ReceiveWindowPolicy, Side, Time,
+    TunnelServer,
 };
-use grpctunnel_tests::harness::frames::{more, msg, new};
-use grpctunnel_tests::harness::link::{Grid, Link, LinkSetup, Opens, Reader, Source};
-use grpctunnel_tests::harness::{OnHeap, server_with};
+use grpctunnel_tests::harness::frames::{more, msg, new, set};
+use grpctunnel_tests::harness::link::{Grid, Link, LinkSetup, Opens, Reader, Source, Start};
+use grpctunnel_tests::harness::{OnHeap, Said, Script, client_with, server_with};
 
 const INITIAL: u32 = 65_536;
 const MB: u64 = 1_000_000;
+
+/// A tunnel whose windows grow.
+fn growing() -> Config {
+    let mut config = Config::default();
+    config.limits.receive_window = ReceiveWindowPolicy::GROWING;
+    config
+}
 
 const fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -96,7 +104,7 @@ impl<R: Opens> AnyLink for Link<R> {
 
 #[test]
 fn a_slow_reader_gets_no_larger_window() {
-    let mut setup = LinkSetup::new(millis(50), 100 * MB);
+    let mut setup = LinkSetup::new(millis(50), 1_000 * MB);
     setup.reader = Reader::Every(millis(10), 1_000);
     with_both(setup, |link| {
         link.run(Duration::from_secs(20));
@@ -152,6 +160,29 @@ fn a_full_link_gets_no_larger_window_with_time() {
         link.run(Duration::from_secs(600));
         assert_eq!(link.largest(), window);
     });
+}
+
+/// Calls that share a full link are slower than one that has it for itself, though the way is no
+/// longer. What their windows hold together is a queue.
+#[test]
+fn calls_that_come_and_go_on_a_full_link_get_no_larger_windows_with_time() {
+    let mut link = Link::to_server(LinkSetup::new(millis(50), 2 * MB));
+    link.run_for(Duration::from_secs(100));
+    // The first call ends with the others.
+    let in_a_round_trip = 100_000 + 16_384;
+    for _ in 0..4 {
+        for _ in 0..15 {
+            link.open_a_call();
+        }
+        link.run_for(Duration::from_secs(100));
+        for _ in 0..15 {
+            link.end_a_call();
+        }
+        link.run_for(Duration::from_secs(100));
+        let (largest, _) = link.windows();
+        assert!(largest <= 4 * in_a_round_trip, "{largest}");
+        link.release();
+    }
 }
 
 #[test]
@@ -226,7 +257,7 @@ fn calls_share_what_the_link_carries() {
 /// What is unread when a call ends takes memory until it is let go, and growth with it.
 #[test]
 fn growth_that_is_still_unread_is_given_back_with_the_release() {
-    let setup = LinkSetup::new(millis(50), 100 * MB);
+    let setup = LinkSetup::new(millis(50), 1_000 * MB);
     let mut link = Link::to_client(setup);
     link.run_for(millis(50) * 20);
     link.stop_reading();
@@ -279,9 +310,13 @@ fn a_window_grows_no_further_than_its_limit() {
 /// Frame by frame, at a server: the growth comes with the next grant.
 #[test]
 fn a_peer_that_waited_for_credit_is_granted_more_than_was_read() {
-    let mut config = Config::default();
-    config.limits.max_streams = 1;
-    config.limits.receive_window = ReceiveWindowPolicy::GROWING;
+    let t = server_that_learned(growing());
+    assert_eq!(t.end.tunnel.receive_growth(), 65_536);
+    assert_eq!(t.end.tunnel.shortest_round_trip(), Some(millis(50)));
+}
+
+/// A server whose first call got a window of 131,072 bytes.
+fn server_that_learned(config: Config) -> Script<grpctunnel_core::Server, OnHeap> {
     let mut t = server_with::<OnHeap>(config, Opening::Accepted(Negotiation::On));
     t.says(&["set(-1,65536,[0, 1])"]);
     t = t.with_call();
@@ -289,13 +324,70 @@ fn a_peer_that_waited_for_credit_is_granted_more_than_was_read() {
     t.get(more(1, 16_384)).says(&["wu(1,32768)"]);
     t.get(more(1, 16_384));
     t.get(more(1, 16_384)).says(&["wu(1,32768)"]);
-    // The peer stops, and hears of the first grant.
     t.advance(millis(50));
     t.get(more(1, 16_384)).says(&["wu(1,81920)"]);
     let call = t.end.key(1);
     assert_eq!(t.end.tunnel.receive_window(call), Some(131_072));
-    assert_eq!(t.end.tunnel.receive_growth(), 65_536);
-    assert_eq!(t.end.tunnel.shortest_round_trip(), Some(millis(50)));
+    t
+}
+
+/// What one call has shown is granted to the next one as soon as anything is.
+#[test]
+fn a_new_call_begins_with_what_the_tunnel_has_learned() {
+    let mut t = server_that_learned(growing());
+    t.get(new(2, "svc/m")).sees(&["opened(2,svc/m)"]);
+    t.get(msg(2, 1 << 20, 16_384));
+    t.get(more(2, 16_384)).says(&["wu(2,98304)"]);
+    // A call that is small gets no frame for it.
+    t.get(new(3, "svc/m")).sees(&["opened(3,svc/m)"]);
+    t.get(msg(3, 100, 100)).says(&[]);
+    t.seen();
+    t.lives();
+}
+
+/// A new call may have as much as every open call and one more could have of what is free.
+#[test]
+fn a_new_call_takes_no_more_than_its_share_of_the_budget() {
+    let mut config = growing();
+    config.limits.receive_window.growth_budget = 65_536 + 3_000;
+    let mut t = server_that_learned(config);
+    for (id, share) in [(2, 3_000 / 3), (3, 2_000 / 4), (4, 1_500 / 5)] {
+        t.get(new(id, "svc/m"))
+            .sees(&[&format!("opened({id},svc/m)")]);
+        t.get(msg(id, 1 << 20, 16_384));
+        let grant = format!("wu({id},{})", 32_768 + share);
+        t.get(more(id, 16_384)).says(&[&grant]);
+    }
+    assert_eq!(t.end.tunnel.receive_growth(), 65_536 + 1_800);
+}
+
+/// A Go server that shuts down refuses a stream without recording its id, and a frame behind it
+/// ends the tunnel: so none goes there for the grant alone.
+#[test]
+fn a_client_grants_what_it_has_learned_behind_the_first_message() {
+    let opening = Opening::Accepted(Negotiation::On);
+    let mut t: Script<Client, OnHeap> = client_with(growing(), opening);
+    t.get(set(-1, INITIAL, &[0, 1]));
+    t.seen();
+    assert_eq!(t.open(), 1);
+    t.advance(millis(50));
+    t.get(msg(1, 1 << 20, 16_384));
+    t.get(more(1, 16_384)).says(&["wu(1,32768)"]);
+    t.get(more(1, 16_384));
+    t.get(more(1, 16_384)).says(&["wu(1,32768)"]);
+    t.advance(millis(50));
+    t.get(more(1, 16_384)).says(&["wu(1,81920)"]);
+    // `open` has seen that `new_stream` is all that it sends.
+    assert_eq!(t.open(), 2);
+    t.is_quiet();
+    t.send(2, 20_000);
+    let said: Vec<String> = t.said().iter().map(ToString::to_string).collect();
+    assert_eq!(said[1], "wu(2,65536)", "{said:?}");
+    assert!(said[0].starts_with("msg(2,"), "{said:?}");
+    t.seen();
+    // Once is enough.
+    t.send(2, 100);
+    assert_eq!(t.said().len(), 1);
 }
 
 /// Where more than half of the window was unread as the grant left, it was the reader that the peer
@@ -304,11 +396,8 @@ fn a_peer_that_waited_for_credit_is_granted_more_than_was_read() {
 fn a_reader_that_was_behind_gets_no_larger_window() {
     const WINDOW: u32 = 262_144;
     for (read_first, grows) in [(WINDOW / 8, false), (WINDOW / 2, true)] {
-        let mut config = Config::default();
-        config.limits.receive_window = ReceiveWindowPolicy {
-            initial: WINDOW,
-            ..ReceiveWindowPolicy::GROWING
-        };
+        let mut config = growing();
+        config.limits.receive_window.initial = WINDOW;
         let opening = Opening::Accepted(Negotiation::On);
         let mut server = TunnelServer::<Growing>::new(Time::ZERO, config, opening).unwrap();
         let open = Vec::from(new(1, "svc/m"));
@@ -330,36 +419,36 @@ fn a_reader_that_was_behind_gets_no_larger_window() {
     }
 }
 
-/// One grant at a time is watched. A stream that falls silent does not keep its place for ever.
+/// Four streams are sampled at once. Those that fall silent do not keep their places for ever.
 #[test]
-fn a_silent_stream_makes_place_for_another() {
-    for (silence, grows) in [(999, false), (1_001, true)] {
-        let mut config = Config::default();
-        config.limits.receive_window = ReceiveWindowPolicy::GROWING;
-        let mut t = server_with::<OnHeap>(config, Opening::Accepted(Negotiation::On));
+fn silent_streams_make_place_for_another() {
+    for (silent, silence, grows) in [(3, 0, true), (4, 999, false), (4, 1_001, true)] {
+        let opening = Opening::Accepted(Negotiation::On);
+        let mut t = server_with::<OnHeap>(growing(), opening);
         t.says(&["set(-1,65536,[0, 1])"]);
-        for id in [1, 2] {
+        let last = silent + 1;
+        for id in 1..=last {
             t.get(new(id, "svc/m"))
                 .sees(&[&format!("opened({id},svc/m)")]);
             t.get(msg(id, 1 << 20, 16_384));
             let grant = format!("wu({id},32768)");
             t.get(more(id, 16_384)).says(&[&grant]);
-            t.advance(millis(if id == 1 { silence } else { 0 }));
+            t.advance(millis(if id == silent { silence } else { 0 }));
         }
         for wait in [0, 0, 50] {
             t.advance(millis(wait));
-            t.get(more(2, 16_384));
+            t.get(more(last, 16_384));
             t.said();
         }
-        let window = t.end.tunnel.receive_window(t.end.key(2));
-        assert_eq!(window > Some(INITIAL), grows, "after {silence} ms");
+        let window = t.end.tunnel.receive_window(t.end.key(last));
+        assert_eq!(window > Some(INITIAL), grows, "{silent}, {silence} ms");
     }
 }
 
 #[test]
 fn a_clock_that_stands_still_measures_nothing() {
     let opening = Opening::Accepted(Negotiation::On);
-    let mut t = server_with::<OnHeap>(Config::default(), opening);
+    let mut t = server_with::<OnHeap>(growing(), opening);
     t.says(&["set(-1,65536,[0, 1])"]);
     t = t.with_call();
     t.get(msg(1, 1 << 20, 16_384));
@@ -372,12 +461,65 @@ fn a_clock_that_stands_still_measures_nothing() {
     assert_eq!(t.end.tunnel.shortest_round_trip(), None);
 }
 
+/// From cold, over 50 ms.
+#[test]
+fn calls_get_what_the_link_carries_within_twelve_round_trips() {
+    for receiver in [Side::Server, Side::Client] {
+        for (rate, calls) in [(200 * MB, 1), (1_000 * MB, 1), (200 * MB, 64)] {
+            let start = Start::measure(receiver, rate, calls);
+            assert!(start.reached_in() <= Some(12), "{start}");
+            assert!(start.reached_in().is_some(), "{start}");
+            assert!(start.share() >= 0.95, "{start}");
+        }
+    }
+}
+
+/// Known peers add up credit in 32 bits, signed, without a check: neither one grant nor many exceed
+/// that, however fast a window grows.
+#[test]
+fn no_credit_passes_31_bits() {
+    const CHUNK: u32 = 4 << 20;
+    let mut config = growing();
+    config.limits.receive_window.initial = 1 << 29;
+    config.limits.receive_window.max = 0x7fff_ffff;
+    config.limits.receive_window.growth_budget = u64::MAX;
+    config.limits.max_frame = 2 * CHUNK;
+    config.limits.max_message = CHUNK;
+    let opening = Opening::Accepted(Negotiation::On);
+    let mut server = TunnelServer::<Growing>::new(Time::ZERO, config, opening).unwrap();
+    let open = Vec::from(new(1, "svc/m"));
+    let Ok(Input::Opened { stream, .. }) = server.handle_frame(Time::ZERO, &open) else {
+        panic!("no call");
+    };
+    let chunk = msg(1, CHUNK, CHUNK as usize);
+    let mut now = Time::ZERO;
+    // The peer's credit, as it counts it.
+    let mut credit = 1_u64 << 29;
+    for _ in 0..4 {
+        for _ in 0..credit / u64::from(CHUNK) {
+            assert!(server.handle_frame(now, &chunk).is_ok());
+            credit -= u64::from(CHUNK);
+            assert_eq!(server.consumed(stream, CHUNK), Ok(()));
+            while let Some(sent) = server.poll_transmit(now) {
+                let said = Said::read(Side::Server, &sent.prefix[5..]);
+                if let Said::WindowUpdate { bytes, .. } = said {
+                    credit += u64::from(bytes);
+                }
+                assert!(credit <= 0x7fff_ffff, "{credit} bytes of credit");
+            }
+            let window = server.receive_window(stream);
+            assert!(window <= Some(0x7fff_ffff), "{window:?}");
+        }
+        now = now.saturating_add(millis(50));
+    }
+    assert_eq!(server.receive_window(stream), Some(0x7fff_ffff));
+}
+
 /// Messages of one byte and empty ones in turn take the most memory for their bytes.
 #[test]
 fn a_grown_window_of_crumbs_stays_within_the_memory_bound() {
-    let mut config = Config::default();
+    let mut config = growing();
     config.limits.max_streams = 1;
-    config.limits.receive_window = ReceiveWindowPolicy::GROWING;
     let mut t = server_with::<OnHeap>(config, Opening::Accepted(Negotiation::On));
     t.says(&["set(-1,65536,[0, 1])"]);
     t = t.with_call();

@@ -1,46 +1,81 @@
-//! `grpctunnel agent`: opens a tunnel to a gateway, and handles its calls by a local server.
+//! `grpctunnel agent`: opens tunnels to gateways, and handles their calls by local servers.
 
-use std::{error::Error, fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
-use backon::{BackoffBuilder, ExponentialBuilder};
-use grpctunnel_driver::{ConnectError, ServerHandle};
+use grpctunnel_driver::ServerHandle;
 use grpctunnel_tokio::Options;
-use tokio::time::{Instant, sleep};
+use http::{HeaderValue, uri::Authority};
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep},
+};
 use tonic::metadata::{MetadataMap, MetadataValue};
 
+pub use crate::local::LocalEvent;
 use crate::{
-    NAME, SLACK,
-    local::Local,
+    INSTANCE, MAX_STREAMS, NAME, SLACK,
+    carrier::{Carrier, OpenError},
+    connect::Proxy,
+    local::{Local, LocalSettings},
     name::Name,
     origin::Origin,
+    pauses::Pauses,
     stop::{Ended, Stop},
+    words,
 };
 
-const FIRST_PAUSE: Duration = Duration::from_millis(250);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// After so long the pauses begin anew: the gateway was there.
-const STEADY: Duration = Duration::from_secs(10);
-/// The first of TCP's own probes, and the pause between them: a gateway that vanished without
-/// a word is noticed, whatever HTTP/2 does.
-const TCP_PROBE: Duration = Duration::from_secs(20);
-const TCP_PROBE_PAUSE: Duration = Duration::from_secs(5);
-const TCP_PROBES: u32 = 3;
 /// The longest that the end of a tunnel may take once nothing is open on it.
 const FAREWELL: Duration = Duration::from_secs(6);
 
+/// A local server, and the name that callers use for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Served {
+    /// The name.
+    pub name: Name,
+    /// The server.
+    pub local: Origin,
+}
+
 /// The settings of an agent.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Agent {
-    /// The gateway.
-    pub gateway: Origin,
-    /// The name that callers use.
-    pub name: Name,
-    /// The local server.
-    pub local: Origin,
-    /// The longest pause before it connects anew.
+    /// The gateways. Each gets tunnels of its own.
+    pub gateways: Vec<Origin>,
+    /// What it serves. Each has tunnels of its own.
+    pub served: Vec<Served>,
+    /// What the local servers see as `:authority`. Default: their own.
+    pub local_authority: Option<Authority>,
+    /// The most connections to each local server at once. Default: 8.
+    pub local_connections: usize,
+    /// Tunnels of each name to each gateway. Default: 1.
+    pub connections: usize,
+    /// Calls that may be open at once on a tunnel. Default: 1,024.
+    pub max_streams: u32,
+    /// The way to the gateways. Default: straight.
+    pub proxy: Proxy,
+    /// The longest pause before it connects again. Default: 10 s.
     pub retry_limit: Duration,
-    /// How long open calls may go on once it drains; then they end UNAVAILABLE.
+    /// How long open calls may go on once it drains; then they end UNAVAILABLE. Default: 30 s.
     pub drain_limit: Duration,
+}
+
+impl Agent {
+    /// The defaults, for one gateway and one local server.
+    #[must_use]
+    pub fn new(gateway: Origin, name: Name, local: Origin) -> Self {
+        Self {
+            gateways: vec![gateway],
+            served: vec![Served { name, local }],
+            local_authority: None,
+            local_connections: 8,
+            connections: 1,
+            max_streams: MAX_STREAMS,
+            proxy: Proxy::None,
+            retry_limit: Duration::from_secs(10),
+            drain_limit: Duration::from_secs(30),
+        }
+    }
 }
 
 /// What happens at an agent.
@@ -48,78 +83,222 @@ pub struct Agent {
 #[non_exhaustive]
 pub enum AgentEvent {
     /// It can be called.
-    Connected,
+    Connected {
+        /// Through which gateway.
+        gateway: Origin,
+        /// By which name.
+        name: Name,
+    },
     /// It could not connect.
     Failed {
+        /// To which gateway.
+        gateway: Origin,
         /// Why.
         why: String,
     },
-    /// Its tunnel is over.
+    /// A tunnel is over.
     Lost {
+        /// To which gateway.
+        gateway: Origin,
         /// How it ended.
         why: String,
     },
-    /// It waits before it connects anew.
+    /// It waits before it connects again.
     Pausing {
+        /// To which gateway.
+        gateway: Origin,
         /// How long.
         pause: Duration,
     },
+    /// Something happened between it and a local server.
+    Local {
+        /// Which one.
+        local: Origin,
+        /// What.
+        event: LocalEvent,
+    },
 }
 
+/// Why an agent does not go on: calls would go round in a circle.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnGateway {
+    /// The gateway.
+    pub gateway: Origin,
+    /// The local server that is the same one.
+    pub local: Origin,
+}
+
+impl fmt::Display for OwnGateway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { gateway, local } = self;
+        write!(
+            f,
+            "the local server {local} is the gateway {gateway} itself; calls would go round in a \
+             circle"
+        )
+    }
+}
+
+impl std::error::Error for OwnGateway {}
+
+type Tell = Arc<dyn Fn(AgentEvent) + Send + Sync>;
+type LocalServer = Local<tonic::body::Body>;
+
 impl Agent {
-    /// Serves until `stop`, and connects anew as often as needed. `tell` is called with what
+    /// Serves until `stop`, and connects again as often as needed. `tell` is called with what
     /// happens, and must not block.
-    pub async fn run(self, tell: impl Fn(AgentEvent) + Send + Sync, stop: Stop) -> Ended {
-        let local = Local::new(self.local.clone());
-        let mut pauses = self.pauses();
+    ///
+    /// # Errors
+    ///
+    /// When a local server is the gateway that its calls come from.
+    pub async fn run(
+        self,
+        tell: impl Fn(AgentEvent) + Send + Sync + 'static,
+        stop: Stop,
+    ) -> Result<Ended, OwnGateway> {
+        let tell: Tell = Arc::new(tell);
+        let mut lines = JoinSet::new();
+        for served in &self.served {
+            let local = self.local(served, &tell);
+            let instance = tokio::select! {
+                instance = local.instance(tonic::body::Body::new(question())) => instance,
+                () = stop.draining() => return Ok(Ended::Finished),
+            };
+            for gateway in &self.gateways {
+                for _ in 0..self.connections.max(1) {
+                    let line = Line {
+                        carrier: Carrier::new(gateway.clone(), self.proxy.clone()),
+                        gateway: gateway.clone(),
+                        served: served.clone(),
+                        local: local.clone(),
+                        instance: instance.clone(),
+                        options: self.options(),
+                        retry_limit: self.retry_limit,
+                        drain_limit: self.drain_limit,
+                        tell: Arc::clone(&tell),
+                    };
+                    lines.spawn(line.run(stop.clone()));
+                }
+            }
+        }
+        let mut all = Ended::Finished;
+        while let Some(ended) = lines.join_next().await {
+            match ended {
+                Ok(Ok(Ended::Finished)) => {}
+                // A task that panicked took its calls with it.
+                Ok(Ok(Ended::CutOff)) | Err(_) => all = Ended::CutOff,
+                Ok(Err(own)) => return Err(own),
+            }
+        }
+        Ok(all)
+    }
+
+    fn local(&self, served: &Served, tell: &Tell) -> LocalServer {
+        let settings = LocalSettings {
+            origin: served.local.clone(),
+            authority: self.local_authority.clone(),
+            connections: self.local_connections,
+        };
+        let (tell, local) = (Arc::clone(tell), served.local.clone());
+        Local::new(settings, move |event| {
+            let local = local.clone();
+            tell(AgentEvent::Local { local, event });
+        })
+    }
+
+    fn options(&self) -> Options {
+        let mut options = Options::default();
+        options.limits.max_streams = self.max_streams;
+        options
+    }
+}
+
+/// A `HealthCheckRequest` for the whole server: an empty message.
+fn question() -> http_body_util::Full<bytes::Bytes> {
+    http_body_util::Full::from(&[0; 5][..])
+}
+
+/// One tunnel, made again as often as it is lost.
+struct Line {
+    carrier: Carrier,
+    gateway: Origin,
+    served: Served,
+    local: LocalServer,
+    /// The gateway that the local server is, if it is one.
+    instance: Option<HeaderValue>,
+    options: Options,
+    retry_limit: Duration,
+    drain_limit: Duration,
+    tell: Tell,
+}
+
+impl Line {
+    async fn run(self, stop: Stop) -> Result<Ended, OwnGateway> {
+        let mut pauses = Pauses::new(self.retry_limit);
+        let gateway = || self.gateway.clone();
         loop {
             let opened = tokio::select! {
                 biased;
-                () = stop.draining() => return Ended::Finished,
-                opened = self.open(local.clone()) => opened,
+                () = stop.draining() => return Ok(Ended::Finished),
+                opened = self.open() => opened,
             };
             match opened {
                 Ok(tunnel) => {
-                    tell(AgentEvent::Connected);
+                    self.refuse_circle(&tunnel)?;
+                    (self.tell)(AgentEvent::Connected {
+                        gateway: gateway(),
+                        name: self.served.name.clone(),
+                    });
                     let begun = Instant::now();
                     let end = tokio::select! {
                         end = tunnel.closed() => end,
-                        () = stop.draining() => return self.drain(tunnel, &stop).await,
+                        () = stop.draining() => return Ok(self.drain(tunnel, &stop).await),
                     };
-                    let why = end.to_string();
-                    tell(AgentEvent::Lost { why });
-                    if begun.elapsed() >= STEADY {
-                        pauses = self.pauses();
-                    }
+                    (self.tell)(AgentEvent::Lost {
+                        gateway: gateway(),
+                        why: words::end(&end),
+                    });
+                    pauses.lasted_since(begun);
                 }
-                Err(error) => {
-                    let why = chain(&error);
-                    tell(AgentEvent::Failed { why });
-                }
+                Err(error) => (self.tell)(AgentEvent::Failed {
+                    gateway: gateway(),
+                    why: error.to_string(),
+                }),
             }
-            let pause = pauses.next().unwrap_or(self.retry_limit);
-            tell(AgentEvent::Pausing { pause });
+            let pause = pauses.pause();
+            (self.tell)(AgentEvent::Pausing {
+                gateway: gateway(),
+                pause,
+            });
             tokio::select! {
                 () = sleep(pause) => {}
-                () = stop.draining() => return Ended::Finished,
+                () = stop.draining() => return Ok(Ended::Finished),
             }
         }
     }
 
-    async fn open(&self, local: Local<tonic::body::Body>) -> Result<ServerHandle, OpenError> {
-        let endpoint = grpctunnel_tokio::endpoint(self.gateway.to_string())?
-            .connect_timeout(CONNECT_TIMEOUT)
-            .tcp_keepalive(Some(TCP_PROBE))
-            .tcp_keepalive_interval(Some(TCP_PROBE_PAUSE))
-            .tcp_keepalive_retries(Some(TCP_PROBES));
-        let carrier = grpctunnel_tokio::dial(&endpoint).await?;
+    async fn open(&self) -> Result<ServerHandle, OpenError> {
+        let carrier = self.carrier.dial().await?;
         let mut metadata = MetadataMap::new();
-        if let Ok(name) = MetadataValue::try_from(self.name.as_str()) {
+        if let Ok(name) = MetadataValue::try_from(self.served.name.as_str()) {
             metadata.insert(NAME, name);
         }
-        let options = Options::default();
-        let tunnel = grpctunnel_tokio::serve_reverse(carrier, local, &options, metadata).await?;
-        Ok(tunnel)
+        let (local, options) = (self.local.clone(), &self.options);
+        let opened = grpctunnel_tokio::serve_reverse(carrier, local, options, metadata).await;
+        opened.map_err(|error| self.carrier.refused(error))
+    }
+
+    /// Whether the gateway at the other end is the local server.
+    fn refuse_circle(&self, tunnel: &ServerHandle) -> Result<(), OwnGateway> {
+        let gateway = tunnel.peer().and_then(|peer| peer.metadata().get(INSTANCE));
+        if gateway.is_none() || gateway != self.instance.as_ref() {
+            return Ok(());
+        }
+        tunnel.abort();
+        Err(OwnGateway {
+            gateway: self.gateway.clone(),
+            local: self.served.local.clone(),
+        })
     }
 
     async fn drain(&self, tunnel: ServerHandle, stop: &Stop) -> Ended {
@@ -127,9 +306,10 @@ impl Agent {
         let closed = tunnel.closed();
         tokio::pin!(closed);
         tokio::select! {
+            biased;
+            () = stop.ending() => {}
             _ = closed.as_mut() => return Ended::Finished,
             () = sleep(self.drain_limit) => {}
-            () = stop.ending() => {}
         }
         let ended = match tunnel.active_calls() {
             0 => Ended::Finished,
@@ -142,101 +322,5 @@ impl Agent {
         }
         tunnel.abort();
         ended
-    }
-
-    /// Pauses that double, from a quarter of a second to the limit, each longer by chance.
-    fn pauses(&self) -> impl Iterator<Item = Duration> + Send + use<> {
-        let half = self.retry_limit / 2;
-        ExponentialBuilder::default()
-            .with_min_delay(FIRST_PAUSE.min(half))
-            .with_max_delay(half)
-            .without_max_times()
-            .with_jitter()
-            .build()
-    }
-}
-
-/// Why there is no tunnel.
-#[derive(Debug)]
-enum OpenError {
-    Transport(tonic::transport::Error),
-    Tunnel(ConnectError),
-}
-
-impl From<tonic::transport::Error> for OpenError {
-    fn from(error: tonic::transport::Error) -> Self {
-        Self::Transport(error)
-    }
-}
-
-impl From<ConnectError> for OpenError {
-    fn from(error: ConnectError) -> Self {
-        Self::Tunnel(error)
-    }
-}
-
-impl fmt::Display for OpenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Transport(_) => f.write_str("the gateway is not there"),
-            Self::Tunnel(error) => error.fmt(f),
-        }
-    }
-}
-
-impl Error for OpenError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Transport(error) => error.source(),
-            Self::Tunnel(error) => error.source(),
-        }
-    }
-}
-
-/// An error and what is behind it, in one line, repetitions left out.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        let more = error.to_string();
-        if !text.ends_with(&more) {
-            text = format!("{text}: {more}");
-        }
-        source = error.source();
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn agent(retry_limit: u64) -> Agent {
-        let origin: Origin = "http://127.0.0.1:1".parse().unwrap();
-        Agent {
-            gateway: origin.clone(),
-            name: "a".parse().unwrap(),
-            local: origin,
-            retry_limit: Duration::from_secs(retry_limit),
-            drain_limit: Duration::ZERO,
-        }
-    }
-
-    #[test]
-    fn pauses_grow_to_the_limit_and_never_end() {
-        for limit in [1, 10] {
-            let agent = agent(limit);
-            let pauses: Vec<_> = agent.pauses().take(50).collect();
-            assert_eq!(pauses.len(), 50);
-            assert!(
-                pauses.iter().all(|pause| *pause <= agent.retry_limit),
-                "{pauses:?}"
-            );
-            assert!(
-                pauses.iter().all(|pause| *pause >= FIRST_PAUSE),
-                "{pauses:?}"
-            );
-            assert!(pauses[49] >= agent.retry_limit / 2, "{pauses:?}");
-        }
     }
 }

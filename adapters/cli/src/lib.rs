@@ -6,43 +6,84 @@
 //! callers and servers in any language are what they were.
 //!
 //! This is the program as a library, for tests and for programs that want the same in-process:
-//! [`Gateway`](gateway::Gateway), [`Agent`](agent::Agent), and [`Stop`](stop::Stop) to end
-//! them. Everything listens and connects with plain HTTP/2 (prior knowledge), without TLS.
+//! [`Gateway`](gateway::Gateway), [`Agent`](agent::Agent), [`Dial`](dial::Dial), and
+//! [`Stop`](stop::Stop) to end them. Everything listens and connects with plain HTTP/2 (prior
+//! knowledge), without TLS.
 //!
 //! ```
-//! # async fn example() -> std::io::Result<()> {
-//! use std::time::Duration;
-//! use grpctunnel_cli::{gateway::Gateway, stop::Stop};
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use grpctunnel_cli::{gateway::{Gateway, GatewayEvent, GatewaySettings}, stop::Stop};
 //!
-//! let gateway = Gateway::bind("127.0.0.1:0", |event| eprintln!("{event:?}")).await?;
-//! println!("listening on {}", gateway.address());
+//! let settings = GatewaySettings::new("127.0.0.1:0".parse()?);
+//! let gateway = Gateway::bind(settings, |event| match event {
+//!     GatewayEvent::Joined { name, peer, .. } => eprintln!("{name} joined from {peer}"),
+//!     _ => {}
+//! })
+//! .await?;
+//! println!("listening on {}", gateway.endpoint());
 //! let stop = Stop::new();
 //! stop.on_signals(|_| eprintln!("draining"))?;
-//! gateway.run(Duration::from_secs(30), stop).await;
+//! gateway.run(stop).await;
 //! # Ok(())
 //! # }
 //! ```
 
 use std::time::Duration;
 
+pub mod address;
 pub mod agent;
+mod answer;
 pub mod args;
+mod calls;
+mod carrier;
+pub mod connect;
 pub mod demo;
+pub mod dial;
+mod front;
 pub mod gateway;
+mod health;
+pub mod listener;
 mod local;
 pub mod name;
 pub mod origin;
-mod proxy;
+mod pauses;
 mod refusal;
 mod registry;
+mod replay;
+mod router;
+pub mod routing;
 mod serve;
 pub mod stop;
+pub mod target;
+mod words;
 
 /// The metadata of a tunnel's opening that names the agent.
 pub const NAME: &str = "x-tunnel-name";
 
-/// The metadata of a call that names the agent it is for. The gateway takes it out.
+/// The metadata of a call that names the agent it is for, or the way there: see
+/// [`Target`](target::Target). A gateway takes its own step out.
 pub const TARGET: &str = "x-tunnel-target";
+
+/// The metadata of a call that counts the gateways it passed, so that no call goes round in a
+/// circle for ever. It is all that a gateway adds to a call.
+pub const HOPS: &str = "x-tunnel-hops";
+
+/// The metadata by which a gateway tells itself from others, where a tunnel is opened and where it
+/// is asked for its own health.
+pub const INSTANCE: &str = "x-tunnel-instance";
+
+/// What all metadata of ours begins with. Nothing of it reaches a local server but what is left of
+/// [`TARGET`], and [`HOPS`].
+const PREFIX: &str = "x-tunnel-";
+
+/// Calls that may be open at once on a tunnel, and streams on a connection.
+const MAX_STREAMS: u32 = 1_024;
+
+/// How a tunnel ended, in one line and in the words of whoever runs the program.
+#[must_use]
+pub fn tunnel_end(end: &grpctunnel_driver::TunnelEnd) -> String {
+    words::end(end)
+}
 
 /// By how much the end of what was cut off comes after the limit that cut it off, so that
 /// those who wait for it are still told.

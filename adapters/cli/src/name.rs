@@ -1,14 +1,20 @@
 //! The name of an agent, as callers give it.
 
-use std::{fmt, str::FromStr, sync::Arc};
+use std::{
+    fmt,
+    hash::{BuildHasher, Hasher, RandomState},
+    str::FromStr,
+    sync::Arc,
+};
 
-/// Length limit of a [`Name`], in bytes.
-pub const MAX_NAME: usize = 128;
+/// Length limit of a [`Name`], in bytes, as DNS has it for a label.
+pub const MAX_NAME: usize = 63;
 
-/// The name of an agent: 1 to 128 visible ASCII characters, no space and no comma.
+/// The name of an agent: a DNS label, so that it can stand in a host name.
 ///
-/// It travels in the metadata `x-tunnel-name` of a tunnel's opening and in the metadata
-/// `x-tunnel-target` of a call; upper and lower case differ.
+/// It has 1 to 63 letters, digits and hyphens, with no hyphen at either end. Upper and lower case
+/// are the same; it is written in lower case. It travels in the metadata `x-tunnel-name` of a
+/// tunnel's opening, and in a [`Target`](crate::target::Target).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(Arc<str>);
 
@@ -18,17 +24,32 @@ impl Name {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// A name for an agent that gave none.
+    pub(crate) fn generated() -> Self {
+        Self(format!("agent-{:08x}", random() & 0xffff_ffff).into())
+    }
+}
+
+/// A number that differs each time. The keys of a hasher come from the system's randomness.
+pub(crate) fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
 }
 
 impl FromStr for Name {
     type Err = BadName;
 
     fn from_str(text: &str) -> Result<Self, BadName> {
-        let visible = |byte: u8| byte.is_ascii_graphic() && byte != b',';
-        if text.is_empty() || text.len() > MAX_NAME || !text.bytes().all(visible) {
-            return Err(BadName);
+        let is_inner = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+        let is_label = !text.is_empty()
+            && text.len() <= MAX_NAME
+            && text.bytes().all(is_inner)
+            && !text.starts_with('-')
+            && !text.ends_with('-');
+        match is_label {
+            true => Ok(Self(text.to_ascii_lowercase().into())),
+            false => Err(BadName),
         }
-        Ok(Self(text.into()))
     }
 }
 
@@ -46,7 +67,8 @@ impl fmt::Display for BadName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "expected 1 to {MAX_NAME} visible ASCII characters without space and comma"
+            "expected a DNS label: 1 to {MAX_NAME} letters, digits and hyphens, with no hyphen at \
+             either end"
         )
     }
 }
@@ -58,11 +80,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_visible_ascii() {
-        for good in ["a", "pi-4.kitchen", "127.0.0.1:50051", "[::1]:7", "A_b/c"] {
-            assert_eq!(good.parse::<Name>().unwrap().as_str(), good);
+    fn names_are_dns_labels_in_any_case() {
+        for (good, name) in [("a", "a"), ("pi-4", "pi-4"), ("Home7", "home7"), ("0", "0")] {
+            assert_eq!(good.parse::<Name>().unwrap().as_str(), name);
         }
-        for bad in ["", "a b", "a,b", "tab\t", "größe", "\u{7f}"] {
+        for bad in [
+            "",
+            "a b",
+            "a,b",
+            "a.b",
+            "a/b",
+            "a_b",
+            "-a",
+            "a-",
+            "größe",
+            "127.0.0.1:5",
+            "\u{7f}",
+        ] {
             assert_eq!(bad.parse::<Name>(), Err(BadName), "{bad:?}");
         }
     }
@@ -71,5 +105,12 @@ mod tests {
     fn the_length_limit_is_inclusive() {
         assert!("n".repeat(MAX_NAME).parse::<Name>().is_ok());
         assert!("n".repeat(MAX_NAME + 1).parse::<Name>().is_err());
+    }
+
+    #[test]
+    fn generated_names_are_names_and_differ() {
+        let (one, two) = (Name::generated(), Name::generated());
+        assert_ne!(one, two);
+        assert_eq!(one.as_str().parse(), Ok(one));
     }
 }

@@ -1,47 +1,71 @@
 //! The address of an HTTP/2 server.
 
-use std::{fmt, str::FromStr};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
 
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 
-/// Where a plain HTTP/2 server is: `http://HOST:PORT`. Without a port it is 80.
+use crate::address::unix_path;
+
+const DEFAULT_PORT: u16 = 80;
+
+/// Where a plain HTTP/2 server is: `http://HOST:PORT`, without a port at 80, or `unix:PATH`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Origin(Authority);
+pub struct Origin {
+    authority: Authority,
+    unix: Option<PathBuf>,
+}
 
 impl Origin {
-    /// The host and port, as they go into `:authority`.
+    /// The host and port, as they go into `:authority`; `localhost` for a Unix socket.
     #[must_use]
     pub const fn authority(&self) -> &Authority {
-        &self.0
+        &self.authority
     }
 
-    /// The same server with a path of its own.
+    /// The path of its Unix socket, if that is how it is reached.
     #[must_use]
-    pub fn with_path(&self, path: PathAndQuery) -> Uri {
-        let mut parts = http::uri::Parts::default();
-        parts.scheme = Some(Scheme::HTTP);
-        parts.authority = Some(self.0.clone());
-        parts.path_and_query = Some(path);
-        // Scheme, authority and path together are always a URI.
-        Uri::from_parts(parts).unwrap_or_default()
+    pub fn unix(&self) -> Option<&Path> {
+        self.unix.as_deref()
     }
 
     /// The server itself, with the path `/`.
     #[must_use]
     pub fn uri(&self) -> Uri {
-        self.with_path(PathAndQuery::from_static("/"))
+        with_path(self.authority.clone(), PathAndQuery::from_static("/"))
     }
+
+    /// The same, with the port written out.
+    pub(crate) fn uri_with_port(&self) -> Uri {
+        let port = self.authority.port_u16().unwrap_or(DEFAULT_PORT);
+        let authority = format!("{}:{port}", self.authority.host()).parse();
+        let authority = authority.unwrap_or_else(|_| self.authority.clone());
+        with_path(authority, PathAndQuery::from_static("/"))
+    }
+}
+
+/// A URI of an authority and a path.
+pub(crate) fn with_path(authority: Authority, path: PathAndQuery) -> Uri {
+    let mut parts = http::uri::Parts::default();
+    parts.scheme = Some(Scheme::HTTP);
+    parts.authority = Some(authority);
+    parts.path_and_query = Some(path);
+    // Scheme, authority and path together are always a URI.
+    Uri::from_parts(parts).unwrap_or_default()
 }
 
 impl From<std::net::SocketAddr> for Origin {
     fn from(address: std::net::SocketAddr) -> Self {
         // An IPv6 scope has no place in an authority; without it the rest always fits.
         let bare = std::net::SocketAddr::new(address.ip(), address.port());
-        Self(
-            bare.to_string()
-                .parse()
-                .unwrap_or_else(|_| Authority::from_static("localhost")),
-        )
+        let authority = bare.to_string().parse();
+        Self {
+            authority: authority.unwrap_or_else(|_| Authority::from_static("localhost")),
+            unix: None,
+        }
     }
 }
 
@@ -49,6 +73,12 @@ impl FromStr for Origin {
     type Err = BadOrigin;
 
     fn from_str(text: &str) -> Result<Self, BadOrigin> {
+        if let Some(path) = unix_path(text) {
+            return Ok(Self {
+                authority: Authority::from_static("localhost"),
+                unix: Some(path.ok_or(BadOrigin::Malformed)?),
+            });
+        }
         let uri: Uri = text.parse().map_err(|_| BadOrigin::Malformed)?;
         match uri.scheme() {
             Some(scheme) if *scheme == Scheme::HTTP => {}
@@ -64,13 +94,19 @@ impl FromStr for Origin {
         if host.is_empty() || !port_is_good || authority.as_str().contains('@') {
             return Err(BadOrigin::Malformed);
         }
-        Ok(Self(authority))
+        Ok(Self {
+            authority,
+            unix: None,
+        })
     }
 }
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "http://{}", self.0)
+        match &self.unix {
+            None => write!(f, "http://{}", self.authority),
+            Some(path) => write!(f, "unix:{}", path.display()),
+        }
     }
 }
 
@@ -88,7 +124,9 @@ pub enum BadOrigin {
 impl fmt::Display for BadOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Malformed => "expected http://HOST:PORT, such as http://127.0.0.1:50051",
+            Self::Malformed => {
+                "expected http://HOST:PORT, such as http://127.0.0.1:50051, or unix:PATH"
+            }
             Self::Tls => "TLS is not offered yet, expected http://HOST:PORT (plain HTTP/2)",
             Self::Path => "expected http://HOST:PORT and nothing after it",
         })
@@ -108,6 +146,7 @@ mod tests {
             "http://127.0.0.1:50051",
             "http://[::1]:7",
             "http://name",
+            "unix:/run/server.sock",
         ] {
             assert_eq!(good.parse::<Origin>().unwrap().to_string(), good);
         }
@@ -122,6 +161,7 @@ mod tests {
         for (bad, why) in [
             ("", BadOrigin::Malformed),
             ("h:1", BadOrigin::Malformed),
+            ("unix:", BadOrigin::Malformed),
             ("/a", BadOrigin::Malformed),
             ("ftp://h", BadOrigin::Malformed),
             ("http://u:p@h:1", BadOrigin::Malformed),
@@ -138,8 +178,17 @@ mod tests {
     fn a_path_is_put_behind_the_server() {
         let origin: Origin = "http://h:1".parse().unwrap();
         let path = PathAndQuery::from_static("/a.B/C");
-        assert_eq!(origin.with_path(path).to_string(), "http://h:1/a.B/C");
+        let uri = with_path(origin.authority().clone(), path);
+        assert_eq!(uri.to_string(), "http://h:1/a.B/C");
         assert_eq!(origin.uri().to_string(), "http://h:1/");
+    }
+
+    #[test]
+    fn a_port_that_is_not_written_is_80() {
+        for (text, port) in [("http://h", 80), ("http://[::1]", 80), ("http://h:7", 7)] {
+            let origin: Origin = text.parse().unwrap();
+            assert_eq!(origin.uri_with_port().port_u16(), Some(port), "{text}");
+        }
     }
 
     #[test]

@@ -1,10 +1,10 @@
-//! How a command is told to end: first in peace, then at once.
+//! How a command is told to end: first gracefully, then at once.
 
 use std::io;
 
 use tokio_util::sync::CancellationToken;
 
-/// The wish that a command ends. Clones are the same wish.
+/// Tells a command to end. Clones tell the same command.
 ///
 /// It has two stages: *drain* refuses new calls and lets the open ones finish, *now* ends
 /// them too.
@@ -24,7 +24,7 @@ pub enum Ended {
 }
 
 impl Stop {
-    /// A wish that nobody has uttered yet.
+    /// One that tells nothing yet.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -39,6 +39,12 @@ impl Stop {
     pub fn now(&self) {
         self.drain.cancel();
         self.now.cancel();
+    }
+
+    /// Whether the first stage has been reached.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.drain.is_cancelled()
     }
 
     /// Waits for the first stage. Returns at once when it has been reached.

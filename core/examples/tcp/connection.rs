@@ -1,133 +1,99 @@
-//! One TCP connection with a tunnel on it: what every transport has to do for the core.
-//!
-//! Two threads share the pipe behind a lock. One reads the socket and feeds the pipe; the other
-//! writes what the pipe has to send, and is woken by the pipe's timers. No thread holds the lock
-//! while it waits for the network, and the reader never waits for the writer: two ends that both
-//! only write would wait for each other for ever.
+//! A session on a TCP connection: one thread reads the socket, another writes it and runs the timers,
+//! and whoever makes or answers calls waits for a change. No thread holds the lock while it waits
+//! for the network, and the reader never waits for the writer: two ends that both only write would
+//! wait for each other for ever.
 
 use std::error::Error;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use grpctunnel_core::bare::{Directions, End, Event, Pipe};
-use grpctunnel_core::wire::{Deframer, Piece};
-use grpctunnel_core::{
-    Body, Carrier, Cause, Config, Event as TunnelEvent, Growing, Input, Key, Part, Reason, Time,
-    Transmit, TunnelError,
+use grpctunnel_core::bare::{Directions, End};
+use grpctunnel_core::session::{
+    CallKey, OpenCallError, OwnedMetadata, Received, SendError, SessionConfig, SessionEvent,
 };
+use grpctunnel_core::{Carrier, Cause, OpenError, OpenOptions, Session, Time};
 
 /// How something ends here.
 pub(crate) type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
 
-/// Bytes that are written, or read, at once.
-const BATCH: usize = 64 * 1024;
 /// A peer that accepts no byte for so long is gone.
 const STALL: Duration = Duration::from_secs(60);
 
-/// What lives on the tunnel: it holds the bytes, which the core only counts.
-pub(crate) trait App: Send {
-    /// A frame came, and means this.
-    fn input(&mut self, pipe: &mut Pipe<Growing>, now: Time, input: Input<'_>);
-    /// Something happened that no frame said.
-    fn event(&mut self, pipe: &mut Pipe<Growing>, now: Time, event: TunnelEvent);
-    /// The memory that a transmit names.
-    fn part(&self, stream: Key, part: Part) -> &[u8];
-}
-
-/// What both threads, and whoever makes calls, share.
-pub(crate) struct State<A> {
-    /// The core.
-    pub(crate) pipe: Pipe<Growing>,
-    /// What lives on it.
-    pub(crate) app: A,
+/// What all threads share.
+struct State {
+    session: Session,
     carrier: Option<Carrier>,
-    /// The reader has ended.
-    read_all: bool,
 }
 
-/// A connection.
-pub(crate) struct Connection<A> {
-    state: Mutex<State<A>>,
+pub(crate) struct Connection {
+    state: Mutex<State>,
     changed: Condvar,
+    writable: Condvar,
     socket: TcpStream,
     origin: Instant,
-    max_frame: u32,
 }
 
-impl<A: App> Connection<A> {
-    /// A tunnel on a connection. Both ends must mean the same by it: one is the opener, and they
-    /// agree on the directions.
-    pub(crate) fn new(
-        socket: TcpStream,
-        end: End,
-        directions: Directions,
-        app: A,
-    ) -> Outcome<Self> {
+impl Connection {
+    pub(crate) fn new(socket: TcpStream, end: End, directions: Directions) -> Outcome<Self> {
         // Small frames must not wait for the acknowledgement of others.
         socket.set_nodelay(true)?;
         socket.set_write_timeout(Some(STALL))?;
-        let config = Config::default();
-        let max_frame = config.limits.max_frame;
-        let pipe = Pipe::new(Time::ZERO, config, end, directions)?;
+        let session = Session::bare(Time::ZERO, SessionConfig::default(), end, directions)?;
+        let carrier = None;
         Ok(Self {
-            max_frame,
-            state: Mutex::new(State {
-                pipe,
-                app,
-                carrier: None,
-                read_all: false,
-            }),
+            state: Mutex::new(State { session, carrier }),
             changed: Condvar::new(),
+            writable: Condvar::new(),
             socket,
             origin: Instant::now(),
         })
     }
 
-    /// The core's clock.
-    pub(crate) fn now(&self) -> Time {
-        let nanos = self.origin.elapsed().as_nanos();
-        Time::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    fn now(&self) -> Time {
+        Time::ZERO.saturating_add(self.origin.elapsed())
     }
 
-    fn lock(&self) -> MutexGuard<'_, State<A>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Does something with the tunnel as soon as it can be done: `attempt` is tried now, and again
-    /// whenever something has changed.
-    pub(crate) fn wait_for<T>(
-        &self,
-        mut attempt: impl FnMut(&mut State<A>, Time) -> Option<T>,
-    ) -> T {
-        let mut state = self.lock();
+    /// Tries something now, and again whenever something has changed. The writer alone waits for
+    /// timers, and is woken alone when there may be something to write.
+    fn wait<T>(&self, writes: bool, mut attempt: impl FnMut(&mut State, Time) -> Option<T>) -> T {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
-            let done = attempt(&mut state, self.now());
-            self.dispatch(&mut state);
-            if done.is_some() || state.pipe.wants_transmit() {
+            let now = self.now();
+            let done = attempt(&mut state, now);
+            if writes || done.is_some() {
                 self.changed.notify_all();
             }
-            match done {
-                Some(done) => return done,
-                None => {
-                    let waited = self.changed.wait(state);
-                    state = waited.unwrap_or_else(PoisonError::into_inner);
-                }
+            if !writes && (done.is_some() || state.session.wants_transmit()) {
+                self.writable.notify_one();
             }
+            if let Some(done) = done {
+                return done;
+            }
+            let timer = state.session.poll_timeout().filter(|_| writes);
+            let wait = timer.unwrap_or(Time::MAX).saturating_since(now);
+            let changed = if writes {
+                &self.writable
+            } else {
+                &self.changed
+            };
+            let waited = changed.wait_timeout(state, wait);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
-    /// Takes no new calls; the connection ends when the last one has, or after `limit`.
-    pub(crate) fn drain(&self, limit: Duration) {
-        self.wait_for(|state, now| {
-            state.pipe.drain(now, limit);
-            Some(())
-        });
+    fn wait_for<T>(&self, attempt: impl FnMut(&mut State, Time) -> Option<T>) -> T {
+        self.wait(false, attempt)
     }
 
-    /// Carries the tunnel until it is over.
+    /// Does something with the session at once.
+    pub(crate) fn with<T>(&self, mut act: impl FnMut(&mut Session, Time) -> T) -> T {
+        self.wait_for(|it, now| Some(act(&mut it.session, now)))
+    }
+
+    /// Carries the session until it is over.
     pub(crate) fn run(&self) -> Outcome {
         thread::scope(|scope| {
             scope.spawn(|| self.read());
@@ -135,187 +101,100 @@ impl<A: App> Connection<A> {
         })
     }
 
-    /// Hands what the core has to say to where it belongs.
-    fn dispatch(&self, state: &mut State<A>) {
-        while let Some(event) = state.pipe.poll_event() {
-            match event {
-                Event::Tunnel(_, event) => {
-                    state.app.event(&mut state.pipe, self.now(), event);
-                    self.changed.notify_all();
-                }
-                Event::Carrier(carrier) => {
-                    state.carrier = Some(carrier);
-                    self.changed.notify_all();
-                }
-            }
-        }
-    }
-
-    /// The reader: bytes to frames, frames to the core.
     fn read(&self) {
-        let mut frames = Frames::new(self.max_frame);
-        let mut chunk = vec![0; BATCH];
+        let mut chunk = vec![0; 64 * 1024];
         let cause = loop {
-            // The core asks for this only of readers without flow control.
-            self.wait_for(|state, _| {
-                (state.pipe.wants_read() || state.pipe.is_ended()).then_some(())
-            });
+            self.wait_for(|it, _| (it.session.wants_read() || it.session.is_ended()).then_some(()));
             match (&self.socket).read(&mut chunk) {
-                Ok(0) => break frames.end(),
-                Ok(read) => self.receive(&mut frames, chunk.get(..read).unwrap_or_default()),
+                Ok(0) => break Cause::Finished,
+                // An error has ended the session, whose last event says so.
+                Ok(read) => drop(self.with(|session, now| {
+                    session.handle_bytes(now, chunk.get(..read).unwrap_or_default())
+                })),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => break Err(Reason::CarrierFailed),
+                Err(_) => break Cause::Failed,
             }
         };
-        self.wait_for(|state, now| {
-            match cause {
-                Ok(()) => state.pipe.handle_end(now, Cause::Finished),
-                Err(Reason::CarrierFailed) => state.pipe.handle_end(now, Cause::Failed),
-                Err(reason) => drop(state.pipe.abort(now, reason)),
-            }
-            state.read_all = true;
-            Some(())
-        });
+        self.with(|session, now| session.handle_end(now, cause));
     }
 
-    fn receive(&self, frames: &mut Frames, bytes: &[u8]) {
-        let mut state = self.lock();
-        let State { pipe, app, .. } = &mut *state;
-        let done = frames.split(bytes, |flags, frame| {
-            let now = self.now();
-            // An error has ended the pipe, which its events tell.
-            let (_, input) = pipe.handle_frame(now, flags, frame)?;
-            app.input(pipe, now, input);
-            Ok(())
-        });
-        if let Err(reason) = done {
-            pipe.abort(self.now(), reason);
-        }
-        self.dispatch(&mut state);
-        self.changed.notify_all();
-    }
-
-    /// The writer: frames of the core to bytes, and the core's timers.
     fn write(&self) -> Outcome {
-        let mut batch = Vec::with_capacity(2 * BATCH);
+        let mut batch = Vec::new();
         loop {
             batch.clear();
-            let carrier = self.next_batch(&mut batch);
+            let (carrier, closed) = self.wait(true, |State { session, carrier }, now| {
+                session.poll_bytes(now, &mut batch);
+                let (carrier, closed) = (carrier.take(), session.is_closed());
+                let something = !batch.is_empty() || carrier.is_some() || closed;
+                something.then_some((carrier, closed))
+            });
             if (&self.socket).write_all(&batch).is_err() {
-                self.wait_for(|state, now| {
-                    drop(state.pipe.abort(now, Reason::CarrierFailed));
-                    Some(())
-                });
+                self.with(|session, now| session.handle_end(now, Cause::Failed));
             }
             match carrier {
-                None => {}
                 // Our direction is over; the reader sees the end of the other one.
                 Some(Carrier::Finish) => drop(self.socket.shutdown(Shutdown::Write)),
                 Some(Carrier::Abort(error)) => {
                     let _ = self.socket.shutdown(Shutdown::Both);
                     return Err(error.into());
                 }
-            }
-            let state = self.lock();
-            if state.read_all && state.pipe.is_ended() && state.carrier.is_none() {
-                return Ok(());
+                None if closed => return Ok(()),
+                None => {}
             }
         }
     }
 
-    /// Waits until there is something to write, or something to do with the connection.
-    fn next_batch(&self, batch: &mut Vec<u8>) -> Option<Carrier> {
-        let mut state = self.lock();
-        loop {
-            let now = self.now();
-            state.pipe.handle_timeout(now);
-            while batch.len() < BATCH {
-                let Some((_, transmit)) = state.pipe.poll_transmit(now) else {
-                    break;
-                };
-                append(batch, &state.app, &transmit);
-                // A message that has left makes room for the next one.
-                self.dispatch(&mut state);
-            }
-            self.dispatch(&mut state);
-            let carrier = state.carrier.take();
-            let over = state.read_all && state.pipe.is_ended();
-            if carrier.is_some() || over || !batch.is_empty() {
-                return carrier;
-            }
-            let due = state.pipe.poll_timeout().unwrap_or(Time::MAX);
-            let wait = due.saturating_since(self.now());
-            let waited = self.changed.wait_timeout(state, wait);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
-    }
-}
-
-/// A frame, as it goes out.
-fn append<A: App>(batch: &mut Vec<u8>, app: &A, transmit: &Transmit) {
-    batch.extend_from_slice(&transmit.prefix);
-    match &transmit.body {
-        Body::None => {}
-        Body::Static(text) => batch.extend_from_slice(text.as_bytes()),
-        Body::Caller {
-            stream,
-            part,
-            range,
-        } => {
-            let bytes = app.part(*stream, *part);
-            let range = range.start as usize..range.end as usize;
-            batch.extend_from_slice(bytes.get(range).unwrap_or_default());
-        }
-    }
-}
-
-/// Puts frames together from bytes.
-struct Frames {
-    deframer: Deframer,
-    flags: u8,
-    frame: Vec<u8>,
-}
-
-impl Frames {
-    fn new(max: u32) -> Self {
-        Self {
-            deframer: Deframer::new(max),
-            flags: 0,
-            frame: Vec::new(),
-        }
-    }
-
-    /// Hands each whole frame on, until one ends the pipe.
-    fn split(
-        &mut self,
-        mut bytes: &[u8],
-        mut take: impl FnMut(u8, &[u8]) -> Result<(), TunnelError>,
-    ) -> Result<(), Reason> {
-        loop {
-            let next = self.deframer.next(bytes);
-            let (taken, piece) = next.map_err(|_| Reason::FrameTooLarge)?;
-            bytes = bytes.get(taken..).unwrap_or_default();
-            match piece {
-                None => return Ok(()),
-                Some(Piece::Begin { flags, .. }) => {
-                    self.flags = flags;
-                    self.frame.clear();
+    /// The next event about calls; `None` when the session is over.
+    pub(crate) fn event(&self) -> Option<SessionEvent> {
+        self.wait_for(|State { session, carrier }, _| {
+            while let Some(event) = session.poll_event() {
+                match event {
+                    SessionEvent::Carrier(told) => *carrier = Some(told),
+                    event => return Some(Some(event)),
                 }
-                Some(Piece::Data { bytes, ends }) => {
-                    self.frame.extend_from_slice(bytes);
-                    if ends {
-                        take(self.flags, &self.frame).map_err(|error| error.reason())?;
-                    }
-                }
+                self.writable.notify_one();
             }
-        }
+            session.is_closed().then_some(None)
+        })
     }
 
-    /// The bytes are at their end, which must be one between two frames.
-    fn end(&self) -> Result<(), Reason> {
-        match self.deframer.is_between_messages() {
-            true => Ok(()),
-            false => Err(Reason::FrameTruncated),
-        }
+    /// Begins a call once the tunnel takes one. It ends at the latest after `timeout`.
+    pub(crate) fn open(&self, method: &str, timeout: Duration) -> Outcome<CallKey> {
+        let options = OpenOptions {
+            deadline: Some(self.now().saturating_add(timeout)),
+            ..OpenOptions::default()
+        };
+        let full = |error| matches!(error, OpenError::NotSettled | OpenError::Full);
+        self.wait_for(
+            |it, _| match it.session.open(method, &OwnedMetadata::new(), options) {
+                Err(OpenCallError::Tunnel(error)) if full(error) => None,
+                opened => Some(opened.map_err(Into::into)),
+            },
+        )
+    }
+
+    /// Sends a message once there is room. To a call that is over it sends nothing: `receive` says
+    /// how it ended.
+    pub(crate) fn send(&self, call: CallKey, message: &[u8]) -> Outcome {
+        self.wait_for(|it, _| match it.session.send(call, message) {
+            Err(SendError::Full) => None,
+            Ok(()) | Err(SendError::Gone) => Some(Ok(())),
+            Err(error) => Some(Err(error.into())),
+        })
+    }
+
+    /// The next message, once it is here; `None` when the call has ended well.
+    pub(crate) fn receive(&self, call: CallKey) -> Outcome<Option<Vec<u8>>> {
+        self.wait_for(|it, _| {
+            loop {
+                return Some(match it.session.recv(call)? {
+                    Received::Message(message) => Ok(Some(message)),
+                    Received::Ended(end) if end.status.is_ok() => Ok(None),
+                    Received::Ended(end) => Err(end.status.into()),
+                    // Headers, which nobody asks for.
+                    _ => continue,
+                });
+            }
+        })
     }
 }

@@ -14,13 +14,10 @@
 //! cargo run -p grpctunnel-core --features alloc --example tcp -- serve --connect 127.0.0.1:7100
 //! ```
 //!
-//! - `connection.rs` is what a transport has to do: bytes to frames, frames to bytes, time.
-//! - `call.rs` makes calls, in blocking functions.
-//! - `serve.rs` answers them.
+//! - `connection.rs` carries a session, and makes calls in functions that wait.
+//! - `serve.rs` answers calls.
 
-mod call;
 mod connection;
-mod gather;
 mod message;
 mod serve;
 
@@ -31,7 +28,6 @@ use std::time::Duration;
 
 use grpctunnel_core::bare::{Directions, End};
 
-use call::Caller;
 use connection::{Connection, Outcome};
 use serve::Echo;
 
@@ -70,23 +66,36 @@ fn serve_all(address: &str) -> Outcome {
     let listener = listen(address)?;
     for socket in listener.incoming() {
         let socket = socket?;
-        thread::spawn(move || {
-            let ended =
-                Connection::new(socket, End::Acceptor, Directions::Forward, Echo::default())
-                    .and_then(|connection| connection.run());
-            match ended {
+        thread::spawn(
+            move || match serve_on(socket, End::Acceptor, Directions::Forward) {
                 Ok(()) => println!("a tunnel finished"),
                 Err(error) => println!("a tunnel broke: {error}"),
-            }
-        });
+            },
+        );
     }
     Ok(())
 }
 
 /// Opens a connection and serves on it: a reverse tunnel.
 fn serve(address: &str) -> Outcome {
-    let socket = TcpStream::connect(address)?;
-    Connection::new(socket, End::Opener, Directions::Reverse, Echo::default())?.run()
+    serve_on(
+        TcpStream::connect(address)?,
+        End::Opener,
+        Directions::Reverse,
+    )
+}
+
+fn serve_on(socket: TcpStream, end: End, directions: Directions) -> Outcome {
+    let connection = Connection::new(socket, end, directions)?;
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut echo = Echo::default();
+            while let Some(event) = connection.event() {
+                connection.with(|session, _| echo.event(session, &event));
+            }
+        });
+        connection.run()
+    })
 }
 
 /// Calls over one connection, and ends it.
@@ -101,51 +110,52 @@ fn call(way: &str, address: &str, text: &str) -> Outcome {
             (socket, End::Opener, Directions::Forward)
         }
     };
-    let connection = Connection::new(socket, end, directions, Caller::default())?;
+    let connection = Connection::new(socket, end, directions)?;
     thread::scope(|scope| {
         let carrier = scope.spawn(|| connection.run());
+        // What happens wakes whoever waits for it.
+        scope.spawn(|| while connection.event().is_some() {});
         let called = calls(&connection, text);
-        connection.drain(Duration::from_secs(5));
+        connection.with(|session, now| session.drain(now, Duration::from_secs(5)));
         let ended = carrier
             .join()
-            .map_err(|_| "the connection's thread panicked")?;
+            .map_err(|_| "the carrier's thread panicked")?;
         called.and(ended)
     })
 }
 
 /// One call that is answered at once, one that streams, and one that fails.
-fn calls(connection: &Connection<Caller>, text: &str) -> Outcome {
+fn calls(connection: &Connection, text: &str) -> Outcome {
     let time = Duration::from_secs(20);
-    let mut echo = connection.open("example.Echo/Echo", time)?;
-    echo.send(message::encode(text.as_bytes()))?;
-    echo.half_close()?;
-    let reply = echo.receive()?.ok_or("no reply")?;
+    let echo = connection.open("example.Echo/Echo", time)?;
+    connection.send(echo, &message::encode(text.as_bytes()))?;
+    connection.with(|session, _| session.half_close(echo))?;
+    let reply = connection.receive(echo)?.ok_or("no reply")?;
     let reply = message::decode(&reply).ok_or("a reply that is no message")?;
     println!("echo: {}", String::from_utf8_lossy(reply));
-    if echo.receive()?.is_some() {
+    if connection.receive(echo)?.is_some() {
         return Err("a second reply".into());
     }
 
-    let mut stream = connection.open("example.Echo/Echo", time)?;
+    let stream = connection.open("example.Echo/Echo", time)?;
     let bulk: Vec<u8> = (0..=u8::MAX).cycle().take(BULK).collect();
     let mut bytes = 0;
     for _ in 0..3 {
-        stream.send(message::encode(&bulk))?;
-        let reply = stream.receive()?.ok_or("no reply")?;
+        connection.send(stream, &message::encode(&bulk))?;
+        let reply = connection.receive(stream)?.ok_or("no reply")?;
         if message::decode(&reply) != Some(&bulk[..]) {
             return Err("another reply than the request".into());
         }
         bytes += bulk.len();
     }
-    stream.half_close()?;
-    if stream.receive()?.is_some() {
+    connection.with(|session, _| session.half_close(stream))?;
+    if connection.receive(stream)?.is_some() {
         return Err("more replies than requests".into());
     }
     println!("streamed: {bytes} bytes there and back");
 
-    let mut fail = connection.open("example.Echo/Fail", time)?;
-    fail.half_close()?;
-    match fail.receive() {
+    let fail = connection.open("example.Echo/Fail", time)?;
+    match connection.receive(fail) {
         Ok(_) => Err("a call that was to fail did not".into()),
         Err(status) => {
             println!("failed: {status}");

@@ -1,92 +1,72 @@
-//! The receive buffer of one stream: payload in a ring, message boundaries in runs, and how the
-//! stream ended, behind its last whole message.
+//! The receive buffer of one stream, for the messages that wait for their reader.
 //!
-//! The tunnel says what incoming payload is and keeps none of it. A [`ReceiveBuffer`] is where
-//! most callers put it until a reader takes it: every [`Input::Data`](crate::Input::Data) that is
-//! not to be dropped goes to [`push`](ReceiveBuffer::push), and the stream's end to
-//! [`finish`](ReceiveBuffer::finish).
+//! The tunnel interprets incoming payload but does not store it. Most callers store it in a
+//! [`ReceiveBuffer`] until the application reads it: [`push`](ReceiveBuffer::push) takes every
+//! [`Input::Data`](crate::Input::Data) whose `discard` is not set, and
+//! [`finish`](ReceiveBuffer::finish) takes the end of the stream.
 //!
-//! There are two ways to read, which may be changed between messages:
+//! There are two ways to read. A reader may change between them after any message:
 //!
-//! - [`poll_read`](ReceiveBuffer::poll_read) cuts through: the beginning of a message as soon as
-//!   it is known, its bytes as they come, then its end. It suits messages of any size.
-//! - [`poll_message`](ReceiveBuffer::poll_message) shows a message when all of it is here. It
-//!   suits messages that fit the receive window.
+//! - [`poll_read`](ReceiveBuffer::poll_read) streams: it returns the bytes of a message as they
+//!   arrive. It suits messages of any size.
+//! - [`poll_message`](ReceiveBuffer::poll_message) returns a message once it is complete. It suits
+//!   messages that fit the receive window.
 //!
-//! **Credit.** Bytes that [`consume`](ReceiveBuffer::consume) or [`read`](ReceiveBuffer::read)
-//! took out are to be reported to the tunnel's `consumed`, each time and not once a message:
-//! with less, a message larger than the window never ends. The example gathers such messages.
+//! **Credit.** The bytes taken out by [`consume`](ReceiveBuffer::consume) and
+//! [`read`](ReceiveBuffer::read) must be reported to the tunnel with `consumed`, each time rather than
+//! once a message. Otherwise a message larger than the window never completes. A [`Gatherer`]
+//! collects such messages.
 //!
 //! ```
 //! use grpctunnel_core::Envelope;
-//! use grpctunnel_core::receive_buffer::{FixedStore, Read, ReceiveBuffer};
+//! use grpctunnel_core::receive_buffer::{FixedStore, Gathered, Gatherer, ReceiveBuffer};
 //!
-//! /// Moves what has come of a message: the bytes moved, to be reported as consumed, and whether
-//! /// the message is whole.
-//! fn gather(
-//!     buffer: &mut ReceiveBuffer<FixedStore<16, 4>, &str>,
-//!     message: &mut Vec<u8>,
-//! ) -> Result<(u32, bool), String> {
-//!     let mut moved = 0;
-//!     loop {
-//!         match buffer.poll_read() {
-//!             Read::Begin(_) => message.clear(),
-//!             Read::Data { head, tail } => {
-//!                 let len = head.len() + tail.len();
-//!                 message.extend_from_slice(head);
-//!                 message.extend_from_slice(tail);
-//!                 moved += buffer.consume(len);
-//!             }
-//!             Read::End => return Ok((moved, true)),
-//!             Read::Pending => return Ok((moved, false)),
-//!             // What was gathered so far is no message.
-//!             Read::Terminal(end) => return Err(end.to_string()),
-//!             Read::Done => return Err("read beyond the end".to_string()),
-//!         }
-//!     }
-//! }
-//!
-//! let mut buffer = ReceiveBuffer::new();
-//! let mut message = Vec::new();
+//! let mut buffer = ReceiveBuffer::<FixedStore<16, 4>, &str>::new();
+//! let mut gatherer = Gatherer::<heapless::Vec<u8, 32>>::default();
 //! buffer.push(&[1; 16], Some(Envelope::new(20)), false)?;
-//! assert_eq!(gather(&mut buffer, &mut message), Ok((16, false)));
+//! assert_eq!(gatherer.poll(&mut buffer), (16, Gathered::Pending));
 //! buffer.push(&[2; 4], None, true)?;
-//! assert_eq!(gather(&mut buffer, &mut message), Ok((4, true)));
-//! assert_eq!(message.len(), 20);
+//! assert_eq!(gatherer.poll(&mut buffer), (4, Gathered::Message(Envelope::new(20))));
+//! assert_eq!(gatherer.message().len(), 20);
 //! # Ok::<(), grpctunnel_core::receive_buffer::PushError>(())
 //! ```
 
 mod boundaries;
-mod code;
+mod gather;
 mod read;
 mod ring;
+mod run;
+mod store;
 #[cfg(test)]
 mod tests;
 
 use core::fmt;
 
+use crate::length::{in_memory, on_wire};
 use crate::{Envelope, Unread};
 use boundaries::Boundaries;
 use read::Reading;
+use ring::{Full, Ring};
 
-pub use boundaries::Boundary;
 pub(crate) use boundaries::SPARE;
+pub use gather::{Gathered, Gatherer};
 pub use read::{Read, Receive};
-pub use ring::{Cell, FixedRing, FixedStore, Full, Ring, Store};
 #[cfg(feature = "alloc")]
-pub use ring::{GrowingRing, GrowingStore};
+pub use store::GrowingStore;
+pub use store::{FixedStore, Store};
 
-/// Why [`ReceiveBuffer::push`] did not take payload.
+/// Why [`ReceiveBuffer::push`] failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PushError {
-    /// There is no room for the bytes or for the boundary. The same push may succeed when the
-    /// reader has taken something; a caller that does not wait for that ends the stream with
+    /// There is no room for the bytes or for the boundary. The same push may succeed once the reader
+    /// has taken something out. A caller that does not wait for that should end the stream with
     /// `RESOURCE_EXHAUSTED`.
     Full,
-    /// The payload does not continue what was pushed before: a beginning inside a message, more
-    /// of no message, another length than the envelope said, or anything after the end of the
-    /// stream. Never so for what a tunnel says, pushed in its order.
+    /// The payload does not continue what was pushed before: a message begins inside another one,
+    /// there is no message to continue, the length contradicts the envelope, or the stream has
+    /// ended. This does not happen if every [`Input::Data`](crate::Input::Data) of a tunnel is
+    /// pushed in order.
     Misplaced,
 }
 
@@ -107,33 +87,35 @@ impl From<Full> for PushError {
     }
 }
 
-/// The message that has begun and is not whole.
+/// The message that is incomplete.
 #[derive(Clone, Copy, Debug)]
 struct Arriving {
     envelope: Envelope,
-    /// Bytes that have not come; above zero.
+    /// Bytes that have not arrived. Not zero.
     missing: u32,
-    /// Whether the reader has begun it too. Then no other message is held.
+    /// Whether it is being read. Then there is no other message in the buffer.
     begun: bool,
 }
 
-/// How the stream ended. Written once by `finish`, and once when it is handed out.
+/// Whether the stream has ended.
 #[derive(Debug)]
 enum Ending<T> {
     Open,
+    /// The terminal value is still to be read.
     Ended(T),
-    Told,
+    /// The terminal value was read.
+    Returned,
 }
 
-/// The receive buffer of one stream, in the memory of `S`. `T` is what the reader gets at the
-/// end: whatever the caller makes of the stream's terminal event.
+/// The receive buffer of one stream, in memory of type `S`. `T` is the terminal value, which the caller
+/// makes from the end of the stream.
 ///
-/// What the reader gets is always a sequence of whole messages, each as long as its envelope
-/// says, and then exactly one terminal value; a message whose reading has begun may be cut short
-/// by that value, and by nothing else. See the [module](self) for its use.
+/// The reader always gets a sequence of complete messages, each as long as its envelope says, then
+/// exactly one terminal value. Only a message that is already being read can be truncated, by the
+/// terminal value. See the [module](self) for an example.
 pub struct ReceiveBuffer<S: Store, T> {
-    /// What is left of the message being read, then whole messages, then what has come of the
-    /// one that is not whole.
+    /// The rest of the message being read, then complete messages, then what has arrived of the
+    /// incomplete one.
     bytes: S::Bytes,
     whole: Boundaries<S::Boundaries>,
     reading: Option<Reading>,
@@ -142,7 +124,7 @@ pub struct ReceiveBuffer<S: Store, T> {
 }
 
 impl<S: Store, T> ReceiveBuffer<S, T> {
-    /// An empty buffer. It has allocated nothing.
+    /// An empty buffer. It does not allocate.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -154,15 +136,15 @@ impl<S: Store, T> ReceiveBuffer<S, T> {
         }
     }
 
-    /// Takes payload, as [`Input::Data`](crate::Input::Data) describes it: `begins` is the
-    /// envelope if a message begins here, `ends` is whether it ends here.
+    /// Stores payload, with the fields of [`Input::Data`](crate::Input::Data): `begins` is the
+    /// envelope of a message that begins here, and `ends` is whether a message ends here.
     ///
-    /// Memory is taken for what has come, never for what an envelope announces. Chunks of one
-    /// message cost their bytes only; messages of equal size and compression in a row cost one
-    /// boundary, whatever their number. A [`Boundary`] says how many bytes that takes.
+    /// Memory is used for what has arrived, never for what an envelope announces. A chunk takes its
+    /// bytes and nothing else. Consecutive messages of equal size and compression take one boundary,
+    /// whatever their number; see [`FixedStore`] for its size.
     ///
     /// # Errors
-    /// See [`PushError`]. Nothing has changed then.
+    /// See [`PushError`]. The buffer does not change.
     pub fn push(
         &mut self,
         bytes: &[u8],
@@ -171,7 +153,7 @@ impl<S: Store, T> ReceiveBuffer<S, T> {
     ) -> Result<(), PushError> {
         let arriving = self.arriving_with(bytes, begins, ends)?;
         let before = self.bytes.len();
-        // What is held is counted in 32 bits everywhere: in windows and in reports of credit.
+        // Windows and credit are 32 bits wide, so what is buffered must be countable in them.
         u32::try_from(before.saturating_add(bytes.len())).map_err(|_| PushError::Full)?;
         self.bytes.append(bytes)?;
         if !ends {
@@ -188,7 +170,7 @@ impl<S: Store, T> ReceiveBuffer<S, T> {
         Ok(())
     }
 
-    /// The current message as it will be with `bytes`, if they belong to it.
+    /// The state of the current message after `bytes`, if they belong to it.
     fn arriving_with(
         &self,
         bytes: &[u8],
@@ -214,13 +196,13 @@ impl<S: Store, T> ReceiveBuffer<S, T> {
         Ok(arriving)
     }
 
-    /// The stream ended: `terminal` is what the reader gets behind the messages that are left to
-    /// it, and `unread` says which those are. Only the first call counts.
+    /// Records that the stream has ended. The reader gets `terminal` after the messages that `unread`
+    /// leaves to it. Only the first call has an effect.
     ///
-    /// - [`Unread::Deliver`]: all whole messages. What has come of one that is not whole is cut.
-    /// - [`Unread::Discard`]: none, not even the rest of one that is being read.
+    /// - [`Unread::Deliver`]: all complete messages. The bytes of an incomplete one are dropped.
+    /// - [`Unread::Discard`]: none, not even the rest of the message being read.
     ///
-    /// Returns how many bytes were thrown away: they are gone, and nobody will take them out.
+    /// Returns the number of bytes dropped, which will never be read.
     pub fn finish(&mut self, terminal: T, unread: Unread) -> u32 {
         if self.is_finished() {
             return 0;
@@ -237,35 +219,33 @@ impl<S: Store, T> ReceiveBuffer<S, T> {
             let arrived = in_memory(cut.envelope.size.saturating_sub(cut.missing));
             self.bytes.truncate(before.saturating_sub(arrived));
         }
-        // A reader may be long with the rest, and the window is another stream's by then.
+        // The reader may take its time with the rest, while another stream uses the window.
         self.bytes.shrink();
         self.whole.shrink();
-        in_window(before.saturating_sub(self.bytes.len()))
+        on_wire(before.saturating_sub(self.bytes.len()))
     }
 
-    /// Whether the stream has ended: [`finish`](Self::finish) was called, and nothing more will
-    /// come. There may be something to read still.
+    /// Whether [`finish`](Self::finish) was called. There may still be something to read.
     #[must_use]
     pub const fn is_finished(&self) -> bool {
         !matches!(self.ending, Ending::Open)
     }
 
-    /// Bytes of payload held.
+    /// Bytes of payload in the buffer.
     #[must_use]
     pub fn buffered(&self) -> usize {
         self.bytes.len()
     }
 
-    /// Bytes of memory held for payload and boundaries, unused room included, besides the size of
-    /// the buffer itself with a growing store. With a fixed store it is a constant.
+    /// Bytes of memory for payload and boundaries, spare capacity included. With a fixed store it is
+    /// constant; with a growing one it does not include `size_of` the buffer itself.
     ///
-    /// A growing store grows to the next power of two of the bytes held, and for boundaries to
-    /// nine eighths of what they take, which is at most 4,096 bytes and 2 for each byte held: a
-    /// push that needs more is refused with [`PushError::Full`]. Only messages that no service
-    /// sends get there: empty ones, compressed and not in turn, or dozens of them between
-    /// messages of one byte. It keeps what it has grown to until [`finish`](Self::finish), or
-    /// until all was taken; then it gives its memory back, but for [`Cell::KEEP`] cells of
-    /// either kind.
+    /// A growing store has room for the next power of two of its payload, and for nine eighths of its
+    /// boundaries. Those take at most 4,096 bytes and two for each byte of payload: a push that
+    /// needs more fails with [`PushError::Full`]. Only unusual sequences need more, such as empty
+    /// messages that alternate between compressed and uncompressed, or several empty messages
+    /// between messages of one byte. The store shrinks with [`finish`](Self::finish), and when it
+    /// becomes empty: then it keeps at most 1,024 bytes for payload and 64 for boundaries.
     #[must_use]
     pub fn memory(&self) -> usize {
         self.bytes.capacity().saturating_add(self.whole.memory())
@@ -278,7 +258,7 @@ impl<S: Store, T> Default for ReceiveBuffer<S, T> {
     }
 }
 
-/// Amounts only: the payload is nobody's business.
+/// Prints amounts only, since payload may be confidential.
 impl<S: Store, T> fmt::Debug for ReceiveBuffer<S, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ReceiveBuffer")
@@ -289,14 +269,4 @@ impl<S: Store, T> fmt::Debug for ReceiveBuffer<S, T> {
             .field("finished", &self.is_finished())
             .finish_non_exhaustive()
     }
-}
-
-/// A length of the protocol, as one in memory.
-fn in_memory(len: u32) -> usize {
-    usize::try_from(len).unwrap_or(usize::MAX)
-}
-
-/// A length in memory, as one of the protocol. `push` holds what is buffered within it.
-fn in_window(len: usize) -> u32 {
-    u32::try_from(len).unwrap_or(u32::MAX)
 }

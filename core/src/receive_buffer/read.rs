@@ -1,16 +1,19 @@
-//! Taking messages out of a receive buffer: cutting through, or whole.
+//! The reading side of a receive buffer: streaming, or message by message.
 
-use super::ring::{Ring, Store};
-use super::{Ending, ReceiveBuffer, in_memory, in_window};
+use super::ring::Ring;
+use super::store::Store;
+use super::{Ending, ReceiveBuffer};
 use crate::Envelope;
+use crate::length::{in_memory, on_wire};
 
 /// The message being read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reading {
     envelope: Envelope,
-    /// Bytes of it that were not taken, whether they have come or not.
+    /// Bytes of it that were not taken out, received or not.
     left: u32,
-    /// Whether `poll_message` has shown it: then a reader has all of it, and is told of no end.
+    /// Whether `poll_message` has returned it. Then the reader has all of it, and no `Read::End`
+    /// follows.
     shown: bool,
 }
 
@@ -20,54 +23,54 @@ impl Reading {
     }
 }
 
-/// What a reader that cuts through gets next, from [`ReceiveBuffer::poll_read`].
+/// The next item for a streaming reader, from [`ReceiveBuffer::poll_read`].
 #[derive(Debug, PartialEq, Eq)]
 pub enum Read<'b, T> {
     /// A message begins.
     Begin(Envelope),
-    /// Bytes of it that are here: `head`, then `tail`. Together they are not empty. They stay
-    /// until they are taken with [`ReceiveBuffer::consume`] or [`ReceiveBuffer::read`].
+    /// Received bytes of the message: `head`, then `tail`, not both empty. They stay in the buffer
+    /// until they are taken out with [`ReceiveBuffer::consume`] or [`ReceiveBuffer::read`].
     Data {
-        /// The first of them.
+        /// The first bytes.
         head: &'b [u8],
-        /// The others, if the content of the ring wraps around.
+        /// The rest, if the memory wraps around.
         tail: &'b [u8],
     },
-    /// The message is over: all its bytes were taken.
+    /// The message is complete: all its bytes were taken out.
     End,
-    /// The stream is over. Said once. If it comes in the middle of a message, the rest of that
-    /// message will never come: it has failed, and is not to be taken for a short one.
+    /// The stream has ended. Returned once. In the middle of a message it means that the rest of the
+    /// message will never arrive: the message is truncated and must not be used.
     Terminal(T),
-    /// Nothing now: there will be something after a push or the end of the stream.
+    /// Nothing to read until the next push or the end of the stream.
     Pending,
-    /// Nothing ever: the terminal value was handed out.
+    /// Nothing to read ever again: the terminal value was returned.
     Done,
 }
 
-/// What a reader of whole messages gets next, from [`ReceiveBuffer::poll_message`].
+/// The next item for a reader of whole messages, from [`ReceiveBuffer::poll_message`].
 #[derive(Debug, PartialEq, Eq)]
 pub enum Receive<'b, T> {
-    /// A whole message: `head`, then `tail`. They stay until they are taken with
-    /// [`ReceiveBuffer::consume`] or [`ReceiveBuffer::read`].
+    /// A complete message: `head`, then `tail`. They stay in the buffer until they are taken out
+    /// with [`ReceiveBuffer::consume`] or [`ReceiveBuffer::read`].
     Message {
         /// Its envelope.
         envelope: Envelope,
-        /// The first of its bytes.
+        /// The first bytes.
         head: &'b [u8],
-        /// The others, if the content of the ring wraps around.
+        /// The rest, if the memory wraps around.
         tail: &'b [u8],
     },
-    /// The stream is over. Said once.
+    /// The stream has ended. Returned once.
     Terminal(T),
-    /// No whole message now.
+    /// No complete message until the next push or the end of the stream.
     Pending,
-    /// Nothing ever: the terminal value was handed out.
+    /// Nothing to read ever again: the terminal value was returned.
     Done,
 }
 
 impl<S: Store, T> ReceiveBuffer<S, T> {
-    /// What comes next, as soon as any of it is here: for each message [`Read::Begin`], the data,
-    /// [`Read::End`]; behind the last one [`Read::Terminal`].
+    /// Reads as bytes arrive: [`Read::Begin`], [`Read::Data`] and [`Read::End`] for each message, and
+    /// [`Read::Terminal`] after the last one.
     pub fn poll_read(&mut self) -> Read<'_, T> {
         self.reading = self.reading.filter(|it| !(it.is_over() && it.shown));
         match self.reading {
@@ -84,20 +87,20 @@ impl<S: Store, T> ReceiveBuffer<S, T> {
                 None => match self.take_ending() {
                     Ending::Open => Read::Pending,
                     Ending::Ended(terminal) => Read::Terminal(terminal),
-                    Ending::Told => Read::Done,
+                    Ending::Returned => Read::Done,
                 },
             },
         }
     }
 
-    /// The next whole message, or the end of the stream behind the last one.
+    /// Reads the next complete message, or the end of the stream after the last one.
     ///
-    /// A message of which bytes are left is shown again, with those that are left; when all were
-    /// taken (of an empty message: at once), the next call goes on. If the stream ends with
-    /// [`Unread::Discard`](crate::Unread::Discard), that rest is gone.
+    /// If bytes of a message are left in the buffer, the next call returns it again, with those
+    /// bytes. Once all were taken out, or if the message is empty, the next call moves on. If the
+    /// stream ends with [`Unread::Discard`](crate::Unread::Discard), what is left is lost.
     ///
-    /// The bytes of a message stay in the buffer, without credit for the peer, until it is whole.
-    /// So one that is larger than the receive window never becomes whole: read such messages with
+    /// The bytes of a message stay in the buffer, without credit for the peer, until it is complete.
+    /// So a message larger than the receive window never completes: read such messages with
     /// [`poll_read`](Self::poll_read).
     pub fn poll_message(&mut self) -> Receive<'_, T> {
         self.reading = self.reading.filter(|reading| !reading.is_over());
@@ -105,10 +108,10 @@ impl<S: Store, T> ReceiveBuffer<S, T> {
             return match self.take_ending() {
                 Ending::Open => Receive::Pending,
                 Ending::Ended(terminal) => Receive::Terminal(terminal),
-                Ending::Told => Receive::Done,
+                Ending::Returned => Receive::Done,
             };
         };
-        // One that `poll_read` has begun may still be arriving.
+        // A message that `poll_read` has begun may be incomplete.
         if in_memory(reading.left) > self.bytes.len() {
             return Receive::Pending;
         }
@@ -122,29 +125,29 @@ impl<S: Store, T> ReceiveBuffer<S, T> {
         }
     }
 
-    /// The bytes of the message being read that are here, in two parts: what [`Read::Data`] or
-    /// [`Receive::Message`] showed. Empty if no message has been begun.
+    /// The received bytes of the message being read, in two parts, as in [`Read::Data`] and
+    /// [`Receive::Message`]. Empty if no message is being read.
     #[must_use]
     pub fn as_slices(&self) -> (&[u8], &[u8]) {
-        let here = self.here();
+        let received = self.received();
         let (head, tail) = self.bytes.as_slices();
-        match head.get(..here) {
+        match head.get(..received) {
             Some(head) => (head, &[]),
             None => {
-                let rest = here.saturating_sub(head.len());
+                let rest = received.saturating_sub(head.len());
                 (head, tail.get(..rest).unwrap_or_default())
             }
         }
     }
 
-    /// Takes `count` bytes of the message being read, or those that are here if there are fewer.
-    /// Never bytes of the next message.
+    /// Takes out `count` bytes of the message being read, or all received ones if there are fewer,
+    /// but none of the next message.
     ///
-    /// Returns how many: to be reported to the tunnel's `consumed`.
+    /// Returns the number of bytes, which must be reported to the tunnel with `consumed`.
     #[must_use = "the peer gets no credit for bytes that are not reported as consumed"]
     pub fn consume(&mut self, count: usize) -> u32 {
-        let count = count.min(self.here());
-        let taken = in_window(count);
+        let count = count.min(self.received());
+        let taken = on_wire(count);
         if let Some(reading) = &mut self.reading {
             reading.left = reading.left.saturating_sub(taken);
             self.bytes.drop_front(count);
@@ -152,10 +155,10 @@ impl<S: Store, T> ReceiveBuffer<S, T> {
         taken
     }
 
-    /// Copies bytes of the message being read to the beginning of `into`, as many as are here
-    /// and fit, and takes them.
+    /// Copies received bytes of the message being read to the start of `into`, as many as fit, and
+    /// takes them out.
     ///
-    /// Returns how many: to be reported to the tunnel's `consumed`.
+    /// Returns the number of bytes, which must be reported to the tunnel with `consumed`.
     #[must_use = "the peer gets no credit for bytes that are not reported as consumed"]
     pub fn read(&mut self, into: &mut [u8]) -> u32 {
         let (head, tail) = self.as_slices();
@@ -165,9 +168,9 @@ impl<S: Store, T> ReceiveBuffer<S, T> {
         self.consume(copied)
     }
 
-    /// Bytes of the message being read that are here. If it is whole, messages behind it are held
-    /// too; if not, all that is held is its own.
-    fn here(&self) -> usize {
+    /// Number of received bytes of the message being read. If it is incomplete, all bytes in the
+    /// buffer are its own; if not, there may be other messages behind it.
+    fn received(&self) -> usize {
         let left = self.reading.map_or(0, |reading| in_memory(reading.left));
         left.min(self.bytes.len())
     }
@@ -193,17 +196,17 @@ impl<S: Store, T> ReceiveBuffer<S, T> {
         self.reading
     }
 
-    /// How the stream ended, handed out once.
+    /// How the stream ended, once.
     fn take_ending(&mut self) -> Ending<T> {
         if self.is_finished() {
-            core::mem::replace(&mut self.ending, Ending::Told)
+            core::mem::replace(&mut self.ending, Ending::Returned)
         } else {
             Ending::Open
         }
     }
 }
 
-/// Copies as much as fits, and says how much that was.
+/// Copies as many bytes as fit, and returns their number.
 fn copy(from: &[u8], into: &mut [u8]) -> usize {
     let len = from.len().min(into.len());
     if let (Some(from), Some(into)) = (from.get(..len), into.get_mut(..len)) {

@@ -1,30 +1,28 @@
-//! The memory of a receive buffer: a ring of cells, in place or growing.
+//! Ring buffers for bulk access, in place or on the heap.
 
 use core::fmt;
 
-use super::boundaries::Boundary;
-
-/// The ring has no room for what was to be appended.
+/// The ring has no room for what should be appended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Full;
 
 impl fmt::Display for Full {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("no room in the ring")
+        f.write_str("the ring has no room")
     }
 }
 
 impl core::error::Error for Full {}
 
-/// What a ring is made of: `u8` or [`Boundary`].
+/// An element of a ring: a byte of payload, or of message boundaries.
 pub trait Cell: Copy + fmt::Debug {
-    /// What a cell is before it was used. All bits are zero, so that a fixed ring in a `static`
-    /// costs no space in the program's image.
+    /// The initial value of a cell. All its bits are zero, so that a fixed ring in a `static` takes
+    /// no space in the program's image.
     const EMPTY: Self;
-    /// As many cells a growing ring keeps when it is empty. More are given back.
+    /// The most cells that a growing ring keeps when it is empty. It frees any more.
     const KEEP: usize;
 
-    /// How many cells a growing ring gets when it must hold `needed`. At least that many.
+    /// The capacity to which a ring grows that must hold `needed` cells. At least `needed`.
     fn room_for(needed: usize) -> usize;
 }
 
@@ -32,56 +30,52 @@ impl Cell for u8 {
     const EMPTY: Self = 0;
     const KEEP: usize = 1024;
 
-    /// The next power of two: windows are powers of two, so a ring is never larger than the
-    /// window that fills it.
+    /// The next power of two. Windows are powers of two, so a ring does not outgrow its window.
     fn room_for(needed: usize) -> usize {
         needed.checked_next_power_of_two().unwrap_or(needed).max(64)
     }
 }
 
 /// A queue of cells that is read and written in bulk.
-///
-/// An implementation need not check more than is said here: the receive buffer never panics
-/// because of what a ring answers, but what it delivers is what the ring kept.
 pub trait Ring<C: Cell>: Sized {
-    /// A ring with nothing in it, which has allocated nothing.
+    /// An empty ring. It has not allocated.
     const EMPTY: Self;
 
-    /// Cells in the ring.
+    /// Number of cells in the ring.
     fn len(&self) -> usize;
 
-    /// Whether there are none.
+    /// Whether the ring is empty.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Cells that memory is held for now.
+    /// Number of cells that the ring can hold without growing.
     fn capacity(&self) -> usize;
 
-    /// Adds cells behind those that are there.
+    /// Appends cells.
     ///
     /// # Errors
-    /// [`Full`] if there is no room for all of them. Then nothing has changed.
+    /// [`Full`] if there is no room for all of them. The ring does not change.
     fn append(&mut self, cells: &[C]) -> Result<(), Full>;
 
     /// All cells, oldest first. The second slice is empty unless the content wraps around.
     fn as_slices(&self) -> (&[C], &[C]);
 
-    /// Drops the `count` oldest cells, or all if there are fewer.
+    /// Removes the `count` oldest cells, or all if there are fewer.
     fn drop_front(&mut self, count: usize);
 
-    /// Drops the newest cells, down to `len`.
+    /// Removes the newest cells, down to `len`.
     fn truncate(&mut self, len: usize);
 
-    /// Gives back memory that is not needed for what is in the ring. Nothing is appended after
-    /// it. A ring that cannot does nothing.
+    /// Frees memory that its content does not need. Nothing is appended afterwards. Does nothing
+    /// for a fixed ring.
     fn shrink(&mut self) {}
 }
 
-/// A ring over an array: no allocator, room for `N` cells.
+/// A ring over an array of `N` cells.
 pub struct FixedRing<C, const N: usize> {
     cells: [C; N],
-    /// Index of the oldest cell; below `N`, or 0.
+    /// Index of the oldest cell: less than `N`, or 0.
     start: usize,
     len: usize,
 }
@@ -111,10 +105,10 @@ impl<C: Cell, const N: usize> Ring<C> for FixedRing<C, N> {
         if cells.len() > N - self.len {
             return Err(Full);
         }
-        // `start < N` and `len <= N`: the sum is no nearer to overflow than twice an array.
+        // No overflow: both are at most `N`, and an array has at most `isize::MAX` bytes.
         let behind = self.start + self.len;
         let at = if behind < N { behind } else { behind - N };
-        // Where the content has wrapped, everything fits before `start`.
+        // If the content already wraps, everything fits before `start`.
         let here = cells.len().min(N - at);
         let (first, second) = cells.split_at_checked(here).ok_or(Full)?;
         if let Some(free) = self.cells.get_mut(at..at + first.len()) {
@@ -156,16 +150,16 @@ impl<C: Cell, const N: usize> Ring<C> for FixedRing<C, N> {
     }
 }
 
-/// A ring that grows with what is in it, on `alloc`. When it is emptied it gives its memory back,
-/// all but [`Cell::KEEP`] cells at most. Where the allocator refuses, the ring is full.
+/// A ring on the heap that grows with its content. When it becomes empty it frees its memory, unless
+/// that is at most [`Cell::KEEP`] cells. If the allocator fails, the ring is full.
 #[cfg(feature = "alloc")]
 pub struct GrowingRing<C>(alloc::collections::VecDeque<C>);
 
 #[cfg(feature = "alloc")]
 impl<C: Cell> GrowingRing<C> {
-    /// Frees the memory of an emptied ring. Only then: giving back parts of it while it is read
-    /// would move what is left, again and again.
-    fn give_back(&mut self) {
+    /// Frees the memory of an empty ring. To shrink it any earlier would move its content, again
+    /// and again while it is read.
+    fn free_if_empty(&mut self) {
         if self.0.is_empty() && self.0.capacity() > C::KEEP {
             self.0 = alloc::collections::VecDeque::new();
         }
@@ -208,12 +202,12 @@ impl<C: Cell> Ring<C> for GrowingRing<C> {
 
     fn drop_front(&mut self, count: usize) {
         self.0.drain(..count.min(self.0.len()));
-        self.give_back();
+        self.free_if_empty();
     }
 
     fn truncate(&mut self, len: usize) {
         self.0.truncate(len);
-        self.give_back();
+        self.free_if_empty();
     }
 
     fn shrink(&mut self) {
@@ -222,43 +216,4 @@ impl<C: Cell> Ring<C> for GrowingRing<C> {
             self.0.shrink_to(room);
         }
     }
-}
-
-/// Which rings a receive buffer uses.
-pub trait Store {
-    /// The ring of payload bytes.
-    type Bytes: Ring<u8>;
-    /// The ring of message boundaries.
-    type Boundaries: Ring<Boundary>;
-}
-
-/// Memory in place, with no allocator: room for `BYTES` bytes of payload, and `BOUNDARIES` bytes
-/// for where messages end.
-///
-/// `BYTES` is the largest receive window, where each byte that was taken out is reported to the
-/// tunnel and no earlier: set [`ReceiveWindowPolicy::max`](crate::ReceiveWindowPolicy::max) to no
-/// more, since windows grow by default.
-///
-/// Messages of one size in a row are one run. Besides the oldest and the newest, each run that
-/// is unread takes 1 to 10 bytes of `BOUNDARIES`: 1 where it is one message of less than 44
-/// bytes, 2 below 256 and 3 below 65,536. Messages of one byte and empty ones in turn need twice
-/// as many as `BYTES`; few services come near, and the stream of one that does ends with
-/// `RESOURCE_EXHAUSTED`. More than twice the bytes of their messages and 4,096 is never used.
-#[derive(Clone, Copy, Debug)]
-pub struct FixedStore<const BYTES: usize, const BOUNDARIES: usize>;
-
-impl<const BYTES: usize, const BOUNDARIES: usize> Store for FixedStore<BYTES, BOUNDARIES> {
-    type Bytes = FixedRing<u8, BYTES>;
-    type Boundaries = FixedRing<Boundary, BOUNDARIES>;
-}
-
-/// Memory that grows with what is held, and is given back.
-#[cfg(feature = "alloc")]
-#[derive(Clone, Copy, Debug)]
-pub struct GrowingStore;
-
-#[cfg(feature = "alloc")]
-impl Store for GrowingStore {
-    type Bytes = GrowingRing<u8>;
-    type Boundaries = GrowingRing<Boundary>;
 }

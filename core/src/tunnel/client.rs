@@ -8,7 +8,9 @@ use crate::storage::Storage;
 use crate::stream::{Flag, NO_ID, Once, Stream, Terminal};
 use crate::time::Time;
 use crate::types::{End, Input, Key, OpenOptions, Unread};
-use crate::wire::{CloseStream, Data, Extension, Headers, ServerKind, Settings, decode_server};
+use crate::wire::{
+    CloseStream, Data, Encoded, Extension, Headers, ServerKind, Settings, decode_server,
+};
 
 /// The stream id of frames that concern the tunnel.
 pub(super) const TUNNEL_ID: i64 = -1;
@@ -17,14 +19,14 @@ pub(super) const MAX_HEAD: u32 = 1 << 20;
 
 impl<S: Storage> Tunnel<Client, S> {
     /// Opens a stream. Its id is given when `new_stream` leaves, so that ids rise on the wire;
-    /// `head_len` is the length of what `wire::encode_open` wrote, which `Part::Open` names.
+    /// `head` is what `wire::encode_open` wrote, which `Part::Open` names.
     ///
     /// # Errors
     /// See [`OpenError`]; nothing changed.
     pub fn open(
         &mut self,
         now: Time,
-        head_len: u32,
+        head: Encoded,
         options: OpenOptions,
     ) -> Result<Key, OpenError> {
         self.handle_timeout(now);
@@ -37,7 +39,7 @@ impl<S: Storage> Tunnel<Client, S> {
             Phase::Open if self.draining => return Err(OpenError::Draining),
             Phase::Open => {}
         }
-        if head_len > MAX_HEAD {
+        if head.len() > MAX_HEAD {
             return Err(OpenError::HeadTooLarge);
         }
         if !self.has_spare_id() {
@@ -52,7 +54,7 @@ impl<S: Storage> Tunnel<Client, S> {
         stream.kind = options.kind;
         stream.deadline = options.deadline.unwrap_or(Time::MAX);
         stream.send.head = Once::Pending;
-        stream.send.head_len = head_len;
+        stream.send.head_len = head.len();
         let Some(key) = self.slab.insert(stream) else {
             self.may_open_wanted = true;
             return Err(OpenError::Full);

@@ -55,6 +55,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     }
 
     /// Finishes the carrier once a drain has nothing left to do.
+    #[inline(always)]
     pub(super) fn finish_if_drained(&mut self, now: Time) {
         if self.may_finish() {
             self.finish(now);
@@ -62,6 +63,8 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     }
 
     /// Finishes this end's half of the carrier; the peer has the grace to finish its own.
+    #[cold]
+    #[inline(never)]
     fn finish(&mut self, now: Time) {
         self.phase = Phase::Finished;
         self.phase_until = now.saturating_add(self.limits.finish_grace);

@@ -3,7 +3,7 @@
 use super::{Phase, Role, Tunnel};
 use crate::budget::Earned;
 use crate::error::{Reason, Side, TunnelError};
-use crate::storage::{Fifo, Storage};
+use crate::storage::Storage;
 use crate::stream::{Close, Flag, NO_ID, Terminal};
 use crate::time::Time;
 use crate::types::{Carrier, Cause, Unread};
@@ -52,7 +52,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         if id == NO_ID {
             self.unsent = self.unsent.saturating_sub(1);
         } else {
-            self.index.remove(id);
+            self.index.remove(&self.slab, id);
         }
         self.active = self.active.saturating_sub(1);
         self.retire(slot);
@@ -132,7 +132,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         self.extensions_due = false;
         self.due.responsive = None;
         self.due.round_trip = None;
-        self.rejections = Fifo::new();
+        self.rejections = S::Queue::default();
         self.end_all(cause);
         for slot in 0..self.slab.slots_ever() {
             if let Some(stream) = self.slab.get_mut(slot) {

@@ -9,9 +9,9 @@ use super::liveness::{Alive, Asked, Question};
 use super::revision_zero::RevisionZero;
 use super::{Due, Rejection, Role, Tunnel};
 use crate::error::{Side, TunnelError};
-use crate::storage::{Fifo, List, Storage};
+use crate::slab::Slab;
+use crate::storage::{List, Queue, Storage};
 use crate::stream::{Flag, NO_ID, SendHalf, Stream};
-use crate::table::{Index, Slab};
 use crate::time::Time;
 use crate::timers::TimerHeap;
 use crate::types::Key;
@@ -79,7 +79,8 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         (*phase as u8, negotiated, revision, peer_window).hash(state);
         (left(*phase_until, now), left(*drain_until, now)).hash(state);
         write_slab(slab, base, now, state);
-        write_index(index, base, state);
+        // The ids are in the records; where the entries lie decides nothing.
+        index.slots().for_each(|slot| slot.hash(state));
         let TimerHeap { slots } = timers;
         slots.as_slice().hash(state);
         (data, control, events, spent).hash(state);
@@ -94,9 +95,8 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         self.write_alive(alive, base, now, state);
         write_revision_zero(revision_zero, now, state);
         write_due(due, state);
-        // As it is, with its points in time: where windows grow, fewer states are alike.
         if limits.receive_window.max > limits.receive_window.initial {
-            growth.hash(state);
+            growth.fingerprint(state);
         }
         error.as_ref().map(TunnelError::reason).hash(state);
     }
@@ -251,31 +251,8 @@ fn write_send_half<H: Hasher>(send: &SendHalf, state: &mut H) {
     }
 }
 
-fn write_index<S: Storage, H: Hasher>(index: &Index<S>, base: i64, state: &mut H) {
-    let Index {
-        entries,
-        head,
-        // Those that are gone are compacted when there is need.
-        gone: _,
-    } = index;
-    for entry in entries.as_slice().iter().skip(*head) {
-        if entry.slot != crate::stream::NO_SLOT {
-            (entry.id().wrapping_sub(base), entry.slot).hash(state);
-        }
-    }
-}
-
-fn write_rejections<L: List<Rejection>, H: Hasher>(
-    rejections: &Fifo<Rejection, L>,
-    base: i64,
-    state: &mut H,
-) {
-    let Fifo {
-        list,
-        head,
-        items: _,
-    } = rejections;
-    for Rejection { id, reason } in list.as_slice().iter().skip(*head) {
+fn write_rejections<Q: Queue<Rejection>, H: Hasher>(rejections: &Q, base: i64, state: &mut H) {
+    for Rejection { id, reason } in rejections.iter() {
         (id.wrapping_sub(base), reason).hash(state);
     }
     rejections.len().hash(state);

@@ -1,10 +1,29 @@
 //! Receive windows that grow with what the link carries.
 //!
-//! The peer cannot send beyond its credit before it has heard of a grant. So the time from a
-//! grant to the first byte beyond what was allowed before it is a round trip, or more, and never
-//! less. If the peer got through all of that in about one round trip, the window was what held it
-//! back, and it doubles. One grant at a time is watched in a tunnel: streams need no memory for
-//! it.
+//! # What is measured
+//!
+//! Known peers answer no question about the link, so its measure is in the payload. The peer
+//! cannot send beyond its credit before it has heard of a grant. So the time from a grant to the
+//! first byte beyond what was allowed before it is a round trip, or more, and never less; and in
+//! that time the peer got through what it was allowed. Such a sample costs no frame. A few streams
+//! are sampled at once, each by one grant at a time: those that fall silent must not keep the
+//! others waiting, and streams need no memory for it. The shortest round trip is kept; a queue, a
+//! slow application or jitter only make a sample longer.
+//!
+//! How large a window is to be after a sample is decided in [`route`].
+//!
+//! # Other streams
+//!
+//! What a sample shows is true of the link, not of one stream. So the largest window that a sample
+//! asked for lately is granted to every other stream whose reader keeps up, with its next grant: a
+//! new stream gets it for the first bytes that are read, when the peer has hardly begun to use up
+//! its first window. A tunnel client's new stream need not wait for that, but for the first frame of
+//! its message: earlier, a Go server that shuts down and has refused the stream would take the
+//! grant for a frame on an id that was never used, and end the tunnel. Each time, a stream takes at
+//! most the free budget divided by the open streams and one more, so that something is left for
+//! those to come.
+
+mod route;
 
 use core::time::Duration;
 
@@ -16,97 +35,21 @@ use crate::stream::{Flag, Stream};
 use crate::time::Time;
 use crate::types::Key;
 use crate::wire::Revision;
+use route::{Route, Sample};
 
-/// After so long a round trip that did not come again is doubted.
-const EPOCH: u64 = 30_000_000_000;
-/// A watched grant of a stream that fell silent makes place for another's after four round trips,
-/// but not before this.
-const PATIENCE: u64 = 100_000_000;
-/// The same while no round trip is known.
-const FIRST_PATIENCE: u64 = 1_000_000_000;
-
-/// A grant whose effect is waited for.
-#[derive(Clone, Copy, Debug, Hash)]
-struct Sample {
-    stream: Key,
-    since: Time,
-    /// Bytes that the peer could send before it heard of the grant, and those still to come.
-    allowed: u32,
-    left: u32,
-    /// Whether no more than half of the window was unread; not for the first window.
-    kept_up: bool,
-}
-
-impl Sample {
-    /// Whether the peer may have stopped for lack of credit. A chunk that crosses the old limit was
-    /// sent by one who had heard of the grant before.
-    const fn may_have_stopped(&self) -> bool {
-        self.kept_up && self.left == 0
-    }
-}
-
-/// What is known of the way to the peer and back.
-#[derive(Clone, Debug, Default, Hash)]
-struct Route {
-    /// The shortest round trip, in nanoseconds; 0 is unknown.
-    round_trip: u64,
-    /// Whether the peer was seen to wait for credit, rather than for its own application.
-    peer_waited: bool,
-    epoch_began: Time,
-    /// The shortest of this epoch that a peer may have waited for.
-    shortest: Option<u64>,
-    /// The most bytes a second that a sample of this epoch, and of the one before, came at.
-    rate: u64,
-    rate_before: u64,
-}
-
-impl Route {
-    /// A round trip took so long, or less, and `sample` came within it.
-    fn measured(&mut self, now: Time, nanos: u64, sample: Option<&Sample>) {
-        if let Some(sample) = sample {
-            let bytes = u64::from(sample.allowed);
-            let rate = bytes.saturating_mul(1_000_000_000) / nanos.max(1);
-            self.rate = self.rate.max(rate);
-            if sample.may_have_stopped() {
-                self.peer_waited = true;
-                self.shortest = Some(self.shortest.map_or(nanos, |known| known.min(nanos)));
-            }
-        }
-        if self.round_trip == 0 || nanos <= self.round_trip {
-            self.round_trip = nanos;
-        }
-        let passed = now.as_nanos().saturating_sub(self.epoch_began.as_nanos());
-        if passed >= EPOCH {
-            self.next_epoch(now);
-        }
-    }
-
-    /// A longer round trip is believed where less came than before: then the way is longer. Where
-    /// as much came, it is a queue on a full link that made it longer, which more credit would
-    /// only feed.
-    fn next_epoch(&mut self, now: Time) {
-        if let Some(shortest) = self.shortest
-            && self.rate < self.rate_before / 4 * 3
-        {
-            self.round_trip = shortest;
-        }
-        self.epoch_began = now;
-        self.shortest = None;
-        self.rate_before = core::mem::take(&mut self.rate);
-    }
-}
+/// Streams that are sampled at once.
+const SAMPLES: usize = 4;
 
 /// What all windows of a tunnel share.
-#[derive(Clone, Debug, Default, Hash)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Growth {
     /// Bytes by which windows have grown.
     in_use: u64,
+    /// Bytes that have come on all streams, modulo 2^64.
+    arrived: u64,
     /// When the settings left, until a frame comes: no client sends one before it has them.
     settings_left: Option<Time>,
-    sample: Option<Sample>,
-    /// Whose growth has not left yet. What follows that grant shows how the old window did; what
-    /// follows the next one, how the new one does.
-    just_grown: Option<Key>,
+    samples: [Option<Sample>; SAMPLES],
     route: Route,
 }
 
@@ -129,17 +72,58 @@ impl Growth {
         if nanos == 0 {
             return None;
         }
-        self.route.measured(now, nanos, sample);
+        let came = sample.map(|sample| (sample, self.arrived.wrapping_sub(sample.arrived)));
+        self.route.measured(now, nanos, came);
         Some(nanos)
     }
 
-    /// Whether the watched stream has been silent for so long that another one gets its turn.
+    /// Bytes of some stream came, and were taken from its window.
+    #[inline(always)]
+    pub(super) const fn count(&mut self, bytes: u32) {
+        self.arrived = self.arrived.wrapping_add(bytes as u64);
+    }
+
+    /// Writes what decides the future, with its points in time as they are: where windows grow,
+    /// fewer states are alike.
+    #[cfg(feature = "search")]
+    pub(super) fn fingerprint<H: core::hash::Hasher>(&self, state: &mut H) {
+        use core::hash::Hash;
+
+        let Self {
+            in_use,
+            arrived: now_arrived,
+            settings_left,
+            samples,
+            route,
+        } = self;
+        (in_use, settings_left, route).hash(state);
+        for sample in samples {
+            let sample = sample.map(|sample| {
+                let Sample {
+                    stream,
+                    since,
+                    arrived,
+                    allowed,
+                    left,
+                    kept_up,
+                } = sample;
+                let came = now_arrived.wrapping_sub(arrived);
+                (stream, since, came, allowed, left, kept_up)
+            });
+            sample.hash(state);
+        }
+    }
+
+    /// Whether a sampled stream has been silent for so long that another one gets its turn.
     fn is_stale(&self, now: Time, sample: &Sample) -> bool {
-        let patience = match self.route.round_trip {
-            0 => FIRST_PATIENCE,
-            round_trip => round_trip.saturating_mul(4).max(PATIENCE),
-        };
-        now.as_nanos().saturating_sub(sample.since.as_nanos()) > patience
+        let silent = now.as_nanos().saturating_sub(sample.since.as_nanos());
+        silent > self.route.patience()
+    }
+
+    /// The sample of a stream, which is taken no further.
+    fn take_sample(&mut self, stream: Key) -> Option<Sample> {
+        let of = |sample: &mut Sample| sample.stream == stream;
+        self.samples.iter_mut().find_map(|place| place.take_if(of))
     }
 }
 
@@ -158,92 +142,142 @@ fn may_grow(stream: &Stream) -> bool {
         && !stream.discards()
 }
 
+/// Whether its reader has read half of what the window allows.
+fn keeps_up(stream: &Stream) -> bool {
+    stream.receive.unread() <= stream.receive.size() / 2
+}
+
 impl<R: Role, S: Storage> Tunnel<R, S> {
     /// A grant leaves, and was not added yet; or the `new_stream` that grants the first window.
     pub(super) fn watch_grant(&mut self, now: Time, slot: u32, first: bool) {
         let max = self.limits.receive_window.max;
-        let grows = |stream: &&Stream| may_grow(stream) && stream.receive.size() < max;
-        let watched = self.growth.sample.as_ref().is_some_and(|sample| {
-            let other = sample.stream.slot != slot;
-            self.slab.find(sample.stream).is_some_and(may_grow)
-                && !(other && self.growth.is_stale(now, sample))
-        });
-        let Some(stream) = self.slab.get(slot).filter(grows) else {
+        let grows = |stream: &&mut Stream| may_grow(stream) && stream.receive.size() < max;
+        let Some(stream) = self.slab.get_mut(slot).filter(grows) else {
             return;
         };
-        let key = self.slab.key(slot);
-        if self.growth.just_grown == Some(key) {
-            self.growth.just_grown = None;
+        // What follows the grant of its growth shows how the old window did; what follows the next
+        // one, how the new one does.
+        let passed = stream.flags.take(Flag::HasGrown) || stream.has(Flag::Sampled);
+        if passed || (first && self.growth.route.round_trip != 0) {
             return;
         }
-        if watched || (first && self.growth.route.round_trip != 0) {
-            return;
-        }
-        let window = &stream.receive;
-        let allowed = if first { 0 } else { window.available() };
-        self.growth.sample = Some(Sample {
-            stream: key,
+        let allowed = if first { 0 } else { stream.receive.available() };
+        let sample = Sample {
+            stream: Key {
+                slot,
+                generation: stream.generation,
+            },
             since: now,
+            arrived: self.growth.arrived,
             allowed,
             left: allowed,
-            kept_up: !first && window.unread() <= window.size() / 2,
-        });
+            kept_up: !first && keeps_up(stream),
+        };
+        if !self.growth.samples.iter().any(Option::is_none) && !self.drop_sample(now) {
+            return;
+        }
+        if let Some(place) = self.growth.samples.iter_mut().find(|it| it.is_none())
+            && let Some(stream) = self.slab.get_mut(slot)
+        {
+            *place = Some(sample);
+            stream.flags.set(Flag::Sampled);
+        }
     }
 
-    /// Bytes of a stream came, and were taken from its window.
-    #[inline]
-    pub(super) fn watch_data(&mut self, now: Time, slot: u32, bytes: u32) {
-        let Some(sample) = &mut self.growth.sample else {
+    /// Drops a sample that tells nothing any more. False: there is none.
+    #[cold]
+    fn drop_sample(&mut self, now: Time) -> bool {
+        let mut samples = self.growth.samples.iter().flatten();
+        let useless = samples.find(|sample| {
+            let live = self.slab.find(sample.stream).is_some_and(may_grow);
+            !live || self.growth.is_stale(now, sample)
+        });
+        let Some(stream) = useless.map(|sample| sample.stream) else {
+            return false;
+        };
+        self.growth.take_sample(stream);
+        if let Some(stream) = self.slab.find_mut(stream) {
+            stream.flags.clear(Flag::Sampled);
+        }
+        true
+    }
+
+    /// Bytes of a sampled stream came, and were taken from its window.
+    pub(super) fn watch_data(&mut self, now: Time, stream: Key, bytes: u32) {
+        let mut samples = self.growth.samples.iter_mut().flatten();
+        let Some(sample) = samples.find(|sample| sample.stream == stream) else {
             return;
         };
-        if sample.stream.slot != slot {
-            return;
-        }
         match sample.left.checked_sub(bytes) {
             Some(left) => sample.left = left,
-            None => self.judge_sample(now, slot, bytes),
+            None => self.judge_sample(now, stream, bytes),
         }
     }
 
-    /// The first bytes beyond the watched stream's allowance came.
+    /// The first bytes beyond the sampled stream's allowance came.
     #[cold]
-    fn judge_sample(&mut self, now: Time, slot: u32, bytes: u32) {
-        let key = self.slab.key(slot);
-        let Some(sample) = self.growth.sample.take().filter(|it| it.stream == key) else {
+    fn judge_sample(&mut self, now: Time, key: Key, bytes: u32) {
+        let Some(stream) = self.slab.find_mut(key) else {
+            return;
+        };
+        stream.flags.clear(Flag::Sampled);
+        // By now a reader that keeps up has read what was there when the grant left; of what has
+        // just come it had no chance yet.
+        let (size, unread) = (stream.receive.size(), stream.receive.unread());
+        let keeps_up = unread.saturating_sub(bytes) <= size / 4;
+        let Some(sample) = self.growth.take_sample(key) else {
             return;
         };
         let Some(nanos) = self.growth.took(now, sample.since, Some(&sample)) else {
             return;
         };
-        let route = &self.growth.route;
-        let in_time = route.peer_waited && nanos <= route.round_trip.saturating_mul(2);
-        if sample.kept_up && in_time {
-            self.grow(slot, bytes);
+        if sample.kept_up && keeps_up {
+            let target = self.growth.route.target(size, &sample, nanos);
+            self.grow(key.slot, target, self.free_growth());
         }
     }
 
-    /// Doubles a window, as far as its limit and the budget go. `bytes` have just come, and their
-    /// reader had no chance yet.
-    fn grow(&mut self, slot: u32, bytes: u32) {
-        let policy = self.limits.receive_window;
-        let budget = policy.growth_budget.saturating_sub(self.growth.in_use);
+    /// A frame of the stream leaves that its peer may hear a grant behind: its window becomes as
+    /// large as another stream's was seen to be used, within its share of the free budget.
+    #[inline(always)]
+    pub(super) fn grow_as_learned(&mut self, slot: u32) {
+        // Nothing, on most tunnels.
+        if self.growth.route.learned != 0 {
+            self.grow_to_learned(slot);
+        }
+    }
+
+    #[inline(never)]
+    fn grow_to_learned(&mut self, slot: u32) {
+        let learned = self.growth.route.learned;
+        let smaller = |stream: &Stream| stream.receive.size() < learned && keeps_up(stream);
+        if self.slab.get(slot).is_some_and(smaller) {
+            let streams = u64::from(self.active).saturating_add(1);
+            self.grow(slot, learned, self.free_growth() / streams);
+        }
+    }
+
+    /// Bytes by which windows may still grow.
+    fn free_growth(&self) -> u64 {
+        let budget = self.limits.receive_window.growth_budget;
+        budget.saturating_sub(self.growth.in_use)
+    }
+
+    /// Makes a window as large as `target`, as far as its limit and `most` more bytes go.
+    #[cold]
+    fn grow(&mut self, slot: u32, target: u32, most: u64) {
+        let max = self.limits.receive_window.max;
         let Some(stream) = self.slab.get_mut(slot).filter(|stream| may_grow(stream)) else {
             return;
         };
-        let size = stream.receive.size();
-        // By now a reader that keeps up has read what was there when the grant left.
-        if stream.receive.unread().saturating_sub(bytes) > size / 4 {
-            return;
-        }
-        let by = size
-            .min(policy.max.saturating_sub(size))
-            .min(u32::try_from(budget).unwrap_or(u32::MAX));
+        let wanted = target.min(max).saturating_sub(stream.receive.size());
+        let by = wanted.min(u32::try_from(most).unwrap_or(u32::MAX));
         if by == 0 || stream.receive.grow(by).is_err() {
             return;
         }
+        stream.flags.set(Flag::HasGrown);
         let due = stream.grant_is_due();
         self.growth.in_use = self.growth.in_use.saturating_add(u64::from(by));
-        self.growth.just_grown = Some(self.slab.key(slot));
         if due {
             self.control.push_back(&mut self.slab, slot);
         }
@@ -311,5 +345,67 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         if R::SIDE == Side::Server {
             self.growth.settings_left(now);
         }
+    }
+}
+
+#[cfg(all(test, feature = "search"))]
+mod tests {
+    use core::hash::Hasher as _;
+    use std::hash::DefaultHasher;
+
+    use super::*;
+
+    fn fingerprint(growth: &Growth) -> u64 {
+        let mut state = DefaultHasher::new();
+        growth.fingerprint(&mut state);
+        state.finish()
+    }
+
+    fn growth() -> Growth {
+        let sample = Sample {
+            stream: Key {
+                slot: 1,
+                generation: 0,
+            },
+            since: Time::ZERO,
+            arrived: 5,
+            allowed: 7,
+            left: 3,
+            kept_up: true,
+        };
+        let mut growth = Growth {
+            arrived: 10,
+            ..Growth::default()
+        };
+        growth.samples[2] = Some(sample);
+        growth
+    }
+
+    #[test]
+    fn a_fingerprint_tells_what_decides_how_windows_grow() {
+        let changes: [fn(&mut Growth); 8] = [
+            |it| it.in_use += 1,
+            |it| it.arrived += 1,
+            |it| it.settings_left = Some(Time::ZERO),
+            |it| it.route.round_trip += 1,
+            |it| it.route.learned += 1,
+            |it| it.samples[2] = None,
+            |it| it.samples.iter_mut().flatten().for_each(|it| it.left -= 1),
+            |it| it.samples.swap(1, 2),
+        ];
+        for (number, change) in changes.iter().enumerate() {
+            let mut changed = growth();
+            change(&mut changed);
+            assert_ne!(fingerprint(&changed), fingerprint(&growth()), "{number}");
+        }
+    }
+
+    /// Only what comes while a sample is taken counts.
+    #[test]
+    fn a_fingerprint_leaves_out_what_came_before_every_sample() {
+        let mut later = growth();
+        later.count(100);
+        later.samples[2].as_mut().unwrap().arrived += 100;
+        assert_eq!(fingerprint(&later), fingerprint(&growth()));
     }
 }

@@ -1,10 +1,11 @@
 //! How much memory a tunnel takes: what it holds, and what it never exceeds.
 
 use super::{Rejection, Role, Tunnel};
+use crate::index::Index;
 use crate::limits::Limits;
 use crate::receive_buffer::SPARE;
-use crate::storage::Storage;
-use crate::table::{Index, Slab};
+use crate::slab::Slab;
+use crate::storage::{Queue, Storage};
 use crate::timers::TimerHeap;
 
 /// What one tunnel and the receive buffers of its streams take at most, whatever the peer does:
@@ -142,9 +143,9 @@ impl Limits {
             revision_zero,
             growth: grown.saturating_mul(17).div_ceil(4),
             heads,
-            // As many again may wait to be compacted away, and the list may be half empty.
-            queue: u64::from(self.pending_rejections.max(1))
-                .saturating_mul(bytes_of(4 * size_of::<Rejection>())),
+            // The queue may be half empty, and has room for four if it is not empty.
+            queue: u64::from(self.pending_rejections.max(2))
+                .saturating_mul(bytes_of(2 * size_of::<Rejection>())),
         }
     }
 }

@@ -23,10 +23,12 @@ use core::time::Duration;
 
 use crate::budget::Budget;
 use crate::error::{ConfigError, Reason, Side, TunnelError};
+use crate::index::Index;
+use crate::length::{exceeds, on_wire};
 use crate::limits::{Budgets, Limits};
-use crate::links::{StreamQueue, queue};
-use crate::storage::{Fifo, Storage};
-use crate::table::{Index, Slab};
+use crate::queue::{self, StreamQueue};
+use crate::slab::Slab;
+use crate::storage::{Queue, Storage};
 use crate::time::Time;
 use crate::timers::TimerHeap;
 use crate::types::{Carrier, Config, Counters, Input, Key, Negotiation, Opening};
@@ -154,7 +156,7 @@ pub struct Tunnel<R: Role, S: Storage> {
     events: StreamQueue<{ queue::EVENTS }>,
     /// Bytes that the first stream of `data` has sent of its quantum.
     spent: u32,
-    rejections: Fifo<Rejection, S::Queue<Rejection>>,
+    rejections: S::Queue<Rejection>,
     budget: Budget,
     growth: Growth,
     counters: Counters,
@@ -223,7 +225,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             control: StreamQueue::new(),
             events: StreamQueue::new(),
             spent: 0,
-            rejections: Fifo::new(),
+            rejections: S::Queue::default(),
             budget,
             growth: Growth::default(),
             counters: Counters::default(),
@@ -317,7 +319,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         // A frame proves that the peer lives, however late its answer is.
         self.note_heard(now);
         self.handle_timeout(now);
-        if self.phase != Phase::Open || frame.len() > self.limits.max_frame as usize {
+        if self.phase != Phase::Open || exceeds(frame.len(), self.limits.max_frame) {
             return self.handle_odd_frame(now, frame);
         }
         self.growth.frame_came(now);
@@ -355,7 +357,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         if self.is_ended() {
             return Ok(Input::Ignored);
         }
-        if frame.len() > self.limits.max_frame as usize {
+        if exceeds(frame.len(), self.limits.max_frame) {
             return Err(self.end_with_error(Reason::FrameTooLarge));
         }
         R::receive(self, now, frame).map_err(|reason| self.end_with_error(reason))
@@ -424,7 +426,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     /// What the peer has left of its budgets at `now`.
     #[must_use]
     pub fn budgets(&self, now: Time) -> Budgets {
-        let waiting = u32::try_from(self.rejections.len()).unwrap_or(u32::MAX);
+        let waiting = on_wire(self.rejections.len());
         self.budget.levels(now, waiting)
     }
 

@@ -4,6 +4,7 @@ use super::client::TUNNEL_ID;
 use super::{Role, Tunnel};
 use crate::budget::{Charge, Earned};
 use crate::error::{Reason, Side};
+use crate::length::on_wire;
 use crate::message::Piece;
 use crate::storage::Storage;
 use crate::stream::{Close, Flag, Terminal};
@@ -91,7 +92,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     }
 
     pub(super) fn find(&self, id: i64) -> Found {
-        match self.index.get(id) {
+        match self.index.get(&self.slab, id) {
             Some(slot) => Found::Open(slot),
             None if id <= self.highest => Found::Finished,
             None => Found::Never,
@@ -109,7 +110,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         id: i64,
         late: Charge,
     ) -> Result<Option<u32>, Reason> {
-        match self.index.get(id) {
+        match self.index.get(&self.slab, id) {
             Some(slot) => Ok(Some(slot)),
             None => self.not_open(now, id, late).map(|()| None),
         }
@@ -288,16 +289,20 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         bytes: &[u8],
         piece: Piece,
     ) -> Result<Option<Payload>, Refused> {
-        let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        self.watch_data(now, slot, len);
+        let len = on_wire(bytes.len());
+        self.growth.count(len);
         let Some(stream) = self.slab.get(slot) else {
             return Ok(None);
         };
         let (discard, counted) = (stream.has(Flag::Stopped), stream.revision == Revision::Zero);
+        let sampled = stream.has(Flag::Sampled);
         let stream = Key {
             slot,
             generation: stream.generation,
         };
+        if sampled {
+            self.watch_data(now, stream, len);
+        }
         if discard {
             self.credit(slot, len);
         } else if counted && let Err(reason) = self.note_unread(now, slot, len) {
@@ -313,7 +318,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
 
     /// Data that the application no longer wants, while this end closes: credited at once.
     fn discard(&mut self, slot: u32, bytes: &[u8]) -> Payload {
-        self.credit(slot, u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+        self.credit(slot, on_wire(bytes.len()));
         self.budget.earn(Earned::UsefulFrame);
         Payload {
             stream: self.slab.key(slot),
@@ -378,7 +383,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
 }
 
 fn late_data(data: &[u8]) -> Charge {
-    Charge::LateData(u32::try_from(data.len()).unwrap_or(u32::MAX))
+    Charge::LateData(on_wire(data.len()))
 }
 
 fn take_credit(stream: &mut crate::stream::Stream, data: &[u8]) -> Result<(), Reason> {

@@ -6,11 +6,12 @@ use super::receive::content_reason;
 use super::{Rejection, Server, Tunnel};
 use crate::budget::{Charge, Earned};
 use crate::error::{CommandError, Reason};
-use crate::storage::Storage;
+use crate::length::on_wire;
+use crate::storage::{Queue, Storage};
 use crate::stream::{Close, Flag, Once, Sending, Stream, Terminal};
 use crate::time::Time;
 use crate::types::{End, Hold, Input, Key, MethodKind, Unread};
-use crate::wire::{ClientKind, Data, NewStream, Revision, Timeout, decode_client};
+use crate::wire::{ClientKind, Data, Encoded, NewStream, Revision, Timeout, decode_client};
 
 /// The method name without a slash in front, if some service could have it.
 fn method(name: &str) -> Result<&str, Reason> {
@@ -41,12 +42,12 @@ impl<S: Storage> Tunnel<Server, S> {
         Ok(())
     }
 
-    /// Sends response headers: `head_len` bytes that `wire::encode_headers` wrote, which
-    /// `Part::Headers` names.
+    /// Sends response headers: `head` is what `wire::encode_headers` wrote, which `Part::Headers`
+    /// names.
     ///
     /// # Errors
     /// See [`CommandError`]; nothing changed.
-    pub fn respond(&mut self, stream: Key, head_len: u32) -> Result<(), CommandError> {
+    pub fn respond(&mut self, stream: Key, head: Encoded) -> Result<(), CommandError> {
         let send = &mut self.live_mut(stream)?.send;
         if send.close != Close::Open {
             return Err(CommandError::SendSideClosed);
@@ -54,19 +55,20 @@ impl<S: Storage> Tunnel<Server, S> {
         if send.head != Once::Open || send.any_message() {
             return Err(CommandError::HeadersLate);
         }
-        if head_len > MAX_HEAD {
+        if head.len() > MAX_HEAD {
             return Err(CommandError::HeadTooLarge);
         }
         send.head = Once::Pending;
-        send.head_len = head_len;
+        send.head_len = head.len();
         self.schedule(stream.slot);
         Ok(())
     }
 
-    /// Ends the call: `head_len` bytes that `wire::encode_close` wrote, which `Part::Close`
-    /// names, go out behind the last whole message. `ok` says whether their code is OK; only
-    /// then `hold` applies, and not towards a peer that has answered the offer of extensions,
-    /// which loses nothing. A message that is not wholly provided is abandoned by an error.
+    /// Ends the call: `head`, which `wire::encode_close` wrote and `Part::Close` names, goes out
+    /// behind the last whole message. Where its status is OK it may wait for the client's
+    /// half-close: so long as `hold` says, or, without it, as [`Hold::of`] says for the kind of the
+    /// method. It never does towards a peer that has answered the offer of extensions, which loses
+    /// nothing. A message that is not wholly provided is abandoned by an error.
     /// From now on incoming data is discarded. [`End::Closed`] follows when it has left.
     ///
     /// # Errors
@@ -75,9 +77,8 @@ impl<S: Storage> Tunnel<Server, S> {
         &mut self,
         now: Time,
         stream: Key,
-        head_len: u32,
-        ok: bool,
-        hold: Hold,
+        head: Encoded,
+        hold: Option<Hold>,
     ) -> Result<(), CommandError> {
         self.handle_timeout(now);
         let peer_extends = self.peer_extends;
@@ -85,18 +86,19 @@ impl<S: Storage> Tunnel<Server, S> {
         if record.send.close != Close::Open {
             return Err(CommandError::SendSideClosed);
         }
-        if head_len > MAX_HEAD {
+        if head.len() > MAX_HEAD {
             return Err(CommandError::HeadTooLarge);
         }
         if record.send.is_inside() && record.send.ready < record.send.size {
-            if ok {
+            if head.is_ok() {
                 return Err(CommandError::MessageIncomplete);
             }
             record.send.sending = Sending::Done;
         }
-        record.send.close_len = head_len;
+        record.send.close_len = head.len();
+        let hold = hold.unwrap_or(Hold::of(record.kind));
         match record.must_hold(hold) {
-            Some(max) if ok && !peer_extends => {
+            Some(max) if head.is_ok() && !peer_extends => {
                 record.send.close = Close::Held;
                 record.hold_until = now.saturating_add(max);
                 self.timers.update(&mut self.slab, stream.slot);
@@ -216,7 +218,7 @@ impl<S: Storage> Tunnel<Server, S> {
         if reason.is_protocol_error() {
             self.budget.charge(now, Charge::ProtocolError)?;
         }
-        let waiting = u32::try_from(self.rejections.len()).unwrap_or(u32::MAX);
+        let waiting = on_wire(self.rejections.len());
         self.budget.charge(now, Charge::Rejection(waiting))?;
         // Its client may have sent a window of data, or what there would be room for, before it
         // hears of this.

@@ -60,13 +60,25 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     /// meaning: what is due at `now` has happened.
     #[inline]
     pub fn handle_timeout(&mut self, now: Time) {
-        if self.wakes <= now {
-            self.run_timers(now);
-            self.wakes = self.poll_timeout().unwrap_or(Time::MAX);
+        if self.is_due(now) {
+            self.wake(now);
         }
     }
 
+    /// Whether a timer may have expired: one comparison.
+    #[inline(always)]
+    pub(super) fn is_due(&self, now: Time) -> bool {
+        self.wakes <= now
+    }
+
+    /// Kept out of what every frame goes through.
     #[cold]
+    #[inline(never)]
+    fn wake(&mut self, now: Time) {
+        self.run_timers(now);
+        self.wakes = self.poll_timeout().unwrap_or(Time::MAX);
+    }
+
     fn run_timers(&mut self, now: Time) {
         if self.phase_until.is_due(now) {
             match self.phase {

@@ -5,7 +5,7 @@ use core::ops::Range;
 use super::{Phase, Rejection, Role, Tunnel};
 use crate::budget::Earned;
 use crate::error::{Reason, Side};
-use crate::storage::Storage;
+use crate::storage::{Queue, Storage};
 use crate::stream::{Close, Flag, Next, Once, Sending, Stream, Terminal};
 use crate::time::Time;
 use crate::types::{Body, Part, Transmit, Unread};
@@ -32,7 +32,22 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     /// command on that stream.
     #[inline]
     pub fn poll_transmit(&mut self, now: Time) -> Option<Transmit> {
+        if self.is_due(now) {
+            return self.wake_and_transmit(now);
+        }
+        self.transmit(now)
+    }
+
+    /// What is due comes first. Apart, so that the usual way needs no registers for it.
+    #[cold]
+    #[inline(never)]
+    fn wake_and_transmit(&mut self, now: Time) -> Option<Transmit> {
         self.handle_timeout(now);
+        self.transmit(now)
+    }
+
+    #[inline(always)]
+    fn transmit(&mut self, now: Time) -> Option<Transmit> {
         if self.phase != Phase::Open {
             return None;
         }
@@ -132,7 +147,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     fn has_other_than_data(&self) -> bool {
         self.urgent
             || self.alive.heartbeat_due
-            || self.rejections.len() > 0
+            || !self.rejections.is_empty()
             || self.control.front().is_some()
     }
 
@@ -159,6 +174,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     /// The grant of the stream at the front, which has nothing else to say and has not ended.
     #[inline]
     fn grant_frame(&mut self, now: Time, slot: u32) -> Option<Transmit> {
+        self.grow_as_learned(slot);
         self.watch_grant(now, slot, false);
         self.control.remove(&mut self.slab, slot);
         let stream = self.slab.get_mut(slot)?;
@@ -270,6 +286,9 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             self.give_up(slot);
             return None;
         };
+        if R::SIDE == Side::Client && range.start == 0 {
+            self.grow_as_learned(slot);
+        }
         self.budget.earn(Earned::DataFrame);
         self.spent = self.spent.saturating_add(prefix.frame_len(bytes));
         if self.spent >= QUANTUM {

@@ -1,24 +1,25 @@
-//! How the values of `-bin` keys are written into a proto `string`.
+//! The representation of `-bin` values in a protobuf `string`.
 
-/// The dialect of a peer; it cannot be seen on the wire. ASCII is the same in both.
+/// How a peer represents `-bin` values as strings. The protocol does not announce it. ASCII values are
+/// the same in both dialects.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum BinDialect {
-    /// The bytes themselves, which must be UTF-8: the Go module.
+    /// The bytes themselves, which must be UTF-8. Used by the Go module.
     #[default]
     Utf8Bytes,
-    /// Each byte as the code point of its number: the PyPI package. Any bytes pass.
+    /// Each byte as the code point with its value, so any bytes are possible. Used by the Python
+    /// package.
     Latin1,
 }
 
 impl BinDialect {
-    /// Bytes of a value in the Latin-1 dialect.
+    /// Bytes of a value encoded as [`Latin1`](Self::Latin1).
     pub(super) fn latin1_len(value: &[u8]) -> usize {
         let high = value.iter().filter(|byte| !byte.is_ascii()).count();
         value.len().saturating_add(high)
     }
 
-    /// The bytes of a value that came under a `-bin` key. `None`, as the last item, where the
-    /// value is not of this dialect.
+    /// The bytes of a received `-bin` value. An item is `None` if the value is not of this dialect.
     pub fn decode(self, value: &[u8]) -> impl Iterator<Item = Option<u8>> {
         let (bytes, text): (&[u8], &str) = match self {
             Self::Utf8Bytes => (value, ""),

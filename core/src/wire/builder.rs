@@ -1,11 +1,11 @@
-//! The bytes of a prefix, written a field at a time.
+//! A builder for prefixes, field by field.
 
 use core::fmt;
 use core::ops::Deref;
 
 use super::deframer::{PREFIX_LEN, length_prefix};
 
-/// Everything of a frame before its body. The longest one, a `new_stream` with a deadline, takes
+/// All bytes of a frame before its body. The longest, that of a `new_stream` with a deadline, has
 /// 61 bytes.
 #[derive(Clone, Copy)]
 pub struct Prefix {
@@ -13,7 +13,7 @@ pub struct Prefix {
     bytes: [u8; ROOM],
 }
 
-/// Room for the longest.
+/// Capacity of a prefix.
 const ROOM: usize = 63;
 
 impl Deref for Prefix {
@@ -33,7 +33,7 @@ impl fmt::Debug for Prefix {
     }
 }
 
-/// A few bytes in one word, the first byte lowest.
+/// Up to eight bytes in a word, in little-endian order.
 #[derive(Clone, Copy)]
 pub(super) struct Word {
     bytes: u64,
@@ -43,7 +43,7 @@ pub(super) struct Word {
 impl Word {
     pub(super) const EMPTY: Self = Self { bytes: 0, len: 0 };
 
-    /// A tag of one byte and a varint of at most four.
+    /// A one-byte tag with a varint of at most four bytes.
     #[inline]
     pub(super) const fn new(number: u32, wire_type: u32, value: u32) -> Option<Self> {
         let value = value as u64;
@@ -68,36 +68,35 @@ impl Word {
     }
 }
 
-/// `Prefix` has room for everything that is put here, so bytes without room would be a defect of
-/// this file: the tests build the longest of each kind.
+/// A prefix has room for everything that this module writes; tests build the longest of each kind.
 ///
-/// A prefix is built where it is returned, because moving it costs more than a field.
+/// It is built in place where it is returned, because moving it costs more than writing a field.
 impl Prefix {
     pub(crate) const EMPTY: Self = Self {
         len: 0,
         bytes: [0; ROOM],
     };
 
-    /// Bytes of the frame with such a body, length prefix included.
+    /// Bytes of the frame with a body of that length, length prefix included.
     #[inline]
     pub(crate) fn frame_len(&self, body: u32) -> u32 {
         body.saturating_add(u32::from(self.len))
     }
 
-    /// Sets the flag byte of gRPC's length prefix.
+    /// Sets the first byte of gRPC's length prefix.
     pub(crate) const fn set_flags(&mut self, flags: u8) {
         let [first, ..] = &mut self.bytes;
         *first = flags;
     }
 
-    /// Begins the frame: room for its length, and its stream id.
+    /// Starts a frame: leaves room for the length prefix, then writes the stream id.
     #[inline]
     pub(super) fn begin(&mut self, id: i64) {
         self.len = PREFIX_LEN as u8;
         self.number(1, id.cast_unsigned());
     }
 
-    /// All eight bytes of the word are written, which is cheaper than writing each that counts.
+    /// Writes all eight bytes of a word, which is cheaper than writing only those in use.
     #[inline]
     pub(super) fn word(&mut self, word: Word) {
         let room = self.bytes.get_mut(usize::from(self.len)..);
@@ -146,7 +145,7 @@ impl Prefix {
         self.varint(value);
     }
 
-    /// A number, left out where it is the default.
+    /// A varint field, omitted if it is zero.
     #[inline]
     pub(super) fn number(&mut self, number: u32, value: u64) {
         if value != 0 {

@@ -1,11 +1,11 @@
-//! The frames that carry data and credit, in the one shape in which encoders write them.
+//! A fast path for the frames that carry data or credit.
 //!
-//! Nearly every frame of a tunnel is one of these, so they are read here without the state that
-//! merging, skipping and heads need. Whatever has another shape, well-formed or not, is left to
-//! the general decoder, which gives the same answer for these too.
+//! Nearly every frame of a tunnel is one of these. If its fields are in the order in which encoders
+//! write them, it is decoded here, without the state needed to merge or skip fields. All others,
+//! well-formed or not, are left to the general decoder, which would give the same result for these.
 //!
-//! The functions are inlined by order: left to itself the compiler keeps them apart, and passing
-//! their results around costs more than reading the few bytes.
+//! The functions are `inline(always)`: otherwise the compiler keeps them separate, and passing the
+//! results around costs more than reading the few bytes.
 
 use super::field::{Fields, low_u32};
 use super::frame::MessageData;
@@ -18,7 +18,7 @@ pub(crate) enum Data<'f> {
 }
 
 impl<'f> Data<'f> {
-    /// Its bytes of a message.
+    /// The bytes of a message in this frame.
     #[inline]
     pub(crate) const fn payload(&self) -> &'f [u8] {
         match self {
@@ -29,8 +29,8 @@ impl<'f> Data<'f> {
     }
 }
 
-/// Reads `[stream_id] member`, each field once and in rising order. `None`: it is not of this
-/// shape.
+/// Reads `[stream_id] member`, with each field at most once and in ascending order. `None` if the
+/// frame is anything else.
 #[inline(always)]
 pub(crate) fn read<'f>(frame: &'f [u8]) -> Option<(i64, Data<'f>)> {
     let (stream_id, member) = optional_number(frame)?;
@@ -46,7 +46,7 @@ pub(crate) fn read<'f>(frame: &'f [u8]) -> Option<(i64, Data<'f>)> {
     Some((stream_id.cast_signed(), data))
 }
 
-/// Reads `[size] [compressed] [data]`, the order in which our own prefix writes them.
+/// Reads `[size] [compressed] [data]`, the order in which [`Prefix`](super::Prefix) has them.
 #[inline(always)]
 fn message<'f>(message: &'f [u8]) -> Option<MessageData<'f>> {
     let (size, rest) = optional_number(message)?;
@@ -67,7 +67,7 @@ fn message<'f>(message: &'f [u8]) -> Option<MessageData<'f>> {
     })
 }
 
-/// Field 1 as a varint; 0 where another field or none comes first.
+/// Field 1 as a varint, or 0 if the next field is another one.
 #[inline(always)]
 fn optional_number(bytes: &[u8]) -> Option<(u64, &[u8])> {
     match bytes.split_first() {
@@ -76,7 +76,7 @@ fn optional_number(bytes: &[u8]) -> Option<(u64, &[u8])> {
     }
 }
 
-/// A varint and what follows it.
+/// A varint, and the bytes after it.
 #[inline(always)]
 fn number(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let low = |byte: &u8| u64::from(byte & 0x7f);
@@ -91,7 +91,7 @@ fn number(bytes: &[u8]) -> Option<(u64, &[u8])> {
     })
 }
 
-/// The content of a length-delimited field that is the last one.
+/// The content of a length-delimited field that extends to the end.
 #[inline(always)]
 fn to_the_end(bytes: &[u8]) -> Option<&[u8]> {
     let (len, content) = number(bytes)?;

@@ -1,20 +1,21 @@
-//! The two frame types, decoded in place and without allocation.
+//! The decoders for the two frame types.
 //!
 //! Unknown fields are skipped; so is a known field with a wire type that is not its own. Of
 //! several members of a frame's oneof the last one counts, and the same member twice in a row
 //! is merged. Strings that are not UTF-8 and limits that are exceeded are faults of the content:
 //! the frame still decodes, because its stream must be known.
 
+use super::content::{ContentFault, DecodeLimits};
 use super::data::{self, Data};
 use super::extension::ExtensionSet;
 use super::field::{DecodeError, Fields, Value, low_u32};
 use super::frame::{
-    ClientFrame, ClientKind, CloseStream, ContentFault, DecodeLimits, Headers, MessageData,
-    NewStream, ServerFrame, ServerKind,
+    ClientFrame, ClientKind, CloseStream, Headers, MessageData, NewStream, ServerFrame, ServerKind,
 };
 use super::metadata::{Metadata, Place, Scan};
 use super::settings::Settings;
 use super::status::Parts;
+use crate::length::exceeds;
 
 /// The last run of one oneof member: where it begins in the frame, and which one it is.
 struct Run<'f> {
@@ -151,7 +152,7 @@ impl<'f> NewStreamParts<'f> {
     }
 
     fn finish(mut self, from: &'f [u8], limits: &DecodeLimits) -> NewStream<'f> {
-        if self.method.len() > limits.method_name as usize {
+        if exceeds(self.method.len(), limits.method_name) {
             self.scan
                 .fault
                 .get_or_insert(ContentFault::MethodNameTooLong);

@@ -1,55 +1,57 @@
-//! gRPC's length-prefixed messages, in any split, without holding a byte of them.
+//! A parser for gRPC's length-prefixed messages that buffers no payload.
 
 use core::fmt;
 
-/// Length of the prefix: one byte of flags, four of length.
+use crate::length::{in_memory, on_wire};
+
+/// Bytes of the length prefix: a flag byte, and the length as four bytes.
 pub const PREFIX_LEN: usize = 5;
 
-/// The prefix of a message of `len` bytes.
+/// The length prefix of a message of `len` bytes.
 #[must_use]
 pub const fn length_prefix(flags: u8, len: u32) -> [u8; PREFIX_LEN] {
     let [a, b, c, d] = len.to_be_bytes();
     [flags, a, b, c, d]
 }
 
-/// A message is longer than the limit.
+/// A message exceeds the size limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameTooLarge {
-    /// Bytes that the prefix announced.
+    /// Length of the message, from its prefix.
     pub len: u32,
-    /// Bytes that are allowed.
+    /// The limit.
     pub max: u32,
 }
 
 impl fmt::Display for FrameTooLarge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { len, max } = self;
-        write!(f, "a message of {len} bytes; at most {max} are allowed")
+        write!(f, "a message of {len} bytes exceeds the limit of {max}")
     }
 }
 
 impl core::error::Error for FrameTooLarge {}
 
-/// A piece of a length-prefixed message.
+/// A part of a length-prefixed message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Piece<'a> {
-    /// A message begins: its prefix is complete.
+    /// A message begins. Its prefix is complete.
     Begin {
-        /// The first byte of the prefix; gRPC uses 1 for a compressed message.
+        /// The flag byte. gRPC uses 1 for a compressed message.
         flags: u8,
-        /// Bytes of the message.
+        /// Length of the message.
         len: u32,
     },
     /// Bytes of the message.
     Data {
         /// The bytes, borrowed from the input.
         bytes: &'a [u8],
-        /// Whether the message is complete with them.
+        /// Whether they complete the message.
         ends: bool,
     },
 }
 
-/// Takes length-prefixed messages apart, however the input is split.
+/// Parses length-prefixed messages, however the input is split.
 ///
 /// ```
 /// use grpctunnel_core::wire::{Deframer, Piece};
@@ -71,57 +73,65 @@ pub enum Piece<'a> {
 pub struct Deframer {
     max: u32,
     prefix: heapless::Vec<u8, PREFIX_LEN>,
-    /// Bytes of the message still to come, once its prefix is complete.
+    /// Bytes of the message that are missing. `None` before its prefix is complete.
     need: Option<u32>,
+    refused: Option<FrameTooLarge>,
 }
 
 impl Deframer {
-    /// A deframer that takes messages of up to `max_message` bytes.
+    /// A deframer for messages of at most `max_message` bytes.
     #[must_use]
     pub const fn new(max_message: u32) -> Self {
         Self {
             max: max_message,
             prefix: heapless::Vec::new(),
             need: None,
+            refused: None,
         }
     }
 
-    /// The next piece of `input` and how many of its bytes are done with. `None`: all of them
-    /// are, and more are needed. An empty message is a `Begin` and an empty `Data`.
+    /// Parses the next piece of `input`, and returns how many bytes of it were consumed. Without a
+    /// piece, all bytes were consumed and more input is needed. An empty message is a `Begin` and an
+    /// empty `Data`.
     ///
     /// # Errors
-    /// A message is longer than the limit. The deframer must not be used any more.
+    /// A message is longer than the limit. Nothing behind it can be found, so the same error is
+    /// returned from then on.
     #[inline]
     pub fn next<'a>(
         &mut self,
         input: &'a [u8],
     ) -> Result<(usize, Option<Piece<'a>>), FrameTooLarge> {
         if let Some(need) = self.need {
-            let wanted = usize::try_from(need).unwrap_or(usize::MAX).min(input.len());
+            let wanted = in_memory(need).min(input.len());
             if wanted == 0 && need > 0 {
                 return Ok((0, None));
             }
             let bytes = input.get(..wanted).unwrap_or_default();
-            let left = need.saturating_sub(u32::try_from(wanted).unwrap_or(u32::MAX));
+            let left = need.saturating_sub(on_wire(wanted));
             self.need = (left > 0).then_some(left);
             let ends = left == 0;
             return Ok((wanted, Some(Piece::Data { bytes, ends })));
         }
-        // Nearly always the whole prefix is there.
+        // The usual case: the whole prefix is in the input.
         if self.prefix.is_empty()
+            && self.refused.is_none()
             && let Some((prefix, _)) = input.split_first_chunk::<PREFIX_LEN>()
         {
             return Ok((PREFIX_LEN, Some(self.begin(*prefix)?)));
         }
         // Nearly always there is nothing more.
-        if input.is_empty() {
+        if input.is_empty() && self.refused.is_none() {
             return Ok((0, None));
         }
         self.gather(input)
     }
 
-    /// A prefix that comes in parts.
+    /// Collects a prefix that is split.
     fn gather<'a>(&mut self, input: &'a [u8]) -> Result<(usize, Option<Piece<'a>>), FrameTooLarge> {
+        if let Some(refused) = self.refused {
+            return Err(refused);
+        }
         let mut consumed = 0_usize;
         for byte in input {
             if self.prefix.push(*byte).is_err() {
@@ -144,16 +154,23 @@ impl Deframer {
         let [flags, a, b, c, d] = prefix;
         let len = u32::from_be_bytes([a, b, c, d]);
         if len > self.max {
-            return Err(FrameTooLarge { len, max: self.max });
+            return Err(self.refuse(len, self.max));
         }
         self.need = Some(len);
         Ok(Piece::Begin { flags, len })
     }
 
+    /// Takes no further input, because of a message of `len` bytes.
+    #[cold]
+    pub(super) fn refuse(&mut self, len: u32, max: u32) -> FrameTooLarge {
+        self.need = None;
+        *self.refused.insert(FrameTooLarge { len, max })
+    }
+
     /// Whether the input so far ends between two messages: no part of one is missing.
     #[must_use]
     pub fn is_between_messages(&self) -> bool {
-        self.need.is_none() && self.prefix.is_empty()
+        self.need.is_none() && self.prefix.is_empty() && self.refused.is_none()
     }
 }
 
@@ -215,6 +232,10 @@ mod tests {
         let mut deframer = Deframer::new(4);
         let refused = deframer.next(&[0, 0, 0, 0, 5]);
         assert_eq!(refused, Err(FrameTooLarge { len: 5, max: 4 }));
+        for input in [&[][..], &[0, 0, 0, 0, 1, 7], &[0]] {
+            assert_eq!(deframer.next(input), refused, "it cannot be used again");
+        }
+        assert!(!deframer.is_between_messages());
         let mut deframer = Deframer::new(4);
         assert!(deframer.next(&[0, 0, 0, 0, 4]).is_ok());
         assert!(!deframer.is_between_messages());

@@ -1,4 +1,4 @@
-//! The extensions between our own ends.
+//! The extensions of the protocol that both ends may agree on.
 
 use super::field::{DecodeError, Fields, Value};
 
@@ -38,6 +38,12 @@ impl ExtensionSet {
     #[must_use]
     pub const fn with(self, extension: Extension) -> Self {
         Self(self.0 | 1 << extension as u8)
+    }
+
+    /// The set without the extension.
+    #[must_use]
+    pub const fn without(self, extension: Extension) -> Self {
+        Self(self.0 & !(1 << extension as u8))
     }
 
     /// What is in both.

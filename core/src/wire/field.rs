@@ -1,4 +1,4 @@
-//! Protobuf fields, read in place.
+//! A reader of protobuf fields.
 
 use core::fmt;
 
@@ -60,17 +60,17 @@ pub(super) enum Value<'f> {
 
 /// Reads the fields of one message, one after another.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Fields<'f> {
+pub(crate) struct Fields<'f> {
     rest: &'f [u8],
 }
 
 impl<'f> Fields<'f> {
-    pub(super) const fn new(message: &'f [u8]) -> Self {
+    pub(crate) const fn new(message: &'f [u8]) -> Self {
         Self { rest: message }
     }
 
     /// What has not been read yet.
-    pub(super) const fn rest(&self) -> &'f [u8] {
+    pub(crate) const fn rest(&self) -> &'f [u8] {
         self.rest
     }
 
@@ -124,7 +124,7 @@ impl<'f> Fields<'f> {
     }
 
     #[inline]
-    pub(super) fn varint(&mut self) -> Result<u64, DecodeError> {
+    pub(crate) fn varint(&mut self) -> Result<u64, DecodeError> {
         match self.rest.split_first() {
             Some((&byte, rest)) if byte < 0x80 => {
                 self.rest = rest;

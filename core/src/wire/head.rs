@@ -1,114 +1,17 @@
-//! Heads: the parts of variable size of `new_stream`, `response_headers` and `close_stream`,
-//! encoded by the caller into its own memory, checked and limited.
+//! The encoders for heads.
+//!
+//! A head is the part of `new_stream`, `response_headers` or `close_stream` whose size is variable. The
+//! caller encodes it into memory of its own.
 
-use core::fmt;
-
-use super::bin::BinDialect;
-use super::extension::{Extension, ExtensionSet};
+use super::extension::Extension;
+use super::head_options::{EncodeError, Encoded, HeadOptions};
 use super::metadata::STATUS_DETAILS;
 use super::pairs::Pairs;
 use super::prefix::UNPROCESSED;
 use super::put::{field_len, put_field, put_length};
-use super::sink::{Sink, SinkFull};
+use super::sink::Sink;
 use super::status_head::{Fitted, StatusHead};
-
-/// How heads are encoded: what the peer can read, and how much of it we send.
-#[derive(Clone, Copy, Debug)]
-pub struct HeadOptions<'a> {
-    /// Bytes of one head's metadata: name, value as it is written, and 32 for each value. Known
-    /// peers end the whole tunnel over a frame near 4 MiB. Default 65,536.
-    pub max_metadata_bytes: u32,
-    /// Values in one head's metadata. Default 256.
-    pub max_metadata_entries: u32,
-    /// Bytes of the method name. Default 1,024.
-    pub max_method_name: u32,
-    /// Bytes of a status: message and details. A longer one is cut, it is no error. Default
-    /// 16,384.
-    pub max_status: u32,
-    /// The extensions in effect on the tunnel: `RAW_METADATA` carries any `-bin` value,
-    /// `TRANSPARENT` the key `:authority`. Default none.
-    pub extensions: ExtensionSet,
-    /// How the values of `-bin` keys are written where `RAW_METADATA` is not in effect. Default
-    /// [`BinDialect::Utf8Bytes`].
-    pub bin_dialect: BinDialect,
-    /// `-bin` keys whose values are left out, and counted, where they cannot be carried; any
-    /// other such value is an error. Default `grpc-trace-bin` and `grpc-tags-bin`, which
-    /// instrumentation adds to every call.
-    pub drop_bin: &'a [&'a str],
-}
-
-impl Default for HeadOptions<'_> {
-    fn default() -> Self {
-        Self {
-            max_metadata_bytes: 65_536,
-            max_metadata_entries: 256,
-            max_method_name: 1_024,
-            max_status: 16_384,
-            extensions: ExtensionSet::EMPTY,
-            bin_dialect: BinDialect::Utf8Bytes,
-            drop_bin: &["grpc-trace-bin", "grpc-tags-bin"],
-        }
-    }
-}
-
-/// What was encoded: the length is what the core is told, `dropped` is for the caller's counters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Encoded {
-    /// Bytes written to the sink.
-    pub len: u32,
-    /// Things left out because they cannot be carried: each value of a key in
-    /// [`HeadOptions::drop_bin`], and status details that are not a `google.rpc.Status` or are too
-    /// large.
-    pub dropped: u32,
-}
-
-/// Why a head was not encoded. Nothing was written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum EncodeError {
-    /// The method name is empty.
-    MethodEmpty,
-    /// The method name is not `service/method`.
-    MethodSyntax,
-    /// The method name is longer than the limit.
-    MethodTooLong,
-    /// A key is not made of `0-9 a-z _ - .`, the characters that gRPC allows, or is empty.
-    MetadataKey,
-    /// A value is not UTF-8, and no extension carries it.
-    MetadataNotUtf8,
-    /// The metadata has more bytes than the limit.
-    MetadataTooLarge,
-    /// The metadata has more values than the limit.
-    TooManyMetadataEntries,
-    /// A key comes again after another one; its values must be next to each other.
-    DuplicateKey,
-    /// The output has no room.
-    SinkFull,
-}
-
-impl fmt::Display for EncodeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::MethodEmpty => "the method name is empty; expected service/method",
-            Self::MethodSyntax => "the method name is not service/method",
-            Self::MethodTooLong => "the method name is longer than the limit",
-            Self::MetadataKey => "a metadata key is not made of 0-9, a-z, '_', '-' and '.'",
-            Self::MetadataNotUtf8 => "a metadata value is not UTF-8 and cannot cross this tunnel",
-            Self::MetadataTooLarge => "the metadata is larger than the limit",
-            Self::TooManyMetadataEntries => "the metadata has more values than the limit",
-            Self::DuplicateKey => "the values of a metadata key are not next to each other",
-            Self::SinkFull => "the output buffer has no room",
-        })
-    }
-}
-
-impl core::error::Error for EncodeError {}
-
-impl From<SinkFull> for EncodeError {
-    fn from(_: SinkFull) -> Self {
-        Self::SinkFull
-    }
-}
+use crate::length::{exceeds, in_memory};
 
 /// Writes what `open` sends: `method_name` and `request_headers` of a `NewStream`. Pairs of the
 /// same key must be next to each other. A `grpc-timeout` is left out: the core writes its own.
@@ -131,7 +34,7 @@ where
         Some((service, name)) if !service.is_empty() && !name.is_empty() => {}
         _ => return Err(EncodeError::MethodSyntax),
     }
-    if method.len() > options.max_method_name as usize {
+    if exceeds(method.len(), options.max_method_name) {
         return Err(EncodeError::MethodTooLong);
     }
     let metadata = Pairs::new(metadata, options)?;
@@ -220,7 +123,7 @@ where
     I: Iterator<Item = (&'m str, &'m [u8])> + Clone,
 {
     let raw = options.extensions.contains(Extension::RawMetadata);
-    let mut status = Fitted::new(status, options.max_status as usize, raw);
+    let mut status = Fitted::new(status, in_memory(options.max_status), raw);
     let own = status.raw_details.is_some();
     let with = |details: Option<_>| {
         let others = trailers.clone().filter_map(move |(key, value)| {
@@ -256,6 +159,7 @@ where
     }
     out.put(mark)?;
     let mut encoded = trailers.encoded(len);
+    encoded.ok = status.is_ok();
     encoded.dropped = encoded.dropped.saturating_add(status.dropped);
     Ok(encoded)
 }

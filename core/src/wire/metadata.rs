@@ -1,8 +1,8 @@
-//! Metadata, walked in place.
+//! The decoder for metadata.
 
+use super::content::{ContentFault, DecodeLimits};
 use super::extension::{Extension, ExtensionSet};
 use super::field::{DecodeError, Fields, Value};
-use super::frame::{ContentFault, DecodeLimits};
 use super::timeout::Timeout;
 use super::transparent::Transparent;
 

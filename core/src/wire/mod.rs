@@ -1,7 +1,7 @@
-//! The bytes: frames decoded in place, frames encoded, and the framer around them.
+//! The codec of the protocol.
 //!
-//! Nothing is copied and nothing is allocated. A decoded frame borrows from the bytes that it
-//! was decoded from; metadata is walked where it lies.
+//! It decodes and encodes frames, and splits a stream of bytes into length-prefixed messages. Nothing
+//! is copied or allocated: a decoded frame borrows from its bytes, and metadata is iterated in place.
 //!
 //! ```
 //! use grpctunnel_core::wire::{ClientKind, DecodeLimits, decode_client};
@@ -19,8 +19,10 @@
 //! # Ok::<(), grpctunnel_core::wire::DecodeError>(())
 //! ```
 
+mod assembler;
 mod bin;
 mod builder;
+mod content;
 mod data;
 mod decode;
 mod deframer;
@@ -28,9 +30,15 @@ mod extension;
 mod field;
 mod frame;
 mod head;
+mod head_options;
 mod metadata;
 mod pairs;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
 pub mod prefix;
+#[cfg(not(feature = "internals"))]
+#[expect(unreachable_pub, reason = "public where tests name it")]
+pub(crate) mod prefix;
 mod put;
 mod settings;
 mod sink;
@@ -39,24 +47,27 @@ mod status_head;
 mod timeout;
 mod transparent;
 
+#[cfg(feature = "alloc")]
+pub use assembler::GrowingAssembler;
+pub use assembler::{Assembler, FixedAssembler, Frame};
 pub use bin::BinDialect;
+pub use content::{ContentFault, DecodeLimits};
 pub(crate) use data::{Data, read as read_data};
 pub use decode::{decode_client, decode_server};
 pub use deframer::{Deframer, FrameTooLarge, PREFIX_LEN, Piece, length_prefix};
 pub use extension::{Extension, ExtensionSet};
 pub use field::DecodeError;
+pub(crate) use field::Fields;
 pub use frame::{
-    ClientFrame, ClientKind, CloseStream, ContentFault, DecodeLimits, Headers, MessageData,
-    NewStream, ServerFrame, ServerKind,
+    ClientFrame, ClientKind, CloseStream, Headers, MessageData, NewStream, ServerFrame, ServerKind,
 };
-pub use head::{
-    EncodeError, Encoded, HeadOptions, encode_close, encode_headers, encode_open,
-    encode_unprocessed,
-};
+pub use head::{encode_close, encode_headers, encode_open, encode_unprocessed};
+pub use head_options::{EncodeError, Encoded, HeadOptions};
 pub use metadata::{AllEntries, Entries, Entry, EntryValues, Metadata};
 pub use prefix::Prefix;
+pub(crate) use put::put_varint;
 pub use settings::{Revision, Settings};
-pub use sink::{Sink, SinkFull, SliceSink};
+pub use sink::{Buffer, Sink, SinkFull, SliceSink};
 pub use status::{Status, StatusParts};
 pub use status_head::StatusHead;
 pub use timeout::{Timeout, format_timeout};

@@ -1,17 +1,18 @@
-//! Metadata given as pairs of key and value, checked, measured and written.
+//! The encoder for metadata, given as pairs.
 
 use super::bin::BinDialect;
 use super::extension::Extension;
-use super::head::{EncodeError, Encoded, HeadOptions};
+use super::head_options::{EncodeError, Encoded, HeadOptions};
 use super::put::{field_len, put_field, put_length};
 use super::sink::{Sink, SinkFull};
+use crate::length::{exceeds, on_wire};
 
-/// How one value travels.
+/// How a value is encoded.
 #[derive(Clone, Copy)]
 enum Carried<'m> {
-    /// As the string that it is.
+    /// As a string.
     Text(&'m [u8]),
-    /// Each byte as a code point.
+    /// As a string with a code point for each byte.
     Latin1(&'m [u8]),
     /// In the field for raw bytes.
     Raw(&'m [u8]),
@@ -19,7 +20,7 @@ enum Carried<'m> {
 }
 
 impl Carried<'_> {
-    /// Bytes in a `Values` message; the tag of the field for raw bytes takes two.
+    /// Bytes in a `Values` message. The tag of the field for raw bytes has two bytes.
     fn len(self) -> usize {
         match self {
             Self::Text(value) => field_len(value.len()),
@@ -46,7 +47,7 @@ impl Carried<'_> {
 }
 
 impl<'m> Carried<'m> {
-    /// How a value travels; a `Text` still has to be UTF-8.
+    /// Chooses the encoding. A `Text` may turn out not to be UTF-8.
     fn new(key: &str, value: &'m [u8], options: &HeadOptions<'_>) -> Self {
         if !key.ends_with("-bin") {
             Self::Text(value)
@@ -61,7 +62,7 @@ impl<'m> Carried<'m> {
         }
     }
 
-    /// Bytes of the value itself, as they are on the wire; `None` if it is left out.
+    /// Bytes of the value itself on the wire. `None` if it is dropped.
     fn check(self) -> Result<Option<usize>, EncodeError> {
         match self {
             Self::Text(value) if core::str::from_utf8(value).is_err() => {
@@ -74,7 +75,7 @@ impl<'m> Carried<'m> {
     }
 }
 
-/// The characters that gRPC allows in a key, and the one pseudo-header that travels.
+/// Whether gRPC allows the key, or it is the one pseudo-header that is carried.
 fn is_key(key: &str, options: &HeadOptions<'_>) -> bool {
     let allowed = |byte: u8| {
         byte.is_ascii_digit() || byte.is_ascii_lowercase() || matches!(byte, b'_' | b'-' | b'.')
@@ -83,22 +84,22 @@ fn is_key(key: &str, options: &HeadOptions<'_>) -> bool {
     plain || key == ":authority" && options.extensions.contains(Extension::Transparent)
 }
 
-/// The core writes the timeout of a call itself, when its frame leaves.
+/// Whether the key is skipped: the core writes the timeout itself, when the frame is sent.
 fn is_left_out(key: &str) -> bool {
     key == "grpc-timeout"
 }
 
-/// Metadata that was checked and measured, and is still to be written.
+/// Metadata that was checked and measured, ready to be written.
 pub(super) struct Pairs<'o, I> {
     pairs: I,
     options: &'o HeadOptions<'o>,
     /// Bytes of the `Metadata` message.
     pub(super) len: usize,
-    /// Values left out.
+    /// Number of values dropped.
     pub(super) dropped: u32,
 }
 
-/// What of the limits is used up.
+/// How much of the limits is used.
 #[derive(Default)]
 struct Used {
     bytes: usize,
@@ -115,10 +116,10 @@ impl Used {
         let line = value.saturating_add(key.len()).saturating_add(32);
         self.bytes = self.bytes.saturating_add(line);
         self.entries = self.entries.saturating_add(1);
-        if self.bytes > options.max_metadata_bytes as usize {
+        if exceeds(self.bytes, options.max_metadata_bytes) {
             return Err(EncodeError::MetadataTooLarge);
         }
-        if self.entries > options.max_metadata_entries as usize {
+        if exceeds(self.entries, options.max_metadata_entries) {
             return Err(EncodeError::TooManyMetadataEntries);
         }
         Ok(())
@@ -148,7 +149,7 @@ where
             if !is_key(key, options) {
                 return Err(EncodeError::MetadataKey);
             }
-            // The limits, checked on the way, bound how often and how far this looks back.
+            // Quadratic, but bounded by the limits, which are checked for each value.
             let mut earlier = checked.pairs.clone().take(position);
             if earlier.any(|(other, _)| other == key) {
                 return Err(EncodeError::DuplicateKey);
@@ -202,16 +203,17 @@ where
         Ok(())
     }
 
-    /// The result, once `len` bytes are written.
+    /// The result, after `len` bytes were written.
     pub(super) fn encoded(&self, len: usize) -> Encoded {
         Encoded {
-            len: u32::try_from(len).unwrap_or(u32::MAX),
+            len: on_wire(len),
+            ok: true,
             dropped: self.dropped,
         }
     }
 }
 
-/// The next value, if it is of the same key; otherwise the iterator stays where it is.
+/// The next value if it has the same key. Otherwise the iterator does not advance.
 fn next_of_key<'m, I>(rest: &mut I, key: &str) -> Option<&'m [u8]>
 where
     I: Iterator<Item = (&'m str, &'m [u8])> + Clone,

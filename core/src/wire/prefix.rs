@@ -1,11 +1,12 @@
-//! The first bytes of every frame that the core sends: gRPC's length prefix, the stream id, and
-//! the tags and lengths up to where a body begins.
+//! The prefixes of the frames that the core sends.
 //!
-//! The bytes are those that any protobuf encoder writes (fields in rising order, defaults left
-//! out), with one exception: what the core adds to a head stands before it, and `compressed`
-//! before the data, because the body comes last. Frames of both directions share the numbers of
-//! these fields, so one function serves both. A frame whose length would not fit in 32 bits
-//! cannot be written; its length is then the largest there is.
+//! A prefix is everything before the body: gRPC's length prefix, the stream id, and the tags and lengths
+//! of the fields around the body.
+//!
+//! The bytes are those of any protobuf encoder, with fields in ascending order and without defaults.
+//! The one exception is that the body comes last: what the core adds to a head precedes it, and
+//! `compressed` precedes the data. Frames of both directions use the same field numbers, so one
+//! function serves both. The length of a frame saturates at 32 bits.
 
 use core::time::Duration;
 
@@ -25,18 +26,18 @@ pub(super) const fn varint_len(value: u64) -> u32 {
     (63 - (value | 1).leading_zeros()) / 7 + 1
 }
 
-/// Bytes of a number field whose tag is one byte; none where it is the default.
+/// Bytes of a varint field with a one-byte tag. Zero if it is omitted as the default.
 const fn number_len(value: u64) -> u32 {
     if value == 0 { 0 } else { 1 + varint_len(value) }
 }
 
-/// Bytes of a length-delimited field whose tag is one byte.
+/// Bytes of a length-delimited field with a one-byte tag.
 const fn field_len(len: u32) -> u32 {
     len.saturating_add(1 + varint_len(len as u64))
 }
 
-/// `new_stream`; the head, behind it, is what `encode_open` wrote. The `request_headers` are then
-/// in two places, which protobuf merges.
+/// `new_stream`, followed by the head that `encode_open` wrote. With a timeout, `request_headers` occurs
+/// twice, which protobuf merges.
 #[must_use]
 pub fn new_stream(
     id: i64,
@@ -77,7 +78,7 @@ pub fn new_stream(
     prefix
 }
 
-/// `response_headers`; the head, behind it, is what `encode_headers` wrote.
+/// `response_headers`, followed by the head that `encode_headers` wrote.
 #[must_use]
 pub fn headers(id: i64, head_len: u32) -> Prefix {
     head_frame(id, 2, head_len)
@@ -91,7 +92,8 @@ fn head_frame(id: i64, number: u32, len: u32) -> Prefix {
     prefix
 }
 
-/// `request_message` or `response_message`, with the first `chunk` bytes of `size` behind it.
+/// `request_message` or `response_message` of `size` bytes, followed by the first `chunk` of them.
+#[cfg(feature = "internals")]
 #[must_use]
 pub fn message(id: i64, size: u32, chunk: u32, compressed: bool) -> Prefix {
     let mut prefix = Prefix::EMPTY;
@@ -99,7 +101,7 @@ pub fn message(id: i64, size: u32, chunk: u32, compressed: bool) -> Prefix {
     prefix
 }
 
-/// The same, written where it is to be.
+/// The same, written in place.
 #[inline]
 pub(crate) fn put_message(prefix: &mut Prefix, id: i64, size: u32, chunk: u32, compressed: bool) {
     let short = |number, wire_type, value| match value {
@@ -118,11 +120,11 @@ pub(crate) fn put_message(prefix: &mut Prefix, id: i64, size: u32, chunk: u32, c
     prefix.finish(chunk);
 }
 
-/// A message that is compressed, or so large that its size takes five bytes.
+/// The rarer messages: compressed, or so large that the size takes five bytes.
 #[inline(never)]
 fn long_message(id: i64, size: u32, chunk: u32, compressed: bool) -> Prefix {
     let data = if chunk == 0 { 0 } else { field_len(chunk) };
-    // The tag of field 100 takes two bytes.
+    // The tag of field 100 has two bytes.
     let flag = if compressed { 3 } else { 0 };
     let len = number_len(u64::from(size)).saturating_add(data);
     let mut prefix = Prefix::EMPTY;
@@ -139,7 +141,8 @@ fn long_message(id: i64, size: u32, chunk: u32, compressed: bool) -> Prefix {
     prefix
 }
 
-/// `more_request_data` or `more_response_data`, with `chunk` bytes behind it.
+/// `more_request_data` or `more_response_data`, followed by `chunk` bytes.
+#[cfg(feature = "internals")]
 #[must_use]
 pub fn more(id: i64, chunk: u32) -> Prefix {
     let mut prefix = Prefix::EMPTY;
@@ -147,7 +150,7 @@ pub fn more(id: i64, chunk: u32) -> Prefix {
     prefix
 }
 
-/// The same, written where it is to be.
+/// The same, written in place.
 #[inline]
 pub(crate) fn put_more(prefix: &mut Prefix, id: i64, chunk: u32) {
     prefix.begin(id);
@@ -161,13 +164,13 @@ pub fn half_close(id: i64) -> Prefix {
     head_frame(id, 5, 0)
 }
 
-/// `cancel`: the tunnel client wants no more of the call.
+/// `cancel`: the tunnel client gives up the call.
 #[must_use]
 pub fn cancel(id: i64) -> Prefix {
     head_frame(id, 6, 0)
 }
 
-/// `window_update`: so many more bytes may be sent; 0 of id -1 is the heartbeat.
+/// `window_update`: the peer may send `bytes` more. With id -1 and no bytes it is a heartbeat.
 #[must_use]
 pub fn window_update(id: i64, bytes: u32) -> Prefix {
     let mut prefix = Prefix::EMPTY;
@@ -175,7 +178,7 @@ pub fn window_update(id: i64, bytes: u32) -> Prefix {
     prefix
 }
 
-/// The same, written where it is to be.
+/// The same, written in place.
 #[inline]
 pub(crate) fn put_window_update(prefix: &mut Prefix, id: i64, bytes: u32) {
     prefix.begin(id);
@@ -183,13 +186,13 @@ pub(crate) fn put_window_update(prefix: &mut Prefix, id: i64, bytes: u32) {
     prefix.finish(0);
 }
 
-/// `close_stream`; the head, behind it, is what `encode_close` wrote.
+/// `close_stream`, followed by the head that `encode_close` wrote.
 #[must_use]
 pub fn close(id: i64, head_len: u32) -> Prefix {
     head_frame(id, 5, head_len)
 }
 
-/// `close_stream` with a code and a message, which is behind it.
+/// `close_stream` with a code, followed by the message of the status.
 #[must_use]
 pub fn close_reason(id: i64, code: i32, message_len: u32) -> Prefix {
     close_marked(id, code, message_len, false)
@@ -229,8 +232,8 @@ fn close_marked(id: i64, code: i32, message_len: u32, unprocessed: bool) -> Pref
     prefix
 }
 
-/// `settings`, on the tunnel's own id; `extensions` is the offer, which is written even if it
-/// names none. Of the revisions the first eight are written.
+/// `settings`, with the id of the tunnel. It has the first eight of the revisions. `extensions` is the
+/// offer, which is written even if it is empty.
 #[must_use]
 pub fn settings(
     initial_window_size: u32,
@@ -245,7 +248,7 @@ pub fn settings(
         len = len.saturating_add(field_len(count));
     }
     if extensions.is_some() {
-        // The tag of field 100 takes two bytes.
+        // The tag of field 100 has two bytes.
         len = len.saturating_add(field_len(named)).saturating_add(1);
     }
     let mut prefix = Prefix::EMPTY;
@@ -268,7 +271,7 @@ pub fn settings(
     prefix
 }
 
-/// `extensions`, a tunnel client's answer to an offer, on the tunnel's own id.
+/// `extensions`, a tunnel client's answer to an offer, with the id of the tunnel.
 #[must_use]
 pub fn extensions(set: ExtensionSet) -> Prefix {
     let named = u32::try_from(set.numbers().count()).unwrap_or(0);
@@ -286,7 +289,7 @@ pub fn extensions(set: ExtensionSet) -> Prefix {
     prefix
 }
 
-/// `drain`, on the tunnel's own id; -1 where there was no stream.
+/// `drain`, with the id of the tunnel. `last_stream_id` is -1 if there was no stream.
 #[must_use]
 pub fn drain(last_stream_id: i64) -> Prefix {
     let last = last_stream_id.cast_unsigned();
@@ -298,13 +301,13 @@ pub fn drain(last_stream_id: i64) -> Prefix {
     prefix
 }
 
-/// `ping`, on the tunnel's own id.
+/// `ping`, with the id of the tunnel.
 #[must_use]
 pub fn ping(opaque: u64) -> Prefix {
     opaque_frame(101, opaque)
 }
 
-/// `pong`, on the tunnel's own id, with the `opaque` of the ping.
+/// `pong`, with the id of the tunnel, and the `opaque` of the ping.
 #[must_use]
 pub fn pong(opaque: u64) -> Prefix {
     opaque_frame(102, opaque)

@@ -1,4 +1,4 @@
-//! Protobuf fields, written into a [`Sink`].
+//! A writer of protobuf fields into a [`Sink`].
 
 use super::prefix::varint_len;
 use super::sink::{Sink, SinkFull};
@@ -9,7 +9,7 @@ pub(super) const fn field_len(len: usize) -> usize {
         .saturating_add(1)
 }
 
-pub(super) fn put_varint(out: &mut impl Sink, mut value: u64) -> Result<(), SinkFull> {
+pub(crate) fn put_varint(out: &mut impl Sink, mut value: u64) -> Result<(), SinkFull> {
     while value >= 0x80 {
         out.put(&[(value & 0x7f) as u8 | 0x80])?;
         value >>= 7;
@@ -17,7 +17,7 @@ pub(super) fn put_varint(out: &mut impl Sink, mut value: u64) -> Result<(), Sink
     out.put(&[(value & 0x7f) as u8])
 }
 
-/// The tag and length of a length-delimited field.
+/// The tag of a length-delimited field, and its length.
 pub(super) fn put_length(out: &mut impl Sink, number: u32, len: usize) -> Result<(), SinkFull> {
     put_varint(out, u64::from(number << 3 | 2))?;
     put_varint(out, len as u64)

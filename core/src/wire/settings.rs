@@ -1,9 +1,9 @@
-//! `Settings`
+//! The `Settings` message.
 
 use super::extension::ExtensionSet;
 use super::field::{DecodeError, Fields, Value, low_u32};
 
-/// A protocol revision that we speak.
+/// A protocol revision that this implementation supports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
 pub enum Revision {
@@ -13,15 +13,15 @@ pub enum Revision {
     One = 1,
 }
 
-/// As many revisions are kept to be shown.
+/// Number of revisions kept for [`Settings::revisions`].
 const KEPT: usize = 8;
 
-/// What a tunnel server announces first.
+/// The first message of a tunnel server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
-    /// `initial_window_size`: what a client may send on a new stream.
+    /// `initial_window_size`: bytes that a client may send on a new stream before any grant.
     pub initial_window_size: u32,
-    /// `extensions`: what the server can do; `None` where the field is absent.
+    /// `extensions`: those that the server offers. `None` if the field is absent.
     pub extensions: Option<ExtensionSet>,
     revisions: [i32; KEPT],
     len: usize,
@@ -30,7 +30,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Whether the server speaks a revision. One that lists none speaks revision zero.
+    /// Whether the server supports a revision. A server that lists none supports revision zero.
     #[must_use]
     pub const fn supports(&self, revision: Revision) -> bool {
         match revision {
@@ -39,7 +39,7 @@ impl Settings {
         }
     }
 
-    /// The first eight of `supported_protocol_revisions`, as they came.
+    /// The first eight of `supported_protocol_revisions`, unchanged.
     #[must_use]
     pub fn revisions(&self) -> &[i32] {
         self.revisions.get(..self.len).unwrap_or_default()

@@ -1,8 +1,8 @@
-//! Where encoded bytes go.
+//! The output of encoders.
 
 use core::fmt;
 
-/// There is no room.
+/// The output has no room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SinkFull;
 
@@ -14,18 +14,18 @@ impl fmt::Display for SinkFull {
 
 impl core::error::Error for SinkFull {}
 
-/// Takes encoded bytes.
+/// An output for encoded bytes.
 pub trait Sink {
-    /// Makes sure that `len` bytes have room, before any of them is put.
+    /// Ensures that there is room for `len` bytes, before any of them is written.
     ///
     /// # Errors
-    /// They have not.
+    /// There is no room.
     fn reserve(&mut self, len: usize) -> Result<(), SinkFull>;
 
-    /// Adds bytes at the end.
+    /// Appends bytes.
     ///
     /// # Errors
-    /// They have no room.
+    /// There is no room.
     fn put(&mut self, bytes: &[u8]) -> Result<(), SinkFull>;
 }
 
@@ -55,6 +55,49 @@ impl Sink for alloc::vec::Vec<u8> {
     }
 }
 
+/// A [`Sink`] that is emptied and filled again and again: where frames and messages are put
+/// together.
+pub trait Buffer: Sink + AsRef<[u8]> + Default {
+    /// Removes all bytes.
+    fn clear(&mut self);
+
+    /// Adds bytes of something that has `whole` bytes in all: memory is taken for what has come, and
+    /// never for more than `whole`.
+    ///
+    /// # Errors
+    /// They have no room.
+    fn append(&mut self, bytes: &[u8], whole: u32) -> Result<(), SinkFull>;
+}
+
+impl<const N: usize> Buffer for heapless::Vec<u8, N> {
+    fn clear(&mut self) {
+        heapless::Vec::clear(self);
+    }
+
+    fn append(&mut self, bytes: &[u8], _: u32) -> Result<(), SinkFull> {
+        self.put(bytes)
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl Buffer for alloc::vec::Vec<u8> {
+    fn clear(&mut self) {
+        alloc::vec::Vec::clear(self);
+    }
+
+    fn append(&mut self, bytes: &[u8], whole: u32) -> Result<(), SinkFull> {
+        let needed = self.len().saturating_add(bytes.len());
+        if needed > self.capacity() {
+            let most = usize::try_from(whole).unwrap_or(usize::MAX);
+            let doubled = self.capacity().saturating_mul(2).min(most).max(needed);
+            let more = doubled.saturating_sub(self.len());
+            self.try_reserve_exact(more).map_err(|_| SinkFull)?;
+        }
+        self.extend_from_slice(bytes);
+        Ok(())
+    }
+}
+
 /// A [`Sink`] over a slice.
 #[derive(Debug)]
 pub struct SliceSink<'b> {
@@ -62,13 +105,13 @@ pub struct SliceSink<'b> {
 }
 
 impl<'b> SliceSink<'b> {
-    /// Fills the slice from its beginning.
+    /// A sink that fills `slice` from its start.
     #[must_use]
     pub const fn new(slice: &'b mut [u8]) -> Self {
         Self { free: slice }
     }
 
-    /// Bytes that still have room.
+    /// Bytes that still fit.
     #[must_use]
     pub const fn room(&self) -> usize {
         self.free.len()

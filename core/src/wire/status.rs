@@ -1,7 +1,7 @@
-//! `google.rpc.Status`, read in place.
+//! The decoder for `google.rpc.Status`.
 
+use super::content::{ContentFault, DecodeLimits};
 use super::field::{DecodeError, Fields, Value, low_u32};
-use super::frame::{ContentFault, DecodeLimits};
 use super::metadata::next_bytes;
 
 /// `close_stream.status`, borrowed from its frame.

@@ -1,4 +1,4 @@
-//! The status of a `close_stream`, checked, cut to its limit and written.
+//! The encoder for the status of a `close_stream`.
 
 use super::prefix::varint_len;
 use super::put::{field_len, put_field, put_length, put_varint};
@@ -22,11 +22,11 @@ pub struct StatusHead<'a> {
 const SHORTENED: &str = " [message shortened]";
 const DETAILS_DROPPED: &str = " [details dropped: larger than the tunnel's limit]";
 
-/// Rather than shortening a message to fewer bytes than these, the details are dropped.
+/// If less than this is left for the message, the details are dropped instead of shortening it.
 const LEAST_MESSAGE: usize = 64;
 
-/// Whether a peer can read what is copied out of these bytes: a string in them that is not UTF-8
-/// would end its whole tunnel.
+/// Whether a peer can decode what is copied from these bytes. A string that is not UTF-8 would end its
+/// whole tunnel.
 fn is_status(details: &[u8]) -> bool {
     let mut parts = Parts::default();
     parts.merge(details).is_ok() && parts.is_utf8()
@@ -50,7 +50,7 @@ impl Sink for Rest<'_> {
     }
 }
 
-/// A status cut to its limit.
+/// A status, shortened to fit its limit.
 pub(super) struct Fitted<'a> {
     code: u64,
     message: &'a str,
@@ -72,8 +72,10 @@ impl<'a> Fitted<'a> {
             raw_details: None,
             dropped: 0,
         };
-        if raw && status.details.len() <= max && !fitted.is_written_as(status.details) {
-            fitted.raw_details = Some(status.details);
+        if raw && !fitted.is_written_as(status.details) {
+            let fits = status.details.len() <= max;
+            fitted.raw_details = fits.then_some(status.details);
+            fitted.dropped = u32::from(!fits);
         }
         if !is_status(status.details) {
             fitted.details = &[];
@@ -119,6 +121,10 @@ impl<'a> Fitted<'a> {
     fn details_len(&self) -> usize {
         let details = any_messages(self.details).map(|any| field_len(any.len()));
         details.fold(0, usize::saturating_add)
+    }
+
+    pub(super) const fn is_ok(&self) -> bool {
+        self.code == 0
     }
 
     pub(super) fn len(&self) -> usize {

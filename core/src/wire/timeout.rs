@@ -1,13 +1,13 @@
-//! `grpc-timeout`, as "gRPC over HTTP/2" defines it.
+//! The value of `grpc-timeout`, as specified in "gRPC over HTTP/2".
 
 use core::fmt::Write;
 use core::time::Duration;
 
-/// At most so many digits.
+/// Number of digits of the longest value.
 const MAX_DIGITS: usize = 8;
 const MAX_VALUE: u128 = 99_999_999;
 
-/// The units, the finest first, in nanoseconds.
+/// The units from the finest on, each with its length in nanoseconds.
 const UNITS: [(char, u128); 6] = [
     ('n', 1),
     ('u', 1_000),
@@ -20,15 +20,15 @@ const UNITS: [(char, u128); 6] = [
 /// The value of a `grpc-timeout`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Timeout {
-    /// Zero or negative: the call is over before it began.
+    /// Zero or negative: the deadline has passed before the call begins.
     Expired,
-    /// So long from now, or from when the request was sent.
+    /// The time until the deadline.
     After(Duration),
 }
 
 impl Timeout {
-    /// Reads `<1 to 8 digits><H|M|S|m|u|n>`, with a minus sign at most. `None`: it is something
-    /// else, and means nothing.
+    /// Parses one to eight digits with a unit, `H`, `M`, `S`, `m`, `u` or `n`. A minus sign before them
+    /// is accepted. `None` if the value is anything else; such a value is ignored.
     #[must_use]
     pub fn parse(value: &[u8]) -> Option<Self> {
         let (&unit, number) = value.split_last()?;
@@ -55,8 +55,9 @@ impl Timeout {
     }
 }
 
-/// Writes a duration as `grpc-timeout`: in the finest unit that needs no more than 8 digits,
-/// rounded up, so that no hop shortens a deadline. What is too long becomes the longest there is.
+/// Formats a duration as `grpc-timeout`, in the finest unit that needs at most eight digits. It is
+/// rounded up, so that no hop shortens a deadline. A longer duration than can be expressed becomes the
+/// longest one.
 #[must_use]
 pub fn format_timeout(duration: Duration) -> heapless::String<9> {
     let nanos = duration.as_nanos();

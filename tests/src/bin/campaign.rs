@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::{env, fs, io};
 
-use grpctunnel_tests::campaign::{Request, USAGE, run};
+use grpctunnel_tests::campaign::{Failure, MOST_IDLE, Request, USAGE, run};
 use grpctunnel_tests::harness::targets::Target;
 
 fn main() -> ExitCode {
@@ -48,13 +48,20 @@ fn campaign(target: &Target, seed: u64, steps: u64) -> io::Result<bool> {
     let found = run(target, seed, steps);
     println!("{name}: {} steps in {} inputs", found.steps, found.inputs);
     let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz");
-    if let Some(failure) = &found.failure {
-        let below = fuzz.join("artifacts").join(name);
-        fs::create_dir_all(&below)?;
-        let file = below.join(format!("seed-{seed}"));
-        fs::write(&file, failure)?;
-        println!("{}", (target.show)(failure));
-        println!("{name}: an input failed: {}", file.display());
+    match &found.failure {
+        None => {}
+        Some(Failure::Input(input)) => {
+            let below = fuzz.join("artifacts").join(name);
+            fs::create_dir_all(&below)?;
+            let file = below.join(format!("seed-{seed}"));
+            fs::write(&file, input)?;
+            println!("{}", (target.show)(input));
+            println!("{name}: an input failed: {}", file.display());
+        }
+        Some(Failure::NoSteps) => {
+            println!("{name}: {MOST_IDLE} inputs in a row took no step; nothing is checked");
+            return Ok(false);
+        }
     }
     let crashes = u8::from(found.failure.is_some());
     let executions = if target.operations {

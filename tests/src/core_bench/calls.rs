@@ -50,7 +50,7 @@ impl Calls {
             kind: MethodKind::Unary,
             ..OpenOptions::default()
         };
-        right(self.client.open(NOW, encoded.len, options))
+        right(self.client.open(NOW, encoded, options))
     }
 
     /// The client's frames arrive at the server, which reads what they hold.
@@ -106,15 +106,13 @@ impl Calls {
         let [_, headers, close] = &mut self.heads;
         headers.clear();
         let encoded = right(encode_headers(headers, pairs(0), &options));
-        right(self.server.respond(handler, encoded.len));
+        right(self.server.respond(handler, encoded));
         let message = Envelope::new(MESSAGE);
         right(self.server.send_message(handler, message, MESSAGE));
         close.clear();
         let status = StatusHead::default();
         let encoded = right(encode_close(close, status, pairs(0), &options));
-        let closed = self
-            .server
-            .close(NOW, handler, encoded.len, true, Hold::Never);
+        let closed = self.server.close(NOW, handler, encoded, Some(Hold::Never));
         right(closed);
     }
 

@@ -136,13 +136,13 @@ fn new_stream(entries: usize) -> Value {
 fn encode_new_stream(head: &mut Vec<u8>, entries: usize) -> Prefix {
     let options = HeadOptions::default();
     let encoded = right(encode_open(head, METHOD, pairs(entries), &options));
-    prefix::new_stream(black_box(ID), encoded.len, WINDOW, Revision::One, None)
+    prefix::new_stream(black_box(ID), encoded.len(), WINDOW, Revision::One, None)
 }
 
 fn encode_response_headers(head: &mut Vec<u8>) -> Prefix {
     let options = HeadOptions::default();
     let encoded = right(encode_headers(head, pairs(8), &options));
-    prefix::headers(black_box(ID), encoded.len)
+    prefix::headers(black_box(ID), encoded.len())
 }
 
 fn close(code: i32, text: &str, entries: usize) -> Value {
@@ -160,7 +160,7 @@ fn close(code: i32, text: &str, entries: usize) -> Value {
 fn encode_close_stream(head: &mut Vec<u8>, status: StatusHead<'_>, entries: usize) -> Prefix {
     let options = HeadOptions::default();
     let encoded = right(encode_close(head, status, pairs(entries), &options));
-    prefix::close(black_box(ID), encoded.len)
+    prefix::close(black_box(ID), encoded.len())
 }
 
 const FAILED: StatusHead<'_> = StatusHead {

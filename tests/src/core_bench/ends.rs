@@ -49,7 +49,7 @@ pub(super) fn server(streams: u32, window: u32) -> Server {
     config.limits.receive_window.initial = window;
     config.limits.receive_window.max = window;
     let mut server = right(Server::new(NOW, config, opening));
-    there(server.poll_transmit(NOW));
+    drop(there(server.poll_transmit(NOW)));
     server
 }
 
@@ -90,7 +90,7 @@ pub(super) fn open_at(client: &mut Client) -> (Key, Transmit, Vec<u8>) {
     let mut head = Vec::new();
     let options = HeadOptions::default();
     let encoded = right(encode_open(&mut head, METHOD, std::iter::empty(), &options));
-    let key = right(client.open(NOW, encoded.len, OpenOptions::default()));
+    let key = right(client.open(NOW, encoded, OpenOptions::default()));
     let transmit = there(client.poll_transmit(NOW));
     if client.poll_transmit(NOW).is_some() {
         fail("a second frame for the opening of a stream");

@@ -90,7 +90,7 @@ impl Opener {
             self.server
                 .handle_frame(NOW, without_length(&prefix::cancel(id))),
         );
-        there(self.server.poll_transmit(NOW));
+        drop(there(self.server.poll_transmit(NOW)));
         right(self.server.release(stream));
     }
 

@@ -15,7 +15,7 @@ use super::wire::{Written, check_client, check_framer, check_roundtrip, check_se
 /// One fuzz target.
 #[derive(Clone, Copy, Debug)]
 pub struct Target {
-    /// Its name, and that of its corpus.
+    /// Its name: that of its program, and of its corpora.
     pub name: &'static str,
     /// Whether its steps are counted, rather than its executions.
     pub operations: bool,

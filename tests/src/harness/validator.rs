@@ -56,6 +56,23 @@ struct Stream {
     new_heard: bool,
 }
 
+impl Stream {
+    /// The server closes; `marks`: it may say that no handler saw the call.
+    fn is_closed(&mut self, said: &Said, marks: bool) {
+        if let Said::Close {
+            status,
+            unprocessed,
+            ..
+        } = said
+        {
+            assert!(marks || !unprocessed, "{said}: not agreed on");
+            let whole = self.responses.missing == 0;
+            assert!(whole || status.code != 0, "{said}: OK inside a message");
+            self.close.0 = true;
+        }
+    }
+}
+
 /// What was sent and delivered on one tunnel.
 #[derive(Debug)]
 pub(super) struct Validator {
@@ -251,16 +268,7 @@ impl Validator {
                 assert!(!stream.half_heard, "{said}: for a side that is closed");
                 stream.requests.grant(said, *bytes);
             }
-            Said::Close {
-                status,
-                unprocessed,
-                ..
-            } => {
-                assert!(marks || !unprocessed, "{said}: not agreed on");
-                let whole = stream.responses.missing == 0;
-                assert!(whole || status.code != 0, "{said}: OK inside a message");
-                stream.close.0 = true;
-            }
+            Said::Close { .. } => stream.is_closed(said, marks),
             other => super::fail(format_args!("{other}: not a server's frame")),
         }
     }

@@ -3,6 +3,7 @@
 use core::time::Duration;
 use std::rc::Rc;
 
+use grpctunnel_core::wire::Encoded;
 use grpctunnel_core::{Cause, CommandError, Envelope, Hold, Key, OpenError, OpenOptions, Side};
 
 use super::call::{Call, Half, Stage};
@@ -57,7 +58,9 @@ impl State {
     fn respond(&mut self, world: &World, call: usize) -> Check {
         let key = self.key(Side::Server, call)?;
         let server = Rc::make_mut(&mut self.server);
-        server.respond(key, len(&world.headers)).map_err(refused)?;
+        server
+            .respond(key, Encoded::kept(len(&world.headers), true))
+            .map_err(refused)?;
         self.change(Side::Server, call, |half| half.responded = true);
         Ok(())
     }
@@ -80,7 +83,7 @@ impl State {
             ..OpenOptions::default()
         };
         let client = Rc::make_mut(&mut self.client);
-        match client.open(self.now, len(&world.open), options) {
+        match client.open(self.now, Encoded::kept(len(&world.open), true), options) {
             Ok(key) => {
                 client.withhold_grants(key, world.scope.withhold);
                 self.change(Side::Client, call, |half| {
@@ -129,7 +132,7 @@ impl State {
         let server = Rc::make_mut(&mut self.server);
         // What is due now happens first, and may end the call.
         let due = server.poll_timeout().is_some_and(|time| time <= self.now);
-        match server.close(self.now, key, head, ok, hold) {
+        match server.close(self.now, key, Encoded::kept(head, ok), Some(hold)) {
             Err(CommandError::Gone) if due => return Ok(()),
             closed => closed.map_err(refused)?,
         }

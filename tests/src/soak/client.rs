@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use grpctunnel_core::wire::Encoded;
 use grpctunnel_core::{
     Client, Config, Envelope, Key, MethodKind, Negotiation, OpenOptions, Opening, Time,
 };
@@ -28,7 +29,7 @@ fn opened(negotiation: Negotiation) -> End<Client> {
 
 fn open(end: &mut End<Client>, key: &mut Option<Key>, options: OpenOptions, request: u32) {
     // The tunnel may have ended.
-    if let Ok(opened) = end.tunnel.open(end.now, 10, options) {
+    if let Ok(opened) = end.tunnel.open(end.now, Encoded::kept(10, true), options) {
         *key = Some(opened);
         let _ = end
             .tunnel

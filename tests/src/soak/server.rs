@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use grpctunnel_core::{
-    Config, Envelope, Hold, Key, MethodKind, Negotiation, Opening, Server, Time,
-};
+use grpctunnel_core::wire::Encoded;
+use grpctunnel_core::{Config, Envelope, Key, MethodKind, Negotiation, Opening, Server, Time};
 
 use super::end::{End, Run, Step, Timeline, own, peer};
 use super::{FIRST, ROUND_TRIP, SLOW, Scenario, TICK};
@@ -33,7 +32,9 @@ fn unary(new: NewStream) -> Timeline<Server> {
 fn close(end: &mut End<Server>, key: &mut Option<Key>) {
     let Some(key) = *key else { return };
     // The call may be over.
-    let _ = end.tunnel.close(end.now, key, 10, false, Hold::Never);
+    let _ = end
+        .tunnel
+        .close(end.now, key, Encoded::kept(10, false), None);
 }
 
 fn send(end: &mut End<Server>, key: &mut Option<Key>, bytes: u32) {

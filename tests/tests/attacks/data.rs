@@ -251,7 +251,7 @@ fn attack_a10_the_edges_of_32_bits() {
             }
         }
     }
-    for (window, len) in [(0, 1), (1, 2), (100, 101), (65_536, 65_537)] {
+    for (window, len) in [(1, 2), (100, 101), (65_536, 65_537)] {
         for over in [false, true] {
             let len = if over { len } else { window as usize };
             let mut config = Config::default();
@@ -351,7 +351,7 @@ fn attack_a22_one_large_message_and_small_calls() {
             .unwrap();
     }
     for _ in 0..1_000 {
-        t.tunnel.poll_transmit(t.now).unwrap();
+        drop(t.tunnel.poll_transmit(t.now).unwrap());
     }
     t.get(open.at(LARGE));
     let small = t.last.unwrap();

@@ -52,7 +52,11 @@ fn attack_a17_one_key_again_and_again() {
         let ClientKind::NewStream(new) = decoded.kind else {
             panic!("not a new_stream");
         };
-        assert_eq!((new.fault, new.metadata.iter().count()), (None, ENTRIES));
+        assert_eq!(
+            (new.fault, new.metadata.all_entries().count()),
+            (None, ENTRIES)
+        );
+        assert_eq!(new.metadata.iter().count(), 1);
     });
     assert_eq!(info.count_total, 0);
     let mut config = Config::default();

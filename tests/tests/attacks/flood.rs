@@ -1,5 +1,6 @@
 //! One end under attack: the tunnel alone, and a count of what it was made to do.
 
+use grpctunnel_core::wire::Encoded;
 use grpctunnel_core::{
     Body, Client, Config, Event, Input, Key, Negotiation, OpenOptions, Opening, Reason, Role,
     Server, Storage, Time, Tunnel,
@@ -151,7 +152,9 @@ impl<S: Storage> Flood<Client, S> {
         reason = "a helper of tests states what must hold"
     )]
     pub(crate) fn open(&mut self) -> Key {
-        let key = self.tunnel.open(self.now, 10, OpenOptions::default());
+        let key = self
+            .tunnel
+            .open(self.now, Encoded::kept(10, true), OpenOptions::default());
         let key = key.unwrap();
         self.begin(key);
         self.poll();

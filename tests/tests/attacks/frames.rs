@@ -1,6 +1,6 @@
 //! Frames that cost their sender nothing.
 
-use grpctunnel_core::wire::ExtensionSet;
+use grpctunnel_core::wire::{Encoded, ExtensionSet};
 use grpctunnel_core::{Config, Envelope, Fixed, Growing, MethodKind, Reason, Role, Storage};
 use grpctunnel_tests::harness::frames::{
     Frame, cancel, close, extensions, half, hdr, metadata, more, msg, new, none, set, strings, wu,
@@ -33,7 +33,7 @@ fn never_read<S: Storage + Clone>(streams: u32, refusals: u64) {
         if let Some(key) = t.last {
             // The stream may have been refused.
             let _ = t.tunnel.consumed(key, 40_000);
-            let _ = t.tunnel.respond(key, 10);
+            let _ = t.tunnel.respond(key, Encoded::kept(10, true));
         }
         lives = lives && (id % 2 == 0 || t.get(cancel.at(id)));
         frames += 3;
@@ -243,7 +243,7 @@ fn attack_a13_empty_chunks_for_a_stream_that_closes() {
     t.get(&msg(FIRST, 100, 1));
     let key = t.last.unwrap();
     t.tunnel
-        .close(t.now, key, 5, false, grpctunnel_core::Hold::Never)
+        .close(t.now, key, Encoded::kept(5, false), None)
         .unwrap();
     assert_eq!(taken(&mut t, &more(FIRST, 0)), 10_000);
     assert_eq!(t.cut, Some(Reason::TooManyUselessFrames));

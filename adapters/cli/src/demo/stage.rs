@@ -1,6 +1,6 @@
 //! The scene of the demo: service, agent, gateway and caller in one process.
 
-use std::{fmt, io, net::SocketAddr, time::Duration};
+use std::{fmt, net::SocketAddr, time::Duration};
 
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
@@ -18,7 +18,8 @@ use super::{
 };
 use crate::{
     agent::{Agent, AgentEvent},
-    gateway::Gateway,
+    gateway::{Gateway, GatewaySettings},
+    listener::Listener,
     name::BadName,
     origin::Origin,
     serve::serve,
@@ -52,9 +53,12 @@ impl Stage {
         let routes = Routes::new(DepotServer::new(depot)).prepare();
         let serving = serve(listener, move |_| routes.clone(), stop.clone());
         let mut running = vec![spawn(serving)];
-        let gateway = Gateway::bind(ANY_PORT, |_| {}).await.map_err(no_listener)?;
-        let address = gateway.address();
-        running.push(spawn(gateway.run(Duration::ZERO, stop.clone())));
+        let any: SocketAddr = ([127, 0, 0, 1], 0).into();
+        let mut settings = GatewaySettings::new(any.into());
+        settings.drain_limit = Duration::ZERO;
+        let gateway = Gateway::bind(settings, |_| {}).await.map_err(no_listener)?;
+        let address = gateway.endpoint().tcp().unwrap_or(any);
+        running.push(spawn(gateway.run(stop.clone())));
         running.push(agent(address, service, stop.clone()).await?);
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
@@ -104,21 +108,16 @@ async fn agent(
     let name = NAME
         .parse()
         .map_err(|bad: BadName| Failure::Stage(bad.to_string()))?;
-    let agent = Agent {
-        gateway: gateway.into(),
-        name,
-        local: local.into(),
-        retry_limit: CONNECT_LIMIT,
-        drain_limit: Duration::ZERO,
-    };
+    let mut agent = Agent::new(gateway.into(), name, local.into());
+    agent.drain_limit = Duration::ZERO;
     let (said, mut says) = mpsc::unbounded_channel();
     // Nobody listens any more once it is connected.
     let tell = move |event| drop(said.send(event));
     let running = spawn(agent.run(tell, stop));
     let connected = async {
         match says.recv().await {
-            Some(AgentEvent::Connected) => Ok(()),
-            Some(AgentEvent::Failed { why }) => Err(why),
+            Some(AgentEvent::Connected { .. }) => Ok(()),
+            Some(AgentEvent::Failed { why, .. }) => Err(why),
             _ => Err("the agent is gone".to_owned()),
         }
     };
@@ -135,13 +134,13 @@ fn spawn<T: Send>(task: impl Future<Output = T> + Send + 'static) -> JoinHandle<
     })
 }
 
-async fn listen() -> Result<(TcpListener, SocketAddr), Failure> {
+async fn listen() -> Result<(Listener, SocketAddr), Failure> {
     let listener = TcpListener::bind(ANY_PORT).await.map_err(no_listener)?;
     let address = listener.local_addr().map_err(no_listener)?;
-    Ok((listener, address))
+    Ok((Listener::Tcp(listener), address))
 }
 
-fn no_listener(error: io::Error) -> Failure {
+fn no_listener(error: impl fmt::Display) -> Failure {
     Failure::Stage(format!("cannot listen on {ANY_PORT}: {error}"))
 }
 

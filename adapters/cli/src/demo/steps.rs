@@ -16,8 +16,9 @@ use super::{
     generated::{Chunk, GreetRequest, Line, WaitRequest, WorkRequest, depot_client::DepotClient},
     screen::{Meter, MiB, Took},
     service::Seen,
-    tally::{Tally, code_name, megabytes_per_second, status_line},
+    tally::{Tally, megabytes_per_second, status_line},
 };
+use crate::words::code_name;
 
 const GREETINGS: u32 = 200;
 const JOB_STEPS: u32 = 40;

@@ -2,7 +2,12 @@
 
 mod attacks;
 mod calls;
+mod dialled;
+mod locals;
+mod pages;
 mod program;
 mod raw;
 mod routing;
 mod support;
+mod ways;
+mod words;

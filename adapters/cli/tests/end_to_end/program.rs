@@ -20,7 +20,7 @@ use tonic::Code;
 
 const DEMO_LIMIT: Duration = Duration::from_secs(150);
 
-fn program(arguments: &[&str]) -> Command {
+pub(crate) fn program(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_grpctunnel"));
     command
         .args(arguments)
@@ -39,7 +39,7 @@ struct Running {
 
 impl Running {
     fn start(arguments: &[&str]) -> Tested<Self> {
-        let mut child = program(arguments).stderr(Stdio::inherit()).spawn()?;
+        let mut child = program(arguments).spawn()?;
         let stdout = child.stdout.take().ok_or("no stdout")?;
         let lines = BufReader::new(stdout).lines();
         Ok(Self { child, lines })
@@ -49,17 +49,42 @@ impl Running {
         Ok(self.lines.next_line().await?.ok_or("ended early")?)
     }
 
-    async fn terminated(mut self) -> Tested<ExitStatus> {
+    async fn terminated(self) -> Tested<ExitStatus> {
+        self.signalled(1).await
+    }
+
+    /// Sends SIGTERM so often, each time when the one before has been heard, and waits for the end.
+    async fn signalled(mut self, times: usize) -> Tested<ExitStatus> {
         let id = i32::try_from(self.child.id().ok_or("ended early")?)?;
         let pid = Pid::from_raw(id).ok_or("no pid")?;
+        let mut said = BufReader::new(self.child.stderr.take().ok_or("no stderr")?).lines();
         kill_process(pid, Signal::TERM)?;
+        for _ in 1..times {
+            while !said
+                .next_line()
+                .await?
+                .ok_or("ended early")?
+                .contains("draining")
+            {}
+            kill_process(pid, Signal::TERM)?;
+        }
         Ok(self.child.wait().await?)
     }
 }
 
 /// A gateway and an agent named `pi`, and the gateway's address.
 async fn pair(local: SocketAddr, more: &[&str]) -> Tested<(Running, Running, String)> {
-    let mut gateway = Running::start(&["gateway", "--listen", "127.0.0.1:0"])?;
+    pair_with(local, &[], more).await
+}
+
+async fn pair_with(
+    local: SocketAddr,
+    of_gateway: &[&str],
+    more: &[&str],
+) -> Tested<(Running, Running, String)> {
+    let mut arguments = vec!["gateway", "--listen", "127.0.0.1:0"];
+    arguments.extend(of_gateway);
+    let mut gateway = Running::start(&arguments)?;
     let line = gateway.line().await?;
     let address = line.strip_prefix("listening on ").ok_or("another line")?;
     let url = format!("http://{address}");
@@ -162,6 +187,58 @@ async fn calls_cut_off_by_the_drain_limit_show_in_the_exit_code() -> Tested {
         assert_eq!(agent.terminated().await?.code(), Some(3));
         let status = waiting.await?.err().ok_or("was answered")?;
         assert_eq!(status.code(), Code::Unavailable, "{status}");
+        Ok(())
+    })
+    .await
+}
+
+/// A call that waits, a program that is told to end, and how that ends.
+async fn cut_off(cut: Cut) -> Tested<Option<i32>> {
+    let depot = depot("depot").await?;
+    let limit = match cut {
+        Cut::GatewayAtLimit | Cut::AgentAtLimit => "1",
+        Cut::GatewayBySignal | Cut::AgentBySignal => "60",
+    };
+    let more = ["--drain-limit", limit];
+    let (gateway, agent, address) = pair_with(depot.address, &more, &more).await?;
+    let mut caller = caller(address.parse()?)?;
+    let waiting = tokio::spawn(async move { caller.wait(WaitRequest {}).await });
+    let seen = &depot.seen;
+    seen.begun.subscribe().wait_for(|begun| *begun == 1).await?;
+    let (ending, other, signals) = match cut {
+        Cut::GatewayAtLimit => (gateway, agent, 1),
+        Cut::GatewayBySignal => (gateway, agent, 2),
+        Cut::AgentAtLimit => (agent, gateway, 1),
+        Cut::AgentBySignal => (agent, gateway, 2),
+    };
+    let status = ending.signalled(signals).await?;
+    assert!(waiting.await?.is_err());
+    drop(other);
+    Ok(status.code())
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Cut {
+    GatewayAtLimit,
+    GatewayBySignal,
+    AgentAtLimit,
+    AgentBySignal,
+}
+
+#[tokio::test]
+async fn whatever_cuts_calls_off_shows_in_the_exit_code() -> Tested {
+    bounded(async {
+        for cut in [
+            Cut::GatewayAtLimit,
+            Cut::GatewayBySignal,
+            Cut::AgentAtLimit,
+            Cut::AgentBySignal,
+        ] {
+            // More than once: what is right by chance is not.
+            for _ in 0..3 {
+                assert_eq!(cut_off(cut).await?, Some(3), "{cut:?}");
+            }
+        }
         Ok(())
     })
     .await

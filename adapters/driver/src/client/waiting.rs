@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Buf;
-use grpctunnel_core::wire::Timeout;
+use grpctunnel_core::wire::{Encoded, Timeout};
 use grpctunnel_core::{
     Client, Code, Growing, Key, MethodKind, OpenError, OpenOptions, Reason, Side, Time, Tunnel,
 };
@@ -127,7 +127,7 @@ impl State<Client> {
 
 fn open(tunnel: &mut Tunnel<Client, Growing>, now: Time, call: &NewCall) -> Result<Key, OpenError> {
     let head_len = u32::try_from(call.head.len()).unwrap_or(u32::MAX);
-    tunnel.open(now, head_len, call.options)
+    tunnel.open(now, Encoded::kept(head_len, true), call.options)
 }
 
 /// The deadline and the kind of a call that was made `at` this time.

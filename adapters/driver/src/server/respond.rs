@@ -1,5 +1,6 @@
 //! What a tunnel server does beside the core: responses and the ends of calls.
 
+use grpctunnel_core::wire::Encoded;
 use grpctunnel_core::{CommandError, Hold, Key, MethodKind, Server, Side};
 use http::HeaderMap;
 
@@ -21,8 +22,9 @@ impl TunnelRole for Server {
             return Ok(());
         };
         let len = u32::try_from(entry.close.len()).unwrap_or(u32::MAX);
+        let head = Encoded::kept(len, ok);
         let done = entry.task_done;
-        state.tunnel.close(state.now, stream, len, ok, hold)?;
+        state.tunnel.close(state.now, stream, head, Some(hold))?;
         if done {
             // It may be gone already.
             let _ = state.tunnel.release(stream);
@@ -104,7 +106,11 @@ impl State<Server> {
         };
         let len = u32::try_from(head.len()).unwrap_or(u32::MAX);
         // Refused where the call has ended, and where it is being closed.
-        if self.tunnel.respond(stream, len).is_ok() {
+        if self
+            .tunnel
+            .respond(stream, Encoded::kept(len, true))
+            .is_ok()
+        {
             entry.head = head;
         }
     }

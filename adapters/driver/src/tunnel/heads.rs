@@ -100,7 +100,7 @@ fn encode(
     let encoded = write(&mut bytes, &head_options)?;
     Ok(Head {
         bytes,
-        dropped: encoded.dropped,
+        dropped: encoded.dropped(),
     })
 }
 

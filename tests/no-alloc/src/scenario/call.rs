@@ -1,7 +1,5 @@
 //! What an application keeps of one call.
 
-use core::ops::Range;
-
 use grpctunnel_core::receive_buffer::{Read, ReceiveBuffer};
 use grpctunnel_core::wire::{EncodeError, Encoded, SliceSink};
 use grpctunnel_core::{End, Key, Part};
@@ -29,20 +27,20 @@ impl Outcome {
 }
 
 /// The byte at `offset` of every message. None is ever held as a whole.
-fn content(offset: u32) -> u8 {
+pub(crate) fn content(offset: u32) -> u8 {
     (offset % 251).to_le_bytes()[0]
 }
 
 /// A head.
 pub(crate) struct Blob {
     bytes: [u8; 96],
-    len: u32,
+    pub(crate) head: Encoded,
 }
 
 impl Blob {
     const EMPTY: Self = Self {
         bytes: [0; 96],
-        len: 0,
+        head: Encoded::EMPTY,
     };
 
     /// What this encodes.
@@ -50,23 +48,14 @@ impl Blob {
         encode: impl FnOnce(&mut SliceSink<'_>) -> Result<Encoded, EncodeError>,
     ) -> Maybe<Self> {
         let mut blob = Self::EMPTY;
-        let encoded = encode(&mut SliceSink::new(&mut blob.bytes));
-        blob.len = encoded.map_err(|_| Fault::Head)?.len;
+        blob.head = encode(&mut SliceSink::new(&mut blob.bytes)).map_err(|_| Fault::Head)?;
         Ok(blob)
     }
 
-    /// Its length.
-    pub(crate) const fn len(&self) -> u32 {
-        self.len
-    }
-
-    fn copy(&self, range: Range<u32>, to: &mut [u8]) -> Maybe<()> {
-        hold(range.end <= self.len, Fault::Memory)?;
-        let range = range.start as usize..range.end as usize;
-        let bytes = self.bytes.get(range).ok_or(Fault::Memory)?;
-        hold(bytes.len() == to.len(), Fault::Memory)?;
-        to.copy_from_slice(bytes);
-        Ok(())
+    fn bytes(&self) -> &[u8] {
+        self.bytes
+            .get(..self.head.len() as usize)
+            .unwrap_or_default()
     }
 }
 
@@ -102,18 +91,12 @@ impl<M: Memory> Call<M> {
         }
     }
 
-    /// Copies what a transmit names.
-    pub(crate) fn copy(&self, part: Part, range: Range<u32>, to: &mut [u8]) -> Maybe<()> {
+    /// A head that a transmit names.
+    pub(crate) fn head(&self, part: Part) -> &[u8] {
         match part {
-            Part::Open => self.open.copy(range, to),
-            Part::Close => self.close.copy(range, to),
-            Part::Headers => Err(Fault::Memory),
-            Part::Message => {
-                for (byte, offset) in to.iter_mut().zip(range) {
-                    *byte = content(offset);
-                }
-                Ok(())
-            }
+            Part::Open => self.open.bytes(),
+            Part::Close => self.close.bytes(),
+            Part::Headers | Part::Message => &[],
         }
     }
 

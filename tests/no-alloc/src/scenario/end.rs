@@ -1,10 +1,12 @@
 //! One end of the tunnel, with the application on it.
 
-use grpctunnel_core::wire::{Deframer, Piece};
-use grpctunnel_core::{Body, Carrier, Event, Input, Key, Role, Time, Transmit, Tunnel, Unread};
+use grpctunnel_core::wire::FixedAssembler;
+use grpctunnel_core::{
+    Body, Carrier, Event, Input, Key, Part, Role, Time, Transmit, Tunnel, Unread, frame_bytes,
+};
 
 use super::Memory;
-use super::call::{Call, Outcome};
+use super::call::{Call, Outcome, content};
 use super::fault::{Fault, Maybe, hold};
 use super::pipe::Pipe;
 use super::trace::Trace;
@@ -12,37 +14,28 @@ use super::trace::Trace;
 /// Streams at once.
 pub(crate) const STREAMS: usize = 2;
 /// The largest frame that the other end sends.
-const FRAME: usize = 17_000;
+const FRAME: usize = frame_bytes(65_536);
+
+/// What an end keeps of its calls.
+pub(crate) struct Calls<M: Memory> {
+    calls: [Option<Call<M>>; STREAMS],
+    /// The call that came in last.
+    pub(crate) opened: Option<Key>,
+}
 
 /// One end.
 pub(crate) struct End<R: Role, M: Memory> {
     pub(crate) tunnel: Tunnel<R, M::Streams>,
-    pub(crate) calls: [Option<Call<M>>; STREAMS],
-    /// The call that came in last.
-    pub(crate) opened: Option<Key>,
+    pub(crate) calls: Calls<M>,
     pub(crate) finished: bool,
-    deframer: Deframer,
-    frame: [u8; FRAME],
-    len: usize,
+    frames: FixedAssembler<FRAME>,
 }
 
-impl<R: Role, M: Memory> End<R, M> {
-    pub(crate) fn new(tunnel: Tunnel<R, M::Streams>) -> Self {
-        Self {
-            tunnel,
-            calls: [const { None }; STREAMS],
-            opened: None,
-            finished: false,
-            deframer: Deframer::new(FRAME as u32),
-            frame: [0; FRAME],
-            len: 0,
-        }
-    }
-
+impl<M: Memory> Calls<M> {
     pub(crate) fn add(&mut self, key: Key) -> Maybe<&mut Call<M>> {
-        let slot = self.calls.get_mut(key.index()).ok_or(Fault::Stream)?;
-        hold(slot.is_none(), Fault::Stream)?;
-        Ok(slot.insert(Call::new(key)))
+        let call = self.calls.get_mut(key.index()).ok_or(Fault::Stream)?;
+        hold(call.is_none(), Fault::Stream)?;
+        Ok(call.insert(Call::new(key)))
     }
 
     pub(crate) fn call(&mut self, key: Key) -> Maybe<&mut Call<M>> {
@@ -52,11 +45,70 @@ impl<R: Role, M: Memory> End<R, M> {
         Ok(call)
     }
 
+    fn head(&self, key: Key, part: Part) -> &[u8] {
+        let call = self.calls.get(key.index()).and_then(Option::as_ref);
+        call.map_or(&[], |call| call.head(part))
+    }
+
+    /// Takes in what a frame means.
+    fn handle(&mut self, input: Input<'_>) -> Maybe<()> {
+        match input {
+            Input::Ignored => {}
+            Input::Opened { stream, method, .. } => {
+                hold(method == "svc/method", Fault::Unexpected)?;
+                self.add(stream)?;
+                self.opened = Some(stream);
+            }
+            Input::Headers { stream, .. } => self.call(stream)?.headers = true,
+            Input::Data {
+                stream,
+                bytes,
+                begins,
+                ends,
+                discard,
+            } => {
+                hold(!discard, Fault::Unexpected)?;
+                let pushed = self.call(stream)?.buffer.push(bytes, begins, ends);
+                pushed.map_err(|_| Fault::Buffer)?;
+            }
+            Input::HalfClosed { stream } => self.call(stream)?.half_closed = true,
+            Input::Ended {
+                stream,
+                why,
+                unread,
+            } => self.finish(stream, Outcome::of(&why), unread)?,
+            _ => return Err(Fault::Unexpected),
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, stream: Key, outcome: Outcome, unread: Unread) -> Maybe<()> {
+        self.call(stream)?.buffer.finish(outcome, unread);
+        Ok(())
+    }
+}
+
+impl<R: Role, M: Memory> End<R, M> {
+    pub(crate) fn new(tunnel: Tunnel<R, M::Streams>) -> Self {
+        Self {
+            tunnel,
+            calls: Calls {
+                calls: [const { None }; STREAMS],
+                opened: None,
+            },
+            finished: false,
+            frames: FixedAssembler::fixed(u32::MAX),
+        }
+    }
+
     /// Lets go of a call that is over.
     pub(crate) fn release(&mut self, key: Key) -> Maybe<()> {
-        hold(self.call(key)?.outcome == Some(Outcome::Ok), Fault::Outcome)?;
+        hold(
+            self.calls.call(key)?.outcome == Some(Outcome::Ok),
+            Fault::Outcome,
+        )?;
         self.tunnel.release(key).map_err(|_| Fault::Command)?;
-        *self.calls.get_mut(key.index()).ok_or(Fault::Stream)? = None;
+        *self.calls.calls.get_mut(key.index()).ok_or(Fault::Stream)? = None;
         Ok(())
     }
 
@@ -86,7 +138,7 @@ impl<R: Role, M: Memory> End<R, M> {
     }
 
     fn read(&mut self, slot: usize) -> Maybe<bool> {
-        let Some(Some(call)) = self.calls.get_mut(slot) else {
+        let Some(Some(call)) = self.calls.calls.get_mut(slot) else {
             return Ok(false);
         };
         let taken = call.read()?;
@@ -98,89 +150,39 @@ impl<R: Role, M: Memory> End<R, M> {
     }
 
     fn send(&mut self, transmit: &Transmit, to: &mut Pipe) -> Maybe<()> {
-        let prefix = &transmit.prefix;
-        to.room(prefix.len())?.copy_from_slice(prefix);
-        match &transmit.body {
-            Body::None => {}
-            Body::Static(text) => to.room(text.len())?.copy_from_slice(text.as_bytes()),
-            Body::Caller {
-                stream,
-                part,
-                range,
-            } => {
-                let room = to.room(range.len())?;
-                self.call(*stream)?.copy(*part, range.clone(), room)?;
+        if let Body::Caller {
+            part: Part::Message,
+            range,
+            ..
+        } = &transmit.body
+        {
+            // No message is ever in memory.
+            let prefix = &transmit.prefix;
+            to.room(prefix.len())?.copy_from_slice(prefix);
+            let room = to.room(range.len())?;
+            for (byte, offset) in room.iter_mut().zip(range.clone()) {
+                *byte = content(offset);
             }
+            return Ok(());
         }
-        Ok(())
+        let sent = transmit.write_to(to, |stream, part| self.calls.head(stream, part));
+        sent.map_err(|_| Fault::PipeFull)
     }
 
     fn receive(&mut self, now: Time, from: &mut Pipe) -> Maybe<bool> {
         let mut moved = false;
         while !from.is_empty() {
             moved = true;
-            let arrived = from.arrived(1_000);
-            let next = self.deframer.next(arrived);
-            let (taken, piece) = next.map_err(|_| Fault::Framing)?;
-            let mut whole = false;
-            match piece {
-                Some(Piece::Begin { flags, .. }) => {
-                    hold(flags == 0, Fault::Framing)?;
-                    self.len = 0;
-                }
-                Some(Piece::Data { bytes, ends }) => {
-                    let room = self.frame.get_mut(self.len..self.len + bytes.len());
-                    room.ok_or(Fault::Framing)?.copy_from_slice(bytes);
-                    self.len += bytes.len();
-                    whole = ends;
-                }
-                None => {}
+            let next = self.frames.next(from.arrived(1_000));
+            let (taken, frame) = next.map_err(|_| Fault::Framing)?;
+            if let Some(frame) = frame {
+                hold(frame.flags == 0, Fault::Framing)?;
+                let input = self.tunnel.handle_frame(now, frame.bytes);
+                self.calls.handle(input.map_err(|_| Fault::Tunnel)?)?;
             }
             from.take(taken);
-            if whole {
-                self.handle(now)?;
-            }
         }
         Ok(moved)
-    }
-
-    /// A frame is whole.
-    fn handle(&mut self, now: Time) -> Maybe<()> {
-        let frame = self.frame.get(..self.len).ok_or(Fault::Framing)?;
-        let input = self.tunnel.handle_frame(now, frame);
-        match input.map_err(|_| Fault::Tunnel)? {
-            Input::Ignored => {}
-            Input::Opened { stream, method, .. } => {
-                hold(method == "svc/method", Fault::Unexpected)?;
-                self.add(stream)?;
-                self.opened = Some(stream);
-            }
-            Input::Headers { stream, .. } => self.call(stream)?.headers = true,
-            Input::Data {
-                stream,
-                bytes,
-                begins,
-                ends,
-                discard,
-            } => {
-                hold(!discard, Fault::Unexpected)?;
-                let slot = self.calls.get_mut(stream.index());
-                let call = slot.and_then(Option::as_mut).ok_or(Fault::Stream)?;
-                let pushed = call.buffer.push(bytes, begins, ends);
-                pushed.map_err(|_| Fault::Buffer)?;
-            }
-            Input::HalfClosed { stream } => self.call(stream)?.half_closed = true,
-            Input::Ended {
-                stream,
-                why,
-                unread,
-            } => {
-                let outcome = Outcome::of(&why);
-                self.finish(stream, outcome, unread)?;
-            }
-            _ => return Err(Fault::Unexpected),
-        }
-        Ok(())
     }
 
     fn events(&mut self) -> Maybe<()> {
@@ -190,17 +192,12 @@ impl<R: Role, M: Memory> End<R, M> {
                     stream,
                     why,
                     unread,
-                } => self.finish(stream, Outcome::of(&why), unread)?,
+                } => self.calls.finish(stream, Outcome::of(&why), unread)?,
                 Event::Carrier(Carrier::Finish) => self.finished = true,
                 Event::Carrier(Carrier::Abort(_)) => return Err(Fault::Tunnel),
                 _ => {}
             }
         }
-        Ok(())
-    }
-
-    fn finish(&mut self, stream: Key, outcome: Outcome, unread: Unread) -> Maybe<()> {
-        self.call(stream)?.buffer.finish(outcome, unread);
         Ok(())
     }
 }

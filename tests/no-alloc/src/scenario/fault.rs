@@ -20,8 +20,6 @@ pub(crate) enum Fault {
     Command = 22,
     /// A stream was named that is none.
     Stream = 23,
-    /// Memory was named that the caller has not.
-    Memory = 24,
     /// A receive buffer had no room.
     Buffer = 30,
     /// A message is not what was sent.

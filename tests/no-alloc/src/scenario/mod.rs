@@ -13,10 +13,10 @@ mod trace;
 use core::time::Duration;
 
 use grpctunnel_core::receive_buffer::{FixedStore, Store};
-use grpctunnel_core::wire::{HeadOptions, StatusHead, encode_close, encode_open};
+use grpctunnel_core::wire::{Encoded, HeadOptions, StatusHead, encode_close, encode_open};
 use grpctunnel_core::{
-    Cause, Client, Config, Envelope, Fixed, Hold, Key, MethodKind, Negotiation, OpenOptions,
-    Opening, Server, Storage, Time, Tunnel,
+    Cause, Client, Config, Envelope, Fixed, Key, MethodKind, Negotiation, OpenOptions, Opening,
+    Server, Storage, Time, Tunnel,
 };
 
 use call::Blob;
@@ -55,11 +55,6 @@ struct Tunnels<M: Memory> {
     trace: Trace,
 }
 
-/// What is left unread fits the receive buffers.
-fn config() -> Config {
-    Config::default()
-}
-
 /// All of it. Returns a hash of all frames in their order, or the number of a fault.
 pub(crate) fn run<M: Memory>() -> Result<u64, i32> {
     all::<M>().map_err(|fault| fault as i32)
@@ -68,11 +63,13 @@ pub(crate) fn run<M: Memory>() -> Result<u64, i32> {
 fn all<M: Memory>() -> Maybe<u64> {
     let now = Time::from_millis(1);
     let accepted = Opening::Accepted(Negotiation::On);
+    // The window is the receive buffers' size.
+    let config = Config::small(STREAMS as u32, 65_536);
     let mut tunnels = Tunnels::<M> {
         client: End::new(
-            Tunnel::new(now, config(), Opening::Requested).map_err(|_| Fault::Config)?,
+            Tunnel::new(now, config.clone(), Opening::Requested).map_err(|_| Fault::Config)?,
         ),
-        server: End::new(Tunnel::new(now, config(), accepted).map_err(|_| Fault::Config)?),
+        server: End::new(Tunnel::new(now, config, accepted).map_err(|_| Fault::Config)?),
         up: Pipe::new(),
         down: Pipe::new(),
         now,
@@ -116,11 +113,11 @@ impl<M: Memory> Tunnels<M> {
             deadline: Some(self.now.saturating_add(Duration::from_secs(60))),
             kind,
         };
-        let opened = self.client.tunnel.open(self.now, head.len(), options);
+        let opened = self.client.tunnel.open(self.now, head.head, options);
         let key = opened.map_err(|_| Fault::Open)?;
-        self.client.add(key)?.open = head;
+        self.client.calls.add(key)?.open = head;
         self.rest()?;
-        let theirs = self.server.opened.take().ok_or(Fault::Open)?;
+        let theirs = self.server.calls.opened.take().ok_or(Fault::Open)?;
         let told = self.server.tunnel.set_method_kind(theirs, kind);
         told.map_err(|_| Fault::Command)?;
         Ok((key, theirs))
@@ -136,15 +133,10 @@ impl<M: Memory> Tunnels<M> {
         let trailers = [("trailer", &b"value"[..])];
         let options = HeadOptions::default();
         let head = Blob::encode(|sink| encode_close(sink, status, trailers.into_iter(), &options))?;
-        let len = head.len();
-        self.server.call(theirs)?.close = head;
-        let hold_for = Hold::UntilHalfClose {
-            max: Duration::from_secs(10),
-        };
-        let closed = self
-            .server
-            .tunnel
-            .close(self.now, theirs, len, true, hold_for);
+        let encoded = head.head;
+        self.server.calls.call(theirs)?.close = head;
+        // The kind of the method is known, so an OK waits for the half-close.
+        let closed = self.server.tunnel.close(self.now, theirs, encoded, None);
         closed.map_err(|_| Fault::Command)?;
         self.rest()?;
         self.client.release(ours)?;
@@ -163,17 +155,17 @@ impl<M: Memory> Tunnels<M> {
         let done = self.client.tunnel.half_close(ours);
         done.map_err(|_| Fault::Command)?;
         self.rest()?;
-        let call = self.server.call(theirs)?;
+        let call = self.server.calls.call(theirs)?;
         hold(
             call.half_closed && (call.messages, call.last) == (1, 100),
             Fault::Content,
         )?;
-        let headers = self.server.tunnel.respond(theirs, 0);
+        let headers = self.server.tunnel.respond(theirs, Encoded::EMPTY);
         headers.map_err(|_| Fault::Command)?;
         let response = self.server.tunnel.send_message(theirs, Envelope::new(0), 0);
         response.map_err(|_| Fault::Command)?;
         self.rest()?;
-        let call = self.client.call(ours)?;
+        let call = self.client.calls.call(ours)?;
         hold(
             call.headers && (call.messages, call.last) == (1, 0),
             Fault::Content,
@@ -195,13 +187,16 @@ impl<M: Memory> Tunnels<M> {
             .send_message(theirs, Envelope::new(LARGE), LARGE);
         down.map_err(|_| Fault::Command)?;
         self.rest()?;
-        let call = self.client.call(ours)?;
+        let call = self.client.calls.call(ours)?;
         hold((call.messages, call.last) == (1, LARGE), Fault::Content)?;
-        hold(self.server.call(theirs)?.messages == 0, Fault::Content)?;
+        hold(
+            self.server.calls.call(theirs)?.messages == 0,
+            Fault::Content,
+        )?;
         let rest = self.client.tunnel.provide(ours, LARGE - 1_000);
         rest.map_err(|_| Fault::Command)?;
         self.rest()?;
-        let call = self.server.call(theirs)?;
+        let call = self.server.calls.call(theirs)?;
         hold((call.messages, call.last) == (1, LARGE), Fault::Content)?;
         let done = self.client.tunnel.half_close(ours);
         done.map_err(|_| Fault::Command)?;

@@ -1,5 +1,7 @@
 //! A pipe of bytes in memory.
 
+use grpctunnel_core::wire::{Sink, SinkFull};
+
 use super::fault::{Fault, Maybe};
 
 /// Room for a frame with a whole chunk, and some.
@@ -42,5 +44,22 @@ impl Pipe {
         let len = len.min(self.len);
         self.bytes.copy_within(len..self.len, 0);
         self.len -= len;
+    }
+}
+
+impl Sink for Pipe {
+    fn reserve(&mut self, len: usize) -> Result<(), SinkFull> {
+        if len <= ROOM - self.len {
+            Ok(())
+        } else {
+            Err(SinkFull)
+        }
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> Result<(), SinkFull> {
+        self.room(bytes.len())
+            .map_err(|_| SinkFull)?
+            .copy_from_slice(bytes);
+        Ok(())
     }
 }

@@ -31,7 +31,7 @@ impl<S: Store> ClientEnd<S> {
         let Ok(encoded) = encoded else {
             fail(format_args!("the head of {method} cannot be encoded"));
         };
-        let opened = self.tunnel.open(now, encoded.len, options);
+        let opened = self.tunnel.open(now, encoded, options);
         let number = i64::try_from(self.calls.len() + 1).unwrap_or(i64::MAX);
         if let Ok(key) = opened {
             let size = head.len();

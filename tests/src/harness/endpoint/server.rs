@@ -30,7 +30,7 @@ impl<S: Store> ServerEnd<S> {
         let Ok(encoded) = encoded else {
             fail("response headers cannot be encoded");
         };
-        self.tunnel.respond(self.key(call), encoded.len)?;
+        self.tunnel.respond(self.key(call), encoded)?;
         let size = head.len();
         self.call_mut(call).lent.lend(Part::Headers, head, size);
         self.poll_events();
@@ -49,7 +49,6 @@ impl<S: Store> ServerEnd<S> {
         trailers: Pairs<'_>,
         hold: Hold,
     ) -> Result<(), CommandError> {
-        let ok = status.code == 0;
         let mut head = Vec::new();
         let options = HeadOptions::default();
         let encoded = wire::encode_close(&mut head, status, pairs(trailers), &options);
@@ -57,7 +56,7 @@ impl<S: Store> ServerEnd<S> {
             fail("the status cannot be encoded");
         };
         self.tunnel
-            .close(now, self.key(call), encoded.len, ok, hold)?;
+            .close(now, self.key(call), encoded, Some(hold))?;
         let size = head.len();
         let record = self.call_mut(call);
         if !record.rest.is_empty() {

@@ -1,6 +1,6 @@
 //! Our end of the link.
 
-use grpctunnel_core::wire::{self, HeadOptions};
+use grpctunnel_core::wire::{self, Encoded, HeadOptions};
 use grpctunnel_core::{
     Body, Client, Config, Envelope, Growing, Key, Negotiation, OpenOptions, Opening, Part, Role,
     Server, Side, Time, Tunnel,
@@ -62,7 +62,10 @@ impl Opens for Server {
 impl Opens for Client {
     fn open(end: &mut End<Self>, now: Time) -> Option<Key> {
         let len = u32::try_from(end.head.len()).unwrap_or(u32::MAX);
-        match end.tunnel.open(now, len, OpenOptions::default()) {
+        match end
+            .tunnel
+            .open(now, Encoded::kept(len, true), OpenOptions::default())
+        {
             Ok(key) => Some(key),
             Err(error) => fail(format_args!("a call cannot be opened: {error}")),
         }

@@ -8,6 +8,7 @@ mod calls;
 mod end;
 mod grid;
 mod peer;
+mod start;
 
 use core::time::Duration;
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ pub use end::{End, Opens};
 use peer::Peer;
 
 pub use grid::{Grid, Point};
+pub use start::Start;
 
 /// What a link, its two ends and their applications are like.
 #[derive(Clone, Copy, Debug)]
@@ -131,6 +133,12 @@ impl Link<Server> {
     #[must_use]
     pub fn to_server(setup: LinkSetup) -> Self {
         Self::new(setup, End::server(config(setup)), Peer::client())
+    }
+
+    /// The peer opens another call.
+    pub fn open_a_call(&mut self) {
+        self.peer.open_a_call();
+        self.pump();
     }
 }
 

@@ -168,6 +168,13 @@ impl Peer {
         }
     }
 
+    /// A tunnel client opens another call.
+    pub(super) fn open_a_call(&mut self) {
+        let id = self.calls.iter().map(|call| call.id).max().unwrap_or(0) + 1;
+        self.control.push_back(Frame::New(id));
+        self.open(id, WINDOW);
+    }
+
     pub(super) fn end_a_call(&mut self) {
         let side = self.side;
         let Some(call) = self.calls.iter_mut().find(|call| !call.over) else {

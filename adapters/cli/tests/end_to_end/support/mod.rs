@@ -16,8 +16,8 @@ pub(crate) mod stubs {
 use std::{error::Error, net::SocketAddr, sync::Arc, time::Duration};
 
 use grpctunnel_cli::{
-    agent::{Agent, AgentEvent},
-    gateway::{Gateway, GatewayEvent},
+    agent::{Agent, AgentEvent, OwnGateway},
+    gateway::{Gateway, GatewayEvent, GatewaySettings},
     stop::{Ended, Stop},
 };
 use http::Uri;
@@ -68,11 +68,22 @@ pub(crate) async fn gateway() -> Tested<RunningGateway> {
 }
 
 pub(crate) async fn gateway_at(listen: &str, drain_limit: Duration) -> Tested<RunningGateway> {
+    gateway_with(listen, |settings| settings.drain_limit = drain_limit).await
+}
+
+/// A gateway with settings of its own.
+pub(crate) async fn gateway_with(
+    listen: &str,
+    set: impl FnOnce(&mut GatewaySettings),
+) -> Tested<RunningGateway> {
     let (said, events) = unbounded_channel();
-    let gateway = Gateway::bind(listen, move |event| drop(said.send(event))).await?;
-    let address = gateway.address();
+    let mut settings = GatewaySettings::new(listen.parse()?);
+    settings.drain_limit = Duration::ZERO;
+    set(&mut settings);
+    let gateway = Gateway::bind(settings, move |event| drop(said.send(event))).await?;
+    let address = gateway.endpoint().tcp().ok_or("not TCP")?;
     let stop = Stop::new();
-    let running = tokio::spawn(gateway.run(drain_limit, stop.clone()));
+    let running = tokio::spawn(gateway.run(stop.clone()));
     Ok(RunningGateway {
         address,
         stop,
@@ -97,7 +108,7 @@ impl RunningGateway {
 /// An agent that runs.
 pub(crate) struct RunningAgent {
     pub(crate) stop: Stop,
-    pub(crate) running: JoinHandle<Ended>,
+    pub(crate) running: JoinHandle<Result<Ended, OwnGateway>>,
     pub(crate) events: UnboundedReceiver<AgentEvent>,
 }
 
@@ -116,31 +127,64 @@ pub(crate) async fn agent_that_drains(
     local: SocketAddr,
     drain_limit: Duration,
 ) -> Tested<RunningAgent> {
-    let agent = Agent {
-        gateway: gateway.into(),
-        name: name.parse()?,
-        local: local.into(),
-        retry_limit: Duration::from_secs(1),
-        drain_limit,
-    };
-    let (said, events) = unbounded_channel();
-    let stop = Stop::new();
-    let tell = move |event| drop(said.send(event));
-    let running = tokio::spawn(agent.run(tell, stop.clone()));
-    let mut agent = RunningAgent {
-        stop,
-        running,
-        events,
-    };
+    agent_with(gateway, name, local, |agent| {
+        agent.drain_limit = drain_limit
+    })
+    .await
+}
+
+/// An agent with settings of its own.
+pub(crate) async fn agent_with(
+    gateway: SocketAddr,
+    name: &str,
+    local: SocketAddr,
+    set: impl FnOnce(&mut Agent),
+) -> Tested<RunningAgent> {
+    let mut agent = Agent::new(gateway.into(), name.parse()?, local.into());
+    agent.retry_limit = Duration::from_secs(1);
+    agent.drain_limit = Duration::ZERO;
+    set(&mut agent);
+    let mut agent = RunningAgent::start(agent);
     agent.connected().await?;
     Ok(agent)
 }
 
 impl RunningAgent {
+    /// One that may never connect.
+    pub(crate) fn start(agent: Agent) -> Self {
+        let (said, events) = unbounded_channel();
+        let stop = Stop::new();
+        let tell = move |event| drop(said.send(event));
+        let running = tokio::spawn(agent.run(tell, stop.clone()));
+        Self {
+            stop,
+            running,
+            events,
+        }
+    }
+
+    /// How it ended.
+    pub(crate) async fn ended(self) -> Tested<Ended> {
+        Ok(self.running.await??)
+    }
+
+    /// The next reason for which it has no tunnel.
+    pub(crate) async fn failed(&mut self) -> Tested<String> {
+        loop {
+            if let AgentEvent::Failed { why, .. } =
+                self.events.recv().await.ok_or("the agent is gone")?
+            {
+                return Ok(why);
+            }
+        }
+    }
+
     /// Waits until it is connected.
     pub(crate) async fn connected(&mut self) -> Tested {
         loop {
-            if let AgentEvent::Connected = self.events.recv().await.ok_or("the agent is gone")? {
+            if let AgentEvent::Connected { .. } =
+                self.events.recv().await.ok_or("the agent is gone")?
+            {
                 return Ok(());
             }
         }
@@ -149,7 +193,9 @@ impl RunningAgent {
     /// Waits until its tunnel is over.
     pub(crate) async fn lost(&mut self) -> Tested<String> {
         loop {
-            if let AgentEvent::Lost { why } = self.events.recv().await.ok_or("the agent is gone")? {
+            if let AgentEvent::Lost { why, .. } =
+                self.events.recv().await.ok_or("the agent is gone")?
+            {
                 return Ok(why);
             }
         }

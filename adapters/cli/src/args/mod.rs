@@ -1,0 +1,373 @@
+//! The command line of `grpctunnel`.
+
+mod shared;
+
+use clap::{ArgGroup, Args, Parser, Subcommand};
+use http::uri::Authority;
+
+pub use self::shared::{ConnectArgs, DrainArgs, ListenArgs, StreamsArgs};
+use crate::{
+    agent::{Agent, Served},
+    dial::DialSettings,
+    gateway::GatewaySettings,
+    name::Name,
+    origin::Origin,
+    routing::{Routing, Rule, Suffix},
+    target::Target,
+};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done; or ended by a signal, and every call had finished
+  1  failed; the reason is on stderr
+  2  the command line is wrong
+  3  ended by a signal, calls were cut off (drain limit, or a second signal)";
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "grpctunnel",
+    version,
+    about = "Calls gRPC servers that nobody can reach, through tunnels that they open themselves.",
+    after_help = EXIT_CODES,
+    max_term_width = 100
+)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// One of the commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show every kind of call through a gateway and an agent, in one process on loopback
+    #[command(after_help = EXIT_CODES)]
+    Demo(DemoArgs),
+    /// Listen for agents and for callers, and pass calls from the ones to the others
+    #[command(
+        long_about = "Listen for agents and for callers, and pass calls from the ones to the \
+            others.\n\nOne port serves both. An agent opens a reverse tunnel \
+            (grpctunnel.v1.TunnelService/OpenReverseTunnel) and names itself by the metadata \
+            x-tunnel-name; without it, it gets a generated name. Any other call is a caller's. It \
+            goes, as raw bytes, to the agent that the first of these gives: the metadata \
+            x-tunnel-target, the authority (--suffix), the service (--route), --default, the only \
+            agent that is connected. Agents of the same name share its calls in turn. Without a \
+            target, grpc.health.v1 is answered by the gateway: \"\" is itself, a name is that \
+            agent.\n\nGateways chain: x-tunnel-target: hop/name goes to the agent hop, whose \
+            local server is a gateway, and there to name. The step . means \"here\".\n\nA call \
+            that cannot be passed on ends with UNAVAILABLE (no such agent, or it went away) or \
+            with INVALID_ARGUMENT (several agents and none named).\n\nHTTP/2 without TLS and \
+            without authentication: whoever reaches the port can call, and can be an agent.",
+        after_help = EXIT_CODES
+    )]
+    Gateway(GatewayArgs),
+    /// Connect to a gateway, and pass the calls that come from it to a local server
+    #[command(
+        long_about = "Connect to a gateway, and pass the calls that come from it to a local gRPC \
+            server.\n\nCalls go to the local server as raw bytes over as many HTTP/2 connections \
+            as its limit of concurrent streams makes necessary. While the local server is down \
+            they end with UNAVAILABLE, and the tunnel stays. When the gateway goes away the agent \
+            reconnects, after a pause that grows and is never the same for two agents.\n\n\
+            Several gateways, and several servers under names of their own: repeat --gateway and \
+            --serve.\n\nHTTP/2 without TLS, on both sides.",
+        after_help = EXIT_CODES
+    )]
+    Agent(AgentArgs),
+    /// Listen on a local port that stands for a service behind a gateway
+    #[command(
+        long_about = "Listen on a local port that stands for a service behind a gateway.\n\nCalls \
+            go through a forward tunnel to the gateway, and from there to the agent that --name \
+            names. Callers need no metadata for that.",
+        after_help = EXIT_CODES
+    )]
+    Dial(DialArgs),
+    /// Listen on a local port whose calls all go to one tunnel server
+    #[command(
+        long_about = "Listen on a local port whose calls all go to one tunnel server.\n\nCalls go \
+            through one forward tunnel, so a load balancer in front of the server sends all of \
+            them to the same one.",
+        after_help = EXIT_CODES
+    )]
+    Forward(ForwardArgs),
+}
+
+/// The command line of `grpctunnel demo`.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Size of the upload, in MiB
+    #[arg(
+        long,
+        value_name = "MIB",
+        default_value_t = 64,
+        value_parser = clap::value_parser!(u32).range(1..=4096)
+    )]
+    pub upload: u32,
+}
+
+/// The command line of `grpctunnel gateway`.
+#[derive(Debug, Args)]
+pub struct GatewayArgs {
+    /// Where it listens.
+    #[command(flatten)]
+    pub listen: ListenArgs,
+    /// Take the authority NAME.DOMAIN for the agent NAME
+    #[arg(long, value_name = "DOMAIN")]
+    pub suffix: Option<Suffix>,
+    /// Send a service to an agent, by the beginning of package.Service/Method; may be repeated
+    ///
+    /// The longest that fits counts. It ends where a name in it ends: `shop` is not `shopping`.
+    #[arg(long, value_name = "PREFIX=NAME")]
+    pub route: Vec<Rule>,
+    /// The agent of calls that nothing else gives one [default: the only one that is connected]
+    #[arg(long, value_name = "NAME")]
+    pub default: Option<Name>,
+    /// How many calls may be open on a tunnel.
+    #[command(flatten)]
+    pub streams: StreamsArgs,
+    /// What a first Ctrl-C or SIGTERM leaves to the calls that are open.
+    #[command(flatten)]
+    pub drain: DrainArgs,
+}
+
+impl GatewayArgs {
+    /// The settings of the gateway.
+    #[must_use]
+    pub fn settings(self) -> GatewaySettings {
+        let mut settings = GatewaySettings::new(self.listen.listen);
+        settings.insecure = self.listen.insecure;
+        settings.routing = Routing {
+            suffix: self.suffix,
+            rules: self.route,
+            default: self.default,
+        };
+        settings.max_streams = self.streams.max_streams;
+        settings.drain_limit = self.drain.limit();
+        settings
+    }
+}
+
+/// The command line of `grpctunnel agent`.
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("what").required(true).multiple(true).args(["local", "serve"]))]
+pub struct AgentArgs {
+    /// The gateway, as http://HOST:PORT; may be repeated
+    ///
+    /// Once the agent can be called, `connected to URL as NAME` is printed on stdout.
+    #[arg(long, value_name = "URL", required = true)]
+    pub gateway: Vec<Origin>,
+    /// The name of the server that --local gives, for callers
+    #[arg(long, requires = "local")]
+    pub name: Option<Name>,
+    /// The local gRPC server, as http://HOST:PORT or unix:PATH
+    #[arg(long, value_name = "URL", requires = "name")]
+    pub local: Option<Origin>,
+    /// A local gRPC server and its name; may be repeated
+    #[arg(long, value_name = "NAME=URL", value_parser = served)]
+    pub serve: Vec<Served>,
+    /// What local servers see as :authority [default: HOST:PORT of the server itself]
+    #[arg(long, value_name = "AUTHORITY")]
+    pub local_authority: Option<Authority>,
+    /// The most connections to a local server
+    ///
+    /// Another one is made when those that exist carry as many calls as the server allows on one.
+    #[arg(
+        long,
+        value_name = "COUNT",
+        default_value_t = 8,
+        value_parser = clap::value_parser!(u16).range(1..)
+    )]
+    pub local_connections: u16,
+    /// Tunnels of each name to each gateway
+    #[arg(
+        long,
+        value_name = "COUNT",
+        default_value_t = 1,
+        value_parser = clap::value_parser!(u16).range(1..=256)
+    )]
+    pub connections: u16,
+    /// How many calls may be open on a tunnel.
+    #[command(flatten)]
+    pub streams: StreamsArgs,
+    /// How it connects.
+    #[command(flatten)]
+    pub connect: ConnectArgs,
+    /// What a first Ctrl-C or SIGTERM leaves to the calls that are open.
+    #[command(flatten)]
+    pub drain: DrainArgs,
+}
+
+impl AgentArgs {
+    /// The settings of the agent.
+    #[must_use]
+    pub fn settings(self) -> Agent {
+        let named = self.name.zip(self.local);
+        let named = named.map(|(name, local)| Served { name, local });
+        Agent {
+            gateways: self.gateway,
+            served: named.into_iter().chain(self.serve).collect(),
+            local_authority: self.local_authority,
+            local_connections: self.local_connections.into(),
+            connections: self.connections.into(),
+            max_streams: self.streams.max_streams,
+            proxy: self.connect.proxy(),
+            retry_limit: self.connect.retry_limit(),
+            drain_limit: self.drain.limit(),
+        }
+    }
+}
+
+fn served(text: &str) -> Result<Served, String> {
+    let (name, local) = text
+        .split_once('=')
+        .ok_or("expected NAME=URL, such as home=http://127.0.0.1:50051")?;
+    Ok(Served {
+        name: name.parse().map_err(|bad| format!("{name:?}: {bad}"))?,
+        local: local.parse().map_err(|bad| format!("{local:?}: {bad}"))?,
+    })
+}
+
+/// The command line of `grpctunnel dial`.
+#[derive(Debug, Args)]
+pub struct DialArgs {
+    /// The gateway, as http://HOST:PORT
+    #[arg(long, value_name = "URL")]
+    pub gateway: Origin,
+    /// The agent, or the way there: names with / between them
+    #[arg(long)]
+    pub name: Target,
+    /// What it shares with `forward`.
+    #[command(flatten)]
+    pub port: PortArgs,
+}
+
+impl DialArgs {
+    /// The settings of the local port.
+    #[must_use]
+    pub fn settings(self) -> DialSettings {
+        self.port.settings(self.gateway, Some(self.name))
+    }
+}
+
+/// The command line of `grpctunnel forward`.
+#[derive(Debug, Args)]
+pub struct ForwardArgs {
+    /// The tunnel server, as http://HOST:PORT
+    #[arg(long, value_name = "URL")]
+    pub server: Origin,
+    /// What it shares with `dial`.
+    #[command(flatten)]
+    pub port: PortArgs,
+}
+
+impl ForwardArgs {
+    /// The settings of the local port.
+    #[must_use]
+    pub fn settings(self) -> DialSettings {
+        self.port.settings(self.server, None)
+    }
+}
+
+/// The options of a local port whose calls go through a forward tunnel.
+#[derive(Debug, Args)]
+pub struct PortArgs {
+    /// Where it listens.
+    #[command(flatten)]
+    pub listen: ListenArgs,
+    /// How it connects.
+    #[command(flatten)]
+    pub connect: ConnectArgs,
+    /// What a first Ctrl-C or SIGTERM leaves to the calls that are open.
+    #[command(flatten)]
+    pub drain: DrainArgs,
+}
+
+impl PortArgs {
+    fn settings(self, server: Origin, target: Option<Target>) -> DialSettings {
+        let mut settings = DialSettings::new(server, self.listen.listen);
+        settings.target = target;
+        settings.insecure = self.listen.insecure;
+        settings.proxy = self.connect.proxy();
+        settings.retry_limit = self.connect.retry_limit();
+        settings.drain_limit = self.drain.limit();
+        settings
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use clap::{CommandFactory, error::ErrorKind};
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split(' '))
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn agent_takes_its_three_values() {
+        let line = "grpctunnel agent --gateway http://gw:9 --name pi --local http://[::1]:50051";
+        let Command::Agent(agent) = parse(line).unwrap().command else {
+            panic!("another command");
+        };
+        let agent = agent.settings();
+        assert_eq!(agent.gateways, ["http://gw:9".parse().unwrap()]);
+        assert_eq!(agent.served, [served("pi=http://[::1]:50051").unwrap()]);
+        assert_eq!(agent.drain_limit, Duration::from_secs(30));
+    }
+
+    #[test]
+    fn an_agent_serves_several_servers_at_several_gateways() {
+        let line = "grpctunnel agent --gateway http://a:1 --gateway http://b:2 \
+            --serve one=http://h:1 --serve two=unix:/run/two.sock";
+        let Command::Agent(agent) = parse(line).unwrap().command else {
+            panic!("another command");
+        };
+        let agent = agent.settings();
+        assert_eq!(agent.gateways.len(), 2);
+        let names = agent.served.iter().map(|served| served.name.as_str());
+        assert_eq!(names.collect::<Vec<_>>(), ["one", "two"]);
+        for bad in [
+            "grpctunnel agent --gateway http://a:1",
+            "grpctunnel agent --gateway http://a:1 --name n",
+            "grpctunnel agent --gateway http://a:1 --local http://h:1",
+            "grpctunnel agent --gateway http://a:1 --serve http://h:1",
+            "grpctunnel agent --name n --local http://h:1",
+        ] {
+            assert_eq!(parse(bad).unwrap_err().exit_code(), 2, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_slip_in_the_address_names_what_is_expected() {
+        for bad in ["7000", "localhost", "http://h:1", "::1:7000"] {
+            let error = parse(&format!("grpctunnel gateway --listen {bad}")).unwrap_err();
+            assert_eq!(error.exit_code(), 2);
+            assert!(error.to_string().contains("HOST:PORT"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_value_names_the_option_and_what_is_expected() {
+        let line = "grpctunnel agent --gateway https://gw:9 --name pi --local http://h:1";
+        let error = parse(line).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ValueValidation);
+        assert_eq!(error.exit_code(), 2);
+        let text = error.to_string();
+        assert!(text.contains("--gateway"), "{text}");
+        assert!(text.contains("http://HOST:PORT"), "{text}");
+    }
+
+    #[test]
+    fn a_missing_option_is_named() {
+        let text = parse("grpctunnel gateway").unwrap_err().to_string();
+        assert!(text.contains("--listen <ADDR>"), "{text}");
+    }
+}

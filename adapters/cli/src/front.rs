@@ -1,0 +1,144 @@
+//! What one connection of a gateway sees: tunnels are opened, calls pass, and a browser or a load
+//! balancer is told what this is.
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use grpctunnel_driver::{Code, Status, TransmitBody, TunnelService};
+use http::{HeaderMap, HeaderValue, Request, Response};
+use http_body_util::{Either, Full};
+use hyper::body::Incoming;
+use tower_service::Service;
+
+use crate::{
+    INSTANCE, NAME,
+    answer::{Page, refuse},
+    listener::Endpoint,
+    name::Name,
+    registry::Registry,
+    router::{RoutedBody, Router, Way},
+    stop::Stop,
+};
+
+const OPEN_REVERSE: &str = "/grpctunnel.v1.TunnelService/OpenReverseTunnel";
+
+/// The body of a response of the gateway.
+pub(crate) type FrontBody =
+    Either<TransmitBody, Either<RoutedBody, Either<grpctunnel_driver::ResponseBody, Full<Bytes>>>>;
+
+type Answer = Result<Response<FrontBody>, Infallible>;
+
+/// The service that one connection of the gateway sees.
+#[derive(Clone, Debug)]
+pub(crate) struct Front {
+    pub(crate) router: Router,
+    pub(crate) registry: Registry<Way>,
+    pub(crate) tunnels: TunnelService<Router>,
+    pub(crate) instance: HeaderValue,
+    pub(crate) peer: Endpoint,
+    pub(crate) stop: Stop,
+}
+
+/// What whoever accepts a tunnel finds of its opening.
+#[derive(Clone, Debug)]
+pub(crate) struct Opened {
+    pub(crate) peer: Endpoint,
+    /// Whether the agent said its name.
+    pub(crate) named: bool,
+}
+
+impl Front {
+    /// Opens a tunnel. Whoever accepts it finds its [`Arrival`](crate::registry::Arrival) and
+    /// [`Opened`] in the extensions.
+    async fn open(mut self, mut request: Request<Incoming>) -> Answer {
+        if request.uri().path() == OPEN_REVERSE {
+            let (name, named) = match name_of(request.headers()) {
+                Ok(name) => name,
+                Err(status) => return Ok(refused(&status)),
+            };
+            let arrival = self.registry.arriving(name);
+            request.extensions_mut().insert(arrival);
+            let peer = self.peer.clone();
+            request.extensions_mut().insert(Opened { peer, named });
+        }
+        let mut response = self.tunnels.call(request).await?;
+        response.headers_mut().insert(INSTANCE, self.instance);
+        Ok(response.map(Either::Left))
+    }
+}
+
+impl Service<Request<Incoming>> for Front {
+    type Response = Response<FrontBody>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Answer> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+        if let Some(page) = Page::of(&request, !self.stop.is_draining()) {
+            let text = Full::from(page.text);
+            let response = page.head().map(|()| Either::Right(text));
+            return Box::pin(std::future::ready(Ok(response.map(inner))));
+        }
+        let front = self.clone();
+        if front.router.opens_tunnel(&request) {
+            return Box::pin(front.open(request));
+        }
+        let mut router = front.router;
+        Box::pin(async move {
+            let response = router.call(request).await?;
+            Ok(response.map(|body| Either::Right(Either::Left(body))))
+        })
+    }
+}
+
+fn inner(body: Either<grpctunnel_driver::ResponseBody, Full<Bytes>>) -> FrontBody {
+    Either::Right(Either::Right(body))
+}
+
+fn refused(status: &Status) -> Response<FrontBody> {
+    refuse(status).map(|body| inner(Either::Left(body)))
+}
+
+/// The name that a tunnel's opening gives its agent, or a generated one; and whether it gave one.
+fn name_of(headers: &HeaderMap) -> Result<(Name, bool), Status> {
+    let Some(value) = headers.get(NAME) else {
+        return Ok((Name::generated(), false));
+    };
+    let name = value.to_str().unwrap_or_default().parse();
+    let name = name.map_err(|bad| {
+        let text = format!("the metadata {NAME} is not a name: {bad}");
+        Status::new(Code::InvalidArgument, text)
+    })?;
+    Ok((name, true))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_agent_is_named_by_its_metadata_or_by_the_gateway() {
+        let name = |value: Option<&[u8]>| {
+            let mut headers = HeaderMap::new();
+            if let Some(value) = value {
+                headers.insert(NAME, HeaderValue::from_bytes(value).unwrap());
+            }
+            name_of(&headers)
+        };
+        assert_eq!(name(Some(b"Pi")), Ok(("pi".parse().unwrap(), true)));
+        let (generated, named) = name(None).unwrap();
+        assert!(!named && generated.as_str().starts_with("agent-"));
+        for bad in [&b""[..], b"a b", b"127.0.0.1:7", b"\xff"] {
+            let status = name(Some(bad)).unwrap_err();
+            assert_eq!(status.code(), Code::InvalidArgument);
+            assert!(status.message().contains("DNS label"), "{status}");
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! The agent's side towards the local server: calls go to it as they are.
+
+mod body;
+mod pool;
+
+use std::{
+    convert::Infallible,
+    error::Error,
+    fmt,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::{
+    HeaderValue, Request, Response, StatusCode, Version,
+    header::CONTENT_TYPE,
+    request::Parts,
+    uri::{Authority, PathAndQuery},
+};
+use http_body::Body;
+use http_body_util::{Either, Empty};
+use hyper::client::conn::TrySendError;
+use tonic::{Code, Status};
+use tower_service::Service;
+
+pub(crate) use self::body::LocalBody;
+use self::pool::{NoStream, Pool};
+use crate::{
+    HOPS, INSTANCE, TARGET,
+    connect::{Connector, Proxy, Watch},
+    origin::{Origin, with_path},
+    replay::{Attempt, Replay},
+    target::strip,
+    words,
+};
+
+const WATCH: Watch = Watch {
+    probe: Duration::from_secs(5),
+    pause: Duration::from_secs(5),
+    silence: Duration::from_secs(15),
+};
+/// How often a call is made again that the local server has certainly not handled.
+const TRIES: u32 = 4;
+/// How long the question may take whether the local server is a gateway.
+const INSTANCE_LIMIT: Duration = Duration::from_secs(2);
+const HEALTH_CHECK: &str = "/grpc.health.v1.Health/Check";
+
+type BoxError = Box<dyn Error + Send + Sync>;
+
+/// What happens between an agent and its local server.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum LocalEvent {
+    /// Calls cannot be handed to it. Told once, until it is [`Back`](Self::Back).
+    Lost {
+        /// Why.
+        why: String,
+    },
+    /// Calls are handed to it again.
+    Back,
+}
+
+/// The settings of the way to a local server.
+#[derive(Clone, Debug)]
+pub(crate) struct LocalSettings {
+    pub(crate) origin: Origin,
+    /// What the local server sees as `:authority`, if not its own.
+    pub(crate) authority: Option<Authority>,
+    /// The most connections at once.
+    pub(crate) connections: usize,
+}
+
+/// The local server. Connects when there is a call, and again when the connection was lost.
+pub(crate) struct Local<B>(Arc<Shared<B>>);
+
+struct Shared<B> {
+    pool: Pool<Attempt<B>>,
+    origin: Origin,
+    authority: Authority,
+    lost: AtomicBool,
+    tell: Box<dyn Fn(LocalEvent) + Send + Sync>,
+}
+
+impl<B> Clone for Local<B> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<B> fmt::Debug for Local<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Local").field(&self.0.origin).finish()
+    }
+}
+
+impl<B> Local<B>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    pub(crate) fn new(
+        settings: LocalSettings,
+        tell: impl Fn(LocalEvent) + Send + Sync + 'static,
+    ) -> Self {
+        let LocalSettings {
+            origin,
+            authority,
+            connections,
+        } = settings;
+        let connector = Connector::new(origin.clone(), Proxy::None, WATCH);
+        Self(Arc::new(Shared {
+            pool: Pool::new(connector, connections),
+            authority: authority.unwrap_or_else(|| origin.authority().clone()),
+            origin,
+            lost: AtomicBool::new(false),
+            tell: Box::new(tell),
+        }))
+    }
+
+    /// The instance of the gateway that the local server is, if it is one.
+    pub(crate) async fn instance(&self, body: B) -> Option<HeaderValue> {
+        let request = Request::post(HEALTH_CHECK)
+            .header(CONTENT_TYPE, "application/grpc")
+            .header("te", "trailers")
+            .body(body)
+            .ok()?;
+        let asked = tokio::time::timeout(INSTANCE_LIMIT, self.clone().answer(request));
+        asked.await.ok()?.headers().get(INSTANCE).cloned()
+    }
+
+    async fn answer(self, request: Request<B>) -> Answer {
+        let (mut head, body) = request.into_parts();
+        let path = head.uri.path_and_query().cloned();
+        let path = path.unwrap_or_else(|| PathAndQuery::from_static("/"));
+        head.uri = with_path(self.0.authority.clone(), path);
+        head.version = Version::HTTP_2;
+        strip(&mut head.headers, &[TARGET, HOPS]);
+        let replay = Replay::new(body);
+        let mut tries = 1;
+        loop {
+            let (error, again) = match self.attempt(&head, &replay).await {
+                Ok(response) => return response.map(Either::Left),
+                Err(failed) => failed,
+            };
+            if !again || tries >= TRIES || !replay.is_whole() {
+                return error.into_http().map(Either::Right);
+            }
+            tries += 1;
+        }
+    }
+
+    /// Makes a call once. An error comes with whether it is certain that nobody handled it, and
+    /// worth another try.
+    async fn attempt(
+        &self,
+        head: &Parts,
+        replay: &Replay<B>,
+    ) -> Result<Response<LocalBody>, (Status, bool)> {
+        let lease = self.0.pool.stream().await;
+        let lease = lease.map_err(|none| (self.no_stream(&none), false))?;
+        self.back();
+        let (mut sender, used) = lease.into_parts();
+        let request = Request::from_parts(head.clone(), replay.attempt());
+        match sender.try_send_request(request).await {
+            Ok(mut response) => {
+                let origin = self.0.origin.clone();
+                body::fit_head(response.headers_mut(), &origin)
+                    .map_err(|status| (status, false))?;
+                let ends_well =
+                    response.status() != StatusCode::OK || body::is_trailers_only(&mut response);
+                Ok(response.map(|body| LocalBody::new(body, origin, used, ends_well)))
+            }
+            Err(error) => {
+                let unsent = is_unsent(&error);
+                let error = error.into_error();
+                let refused = reset_of(&error) == Some(h2::Reason::REFUSED_STREAM);
+                Err((status_of(&error, &self.0.origin), unsent || refused))
+            }
+        }
+    }
+
+    fn no_stream(&self, none: &NoStream) -> Status {
+        let origin = &self.0.origin;
+        let (status, why) = match none {
+            NoStream::Connect(error) => {
+                let error: &(dyn Error + 'static) = error.as_ref();
+                let why = words::reason(error);
+                let text = format!("cannot reach the local server {origin}: {why}");
+                (Status::unavailable(text), why)
+            }
+            NoStream::Mute => {
+                let why = match self.0.pool.connector().spoken() {
+                    Some(spoken) => spoken.to_string(),
+                    None => "it does not speak HTTP/2".to_owned(),
+                };
+                let text = format!("cannot use the local server {origin}: {why}");
+                (Status::unavailable(text), why)
+            }
+            NoStream::Full {
+                connections,
+                streams,
+            } => {
+                let why = format!(
+                    "it allows {streams} calls at once on a connection, and {connections} \
+                     connections are in use"
+                );
+                let text = format!("no room at the local server {origin}: {why}");
+                // Callers have no settings of the agent's.
+                let why = format!("{why}; --local-connections sets how many there may be");
+                (Status::resource_exhausted(text), why)
+            }
+        };
+        if !self.0.lost.swap(true, Ordering::Relaxed) {
+            (self.0.tell)(LocalEvent::Lost { why });
+        }
+        status
+    }
+
+    fn back(&self) {
+        if self.0.lost.swap(false, Ordering::Relaxed) {
+            (self.0.tell)(LocalEvent::Back);
+        }
+    }
+}
+
+/// Whether a request never left.
+fn is_unsent<T>(error: &TrySendError<T>) -> bool {
+    error.message().is_some()
+}
+
+/// What the local server answers, or the status that stands for it.
+pub(crate) type Answer = Response<Either<LocalBody, Empty<Bytes>>>;
+
+impl<B> Service<Request<B>> for Local<B>
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Answer;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Answer, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let local = self.clone();
+        Box::pin(async move { Ok(local.answer(request).await) })
+    }
+}
+
+/// The status of a call that the local server did not answer, or did not finish.
+fn status_of(error: &(dyn Error + 'static), origin: &Origin) -> Status {
+    match reset_of(error) {
+        Some(reason) => Status::new(
+            code_of(reason),
+            format!(
+                "the local server {origin} reset the call: {}",
+                words::reason_name(reason)
+            ),
+        ),
+        None => Status::unavailable(format!(
+            "the local server {origin} went away: {}",
+            words::reason(error)
+        )),
+    }
+}
+
+/// Why the local server reset the call, if it did.
+fn reset_of(error: &(dyn Error + 'static)) -> Option<h2::Reason> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(error) = error.downcast_ref::<h2::Error>()
+            && error.is_reset()
+        {
+            return error.reason();
+        }
+        next = error.source();
+    }
+    None
+}
+
+/// How gRPC's protocol document maps the reason of a reset.
+const fn code_of(reason: h2::Reason) -> Code {
+    match reason {
+        h2::Reason::REFUSED_STREAM => Code::Unavailable,
+        h2::Reason::CANCEL => Code::Cancelled,
+        h2::Reason::ENHANCE_YOUR_CALM => Code::ResourceExhausted,
+        h2::Reason::INADEQUATE_SECURITY => Code::PermissionDenied,
+        _ => Code::Internal,
+    }
+}

@@ -1,0 +1,279 @@
+//! Where a call goes that came to a gateway: to an agent, or to the gateway's own services.
+
+use std::{
+    convert::Infallible,
+    error::Error,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use grpctunnel_driver::{Channel, Code, NeverProcessed, ResponseBody, Status};
+use http::{HeaderMap, HeaderValue, Request, Response, Uri, request::Parts};
+use http_body::Body;
+use http_body_util::Either;
+use tonic_health::pb::health_server::HealthServer;
+use tower_service::Service;
+
+use crate::{
+    INSTANCE,
+    answer::{is_grpc, refuse},
+    calls::{Calls, Counted},
+    health::Health,
+    name::Name,
+    registry::{Link, Registry},
+    replay::Replay,
+    routing::Routing,
+    target::{self, Step, Target},
+};
+
+const TUNNEL_SERVICE: &str = "/grpctunnel.v1.TunnelService/";
+const HEALTH_SERVICE: &str = "/grpc.health.v1.Health/";
+const REFLECTION: &str = "/grpc.reflection.";
+
+/// A tunnel to an agent.
+#[derive(Clone, Debug)]
+pub(crate) struct Way {
+    pub(crate) channel: Channel,
+    /// Calls that may be open on it at once.
+    pub(crate) capacity: u32,
+}
+
+impl Link for Way {
+    fn takes_calls(&self) -> bool {
+        self.channel.is_open()
+    }
+
+    fn has_room(&self) -> bool {
+        u32::try_from(self.channel.active_calls()).is_ok_and(|calls| calls < self.capacity)
+    }
+}
+
+/// The body of a response.
+pub(crate) type RoutedBody = Either<Counted<ResponseBody>, Counted<tonic::body::Body>>;
+
+type Answer = Response<RoutedBody>;
+
+/// Where a call goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Destination {
+    /// To the gateway itself.
+    Own,
+    /// To this agent, or to the only one, and from there along the rest of the way.
+    Agent {
+        name: Option<Name>,
+        rest: Option<String>,
+    },
+}
+
+/// Passes calls on. Clones are the same router.
+#[derive(Clone, Debug)]
+pub(crate) struct Router(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    registry: Registry<Way>,
+    routing: Routing,
+    health: HealthServer<Health<Way>>,
+    instance: HeaderValue,
+    calls: Calls,
+}
+
+impl Router {
+    pub(crate) fn new(
+        registry: Registry<Way>,
+        routing: Routing,
+        health: Health<Way>,
+        instance: HeaderValue,
+    ) -> Self {
+        Self(Arc::new(Inner {
+            registry,
+            routing,
+            health: HealthServer::new(health),
+            instance,
+            calls: Calls::default(),
+        }))
+    }
+
+    /// The calls that pass.
+    pub(crate) fn calls(&self) -> &Calls {
+        &self.0.calls
+    }
+
+    /// Whether a request opens a tunnel to this gateway. One that names a target is a call.
+    pub(crate) fn opens_tunnel<B>(&self, request: &Request<B>) -> bool {
+        request.uri().path().starts_with(TUNNEL_SERVICE)
+            && is_grpc(request.headers())
+            && !request.headers().contains_key(crate::TARGET)
+            && self.0.routing.by_authority(request.uri().authority()) == Ok(None)
+    }
+
+    /// The first that applies: the target, the authority, what is the gateway's own, a rule, the
+    /// default, the only agent.
+    fn destination(&self, uri: &Uri, target: Option<Target>) -> Result<Destination, Status> {
+        let agent = |name, rest| Destination::Agent { name, rest };
+        match target {
+            Some(Target {
+                step: Step::Here, ..
+            }) => return Ok(Destination::Own),
+            Some(Target {
+                step: Step::Agent(name),
+                rest,
+            }) => return Ok(agent(Some(name), rest)),
+            None => {}
+        }
+        let named = self.0.routing.by_authority(uri.authority());
+        let named = named.map_err(|label| {
+            let text = format!("the authority names no agent: {label} is no DNS label");
+            Status::new(Code::InvalidArgument, text)
+        })?;
+        if named.is_some() {
+            return Ok(agent(named, None));
+        }
+        if [TUNNEL_SERVICE, HEALTH_SERVICE, REFLECTION]
+            .iter()
+            .any(|own| uri.path().starts_with(own))
+        {
+            return Ok(Destination::Own);
+        }
+        Ok(agent(self.0.routing.by_service(uri.path()).cloned(), None))
+    }
+
+    async fn route<B>(self, request: Request<B>) -> Answer
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let (mut head, body) = request.into_parts();
+        let open = self.0.calls.begin();
+        if head.uri.query().is_some() {
+            let text = "a path with a query names no method";
+            return counted(refuse(&Status::new(Code::Unimplemented, text)), open);
+        }
+        let (destination, hops) = match self.read(&mut head) {
+            Ok(read) => read,
+            Err(status) => return counted(refuse(&status), open),
+        };
+        match destination {
+            Destination::Own => {
+                let response = self.own(Request::from_parts(head, body)).await;
+                response.map(|body| match body {
+                    Either::Left(body) => Either::Left(Counted::new(body, open)),
+                    Either::Right(body) => Either::Right(Counted::new(body, open)),
+                })
+            }
+            Destination::Agent { name, rest } => {
+                target::put(&mut head.headers, rest.as_deref(), hops.saturating_add(1));
+                counted(self.pass(name.as_ref(), &head, body).await, open)
+            }
+        }
+    }
+
+    /// Takes out of a call where it goes, and how many gateways it passed.
+    fn read(&self, head: &mut Parts) -> Result<(Destination, u32), Status> {
+        let taken = target::take(&mut head.headers);
+        let (target, hops) = taken.map_err(|refused| {
+            let code = match refused {
+                target::Refused::Loop => Code::FailedPrecondition,
+                _ => Code::InvalidArgument,
+            };
+            Status::new(code, refused.to_string())
+        })?;
+        Ok((self.destination(&head.uri, target)?, hops))
+    }
+
+    /// Passes a call on, its bytes unseen; to another tunnel, if the first had certainly not
+    /// handed it to anybody.
+    async fn pass<B>(&self, name: Option<&Name>, head: &Parts, body: B) -> Response<ResponseBody>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let replay = Replay::new(body);
+        let mut tried = Vec::new();
+        let mut last = None;
+        loop {
+            let chosen = match self.0.registry.choose(name, &tried).await {
+                Ok(chosen) => chosen,
+                Err(refusal) => return last.unwrap_or_else(|| refuse(&refusal.status())),
+            };
+            let request = Request::from_parts(head.clone(), replay.attempt());
+            let mut channel = chosen.link.channel;
+            let response = match channel.call(request).await {
+                Ok(response) => response,
+                // The caller has gone or reset its stream, so no one reads this.
+                Err(_) => {
+                    return refuse(&Status::new(
+                        Code::Cancelled,
+                        "the caller broke the request",
+                    ));
+                }
+            };
+            if !may_try_again(&response) || !replay.is_whole() {
+                return response;
+            }
+            tried.push(chosen.id);
+            last = Some(response);
+        }
+    }
+
+    /// Answers a call to the gateway itself.
+    async fn own<B>(&self, request: Request<B>) -> Response<Either<ResponseBody, tonic::body::Body>>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        if request.uri().path().starts_with(HEALTH_SERVICE) {
+            let mut health = self.0.health.clone();
+            let answered = health.call(request.map(tonic::body::Body::new)).await;
+            let mut response = answered.unwrap_or_else(|never| match never {});
+            let headers = response.headers_mut();
+            headers.insert(INSTANCE, self.0.instance.clone());
+            return response.map(Either::Right);
+        }
+        let text = match request.uri().path() {
+            path if path.starts_with(TUNNEL_SERVICE) => "no tunnel to the gateway is opened here",
+            path if path.starts_with(REFLECTION) => {
+                "the gateway itself has no reflection; name an agent in x-tunnel-target to ask its \
+                 server"
+            }
+            _ => "the gateway itself has no such service",
+        };
+        refuse(&Status::new(Code::Unimplemented, text)).map(Either::Left)
+    }
+}
+
+fn counted(response: Response<ResponseBody>, open: crate::calls::Open) -> Answer {
+    response.map(|body| Either::Left(Counted::new(body, open)))
+}
+
+/// Whether another tunnel may do better: nobody has seen the call, and nothing is wrong with it.
+fn may_try_again(response: &Response<ResponseBody>) -> bool {
+    let curable = |headers: &HeaderMap| {
+        let status = Status::from_headers(headers);
+        status.is_some_and(|status| {
+            matches!(status.code(), Code::Unavailable | Code::ResourceExhausted)
+        })
+    };
+    response.extensions().get::<NeverProcessed>().is_some() && curable(response.headers())
+}
+
+impl<B> Service<Request<B>> for Router
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    type Response = Answer;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Answer, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let router = self.clone();
+        Box::pin(async move { Ok(router.route(request).await) })
+    }
+}

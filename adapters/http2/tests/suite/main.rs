@@ -1,0 +1,17 @@
+//! Connections in memory, with raw peers where a peer misbehaves.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers of tests fail as tests do"
+)]
+
+mod calls;
+mod interop;
+mod life;
+mod limits;
+mod small_frames;
+mod support;
+mod tunnel;

@@ -1,0 +1,98 @@
+//! Intrusive queues of streams: their links are in the records, so that they need no memory.
+
+use crate::links::{Link, NO_SLOT};
+use crate::slab::Slab;
+use crate::storage::Storage;
+use crate::stream::Stream;
+
+/// Streams with heads, messages, or their end to send, in that order.
+pub(crate) const DATA: usize = 0;
+/// Streams with frames that go ahead of data.
+pub(crate) const CONTROL: usize = 1;
+/// Streams with events to poll.
+pub(crate) const EVENTS: usize = 2;
+
+/// A first-in first-out queue of streams, each of which is in it at most once.
+///
+/// `QUEUE` is the position of the queue's link in a record. It is part of the type, so that no
+/// operation has to look it up.
+#[derive(Clone, Copy, Debug, Hash)]
+pub(crate) struct StreamQueue<const QUEUE: usize> {
+    head: u32,
+    tail: u32,
+}
+
+impl<const QUEUE: usize> StreamQueue<QUEUE> {
+    pub(crate) const fn new() -> Self {
+        Self {
+            head: NO_SLOT,
+            tail: NO_SLOT,
+        }
+    }
+
+    fn link(stream: &mut Stream) -> &mut Link {
+        let [data, control, events] = &mut stream.links;
+        match QUEUE {
+            DATA => data,
+            CONTROL => control,
+            _ => events,
+        }
+    }
+
+    pub(crate) fn front(&self) -> Option<u32> {
+        (self.head != NO_SLOT).then_some(self.head)
+    }
+
+    /// Adds the stream at the back, unless it is in the queue.
+    pub(crate) fn push_back<S: Storage>(&mut self, slab: &mut Slab<S>, slot: u32) {
+        let tail = self.tail;
+        let Some(stream) = slab.get_mut(slot) else {
+            return;
+        };
+        let own = Self::link(stream);
+        if own.is_member() {
+            return;
+        }
+        *own = Link {
+            previous: tail,
+            next: NO_SLOT,
+        };
+        match slab.get_mut(tail) {
+            Some(last) => Self::link(last).next = slot,
+            None => self.head = slot,
+        }
+        self.tail = slot;
+    }
+
+    /// Removes the stream, if it is in the queue.
+    pub(crate) fn remove<S: Storage>(&mut self, slab: &mut Slab<S>, slot: u32) {
+        let Some(stream) = slab.get_mut(slot) else {
+            return;
+        };
+        let own = Self::link(stream);
+        if !own.is_member() {
+            return;
+        }
+        let Link { previous, next } = *own;
+        *own = Link::default();
+        match slab.get_mut(previous) {
+            Some(before) => Self::link(before).next = next,
+            None => self.head = next,
+        }
+        match slab.get_mut(next) {
+            Some(after) => Self::link(after).previous = previous,
+            None => self.tail = previous,
+        }
+    }
+
+    /// Moves the stream at the front to the back.
+    #[inline]
+    pub(crate) fn rotate<S: Storage>(&mut self, slab: &mut Slab<S>) {
+        if self.head != self.tail
+            && let Some(slot) = self.front()
+        {
+            self.remove(slab, slot);
+            self.push_back(slab, slot);
+        }
+    }
+}

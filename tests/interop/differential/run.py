@@ -1,0 +1,177 @@
+"""Runs each behaviour directly and through gateway and agent, and compares what the client saw.
+
+    run.py --program GRPCTUNNEL --peers DIR [--way gateway|dial|chain] [--client python,go]
+           [--short] [--only TEXT] [--show]
+
+DIR is what `tests/interop/build.sh` has filled. Exits 1 where something differs that is not known
+to, or no longer differs that is. Times are printed and never compared.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+import behaviours
+
+HERE = Path(__file__).parent
+#: The only thing that a gateway adds, and what it takes out.
+OF_THE_TUNNEL = ("x-tunnel-hops", "x-tunnel-target")
+#: What each connection says anew; some clients show it. One behaviour compares it.
+OF_THE_TRANSPORT = ("content-type", "grpc-accept-encoding", "grpc-encoding")
+NAME = "differential"
+START_S = 30
+
+
+class Program:
+    """A process that ends with this one."""
+
+    def __init__(self, *command, piped=False):
+        stdin = subprocess.PIPE if piped else subprocess.DEVNULL
+        self._process = subprocess.Popen(
+            [str(part) for part in command], stdin=stdin, stdout=subprocess.PIPE, text=True)
+
+    def line(self, begin):
+        line = self._process.stdout.readline()
+        if not line.startswith(begin):
+            raise SystemExit(f"expected {begin!r}, got {line!r}")
+        return line[len(begin):].strip()
+
+    def ask(self, question):
+        self._process.stdin.write(json.dumps(question) + "\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        if not line:
+            raise SystemExit(f"the client ended at {question['name']!r}")
+        return json.loads(line)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._process.terminate()
+        try:
+            self._process.wait(START_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+def comparable(observation, behaviour):
+    """What must be equal: all but the times, and what the tunnel may add."""
+
+    def clean(event):
+        if event[0] == "end" and not behaviour.get("text", True):
+            return ["end", event[1]]
+        if event[0] != "message" or not event[2].startswith("[["):
+            return event
+        pairs = [pair for pair in json.loads(event[2]) if pair[0] not in OF_THE_TUNNEL]
+        return ["message", "metadata", pairs]
+
+    def bare(event):
+        if event[0] in ("head", "end") and not behaviour.get("transport"):
+            event = [*event[:-1], [p for p in event[-1] if p[0] not in OF_THE_TRANSPORT]]
+        return clean(event)
+
+    events = []
+    for event in map(bare, observation["events"]):
+        # A head may be noticed more than once; the first time counts.
+        if event[0] != "head" or not any(before[0] == "head" for before in events):
+            events.append(event)
+    return events
+
+
+def client(language, peers, server, target=""):
+    if language == "python":
+        return Program(peers / "venv/bin/python", HERE / "client.py", "--server", server,
+                       "--target", target, piped=True)
+    return Program(peers / "differential", "-server", server, "-target", target, piped=True)
+
+
+def by_gateway(program, programs, local, name=NAME):
+    """Gateway and agent: where the calls go, and what they name."""
+    gateway = programs.enter_context(Program(program, "gateway", "--listen", "127.0.0.1:0"))
+    front = gateway.line("listening on ")
+    agent = programs.enter_context(Program(
+        program, "agent", "--gateway", f"http://{front}", "--name", name,
+        "--local", f"http://{local}"))
+    agent.line("connected to ")
+    return front, name
+
+
+def by_dial(program, programs, local):
+    """The same behind a dialled port, where nothing is named."""
+    front, name = by_gateway(program, programs, local)
+    dial = programs.enter_context(Program(
+        program, "dial", "--gateway", f"http://{front}", "--name", name, "--listen", "127.0.0.1:0"))
+    address = dial.line("listening on ")
+    dial.line("connected to ")
+    return address, ""
+
+
+def by_chain(program, programs, local):
+    """Two gateways."""
+    second, name = by_gateway(program, programs, local)
+    first, hop = by_gateway(program, programs, second, "hop")
+    return first, f"{hop}/{name}"
+
+
+WAYS = {"gateway": by_gateway, "dial": by_dial, "chain": by_chain}
+
+
+def compare(language, peers, server, gateway, target, chosen, show):
+    """Prints a line for each behaviour; gives how many are not as they should be."""
+    wrong = 0
+    with client(language, peers, server) as direct, \
+            client(language, peers, gateway, target) as tunnel:
+        for behaviour in chosen:
+            name = behaviour["name"]
+            known = behaviours.known(name, language)
+            ours, theirs = tunnel.ask(behaviour), direct.ask(behaviour)
+            ours, theirs = ({**seen, "events": comparable(seen, behaviour)}
+                            for seen in (ours, theirs))
+            same = ours["events"] == theirs["events"]
+            verdict = {(True, False): "ok", (False, True): "known", (False, False): "DIFFERS",
+                       (True, True): "PASSES"}[same, known is not None]
+            if verdict in ("DIFFERS", "PASSES"):
+                wrong += 1
+            times = f"{theirs.get('seconds', 0):7.3f} {ours.get('seconds', 0):7.3f} s"
+            print(f"{verdict:8}{language:7}{times}  {name}" + (f" ({known})" if known else ""))
+            if verdict == "PASSES":
+                print("        it is listed in behaviours.KNOWN and no longer differs")
+            if verdict == "DIFFERS" or show:
+                print(f"        directly: {str(theirs['events'])[:600]}")
+                print(f"        tunnel:   {str(ours['events'])[:600]}")
+    return wrong
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--program", type=Path, required=True, help="the program grpctunnel")
+    parser.add_argument("--peers", type=Path, required=True, help="what build.sh has filled")
+    parser.add_argument("--way", choices=WAYS, default="gateway", help="how the calls go")
+    parser.add_argument("--client", default="python,go", help="the clients, with commas between")
+    parser.add_argument("--short", action="store_true", help="one behaviour of each kind")
+    parser.add_argument("--only", default="", help="behaviours with this text in their name")
+    parser.add_argument("--show", action="store_true", help="print what was seen")
+    args = parser.parse_args()
+    chosen = [b for b in behaviours.table()
+              if args.only in b["name"] and (not args.short or b["name"] in behaviours.SHORT)]
+    if not chosen:
+        raise SystemExit("no behaviour is called so")
+    wrong = 0
+    with ExitStack() as programs:
+        server = programs.enter_context(
+            Program(args.peers / "venv/bin/python", HERE / "server.py"))
+        direct = server.line("listening ")
+        tunnel, target = WAYS[args.way](args.program, programs, direct)
+        for language in args.client.split(","):
+            wrong += compare(language, args.peers, direct, tunnel, target, chosen, args.show)
+    print(f"{len(chosen)} behaviours, {wrong} not as they should be")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
