@@ -136,8 +136,14 @@ impl Error for CallError {
 /// made again, on this tunnel or on another.
 ///
 /// A call has it that was lost before it was sent, that was refused because the tunnel drains or
-/// has no room, or that the peer refused as unprocessed. A call that cannot succeed has it not: one
-/// whose metadata cannot be sent, or whose deadline has passed.
+/// has no room, or that the peer refused as unprocessed (`CloseStream.unprocessed`, of the
+/// extension `UNPROCESSED`). A call that cannot succeed has it not: one whose metadata cannot be
+/// sent, or whose deadline has passed.
+///
+/// A handler that passes calls on says the same of one that it could not pass on: in the extensions
+/// of an error response without messages, or among the sources of its own error. It goes to the
+/// caller where the extension is in effect; so what a [`Channel`](crate::Channel) answers may be
+/// returned as it is.
 #[derive(Clone, Debug, Default)]
 pub struct NeverProcessed {
     end: Option<Arc<TunnelEnd>>,

@@ -5,7 +5,7 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use grpctunnel_core::wire::BinDialect;
+use grpctunnel_core::wire::{BinDialect, Extension, ExtensionSet};
 use grpctunnel_core::{Config, Limits, MethodKind, ReceiveWindowPolicy};
 use http::Uri;
 use http::uri::Authority;
@@ -126,6 +126,7 @@ impl Options {
         let mut config = Config::default();
         config.limits = self.limits.clone();
         config.flow_control = self.flow_control;
+        config.extensions = ExtensionSet::EMPTY.with(Extension::Unprocessed);
         config.first_stream_id = self.first_stream_id;
         config
     }

@@ -26,6 +26,8 @@ pub struct Status {
     code: Code,
     message: Cow<'static, str>,
     details: Bytes,
+    /// No handler saw the call, which may succeed at another try.
+    unprocessed: bool,
 }
 
 impl Status {
@@ -35,6 +37,7 @@ impl Status {
             code,
             message: message.into(),
             details: Bytes::new(),
+            unprocessed: false,
         }
     }
 
@@ -44,6 +47,17 @@ impl Status {
 
     pub(crate) fn is_ok(&self) -> bool {
         self.code == Code::Ok
+    }
+
+    /// Whether no handler saw the call, which may succeed at another try.
+    pub(crate) const fn is_unprocessed(&self) -> bool {
+        self.unprocessed
+    }
+
+    /// The same, marked as that of a call that no handler saw, if it is an error.
+    pub(crate) fn with_mark(mut self, unprocessed: bool) -> Self {
+        self.unprocessed = unprocessed && !self.is_ok();
+        self
     }
 
     /// The same with details: a serialized `google.rpc.Status`, byte for byte as given.

@@ -1,7 +1,8 @@
 //! Encoding heads: the part of a frame that has variable size and comes from HTTP headers.
 
 use grpctunnel_core::wire::{
-    EncodeError, Encoded, HeadOptions, StatusHead, encode_close, encode_headers, encode_open,
+    EncodeError, Encoded, ExtensionSet, HeadOptions, StatusHead, encode_close, encode_headers,
+    encode_open, encode_unprocessed,
 };
 use grpctunnel_core::{Code, Side};
 use http::HeaderMap;
@@ -38,17 +39,25 @@ pub(crate) fn respond(headers: &HeaderMap, options: &Options) -> Result<Head, St
 
 /// The head of the end of a call, and its status. Trailers that cannot be sent make an error of a
 /// success; an error keeps its code and text, and loses the trailers.
-pub(crate) fn close(status: &Status, trailers: &HeaderMap, options: &Options) -> (Head, Status) {
+///
+/// The mark of a call that no handler saw is sent where `extensions` carry it.
+pub(crate) fn close(
+    status: &Status,
+    trailers: &HeaderMap,
+    extensions: ExtensionSet,
+    options: &Options,
+) -> (Head, Status) {
     let result = to_metadata(trailers)
         .map_err(|bad| bad_metadata(bad, Side::Server))
         .and_then(|pairs| {
-            encode_status(status, &pairs, options).map_err(|error| bad_head(error, Side::Server))
+            encode_status(status, &pairs, extensions, options)
+                .map_err(|error| bad_head(error, Side::Server))
         });
     match result {
         Ok(head) => (head, status.clone()),
         Err(bad) => {
             let status = if status.is_ok() { bad } else { status.clone() };
-            let mut head = encode_status(&status, &[], options).unwrap_or(Head {
+            let mut head = encode_status(&status, &[], extensions, options).unwrap_or(Head {
                 bytes: Vec::new(),
                 dropped: 0,
             });
@@ -63,6 +72,7 @@ pub(crate) fn close(status: &Status, trailers: &HeaderMap, options: &Options) ->
 fn encode_status(
     status: &Status,
     pairs: &[Pair<'_>],
+    extensions: ExtensionSet,
     options: &Options,
 ) -> Result<Head, EncodeError> {
     let head = StatusHead {
@@ -71,7 +81,15 @@ fn encode_status(
         details: status.details(),
     };
     encode(pairs, options, |out, head_options| {
-        encode_close(out, head, borrowed(pairs), head_options)
+        if status.is_unprocessed() {
+            let head_options = HeadOptions {
+                extensions,
+                ..*head_options
+            };
+            encode_unprocessed(out, head, borrowed(pairs), &head_options)
+        } else {
+            encode_close(out, head, borrowed(pairs), head_options)
+        }
     })
 }
 
