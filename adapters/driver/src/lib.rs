@@ -133,7 +133,7 @@ pub use error::{
 pub use grpc::headers::{GRPC_CONTENT_TYPE, is_grpc};
 pub use grpc::status::Status;
 pub use grpctunnel_core::MemoryBound as CoreMemoryBound;
-pub use grpctunnel_core::wire::BinDialect;
+pub use grpctunnel_core::wire::{BinDialect, Extension, ExtensionSet};
 pub use grpctunnel_core::{Bucket, Code, Limits, MethodKind, Reason, TunnelError};
 pub use memory::MemoryBound;
 pub use options::{MethodKinds, Options};

@@ -33,6 +33,9 @@ pub struct Options {
     /// headers late. Then nothing is negotiated, and the tunnel may carry calls at once. Such a
     /// server cannot be detected. Default: false.
     pub old_peer: bool,
+    /// The extensions that this end offers; one is in effect where the peer offers it as well.
+    /// Default: `UNPROCESSED`.
+    pub extensions: ExtensionSet,
     /// Scheme and authority of the request that opens a tunnel. Needed if the carrier adds none of
     /// its own, as hyper's connections do not. Default: none.
     pub origin: Option<Uri>,
@@ -99,6 +102,7 @@ impl Default for Options {
             limits,
             flow_control: true,
             old_peer: false,
+            extensions: ExtensionSet::EMPTY.with(Extension::Unprocessed),
             origin: None,
             authority: Authority::from_static("localhost"),
             method_kinds: MethodKinds::default(),
@@ -126,7 +130,7 @@ impl Options {
         let mut config = Config::default();
         config.limits = self.limits.clone();
         config.flow_control = self.flow_control;
-        config.extensions = ExtensionSet::EMPTY.with(Extension::Unprocessed);
+        config.extensions = self.extensions;
         config.first_stream_id = self.first_stream_id;
         config
     }

@@ -13,7 +13,7 @@ use common::{
     forward, make, next_data, on_both, read, until, with_clock,
 };
 use futures_util::future::join_all;
-use grpctunnel_driver::{Code, MethodKind, Options, RequestBody, TunnelService};
+use grpctunnel_driver::{Code, ExtensionSet, MethodKind, Options, RequestBody, TunnelService};
 use http::{HeaderMap, HeaderValue, Request, Response};
 use tower_service::Service;
 
@@ -238,6 +238,7 @@ fn an_early_ok_waits_for_the_clients_half_close_and_no_longer() {
             service::status_only(&grpctunnel_driver::Status::new(Code::Ok, ""))
         });
         let mut options = Options::default();
+        options.extensions = ExtensionSet::EMPTY;
         options.method_kinds = [("t.S/Upload", MethodKind::ClientStreaming)]
             .into_iter()
             .collect();
