@@ -5,7 +5,7 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use grpctunnel_core::wire::BinDialect;
+use grpctunnel_core::wire::{BinDialect, Extension, ExtensionSet};
 use grpctunnel_core::{Config, Limits, MethodKind, ReceiveWindowPolicy};
 use http::Uri;
 use http::uri::Authority;
@@ -33,6 +33,9 @@ pub struct Options {
     /// headers late. Then nothing is negotiated, and the tunnel may carry calls at once. Such a
     /// server cannot be detected. Default: false.
     pub old_peer: bool,
+    /// The extensions that this end offers; one is in effect where the peer offers it as well.
+    /// Default: `UNPROCESSED`.
+    pub extensions: ExtensionSet,
     /// Scheme and authority of the request that opens a tunnel. Needed if the carrier adds none of
     /// its own, as hyper's connections do not. Default: none.
     pub origin: Option<Uri>,
@@ -56,6 +59,12 @@ pub struct Options {
     /// nothing waits on its own stream, so calls that are not read slow others down but stop none.
     /// Default: 4 MiB, the queues of 64 streams.
     pub tunnel_send_queue: usize,
+    /// Calls of one tunnel that may wait until there is room for them: `limits.max_streams` are
+    /// open. One more fails with RESOURCE_EXHAUSTED. Default: 1,024.
+    pub max_waiting: usize,
+    /// How long such a call may wait, if its deadline does not come first. Then it fails with
+    /// RESOURCE_EXHAUSTED. Default: 5 s.
+    pub max_wait: Duration,
     /// Tunnels of a [`TunnelService`](crate::TunnelService) that may be accepted and not settled
     /// yet. One more is refused with RESOURCE_EXHAUSTED. Default: 1,024.
     pub max_unsettled: usize,
@@ -81,8 +90,10 @@ pub struct Options {
     /// The id of the first call of a tunnel client; later ones count up from it. After `i64::MAX`
     /// calls fail with UNAVAILABLE. Default: 1, as other implementations.
     pub first_stream_id: i64,
-    /// Finds the gRPC status in an error of a handler or of its response body. An error without one
-    /// becomes UNAVAILABLE. Default: finds none.
+    /// Finds the gRPC status in an error of a handler or of its response body. Where it finds none,
+    /// a [`Status`] among the error's sources counts; an error without one becomes UNAVAILABLE, and
+    /// the caller is told the error without its sources, in one line of at most 256 bytes.
+    /// Default: finds none.
     pub status_of_error: Option<fn(&(dyn Error + 'static)) -> Option<Status>>,
 }
 
@@ -95,6 +106,7 @@ impl Default for Options {
             limits,
             flow_control: true,
             old_peer: false,
+            extensions: ExtensionSet::EMPTY.with(Extension::Unprocessed),
             origin: None,
             authority: Authority::from_static("localhost"),
             method_kinds: MethodKinds::default(),
@@ -103,6 +115,8 @@ impl Default for Options {
             batch: 64 << 10,
             send_queue: 64 << 10,
             tunnel_send_queue: 4 << 20,
+            max_waiting: 1_024,
+            max_wait: Duration::from_secs(5),
             max_unsettled: 1_024,
             ask_after: Duration::from_secs(1),
             doubt_after: Duration::from_secs(2),
@@ -121,6 +135,7 @@ impl Options {
         let mut config = Config::default();
         config.limits = self.limits.clone();
         config.flow_control = self.flow_control;
+        config.extensions = self.extensions;
         config.first_stream_id = self.first_stream_id;
         config
     }

@@ -31,6 +31,8 @@ pub(crate) enum BodyEnd {
 pub(crate) struct BodyReader {
     deframer: Deframer,
     fragments: Vec<Fragment>,
+    /// A message has begun.
+    begun: bool,
     /// The bytes of `fragments` in the queue.
     share: QueueShare,
     /// The bytes that waited on the stream when fragments were last moved there.
@@ -44,6 +46,7 @@ impl BodyReader {
         Self {
             deframer: Deframer::new(u32::MAX),
             fragments: Vec::new(),
+            begun: false,
             share,
             waiting: 0,
             stopped: false,
@@ -126,6 +129,7 @@ impl BodyReader {
                     return Ok(());
                 }
                 Some(Piece::Begin { flags: 0, len }) => {
+                    self.begun = true;
                     self.fragments.push(Fragment::Begin(len));
                     cost = cost.saturating_add(MESSAGE_COST);
                 }
@@ -146,6 +150,11 @@ impl BodyReader {
             }
             offset = end;
         }
+    }
+
+    /// Whether any message has begun.
+    pub(crate) const fn has_begun(&self) -> bool {
+        self.begun
     }
 
     /// Moves what was read to the stream's outbox. Returns whether reading had stopped for want of

@@ -23,11 +23,14 @@ use crate::tunnel::shared::Shared;
 /// A tunnel to make calls on: a tower service of HTTP requests, for generated clients and proxies.
 ///
 /// It is always ready: a call for which the tunnel has no room waits in order, under its own
-/// deadline. A call that fails has a response with a gRPC status; see [`CallError`] for the only
-/// exception. If it was certainly not processed, the response's extensions hold
-/// [`NeverProcessed`](crate::NeverProcessed).
+/// deadline; see [`Options::max_waiting`](crate::Options::max_waiting) and
+/// [`Options::max_wait`](crate::Options::max_wait). A call that fails has a response with a gRPC status; see [`CallError`] for the only
+/// exception. If no handler saw it and it may succeed at another try, the response's extensions hold
+/// [`NeverProcessed`](crate::NeverProcessed); if it was lost with the tunnel, they hold the
+/// [`TunnelEnd`].
 ///
-/// A call's `grpc-timeout` header is its deadline, enforced here and at the other end. Its
+/// A call's `grpc-timeout` header is its deadline, counted from [`call`](Service::call), enforced
+/// here and at the other end. Its
 /// [`MethodKind`](crate::MethodKind), where that is known, is taken from the request's extensions,
 /// or from the [`MethodKinds`](crate::MethodKinds) of the tunnel.
 ///

@@ -1,12 +1,13 @@
 //! Encoding heads: the part of a frame that has variable size and comes from HTTP headers.
 
 use grpctunnel_core::wire::{
-    EncodeError, Encoded, HeadOptions, StatusHead, encode_close, encode_headers, encode_open,
+    EncodeError, Encoded, ExtensionSet, HeadOptions, StatusHead, encode_close, encode_headers,
+    encode_open, encode_unprocessed,
 };
 use grpctunnel_core::{Code, Side};
 use http::HeaderMap;
 
-use crate::grpc::headers::is_binary;
+use crate::grpc::headers::{is_binary, is_reserved};
 use crate::grpc::metadata::{BadMetadata, Pair, to_metadata};
 use crate::grpc::status::Status;
 use crate::options::Options;
@@ -36,20 +37,33 @@ pub(crate) fn respond(headers: &HeaderMap, options: &Options) -> Result<Head, St
     .map_err(|error| bad_head(error, Side::Server))
 }
 
-/// The head of the end of a call, and its status: an error if the trailers cannot be sent.
-pub(crate) fn close(status: &Status, trailers: &HeaderMap, options: &Options) -> (Head, Status) {
+/// The head of the end of a call, and its status. Trailers that cannot be sent make an error of a
+/// success; an error keeps its code and text, and loses the trailers.
+///
+/// The mark of a call that no handler saw is sent where `extensions` carry it.
+pub(crate) fn close(
+    status: &Status,
+    trailers: &HeaderMap,
+    extensions: ExtensionSet,
+    options: &Options,
+) -> (Head, Status) {
     let result = to_metadata(trailers)
         .map_err(|bad| bad_metadata(bad, Side::Server))
         .and_then(|pairs| {
-            encode_status(status, &pairs, options).map_err(|error| bad_head(error, Side::Server))
+            encode_status(status, &pairs, extensions, options)
+                .map_err(|error| bad_head(error, Side::Server))
         });
     match result {
         Ok(head) => (head, status.clone()),
-        Err(status) => {
-            let head = encode_status(&status, &[], options).unwrap_or(Head {
+        Err(bad) => {
+            let status = if status.is_ok() { bad } else { status.clone() };
+            let mut head = encode_status(&status, &[], extensions, options).unwrap_or(Head {
                 bytes: Vec::new(),
                 dropped: 0,
             });
+            let lost = trailers.keys().filter(|name| !is_reserved(name.as_str()));
+            let lost = u32::try_from(lost.count()).unwrap_or(u32::MAX);
+            head.dropped = head.dropped.saturating_add(lost);
             (head, status)
         }
     }
@@ -58,6 +72,7 @@ pub(crate) fn close(status: &Status, trailers: &HeaderMap, options: &Options) ->
 fn encode_status(
     status: &Status,
     pairs: &[Pair<'_>],
+    extensions: ExtensionSet,
     options: &Options,
 ) -> Result<Head, EncodeError> {
     let head = StatusHead {
@@ -66,7 +81,15 @@ fn encode_status(
         details: status.details(),
     };
     encode(pairs, options, |out, head_options| {
-        encode_close(out, head, borrowed(pairs), head_options)
+        if status.is_unprocessed() {
+            let head_options = HeadOptions {
+                extensions,
+                ..*head_options
+            };
+            encode_unprocessed(out, head, borrowed(pairs), &head_options)
+        } else {
+            encode_close(out, head, borrowed(pairs), head_options)
+        }
     })
 }
 
