@@ -53,7 +53,7 @@ impl Inbox {
         if let Some(envelope) = begins {
             self.open = Some(self.ready.len());
             self.prefixes = self.prefixes.saturating_add(PREFIX_LEN);
-            self.ready.put_slice(&length_prefix(0, envelope.size));
+            self.ready.put_slice(&envelope_prefix(envelope));
         }
         self.ready.extend_from_slice(bytes);
         let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
@@ -102,7 +102,7 @@ impl Inbox {
                 Read::Begin(envelope) => {
                     self.inside = true;
                     self.prefixes = self.prefixes.saturating_add(PREFIX_LEN);
-                    self.ready.put_slice(&length_prefix(0, envelope.size));
+                    self.ready.put_slice(&envelope_prefix(envelope));
                 }
                 Read::Data { head, tail } => {
                     let len = head.len().saturating_add(tail.len());
@@ -160,6 +160,11 @@ impl Inbox {
         }
         self.ready.is_empty()
     }
+}
+
+/// gRPC's prefix of a message.
+fn envelope_prefix(envelope: Envelope) -> [u8; PREFIX_LEN] {
+    length_prefix(u8::from(envelope.compressed), envelope.size)
 }
 
 #[cfg(test)]

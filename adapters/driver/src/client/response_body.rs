@@ -12,7 +12,7 @@ use http_body::{Body, Frame};
 use crate::client::call::Call;
 use crate::deferred::Deferred;
 use crate::error::{CallError, NeverProcessed};
-use crate::grpc::headers::GRPC_CONTENT_TYPE;
+use crate::grpc::headers::{GRPC_CONTENT_TYPE, remove_transparent};
 use crate::tunnel::call_end::CallEnd;
 use crate::tunnel::state::State;
 
@@ -113,7 +113,7 @@ impl ResponseStart {
                 (trailers, ResponseBody::default(), never_processed)
             }
         };
-        headers.insert(CONTENT_TYPE, GRPC_CONTENT_TYPE);
+        headers.entry(CONTENT_TYPE).or_insert(GRPC_CONTENT_TYPE);
         let mut response = Response::new(body);
         *response.version_mut() = Version::HTTP_2;
         *response.headers_mut() = headers;
@@ -178,6 +178,7 @@ impl Received {
                 mut trailers,
                 ..
             } => {
+                remove_transparent(&mut trailers);
                 status.write_headers(&mut trailers);
                 Some(Ok(Frame::trailers(trailers)))
             }

@@ -4,22 +4,22 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Buf;
-use grpctunnel_core::wire::Encoded;
-use grpctunnel_core::wire::Timeout;
+use grpctunnel_core::wire::{Encoded, Extension, ExtensionSet, Timeout};
 use grpctunnel_core::{Client, Key, MethodKind, OpenError, OpenOptions, Reason, Side, Time};
-use http::Request;
+use http::{HeaderMap, Request, Uri};
 use http_body::Body;
 
 use crate::client::call::Handle;
+use crate::client::encoding::{self, FlagWait};
 use crate::client::request_sender::RequestSender;
 use crate::deferred::Deferred;
 use crate::error::BoxError;
-use crate::grpc::headers::GRPC_TIMEOUT;
+use crate::grpc::headers::{GRPC_TIMEOUT, names_encoding};
 use crate::grpc::status::Status;
 use crate::options::Options;
 use crate::runtime::Sleep;
 use crate::tunnel::call_end::CallEnd;
-use crate::tunnel::heads;
+use crate::tunnel::heads::{self, Head};
 use crate::tunnel::shared::Shared;
 use crate::tunnel::state::{State, WaitingCall};
 use crate::tunnel::stream::Stream;
@@ -28,12 +28,19 @@ use crate::tunnel::stream::Stream;
 pub(crate) struct PendingCall<B> {
     /// Keeps the tunnel from being drained while the call waits.
     handle: Arc<Handle>,
-    head: Vec<u8>,
-    dropped: u32,
+    head: CallHead,
+    flag_wait: FlagWait,
     options: OpenOptions,
     pub(crate) sender: RequestSender<B>,
     turn: Turn,
     sleep: Option<Sleep>,
+}
+
+/// What is sent to open a call.
+enum CallHead {
+    /// The extensions in effect are not known yet, or the flag of the first message.
+    Unencoded(Uri, HeaderMap),
+    Encoded(Head),
 }
 
 /// A place in the queue of calls that wait to be opened. Dropping it leaves the queue.
@@ -94,6 +101,21 @@ impl State<Client> {
         self.wake_next_waiting_call(deferred);
     }
 
+    /// The extensions in effect, once they are known. Until then the call waits in the queue.
+    fn extensions_or_wait(
+        &mut self,
+        ticket: &mut Option<u64>,
+        cx: &Context<'_>,
+        deferred: &mut Deferred,
+    ) -> Option<ExtensionSet> {
+        let over = self.tunnel.is_draining() || self.tunnel.is_ended();
+        if self.tunnel.revision().is_none() && !over {
+            self.wait_turn(ticket, cx, deferred);
+            return None;
+        }
+        Some(self.tunnel.extensions())
+    }
+
     /// Opens a call if there is room for it, and it is its turn.
     fn try_open<B>(
         &mut self,
@@ -109,9 +131,12 @@ impl State<Client> {
             self.wait_turn(&mut call.turn.ticket, cx, deferred);
             return None;
         }
-        let head_len = u32::try_from(call.head.len()).unwrap_or(u32::MAX);
-        let head = Encoded::kept(head_len, true);
-        match self.tunnel.open(self.now, head, call.options) {
+        let CallHead::Encoded(head) = &mut call.head else {
+            return None;
+        };
+        let head_len = u32::try_from(head.bytes.len()).unwrap_or(u32::MAX);
+        let encoded = Encoded::kept(head_len, true);
+        match self.tunnel.open(self.now, encoded, call.options) {
             Err(OpenError::NotSettled | OpenError::Full) => {
                 self.wait_turn(&mut call.turn.ticket, cx, deferred);
                 None
@@ -123,9 +148,9 @@ impl State<Client> {
             Ok(stream) => {
                 self.stop_waiting(&mut call.turn.ticket, deferred);
                 let mut entry = Stream::new(stream, self.queue.share());
-                entry.head = std::mem::take(&mut call.head);
+                entry.head = std::mem::take(&mut head.bytes);
                 self.streams.insert(entry, deferred);
-                self.dropped = self.dropped.saturating_add(u64::from(call.dropped));
+                self.dropped = self.dropped.saturating_add(u64::from(head.dropped));
                 Some(Ok(stream))
             }
         }
@@ -172,12 +197,12 @@ where
     pub(crate) fn new(handle: Arc<Handle>, request: Request<B>) -> Result<Self, Status> {
         let shared = handle.shared.clone();
         let options = open_options(&request, shared.now(), &shared.options)?;
-        let head = heads::open(request.uri().path(), request.headers(), &shared.options)?;
+        let (parts, body) = request.into_parts();
         Ok(Self {
-            head: head.bytes,
-            dropped: head.dropped,
+            head: CallHead::Unencoded(parts.uri, parts.headers),
+            flag_wait: FlagWait::default(),
             options,
-            sender: RequestSender::new(request.into_body(), shared.queue.share()),
+            sender: RequestSender::new(body, shared.queue.share()),
             turn: Turn {
                 shared,
                 ticket: None,
@@ -207,6 +232,11 @@ where
         {
             return Poll::Ready(Err(expired()));
         }
+        match self.poll_head(cx, &shared) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(end)) => return Poll::Ready(Err(Box::new(end))),
+            Poll::Pending => return self.poll_deadline(cx, &shared),
+        }
         let opened = shared.with(|state, deferred| {
             state.advance_clock(now);
             let opened = state.try_open(self, cx, deferred)?;
@@ -222,6 +252,44 @@ where
                 Poll::Ready(Err(Box::new(CallEnd::never_processed(status))))
             }
             None => self.poll_deadline(cx, &shared),
+        }
+    }
+
+    /// Encodes the head of the call for the extensions in effect, once they are known. Where those
+    /// do not carry compressed messages, a call that names an encoding waits for the flag of its
+    /// first message.
+    fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        shared: &Shared<Client>,
+    ) -> Poll<Result<(), CallEnd>> {
+        let CallHead::Unencoded(uri, headers) = &self.head else {
+            return Poll::Ready(Ok(()));
+        };
+        let ticket = &mut self.turn.ticket;
+        let known = shared.with(|state, deferred| state.extensions_or_wait(ticket, cx, deferred));
+        let Some(extensions) = known else {
+            return Poll::Pending;
+        };
+        if !extensions.contains(Extension::Transparent) {
+            if self.sender.refuse_compressed() {
+                return Poll::Ready(Err(encoding::refused()));
+            }
+            if names_encoding(headers)
+                && self.sender.first_flag().is_none()
+                && self.flag_wait.poll(cx, &shared.runtime).is_pending()
+            {
+                // Nobody behind it waits for its flag.
+                shared.with(|state, deferred| state.stop_waiting(ticket, deferred));
+                return Poll::Pending;
+            }
+        }
+        match heads::open(uri, headers, extensions, &shared.options) {
+            Ok(head) => {
+                self.head = CallHead::Encoded(head);
+                Poll::Ready(Ok(()))
+            }
+            Err(status) => Poll::Ready(Err(CallEnd::never_processed(status))),
         }
     }
 

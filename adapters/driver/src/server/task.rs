@@ -7,11 +7,12 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use grpctunnel_core::wire::{Extension, ExtensionSet};
 use grpctunnel_core::{Code, Hold, Key, MethodKind, Server};
 use http::{HeaderMap, Request};
 use http_body::Body;
 
-use crate::body::reader::{BodyEnd, BodyReader};
+use crate::body::reader::{BodyEnd, BodyReader, compression_refused};
 use crate::deferred::Deferred;
 use crate::error::{BoxError, error_chain};
 use crate::grpc::status::Status;
@@ -120,23 +121,31 @@ async fn respond<H: Handler>(
         }
     };
     let (parts, body) = response.into_parts();
+    // They are known since before the call, and do not change.
+    let extensions = shared.read(|state| state.tunnel.extensions());
     if let Some(status) = Status::of_response(&parts) {
-        finish(shared, stream, kind, &status, &parts.headers);
+        let (head, status) = heads::close(&status, &parts.headers, extensions, &shared.options);
+        finish(shared, stream, kind, head, &status);
         return;
     }
-    let head = match heads::respond(&parts.headers, &shared.options) {
+    let head = match heads::respond(&parts.headers, extensions, &shared.options) {
         Ok(head) => head,
         Err(status) => {
             shared.with_now(|state, deferred| state.close(stream, &status, deferred));
             return;
         }
     };
+    let mut reader = BodyReader::new(shared.queue.share());
+    if !extensions.contains(Extension::Transparent) {
+        reader.refuse_compressed();
+    }
     let mut sending = ResponseSender {
         shared,
+        extensions,
         stream,
         kind,
         head: Some(head),
-        reader: BodyReader::new(shared.queue.share()),
+        reader,
     };
     let mut body = pin!(body);
     poll_fn(|cx| sending.poll(cx, body.as_mut())).await;
@@ -147,14 +156,13 @@ fn finish(
     shared: &Shared<Server>,
     stream: Key,
     kind: MethodKind,
+    head: heads::Head,
     status: &Status,
-    trailers: &HeaderMap,
 ) {
-    let (head, status) = heads::close(status, trailers, &shared.options);
     shared.with_now(|state, deferred| {
         state.count_dropped(&head);
         if let Some(entry) = state.streams.get(stream) {
-            let (ok, hold) = success(&status, kind, &state.options);
+            let (ok, hold) = success(status, kind, &state.options);
             entry.set_close(head.bytes, ok, hold);
             state.feed(stream, deferred);
         }
@@ -172,6 +180,7 @@ fn success(status: &Status, kind: MethodKind, options: &Options) -> (bool, Hold)
 /// Reads a response body and sends it.
 struct ResponseSender<'s> {
     shared: &'s Shared<Server>,
+    extensions: ExtensionSet,
     stream: Key,
     kind: MethodKind,
     /// The head of the response, until it was sent.
@@ -228,16 +237,19 @@ impl ResponseSender<'_> {
 
     /// The end of the call after its response body ended.
     fn close(&self, end: BodyEnd) -> (heads::Head, bool, Hold) {
-        let options = &self.shared.options;
+        let (extensions, options) = (self.extensions, &self.shared.options);
         let none = HeaderMap::new();
         let (head, status) = match end {
             BodyEnd::Trailers(trailers) => {
                 let status = Status::from_headers(&trailers).unwrap_or_else(no_status);
-                heads::close(&status, &trailers, options)
+                heads::close(&status, &trailers, extensions, options)
             }
-            BodyEnd::NoTrailers => heads::close(&no_status(), &none, options),
-            BodyEnd::Failed(error) => heads::close(&status_of(&*error, options), &none, options),
-            BodyEnd::Invalid(status) => heads::close(&status, &none, options),
+            BodyEnd::NoTrailers => heads::close(&no_status(), &none, extensions, options),
+            BodyEnd::Failed(error) => {
+                heads::close(&status_of(&*error, options), &none, extensions, options)
+            }
+            BodyEnd::Compressed => heads::close(&compression_refused(), &none, extensions, options),
+            BodyEnd::Invalid(status) => heads::close(&status, &none, extensions, options),
         };
         let (ok, hold) = success(&status, self.kind, options);
         (head, ok, hold)

@@ -269,8 +269,7 @@ impl<R: TunnelRole> State<R> {
         unread: Unread,
         deferred: &mut Deferred,
     ) {
-        let dialect = self.options.bin_dialect;
-        let end = CallEnd::new(why, R::OWN_SIDE, dialect, &self.carrier_end);
+        let end = CallEnd::new(why, R::OWN_SIDE, self.read_options(), &self.carrier_end);
         if let Some(entry) = self.streams.get(stream) {
             entry.set_end(end, unread, deferred);
         }
