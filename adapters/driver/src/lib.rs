@@ -17,8 +17,21 @@
 //!   and the integration with tonic.
 //!
 //! Messages are bytes: nothing is parsed, any codec works, and no message is buffered whole,
-//! whatever its size. Compressed messages cannot be sent (the protocol has no field for the flag),
-//! so the headers that would negotiate compression are not forwarded.
+//! whatever its size.
+//!
+//! # What a tunnel carries
+//!
+//! Between two ends of this implementation the protocol's extensions are in effect, unless
+//! [`Options::extensions`] says otherwise. Calls then pass as they are: `-bin` metadata and status
+//! details of any bytes, content types, authorities, and compressed messages, which are never
+//! decompressed. A peer of another implementation carries less; [`Channel::extensions`] tells:
+//!
+//! - Without `RAW_METADATA` a `-bin` value must be UTF-8. With another one a request fails with
+//!   INVALID_ARGUMENT and a response with INTERNAL, except for the keys of [`Options::drop_bin`].
+//! - Without `TRANSPARENT` handlers see `application/grpc` and [`Options::authority`], and
+//!   compressed messages are refused with UNIMPLEMENTED. A call that names an encoding waits up to
+//!   1 s for the flag of its first message. If that is compressed, the refusal has
+//!   `grpc-accept-encoding: identity`; if not, the call is opened without its `grpc-encoding`.
 //!
 //! # Memory
 //!

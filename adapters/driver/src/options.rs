@@ -5,7 +5,7 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use grpctunnel_core::wire::{BinDialect, Extension, ExtensionSet};
+use grpctunnel_core::wire::{BinDialect, ExtensionSet};
 use grpctunnel_core::{Config, Limits, MethodKind, ReceiveWindowPolicy};
 use http::Uri;
 use http::uri::Authority;
@@ -33,22 +33,26 @@ pub struct Options {
     /// headers late. Then nothing is negotiated, and the tunnel may carry calls at once. Such a
     /// server cannot be detected. Default: false.
     pub old_peer: bool,
-    /// The extensions that this end offers; one is in effect where the peer offers it as well.
-    /// Default: `UNPROCESSED`.
+    /// The extensions that this end offers; one is in effect where the peer offers it as well, see
+    /// [`Channel::extensions`](crate::Channel::extensions). Other implementations offer none.
+    /// Default: all. One is removed with
+    /// `options.extensions = options.extensions.without(Extension::Ping)`.
     pub extensions: ExtensionSet,
     /// Scheme and authority of the request that opens a tunnel. Needed if the carrier adds none of
     /// its own, as hyper's connections do not. Default: none.
     pub origin: Option<Uri>,
-    /// The authority in the URI of a call that handlers see; the caller's own is not sent. Default:
+    /// The authority in the URI that handlers see of a call whose own did not come: the caller set
+    /// none, or the extension `TRANSPARENT`, which carries it, is not in effect. Default:
     /// `localhost`.
     pub authority: Authority,
     /// The kinds of methods, as far as they are known.
     pub method_kinds: MethodKinds,
-    /// How the values of `-bin` metadata are written in the protocol's strings. Default: as the
-    /// Go implementation does.
+    /// How the values of `-bin` metadata are written in the protocol's strings, where the extension
+    /// `RAW_METADATA` is not in effect. Default: as the Go implementation does.
     pub bin_dialect: BinDialect,
-    /// Keys of `-bin` metadata that are dropped, and counted, if their value cannot be carried.
-    /// Any other such value fails its call. Default: `grpc-trace-bin`, `grpc-tags-bin`.
+    /// Keys of `-bin` metadata that are dropped, and counted, if their value cannot be carried: it is
+    /// not UTF-8, and `RAW_METADATA` is not in effect. Any other such value fails its call: with
+    /// INVALID_ARGUMENT in a request, with INTERNAL in a response. Default: `grpc-trace-bin`, `grpc-tags-bin`.
     pub drop_bin: Vec<String>,
     /// Bytes of frames that are gathered into one HTTP/2 DATA frame, roughly. Default: 64 KiB.
     pub batch: usize,
@@ -106,7 +110,7 @@ impl Default for Options {
             limits,
             flow_control: true,
             old_peer: false,
-            extensions: ExtensionSet::EMPTY.with(Extension::Unprocessed),
+            extensions: ExtensionSet::ALL,
             origin: None,
             authority: Authority::from_static("localhost"),
             method_kinds: MethodKinds::default(),

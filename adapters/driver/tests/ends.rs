@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::play::{mixed, until_started};
-use common::service::{self, Seen, failure_as_sent};
+use common::service::{self, Seen, failure};
 use common::{
     AnyBody, Cuttable, FakeClock, Function, InMemory, body_of, call_of, channel_body, data, finish,
-    forward, make, next_data, on_both, read, until, with_clock,
+    forward, make, next_data, on_both, read, until, with_clock, without,
 };
 use futures_util::future::join_all;
 use grpctunnel_driver::{Code, ExtensionSet, MethodKind, Options, RequestBody, TunnelService};
@@ -75,7 +75,7 @@ fn conf_149_the_time_that_is_left_is_told_to_the_handler() {
         let handler = Function(move |request: Request<RequestBody>| {
             let timeout = request.headers().get("grpc-timeout").cloned();
             sender.try_send(timeout).unwrap();
-            async { service::status_only(&failure_as_sent()) }
+            async { service::status_only(&failure()) }
         });
         let channel = forward(&runtime, handler).await;
         let request = with_timeout(call_of("t.S/M", body_of(&[])), "10S");
@@ -237,8 +237,7 @@ fn an_early_ok_waits_for_the_clients_half_close_and_no_longer() {
         let early = Function(|_: Request<RequestBody>| async {
             service::status_only(&grpctunnel_driver::Status::new(Code::Ok, ""))
         });
-        let mut options = Options::default();
-        options.extensions = ExtensionSet::EMPTY;
+        let mut options = without(ExtensionSet::ALL);
         options.method_kinds = [("t.S/Upload", MethodKind::ClientStreaming)]
             .into_iter()
             .collect();

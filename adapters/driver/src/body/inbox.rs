@@ -106,8 +106,7 @@ impl Inbox {
     /// Begins a message. `follow`: bytes of it that are appended next.
     fn begin(&mut self, envelope: Envelope, follow: usize) {
         self.make_room(PREFIX_LEN, PREFIX_LEN.saturating_add(follow));
-        let prefix = length_prefix(0, envelope.size);
-        self.last.bytes.put_slice(&prefix);
+        self.last.bytes.put_slice(&envelope_prefix(envelope));
         self.last.prefixes = self.last.prefixes.saturating_add(PREFIX_LEN);
         self.prefixes = self.prefixes.saturating_add(PREFIX_LEN);
         self.unread = self.unread.saturating_add(PREFIX_LEN);
@@ -255,6 +254,11 @@ impl Inbox {
         }
         self.unread == 0
     }
+}
+
+/// gRPC's prefix of a message.
+fn envelope_prefix(envelope: Envelope) -> [u8; PREFIX_LEN] {
+    length_prefix(u8::from(envelope.compressed), envelope.size)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Buf;
 use grpctunnel_core::Client;
+use grpctunnel_core::wire::ExtensionSet;
 use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
@@ -92,6 +93,14 @@ impl Channel {
     #[must_use]
     pub fn active_calls(&self) -> usize {
         usize::try_from(self.state().calls).unwrap_or(usize::MAX)
+    }
+
+    /// The extensions in effect, which tell what the tunnel can carry: with `RAW_METADATA` any bytes
+    /// in `-bin` metadata, with `TRANSPARENT` compressed messages, content types and authorities. A
+    /// call that needs more fails, so it may be sent elsewhere instead. They do not change.
+    #[must_use]
+    pub fn extensions(&self) -> ExtensionSet {
+        self.shared().read(|state| state.tunnel.extensions())
     }
 
     /// What the tunnel has counted.

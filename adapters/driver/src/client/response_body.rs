@@ -12,7 +12,7 @@ use http_body::{Body, Frame};
 use crate::client::call::Call;
 use crate::deferred::Deferred;
 use crate::error::{CallError, NeverProcessed, TunnelEnd};
-use crate::grpc::headers::GRPC_CONTENT_TYPE;
+use crate::grpc::headers::{GRPC_CONTENT_TYPE, remove_transparent};
 use crate::tunnel::call_end::CallEnd;
 use crate::tunnel::state::State;
 
@@ -127,7 +127,7 @@ impl ResponseStart {
             }
         }
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, GRPC_CONTENT_TYPE);
+        headers.entry(CONTENT_TYPE).or_insert(GRPC_CONTENT_TYPE);
         Ok(response)
     }
 }
@@ -186,6 +186,7 @@ impl Received {
                 mut trailers,
                 ..
             } => {
+                remove_transparent(&mut trailers);
                 status.write_headers(&mut trailers);
                 Some(Ok(Frame::trailers(trailers)))
             }

@@ -4,23 +4,24 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Buf;
-use grpctunnel_core::wire::{Encoded, Timeout};
+use grpctunnel_core::wire::{Encoded, Extension, Timeout};
 use grpctunnel_core::{
     Client, Code, Growing, Key, MethodKind, OpenError, OpenOptions, Reason, Side, Time, Tunnel,
 };
-use http::Request;
+use http::{HeaderMap, Request, Uri};
 use http_body::Body;
 
 use crate::client::call::Handle;
+use crate::client::encoding::{self, FlagWait};
 use crate::client::request_sender::RequestSender;
 use crate::deferred::Deferred;
 use crate::error::BoxError;
-use crate::grpc::headers::GRPC_TIMEOUT;
+use crate::grpc::headers::{GRPC_TIMEOUT, names_encoding};
 use crate::grpc::status::Status;
 use crate::options::Options;
 use crate::runtime::Sleep;
 use crate::tunnel::call_end::CallEnd;
-use crate::tunnel::heads;
+use crate::tunnel::heads::{self, Head};
 use crate::tunnel::shared::Shared;
 use crate::tunnel::state::State;
 use crate::tunnel::stream::Stream;
@@ -30,9 +31,12 @@ use crate::tunnel::waiting_calls::{NewCall, Place, Waited};
 pub(crate) struct PendingCall<B> {
     /// Keeps the tunnel from being drained while the call waits.
     handle: Arc<Handle>,
-    /// None: it waits.
-    new: Option<NewCall>,
-    deadline: Option<Time>,
+    /// Method and metadata. None: it waits.
+    new: Option<(Uri, HeaderMap)>,
+    options: OpenOptions,
+    flag_wait: FlagWait,
+    /// Until the deadline, while the call waits for its first message.
+    sleep: Option<Sleep>,
     pub(crate) sender: RequestSender<B>,
     turn: Option<Turn>,
 }
@@ -183,15 +187,13 @@ where
     pub(crate) fn new(handle: Arc<Handle>, request: Request<B>, at: Time) -> Result<Self, Status> {
         let shared = handle.shared.clone();
         let options = open_options(&request, at, &shared.options)?;
-        let head = heads::open(request.uri().path(), request.headers(), &shared.options)?;
+        let (parts, body) = request.into_parts();
         Ok(Self {
-            new: Some(NewCall {
-                head: head.bytes,
-                dropped: head.dropped,
-                options,
-            }),
-            deadline: options.deadline,
-            sender: RequestSender::new(request.into_body(), shared.queue.share()),
+            new: Some((parts.uri, parts.headers)),
+            options,
+            flag_wait: FlagWait::default(),
+            sleep: None,
+            sender: RequestSender::new(body, shared.queue.share()),
             turn: None,
             handle,
         })
@@ -210,14 +212,26 @@ where
             return Poll::Ready(Err(Box::new(end)));
         }
         let now = shared.now();
-        if let Some(call) = self.new.take() {
-            if self.deadline.is_some_and(|deadline| deadline <= now) {
+        if let Some((uri, headers)) = self.new.take() {
+            let deadline = self.options.deadline;
+            if deadline.is_some_and(|deadline| deadline <= now) {
                 return Poll::Ready(Err(self.expired()));
             }
+            let head = match self.poll_head(cx, &shared, &uri, &headers) {
+                Poll::Ready(Ok(head)) => head,
+                Poll::Ready(Err(end)) => return Poll::Ready(Err(Box::new(end))),
+                Poll::Pending => {
+                    self.new = Some((uri, headers));
+                    return self.poll_deadline(cx, &shared);
+                }
+            };
+            let call = NewCall {
+                head: head.bytes,
+                dropped: head.dropped,
+                options: self.options,
+            };
             let longest = now.saturating_add(shared.options.max_wait);
-            let expires = self
-                .deadline
-                .map_or(longest, |deadline| deadline.min(longest));
+            let expires = deadline.map_or(longest, |deadline| deadline.min(longest));
             let entry = shared.with(|state, deferred| {
                 state.advance_clock(now);
                 let entry = state.enter(call, expires, cx, deferred);
@@ -244,6 +258,46 @@ where
             }
         }
         self.poll_turn(cx, now)
+    }
+
+    /// Encodes the head of the call for the extensions in effect. Where those do not carry
+    /// compressed messages, a call that names an encoding waits for the flag of its first message.
+    fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        shared: &Shared<Client>,
+        uri: &Uri,
+        headers: &HeaderMap,
+    ) -> Poll<Result<Head, CallEnd>> {
+        let extensions = shared.read(|state| state.tunnel.extensions());
+        if !extensions.contains(Extension::Transparent) {
+            if self.sender.refuse_compressed() {
+                return Poll::Ready(Err(encoding::refused()));
+            }
+            if names_encoding(headers)
+                && self.sender.first_flag().is_none()
+                && self.flag_wait.poll(cx, &shared.runtime).is_pending()
+            {
+                return Poll::Pending;
+            }
+        }
+        let head = heads::open(uri, headers, extensions, &shared.options);
+        Poll::Ready(head.map_err(CallEnd::status))
+    }
+
+    /// A call that is not open is not known to the core, and neither is its deadline.
+    fn poll_deadline(
+        &mut self,
+        cx: &mut Context<'_>,
+        shared: &Shared<Client>,
+    ) -> Poll<Result<Key, Box<CallEnd>>> {
+        let Some(deadline) = self.options.deadline else {
+            return Poll::Pending;
+        };
+        let sleep = self
+            .sleep
+            .get_or_insert_with(|| shared.runtime.sleep_until(shared.instant(deadline)));
+        sleep.as_mut().poll(cx).map(|()| Err(self.expired()))
     }
 
     /// Waits until there is room for the call.
@@ -274,7 +328,7 @@ where
     /// The end of a call that was not opened in time. Only room can be had at another try.
     fn expired(&self) -> Box<CallEnd> {
         let by_deadline = match &self.turn {
-            Some(turn) => self.deadline == Some(turn.expires),
+            Some(turn) => self.options.deadline == Some(turn.expires),
             None => true,
         };
         Box::new(if by_deadline {

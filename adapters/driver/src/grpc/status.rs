@@ -160,21 +160,24 @@ impl Status {
     }
 
     /// The status in the head of a response: `grpc-status` if the head `is_all` of it (gRPC's
-    /// Trailers-Only), or the one that stands for an HTTP error or another content type. `None`:
-    /// messages or trailers follow, and the trailers decide. A response without a content type is
-    /// accepted.
+    /// Trailers-Only), or the one that stands for an HTTP error or another content type, unless the
+    /// head has an error of its own. `None`: messages or trailers follow, and the trailers decide. A
+    /// response without a content type is accepted.
     pub(crate) fn of_response(response: &Parts, is_all: bool) -> Option<Self> {
         let headers = &response.headers;
-        if (is_all || response.status != StatusCode::OK)
-            && let Some(status) = Self::from_headers(headers)
-        {
-            return Some(status);
+        let own = Self::from_headers(headers);
+        if is_all && own.is_some() {
+            return own;
         }
+        let error = own.filter(|status| !status.is_ok());
         if response.status != StatusCode::OK {
-            return Some(Self::from_http(response.status));
+            return error.or_else(|| Some(Self::from_http(response.status)));
         }
         let content_type = headers.get(CONTENT_TYPE)?;
-        (!is_grpc(headers)).then(|| Self::not_grpc(Some(content_type)))
+        if is_grpc(headers) {
+            return None;
+        }
+        error.or_else(|| Some(Self::not_grpc(Some(content_type))))
     }
 
     /// The status of a response that is not gRPC.

@@ -6,12 +6,12 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use grpctunnel_core::wire::ExtensionSet;
+use grpctunnel_core::wire::{Extension, ExtensionSet};
 use grpctunnel_core::{Code, Hold, Key, MethodKind, Server};
 use http::{HeaderMap, Request};
 use http_body::Body;
 
-use crate::body::reader::{BodyEnd, BodyReader};
+use crate::body::reader::{BodyEnd, BodyReader, compression_refused};
 use crate::deferred::Deferred;
 use crate::error::{BoxError, NeverProcessed, error_sources};
 use crate::grpc::status::{Status, excerpt};
@@ -135,29 +135,40 @@ async fn respond<H: Handler>(
         }
     };
     let (parts, body) = response.into_parts();
+    // They are known since before the call, and do not change.
+    let extensions = shared.read(|state| state.tunnel.extensions());
     let unprocessed = parts.extensions.get::<NeverProcessed>().is_some();
     if let Some(status) = Status::of_response(&parts, body.is_end_stream()) {
         let status = status.with_mark(unprocessed);
-        finish(shared, stream, kind, &status, &parts.headers);
+        let (head, status) = heads::close(&status, &parts.headers, extensions, &shared.options);
+        finish(shared, stream, kind, head, &status);
         return;
     }
     // Counts if nothing follows after all.
     let status_alone = Status::from_headers(&parts.headers);
-    let head = match heads::respond(&parts.headers, &shared.options) {
+    let head = match heads::respond(&parts.headers, extensions, &shared.options) {
         Ok(head) => head,
-        Err(status) => {
+        Err(bad) => {
+            // An error is what it is, whatever comes with it.
+            let error = status_alone.filter(|status| status.code() != Code::Ok);
+            let status = error.unwrap_or(bad).with_mark(unprocessed);
             shared.with_now(|state, deferred| state.close(stream, &status, deferred));
             return;
         }
     };
+    let mut reader = BodyReader::new(shared.queue.share());
+    if !extensions.contains(Extension::Transparent) {
+        reader.refuse_compressed();
+    }
     let mut sending = ResponseSender {
         shared,
+        extensions,
         stream,
         kind,
         head: Some(head),
         status_alone,
         unprocessed,
-        reader: BodyReader::new(shared.queue.share()),
+        reader,
     };
     let mut body = pin!(body);
     poll_fn(|cx| sending.poll(cx, body.as_mut())).await;
@@ -168,32 +179,17 @@ fn finish(
     shared: &Shared<Server>,
     stream: Key,
     kind: MethodKind,
+    head: heads::Head,
     status: &Status,
-    trailers: &HeaderMap,
 ) {
-    let (head, status) = close_head(shared, status, trailers);
     shared.with_now(|state, deferred| {
         state.count_dropped(&head);
         if let Some(entry) = state.streams.get(stream) {
-            let (ok, hold) = success(&status, kind, &state.options);
+            let (ok, hold) = success(status, kind, &state.options);
             entry.set_close(head.bytes, ok, hold);
             state.feed(stream, deferred);
         }
     });
-}
-
-/// The head of the end of a call, and its status.
-fn close_head(
-    shared: &Shared<Server>,
-    status: &Status,
-    trailers: &HeaderMap,
-) -> (heads::Head, Status) {
-    let extensions = if status.is_unprocessed() {
-        shared.read(|state| state.tunnel.extensions())
-    } else {
-        ExtensionSet::EMPTY
-    };
-    heads::close(status, trailers, extensions, &shared.options)
 }
 
 fn success(status: &Status, kind: MethodKind, options: &Options) -> (bool, Hold) {
@@ -207,6 +203,7 @@ fn success(status: &Status, kind: MethodKind, options: &Options) -> (bool, Hold)
 /// Reads a response body and sends it.
 struct ResponseSender<'s> {
     shared: &'s Shared<Server>,
+    extensions: ExtensionSet,
     stream: Key,
     kind: MethodKind,
     /// The head of the response, until it was sent.
@@ -287,9 +284,10 @@ impl ResponseSender<'_> {
                 let marked = status.is_unprocessed() && !self.reader.has_begun();
                 status.with_mark(marked)
             }
+            BodyEnd::Compressed => compression_refused(),
             BodyEnd::Invalid(status) => status,
         };
-        let (head, status) = close_head(self.shared, &status, &trailers);
+        let (head, status) = heads::close(&status, &trailers, self.extensions, options);
         let (ok, hold) = success(&status, self.kind, options);
         (head, ok, hold)
     }

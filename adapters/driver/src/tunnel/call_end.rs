@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use grpctunnel_core::wire::{self, BinDialect, Metadata};
+use grpctunnel_core::wire::{self, Metadata};
 use grpctunnel_core::{Code, End, Reason, Side};
 use http::HeaderMap;
+use http::header::CONTENT_TYPE;
 
 use crate::error::{CallError, CarrierEnd, TunnelEnd};
-use crate::grpc::metadata::to_headers;
+use crate::grpc::headers::{GRPC_ENCODING, is_good};
+use crate::grpc::metadata::{ReadOptions, to_headers};
 use crate::grpc::status::Status;
 
 /// How a call ended, for its reader.
@@ -73,7 +75,7 @@ impl CallEnd {
     pub(crate) fn reported(
         why: &End<'_>,
         side: Side,
-        dialect: BinDialect,
+        options: ReadOptions,
         carrier: &CarrierEnd,
     ) -> Self {
         match why {
@@ -81,7 +83,7 @@ impl CallEnd {
                 status,
                 trailers,
                 unprocessed,
-            } => closed(status, trailers, dialect).marked(*unprocessed),
+            } => closed(status, trailers, options).marked(*unprocessed),
             // Servers take a request body that fails with CANCELLED for one that is complete.
             End::PeerCancelled => Self::status(Status::new(
                 Code::Aborted,
@@ -102,25 +104,31 @@ impl CallEnd {
 }
 
 /// The end of a call by the tunnel server's status and trailers.
-fn closed(status: &wire::Status<'_>, trailers: &Metadata<'_>, dialect: BinDialect) -> CallEnd {
-    let ok = status.code == 0;
-    match to_headers(trailers, dialect) {
-        Ok(trailers) if ok => CallEnd::new(Status::ok(), trailers),
-        Ok(trailers) => CallEnd::new(owned(status), trailers),
+fn closed(status: &wire::Status<'_>, trailers: &Metadata<'_>, options: ReadOptions) -> CallEnd {
+    let end = owned(status, trailers);
+    match to_headers(trailers, options) {
+        Ok(mut trailers) => {
+            for name in [CONTENT_TYPE, GRPC_ENCODING] {
+                if !is_good(&trailers, &name) {
+                    trailers.remove(name);
+                }
+            }
+            CallEnd::new(end, trailers)
+        }
         // Without its trailers a success is not one.
-        Err(bad) if ok => CallEnd::status(Status::new(
+        Err(bad) if end.is_ok() => CallEnd::status(Status::new(
             Code::Internal,
             format!("the trailers cannot be passed on: {bad}"),
         )),
-        Err(_) => CallEnd::status(owned(status)),
+        Err(_) => CallEnd::status(end),
     }
 }
 
-fn owned(status: &wire::Status<'_>) -> Status {
-    let details = if status.has_details() {
-        whole(status)
-    } else {
-        Bytes::new()
+fn owned(status: &wire::Status<'_>, trailers: &Metadata<'_>) -> Status {
+    let details = match trailers.status_details() {
+        Some(details) => Bytes::copy_from_slice(details),
+        None if status.has_details() => whole(status),
+        None => Bytes::new(),
     };
     Status::from_wire(status.code, status.message, details)
 }

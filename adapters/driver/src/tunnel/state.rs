@@ -271,8 +271,7 @@ impl<R: TunnelRole> State<R> {
         unread: Unread,
         deferred: &mut Deferred,
     ) {
-        let dialect = self.options.bin_dialect;
-        let mut end = CallEnd::reported(why, R::OWN_SIDE, dialect, &self.carrier_end);
+        let mut end = CallEnd::reported(why, R::OWN_SIDE, self.read_options(), &self.carrier_end);
         if matches!(why, End::TunnelLost { .. }) && self.tunnel.error().is_some() {
             end = end.with_tunnel_end(Some(Arc::new(self.tunnel_end())));
         }
