@@ -495,6 +495,7 @@ impl CommandError {
         match self {
             Self::Gone => Code::Cancelled,
             Self::HeadTooLarge => Code::ResourceExhausted,
+            Self::CompressionNotAgreed => Code::Unimplemented,
             _ => Code::Internal,
         }
     }

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use grpctunnel_core::wire::{ClientKind, DecodeLimits, ExtensionSet, decode_client};
-use grpctunnel_core::{CommandError, Envelope, Hold, Negotiation, OpenOptions, Opening, Side};
+use grpctunnel_core::{Code, CommandError, Envelope, Hold, Negotiation, OpenOptions, Opening, Side};
 use grpctunnel_tests::both_stores;
 use grpctunnel_tests::harness::frames::{
     self, Fields, close, content, extensions, half, msg, new, none, on, set, set_with, strings, wu,
@@ -162,6 +162,9 @@ both_stores! {
             assert_eq!(begins.compressed, sent.is_ok());
             let key = t.end.key(1);
             assert_eq!(t.end.tunnel.send_message(key, compressed, 0), sent);
+            if let Err(refused) = sent {
+                assert_eq!(refused.code(), Code::Unimplemented);
+            }
         }
     }
 
@@ -299,7 +302,7 @@ both_stores! {
                     panic!("{seen:?}");
                 };
                 let error = t.end.tunnel.error().unwrap();
-                assert_eq!(error.code(), grpctunnel_core::Code::ResourceExhausted);
+                assert_eq!(error.code(), Code::ResourceExhausted);
                 return;
             }
         }

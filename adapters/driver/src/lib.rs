@@ -17,22 +17,38 @@
 //!   and the integration with tonic.
 //!
 //! Messages are bytes: nothing is parsed, any codec works, and no message is buffered whole,
-//! whatever its size. Compressed messages cannot be sent (the protocol has no field for the flag),
-//! so the headers that would negotiate compression are not forwarded.
+//! whatever its size.
+//!
+//! # What a tunnel carries
+//!
+//! Between two ends of this implementation the protocol's extensions are in effect, unless
+//! [`Options::extensions`] says otherwise. Calls then pass as they are: `-bin` metadata and status
+//! details of any bytes, content types, authorities, and compressed messages, which are never
+//! decompressed. A peer of another implementation carries less; [`Channel::extensions`] tells:
+//!
+//! - Without `RAW_METADATA` a `-bin` value must be UTF-8. With another one a request fails with
+//!   INVALID_ARGUMENT and a response with INTERNAL, except for the keys of [`Options::drop_bin`].
+//! - Without `TRANSPARENT` handlers see `application/grpc` and [`Options::authority`], and
+//!   compressed messages are refused with UNIMPLEMENTED. A call that names an encoding waits up to
+//!   1 s for the flag of its first message. If that is compressed, the refusal has
+//!   `grpc-accept-encoding: identity`; if not, the call is opened without its `grpc-encoding`.
 //!
 //! # Memory
 //!
-//! A tunnel holds the frames that wait to be sent ([`Options::batch`]) and at most one incoming
-//! frame (`limits.max_frame`). Each of its up to `limits.max_streams` streams holds
+//! [`Options::memory_bound`] says what a tunnel takes at most, whatever its peer does, and what it is
+//! made of. In short, a tunnel holds the frames that wait to be sent ([`Options::batch`],
+//! [`Options::tunnel_send_queue`]) and at most one incoming frame (`limits.max_frame`). Each of its
+//! up to `limits.max_streams` streams holds
 //!
-//! - messages that wait to be sent: [`Options::send_queue`] and one frame of the sender's body; all
-//!   streams together [`Options::tunnel_send_queue`] and one such frame each;
-//! - payload that was not read: the receive window, at most two and a quarter bytes per byte for
-//!   where messages end, and at most 64 KiB of framing;
+//! - messages that wait to be sent: at most [`Options::send_queue`], and one frame of the sender's
+//!   body;
+//! - payload that was not read: the receive window, where messages end, and 64 KiB of length
+//!   prefixes. A reader is handed at most 64 KiB at once, which the peer may then replace while the
+//!   HTTP stack still holds them;
 //! - headers and trailers: `limits.decode`.
 //!
 //! Windows begin with `limits.receive_window.initial`; those of a tunnel together grow by at most
-//! its `growth_budget`. The core's part is `limits.memory_bound()`.
+//! its `growth_budget`. What is idle gives its memory back.
 //!
 //! # Example
 //!
@@ -110,6 +126,7 @@ mod deferred;
 mod error;
 mod grpc;
 mod log;
+mod memory;
 mod options;
 mod panics;
 mod peer;
@@ -129,8 +146,10 @@ pub use error::{
 };
 pub use grpc::headers::{GRPC_CONTENT_TYPE, is_grpc};
 pub use grpc::status::Status;
-pub use grpctunnel_core::wire::BinDialect;
+pub use grpctunnel_core::MemoryBound as CoreMemoryBound;
+pub use grpctunnel_core::wire::{BinDialect, Extension, ExtensionSet};
 pub use grpctunnel_core::{Bucket, Code, Limits, MethodKind, Reason, TunnelError};
+pub use memory::MemoryBound;
 pub use options::{MethodKinds, Options};
 pub use peer::TunnelPeer;
 pub use runtime::{Executor, Runtime, Sleep, Task, Timer};

@@ -5,7 +5,7 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use grpctunnel_core::wire::BinDialect;
+use grpctunnel_core::wire::{BinDialect, ExtensionSet};
 use grpctunnel_core::{Config, Limits, MethodKind, ReceiveWindowPolicy};
 use http::Uri;
 use http::uri::Authority;
@@ -33,19 +33,26 @@ pub struct Options {
     /// headers late. Then nothing is negotiated, and the tunnel may carry calls at once. Such a
     /// server cannot be detected. Default: false.
     pub old_peer: bool,
+    /// The extensions that this end offers; one is in effect where the peer offers it as well, see
+    /// [`Channel::extensions`](crate::Channel::extensions). Other implementations offer none.
+    /// Default: all. One is removed with
+    /// `options.extensions = options.extensions.without(Extension::Ping)`.
+    pub extensions: ExtensionSet,
     /// Scheme and authority of the request that opens a tunnel. Needed if the carrier adds none of
     /// its own, as hyper's connections do not. Default: none.
     pub origin: Option<Uri>,
-    /// The authority in the URI of a call that handlers see; the caller's own is not sent. Default:
+    /// The authority in the URI that handlers see of a call whose own did not come: the caller set
+    /// none, or the extension `TRANSPARENT`, which carries it, is not in effect. Default:
     /// `localhost`.
     pub authority: Authority,
     /// The kinds of methods, as far as they are known.
     pub method_kinds: MethodKinds,
-    /// How the values of `-bin` metadata are written in the protocol's strings. Default: as the
-    /// Go implementation does.
+    /// How the values of `-bin` metadata are written in the protocol's strings, where the extension
+    /// `RAW_METADATA` is not in effect. Default: as the Go implementation does.
     pub bin_dialect: BinDialect,
-    /// Keys of `-bin` metadata that are dropped, and counted, if their value cannot be carried.
-    /// Any other such value fails its call. Default: `grpc-trace-bin`, `grpc-tags-bin`.
+    /// Keys of `-bin` metadata that are dropped, and counted, if their value cannot be carried: it is
+    /// not UTF-8, and `RAW_METADATA` is not in effect. Any other such value fails its call: with
+    /// INVALID_ARGUMENT in a request, with INTERNAL in a response. Default: `grpc-trace-bin`, `grpc-tags-bin`.
     pub drop_bin: Vec<String>,
     /// Bytes of frames that are gathered into one HTTP/2 DATA frame, roughly. Default: 64 KiB.
     pub batch: usize,
@@ -56,6 +63,12 @@ pub struct Options {
     /// nothing waits on its own stream, so calls that are not read slow others down but stop none.
     /// Default: 4 MiB, the queues of 64 streams.
     pub tunnel_send_queue: usize,
+    /// Calls of one tunnel that may wait until there is room for them: `limits.max_streams` are
+    /// open. One more fails with RESOURCE_EXHAUSTED. Default: 1,024.
+    pub max_waiting: usize,
+    /// How long such a call may wait, if its deadline does not come first. Then it fails with
+    /// RESOURCE_EXHAUSTED. Default: 5 s.
+    pub max_wait: Duration,
     /// Tunnels of a [`TunnelService`](crate::TunnelService) that may be accepted and not settled
     /// yet. One more is refused with RESOURCE_EXHAUSTED. Default: 1,024.
     pub max_unsettled: usize,
@@ -81,8 +94,10 @@ pub struct Options {
     /// The id of the first call of a tunnel client; later ones count up from it. After `i64::MAX`
     /// calls fail with UNAVAILABLE. Default: 1, as other implementations.
     pub first_stream_id: i64,
-    /// Finds the gRPC status in an error of a handler or of its response body. An error without one
-    /// becomes UNAVAILABLE. Default: finds none.
+    /// Finds the gRPC status in an error of a handler or of its response body. Where it finds none,
+    /// a [`Status`] among the error's sources counts; an error without one becomes UNAVAILABLE, and
+    /// the caller is told the error without its sources, in one line of at most 256 bytes.
+    /// Default: finds none.
     pub status_of_error: Option<fn(&(dyn Error + 'static)) -> Option<Status>>,
 }
 
@@ -95,6 +110,7 @@ impl Default for Options {
             limits,
             flow_control: true,
             old_peer: false,
+            extensions: ExtensionSet::ALL,
             origin: None,
             authority: Authority::from_static("localhost"),
             method_kinds: MethodKinds::default(),
@@ -103,6 +119,8 @@ impl Default for Options {
             batch: 64 << 10,
             send_queue: 64 << 10,
             tunnel_send_queue: 4 << 20,
+            max_waiting: 1_024,
+            max_wait: Duration::from_secs(5),
             max_unsettled: 1_024,
             ask_after: Duration::from_secs(1),
             doubt_after: Duration::from_secs(2),
@@ -121,6 +139,7 @@ impl Options {
         let mut config = Config::default();
         config.limits = self.limits.clone();
         config.flow_control = self.flow_control;
+        config.extensions = self.extensions;
         config.first_stream_id = self.first_stream_id;
         config
     }

@@ -6,10 +6,10 @@ mod common;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use common::service::{self, Seen, failure_as_sent};
+use common::service::{self, Seen, failure, failure_as_sent};
 use common::{
-    AnyBody, Function, body_of, call_of, channel_body, data, forward, make, next_data, on_both,
-    read,
+    AnyBody, Function, body_of, call_of, channel_body, data, forward, forward_plain, make,
+    next_data, on_both, read,
 };
 use grpctunnel_driver::{CallError, Code, MethodKind, RequestBody, Runtime};
 use http::{HeaderValue, Request, Response};
@@ -19,6 +19,11 @@ use tower_service::Service;
 
 async fn sample(runtime: &Runtime) -> grpctunnel_driver::Channel {
     forward(runtime, service::sample(Arc::new(Seen::default()))).await
+}
+
+/// The same to a peer without extensions.
+async fn plain(runtime: &Runtime) -> grpctunnel_driver::Channel {
+    forward_plain(runtime, service::sample(Arc::new(Seen::default()))).await
 }
 
 #[test]
@@ -87,15 +92,20 @@ fn metadata_crosses_both_ways() {
 #[test]
 fn conf_122_status_details_and_trailers_arrive_unchanged() {
     on_both(|runtime| async move {
-        let channel = sample(&runtime).await;
-        let done = make(&channel, call_of("t.S/Fail", body_of(&[]))).await;
-        assert_eq!(done.status, failure_as_sent());
-        assert!(done.messages.is_empty());
-        assert!(!done.never_processed);
+        // A peer without extensions gets a status that is written anew.
+        for (channel, status) in [
+            (sample(&runtime).await, failure()),
+            (plain(&runtime).await, failure_as_sent()),
+        ] {
+            let done = make(&channel, call_of("t.S/Fail", body_of(&[]))).await;
+            assert_eq!(done.status, status);
+            assert!(done.messages.is_empty());
+            assert!(!done.never_processed);
 
-        let done = make(&channel, call_of("t.S/FailLate", body_of(&[]))).await;
-        assert_eq!(done.status, failure_as_sent());
-        assert_eq!(done.messages, [b"before"]);
+            let done = make(&channel, call_of("t.S/FailLate", body_of(&[]))).await;
+            assert_eq!(done.status, status);
+            assert_eq!(done.messages, [b"before"]);
+        }
     });
 }
 
@@ -157,7 +167,7 @@ fn a_request_of_very_many_empty_messages_is_sent() {
 #[test]
 fn a_compressed_message_is_refused() {
     on_both(|runtime| async move {
-        let channel = sample(&runtime).await;
+        let channel = plain(&runtime).await;
         let (frames, body) = channel_body();
         let compressed = Bytes::from_static(&[1, 0, 0, 0, 1, 7]);
         frames.send(Ok(Frame::data(compressed))).await.unwrap();
@@ -230,10 +240,11 @@ fn responses_that_are_no_grpc_become_one() {
 /// Makes a call that is refused here.
 async fn refused(runtime: &Runtime, request: Request<AnyBody>, code: Code) {
     let seen = Arc::new(Seen::default());
-    let channel = forward(runtime, service::sample(seen.clone())).await;
+    let channel = forward_plain(runtime, service::sample(seen.clone())).await;
     let done = make(&channel, request).await;
     assert_eq!(done.status.code(), code, "{}", done.status);
-    assert!(done.never_processed);
+    // It would be refused again.
+    assert!(!done.never_processed);
     assert_eq!(channel.counters().opened, 0);
 }
 
@@ -303,7 +314,7 @@ fn conf_180_a_response_whose_metadata_cannot_cross_ends_its_call() {
                 service::put(&frames, Ok(Frame::trailers(last)));
                 response
             });
-            let channel = forward(&runtime, handler).await;
+            let channel = forward_plain(&runtime, handler).await;
             let done = make(&channel, call_of("t.S/M", body_of(&[]))).await;
             assert_eq!(done.status.code(), Code::Internal, "{place}");
             assert!(channel.is_open());
@@ -314,7 +325,7 @@ fn conf_180_a_response_whose_metadata_cannot_cross_ends_its_call() {
 #[test]
 fn conf_058_values_of_the_drop_list_are_dropped_and_counted() {
     on_both(|runtime| async move {
-        let channel = sample(&runtime).await;
+        let channel = plain(&runtime).await;
         let mut request = call_of("t.S/Unary", body_of(&[b"m"]));
         let value = HeaderValue::from_static("/w==");
         request.headers_mut().insert("grpc-trace-bin", value);

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::play::{mixed, until_started};
-use common::service::{self, Seen, failure_as_sent};
+use common::service::{self, Seen, failure};
 use common::{
     AnyBody, Cuttable, FakeClock, Function, InMemory, body_of, call_of, channel_body, data, finish,
-    forward, make, next_data, on_both, read, until, with_clock,
+    forward, make, next_data, on_both, read, until, with_clock, without,
 };
 use futures_util::future::join_all;
-use grpctunnel_driver::{Code, MethodKind, Options, RequestBody, TunnelService};
+use grpctunnel_driver::{Code, ExtensionSet, MethodKind, Options, RequestBody, TunnelService};
 use http::{HeaderMap, HeaderValue, Request, Response};
 use tower_service::Service;
 
@@ -75,7 +75,7 @@ fn conf_149_the_time_that_is_left_is_told_to_the_handler() {
         let handler = Function(move |request: Request<RequestBody>| {
             let timeout = request.headers().get("grpc-timeout").cloned();
             sender.try_send(timeout).unwrap();
-            async { service::status_only(&failure_as_sent()) }
+            async { service::status_only(&failure()) }
         });
         let channel = forward(&runtime, handler).await;
         let request = with_timeout(call_of("t.S/M", body_of(&[])), "10S");
@@ -170,7 +170,6 @@ fn conf_168_a_cut_carrier_loses_the_tunnel_for_everybody() {
         drop(scissors);
         let done = finish(call.await.unwrap()).await;
         assert_eq!(done.status.code(), Code::Unavailable);
-        assert!(done.status.message().contains("was cut"), "{}", done.status);
         assert!(!done.never_processed);
         until(|| seen.dropped() == 1).await;
 
@@ -180,7 +179,8 @@ fn conf_168_a_cut_carrier_loses_the_tunnel_for_everybody() {
         assert!(done.never_processed);
         let end = channel.closed().await;
         assert!(!end.is_clean());
-        assert!(end.transport_error().unwrap().contains("was cut"));
+        let error = end.transport_error().unwrap();
+        assert!(error.to_string().contains("was cut"), "{error}");
         service.drained().await;
     });
 }
@@ -204,7 +204,7 @@ fn calls_that_the_tunnel_has_no_room_for_wait_their_turn() {
         let request = with_timeout(call_of("t.S/Unary", body_of(&[])), "20m");
         let done = make(&channel, request).await;
         assert_eq!(done.status.code(), Code::DeadlineExceeded);
-        assert!(done.never_processed);
+        assert!(!done.never_processed);
 
         let waiting = (0..20).map(|_| make(&channel, call_of("t.S/Unary", body_of(&[b"m"]))));
         let waiting = join_all(waiting);
@@ -237,7 +237,7 @@ fn an_early_ok_waits_for_the_clients_half_close_and_no_longer() {
         let early = Function(|_: Request<RequestBody>| async {
             service::status_only(&grpctunnel_driver::Status::new(Code::Ok, ""))
         });
-        let mut options = Options::default();
+        let mut options = without(ExtensionSet::ALL);
         options.method_kinds = [("t.S/Upload", MethodKind::ClientStreaming)]
             .into_iter()
             .collect();

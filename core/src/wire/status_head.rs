@@ -72,7 +72,7 @@ impl<'a> Fitted<'a> {
             raw_details: None,
             dropped: 0,
         };
-        if raw && !fitted.is_written_as(status.details) {
+        if raw && !fitted.arrives_as(status.details) {
             let fits = status.details.len() <= max;
             fitted.raw_details = fits.then_some(status.details);
             fitted.dropped = u32::from(!fits);
@@ -97,11 +97,15 @@ impl<'a> Fitted<'a> {
         fitted
     }
 
-    /// Whether the status, as it is written, is these bytes; none need no comparison.
-    fn is_written_as(&self, bytes: &[u8]) -> bool {
+    /// Whether a reader of the status has these bytes as its details; none need no comparison. It
+    /// takes a status without a `details` for one that had no such bytes.
+    fn arrives_as(&self, bytes: &[u8]) -> bool {
         let mut rest = Rest(bytes);
         bytes.is_empty()
-            || (self.len() == bytes.len() && self.put(&mut rest).is_ok() && rest.0.is_empty())
+            || (any_messages(bytes).next().is_some()
+                && self.len() == bytes.len()
+                && self.put(&mut rest).is_ok()
+                && rest.0.is_empty())
     }
 
     fn shorten(&mut self, max: usize) {

@@ -15,8 +15,8 @@ pub(crate) const MESSAGE_COST: usize = 16;
 /// A part of the messages of a body, without gRPC's length prefix.
 #[derive(Debug)]
 pub(crate) enum Fragment {
-    /// The beginning of a message of so many bytes.
-    Begin(u32),
+    /// The beginning of a message.
+    Begin(Envelope),
     /// Bytes of the message.
     Data(Bytes),
 }
@@ -24,7 +24,7 @@ pub(crate) enum Fragment {
 /// A message that the core does not know yet.
 #[derive(Clone, Copy, Debug)]
 struct Waiting {
-    size: u32,
+    envelope: Envelope,
     /// Bytes of it that were read.
     ready: u32,
 }
@@ -68,7 +68,7 @@ impl Outbox {
 
     fn push(&mut self, fragment: Fragment) {
         match fragment {
-            Fragment::Begin(size) => self.waiting.push_back(Waiting { size, ready: 0 }),
+            Fragment::Begin(envelope) => self.waiting.push_back(Waiting { envelope, ready: 0 }),
             Fragment::Data(bytes) => {
                 let len = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
                 let ready = match self.waiting.back_mut() {
@@ -97,7 +97,7 @@ impl Outbox {
             && let Some(next) = self.waiting.pop_front()
         {
             self.share.remove(MESSAGE_COST);
-            tunnel.send_message(stream, Envelope::new(next.size), next.ready)?;
+            tunnel.send_message(stream, next.envelope, next.ready)?;
             self.sending = true;
         }
         Ok(())

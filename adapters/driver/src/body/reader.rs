@@ -4,8 +4,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
-use grpctunnel_core::Code;
 use grpctunnel_core::wire::{Deframer, Piece};
+use grpctunnel_core::{Code, Envelope};
 use http::HeaderMap;
 use http_body::Body;
 
@@ -22,8 +22,10 @@ pub(crate) enum BodyEnd {
     Trailers(HeaderMap),
     /// With an error of its own.
     Failed(BoxError),
-    /// With data that is not gRPC, or that a tunnel cannot carry.
+    /// With data that is not gRPC, or that no tunnel can carry.
     Invalid(Status),
+    /// With a compressed message, which this tunnel cannot carry.
+    Compressed,
 }
 
 /// Reads a body and keeps what was read until it is moved to an outbox.
@@ -37,6 +39,10 @@ pub(crate) struct BodyReader {
     waiting: usize,
     /// Reading has stopped for want of room.
     stopped: bool,
+    /// Compressed messages end the body.
+    refuses_compressed: bool,
+    /// Whether the first message is compressed, once it is known.
+    first_flag: Option<bool>,
 }
 
 impl BodyReader {
@@ -47,7 +53,23 @@ impl BodyReader {
             share,
             waiting: 0,
             stopped: false,
+            refuses_compressed: false,
+            first_flag: None,
         }
+    }
+
+    /// Ends the body at the next compressed message, which the tunnel cannot carry. Returns whether
+    /// there was one before.
+    pub(crate) fn refuse_compressed(&mut self) -> bool {
+        self.refuses_compressed = true;
+        let is_compressed =
+            |fragment: &Fragment| matches!(fragment, Fragment::Begin(begin) if begin.compressed);
+        self.fragments.iter().any(is_compressed)
+    }
+
+    /// Whether the first message is compressed, if it has begun.
+    pub(crate) const fn first_flag(&self) -> Option<bool> {
+        self.first_flag
     }
 
     /// Reads until the body is pending, has ended, or there is no room for more. Also `Pending`
@@ -73,8 +95,8 @@ impl BodyReader {
             match frame.into_data() {
                 Ok(mut data) => {
                     let len = data.remaining();
-                    if let Err(status) = self.deframe(&data.copy_to_bytes(len)) {
-                        return Poll::Ready(BodyEnd::Invalid(status));
+                    if let Err(end) = self.deframe(&data.copy_to_bytes(len)) {
+                        return Poll::Ready(end);
                     }
                 }
                 Err(frame) => {
@@ -110,32 +132,36 @@ impl BodyReader {
         end
     }
 
-    fn deframe(&mut self, data: &Bytes) -> Result<(), Status> {
+    fn deframe(&mut self, data: &Bytes) -> Result<(), BodyEnd> {
         let mut offset = 0_usize;
         let mut cost = 0_usize;
         loop {
             let rest = data.get(offset..).unwrap_or_default();
-            let (consumed, piece) = self
-                .deframer
-                .next(rest)
-                .map_err(|error| Status::new(Code::ResourceExhausted, error.to_string()))?;
+            let (consumed, piece) = self.deframer.next(rest).map_err(|error| {
+                BodyEnd::Invalid(Status::new(Code::ResourceExhausted, error.to_string()))
+            })?;
             let end = offset.saturating_add(consumed);
             match piece {
                 None => {
                     self.share.add(cost);
                     return Ok(());
                 }
-                Some(Piece::Begin { flags: 0, len }) => {
-                    self.fragments.push(Fragment::Begin(len));
-                    cost = cost.saturating_add(MESSAGE_COST);
+                Some(Piece::Begin { flags: 1, .. }) if self.refuses_compressed => {
+                    return Err(BodyEnd::Compressed);
                 }
-                Some(Piece::Begin { flags: 1, .. }) => {
-                    let text = "compressed messages cannot be sent through this tunnel";
-                    return Err(Status::new(Code::Unimplemented, text));
+                Some(Piece::Begin {
+                    flags: flags @ (0 | 1),
+                    len,
+                }) => {
+                    let mut envelope = Envelope::new(len);
+                    envelope.compressed = flags == 1;
+                    self.first_flag.get_or_insert(envelope.compressed);
+                    self.fragments.push(Fragment::Begin(envelope));
+                    cost = cost.saturating_add(MESSAGE_COST);
                 }
                 Some(Piece::Begin { flags, .. }) => {
                     let text = format!("message flags {flags:#x} are not gRPC: expected 0 or 1");
-                    return Err(Status::new(Code::Internal, text));
+                    return Err(BodyEnd::Invalid(Status::new(Code::Internal, text)));
                 }
                 Some(Piece::Data { bytes, .. }) => {
                     if !bytes.is_empty() {
@@ -146,6 +172,11 @@ impl BodyReader {
             }
             offset = end;
         }
+    }
+
+    /// Whether any message has begun.
+    pub(crate) const fn has_begun(&self) -> bool {
+        self.first_flag.is_some()
     }
 
     /// Moves what was read to the stream's outbox. Returns whether reading had stopped for want of
@@ -160,4 +191,13 @@ impl BodyReader {
         self.waiting = waiting;
         self.has_room(options)
     }
+}
+
+/// The status of a compressed message where the extension `TRANSPARENT` is not in effect.
+pub(crate) fn compression_refused() -> Status {
+    Status::new(
+        Code::Unimplemented,
+        "this tunnel cannot carry compressed messages: its peer does not offer the extension \
+         TRANSPARENT",
+    )
 }

@@ -15,7 +15,7 @@ use http_body::Body;
 use crate::carrier::opening;
 use crate::carrier::receive::{CarrierEvent, CarrierReader, ReadBudget};
 use crate::deferred::Deferred;
-use crate::error::{BoxError, CarrierEnd, TunnelEnd};
+use crate::error::{BoxError, CarrierEnd};
 use crate::log;
 use crate::peer::TunnelPeer;
 use crate::runtime::Sleep;
@@ -23,8 +23,10 @@ use crate::tunnel::input::CallAcceptor;
 use crate::tunnel::shared::Shared;
 use crate::tunnel::state::{State, TunnelRole};
 
-/// Memory for frames in several chunks that is kept between two of them.
+/// Memory for frames in several chunks that is kept between two of them, and by a tunnel that has
+/// nothing to read.
 const KEPT_MEMORY: usize = 64 << 10;
+const IDLE_MEMORY: usize = 4 << 10;
 
 /// Called once when the tunnel may carry calls.
 pub(crate) type OnStart = Box<dyn FnOnce() + Send>;
@@ -296,15 +298,12 @@ fn handle_timeouts<R: TunnelRole>(state: &mut State<R>, deferred: &mut Deferred)
 /// Sets how the tunnel ended, and wakes everybody who waits.
 fn conclude<R: TunnelRole>(state: &mut State<R>, deferred: &mut Deferred) {
     if state.end.is_none() {
-        let end = TunnelEnd {
-            error: state.tunnel.error().cloned(),
-            carrier: state.carrier_end.clone(),
-        };
+        let end = state.tunnel_end();
         log::ended(R::OWN_SIDE, &end);
         state.end = Some(end);
     }
     state.watchers.wake(deferred);
-    state.wake_waiting_calls(deferred);
+    R::may_open(state, deferred);
 }
 
 impl<R, F, B, I> Future for Driver<R, F, B, I>
@@ -336,6 +335,9 @@ where
                 return Poll::Pending;
             }
             if idle && !this.sleep(cx, wakes_at) {
+                if this.partial.is_empty() {
+                    this.partial.shrink_to(IDLE_MEMORY);
+                }
                 return Poll::Pending;
             }
         }

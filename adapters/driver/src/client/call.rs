@@ -23,6 +23,10 @@ impl TunnelRole for Client {
         state.fail(stream, CallEnd::status(status), deferred);
     }
 
+    fn may_open(state: &mut State<Self>, deferred: &mut Deferred) {
+        state.open_waiting(deferred);
+    }
+
     /// The entry stays until its reader has taken the end.
     fn stream_ended(_state: &mut State<Self>, _stream: Key, _after: &mut Deferred) {}
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Buf;
 use grpctunnel_core::Client;
+use grpctunnel_core::wire::ExtensionSet;
 use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
@@ -23,11 +24,14 @@ use crate::tunnel::shared::Shared;
 /// A tunnel to make calls on: a tower service of HTTP requests, for generated clients and proxies.
 ///
 /// It is always ready: a call for which the tunnel has no room waits in order, under its own
-/// deadline. A call that fails has a response with a gRPC status; see [`CallError`] for the only
-/// exception. If it was certainly not processed, the response's extensions hold
-/// [`NeverProcessed`](crate::NeverProcessed).
+/// deadline; see [`Options::max_waiting`](crate::Options::max_waiting) and
+/// [`Options::max_wait`](crate::Options::max_wait). A call that fails has a response with a gRPC status; see [`CallError`] for the only
+/// exception. If no handler saw it and it may succeed at another try, the response's extensions hold
+/// [`NeverProcessed`](crate::NeverProcessed); if it was lost with the tunnel, they hold the
+/// [`TunnelEnd`].
 ///
-/// A call's `grpc-timeout` header is its deadline, enforced here and at the other end. Its
+/// A call's `grpc-timeout` header is its deadline, counted from [`call`](Service::call), enforced
+/// here and at the other end. Its
 /// [`MethodKind`](crate::MethodKind), where that is known, is taken from the request's extensions,
 /// or from the [`MethodKinds`](crate::MethodKinds) of the tunnel.
 ///
@@ -92,6 +96,14 @@ impl Channel {
     #[must_use]
     pub fn active_calls(&self) -> usize {
         usize::try_from(self.state().calls).unwrap_or(usize::MAX)
+    }
+
+    /// The extensions in effect, which tell what the tunnel can carry: with `RAW_METADATA` any bytes
+    /// in `-bin` metadata, with `TRANSPARENT` compressed messages, content types and authorities. A
+    /// call that needs more fails, so it may be sent elsewhere instead. They do not change.
+    #[must_use]
+    pub fn extensions(&self) -> ExtensionSet {
+        self.shared().read(|state| state.tunnel.extensions())
     }
 
     /// What the tunnel has counted.

@@ -2,6 +2,7 @@
 
 mod call;
 mod channel;
+mod encoding;
 mod request_sender;
 mod response_body;
 mod response_future;

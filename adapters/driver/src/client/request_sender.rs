@@ -11,6 +11,7 @@ use http_body::Body;
 
 use crate::body::reader::{BodyEnd, BodyReader};
 use crate::body::send_queue::QueueShare;
+use crate::client::encoding;
 use crate::deferred::Deferred;
 use crate::error::{BoxError, CallError};
 use crate::grpc::status::Status;
@@ -60,8 +61,22 @@ where
                 BodyEnd::NoTrailers | BodyEnd::Trailers(_) => Ok(()),
                 BodyEnd::Failed(error) => Err(CallEnd::Failed(CallError::request_body(error))),
                 BodyEnd::Invalid(status) => Err(CallEnd::status(status)),
+                BodyEnd::Compressed => Err(encoding::refused()),
             });
         }
+    }
+
+    /// Whether the first message is compressed, once it is known. A body without messages has none
+    /// that is.
+    pub(crate) fn first_flag(&self) -> Option<bool> {
+        let ended = self.body.is_none().then_some(false);
+        self.reader.first_flag().or(ended)
+    }
+
+    /// Ends the call at the next compressed message, which the tunnel cannot carry. Returns whether
+    /// there was one before.
+    pub(crate) fn refuse_compressed(&mut self) -> bool {
+        self.reader.refuse_compressed()
     }
 
     /// The failure of a body that was read before its call was opened.

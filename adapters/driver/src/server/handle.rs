@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use grpctunnel_core::Server;
+use grpctunnel_core::wire::ExtensionSet;
 
 use crate::counters::Counters;
 use crate::error::TunnelEnd;
@@ -63,6 +64,14 @@ impl ServerHandle {
     #[must_use]
     pub fn active_calls(&self) -> usize {
         usize::try_from(self.state().calls).unwrap_or(usize::MAX)
+    }
+
+    /// The extensions in effect, which tell what the tunnel can carry; see
+    /// [`Channel::extensions`](crate::Channel::extensions). None before the peer has named its own,
+    /// which it does before its first call.
+    #[must_use]
+    pub fn extensions(&self) -> ExtensionSet {
+        self.shared.read(|state| state.tunnel.extensions())
     }
 
     /// What the tunnel has counted.

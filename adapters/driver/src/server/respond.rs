@@ -64,7 +64,12 @@ pub(crate) fn hold(kind: MethodKind, options: &Options) -> Hold {
 impl State<Server> {
     /// Ends a call with an error, after the message that is being sent.
     pub(crate) fn close(&mut self, stream: Key, status: &Status, deferred: &mut Deferred) {
-        let (head, _) = heads::close(status, &HeaderMap::new(), &self.options);
+        let (head, _) = heads::close(
+            status,
+            &HeaderMap::new(),
+            self.tunnel.extensions(),
+            &self.options,
+        );
         let Some(entry) = self.streams.get(stream) else {
             return;
         };

@@ -6,14 +6,15 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use grpctunnel_core::wire::{Extension, ExtensionSet};
 use grpctunnel_core::{Code, Hold, Key, MethodKind, Server};
 use http::{HeaderMap, Request};
 use http_body::Body;
 
-use crate::body::reader::{BodyEnd, BodyReader};
+use crate::body::reader::{BodyEnd, BodyReader, compression_refused};
 use crate::deferred::Deferred;
-use crate::error::{BoxError, error_chain};
-use crate::grpc::status::Status;
+use crate::error::{BoxError, NeverProcessed, error_sources};
+use crate::grpc::status::{Status, excerpt};
 use crate::options::Options;
 use crate::panics::contain;
 use crate::server::handler::Handler;
@@ -134,23 +135,40 @@ async fn respond<H: Handler>(
         }
     };
     let (parts, body) = response.into_parts();
-    if let Some(status) = Status::of_response(&parts) {
-        finish(shared, stream, kind, &status, &parts.headers);
+    // They are known since before the call, and do not change.
+    let extensions = shared.read(|state| state.tunnel.extensions());
+    let unprocessed = parts.extensions.get::<NeverProcessed>().is_some();
+    if let Some(status) = Status::of_response(&parts, body.is_end_stream()) {
+        let status = status.with_mark(unprocessed);
+        let (head, status) = heads::close(&status, &parts.headers, extensions, &shared.options);
+        finish(shared, stream, kind, head, &status);
         return;
     }
-    let head = match heads::respond(&parts.headers, &shared.options) {
+    // Counts if nothing follows after all.
+    let status_alone = Status::from_headers(&parts.headers);
+    let head = match heads::respond(&parts.headers, extensions, &shared.options) {
         Ok(head) => head,
-        Err(status) => {
+        Err(bad) => {
+            // An error is what it is, whatever comes with it.
+            let error = status_alone.filter(|status| status.code() != Code::Ok);
+            let status = error.unwrap_or(bad).with_mark(unprocessed);
             shared.with_now(|state, deferred| state.close(stream, &status, deferred));
             return;
         }
     };
+    let mut reader = BodyReader::new(shared.queue.share());
+    if !extensions.contains(Extension::Transparent) {
+        reader.refuse_compressed();
+    }
     let mut sending = ResponseSender {
         shared,
+        extensions,
         stream,
         kind,
         head: Some(head),
-        reader: BodyReader::new(shared.queue.share()),
+        status_alone,
+        unprocessed,
+        reader,
     };
     let mut body = pin!(body);
     poll_fn(|cx| sending.poll(cx, body.as_mut())).await;
@@ -161,14 +179,13 @@ fn finish(
     shared: &Shared<Server>,
     stream: Key,
     kind: MethodKind,
+    head: heads::Head,
     status: &Status,
-    trailers: &HeaderMap,
 ) {
-    let (head, status) = heads::close(status, trailers, &shared.options);
     shared.with_now(|state, deferred| {
         state.count_dropped(&head);
         if let Some(entry) = state.streams.get(stream) {
-            let (ok, hold) = success(&status, kind, &state.options);
+            let (ok, hold) = success(status, kind, &state.options);
             entry.set_close(head.bytes, ok, hold);
             state.feed(stream, deferred);
         }
@@ -186,10 +203,15 @@ fn success(status: &Status, kind: MethodKind, options: &Options) -> (bool, Hold)
 /// Reads a response body and sends it.
 struct ResponseSender<'s> {
     shared: &'s Shared<Server>,
+    extensions: ExtensionSet,
     stream: Key,
     kind: MethodKind,
     /// The head of the response, until it was sent.
     head: Option<heads::Head>,
+    /// The status of a response that has neither messages nor trailers.
+    status_alone: Option<Status>,
+    /// The response says that no handler saw the call.
+    unprocessed: bool,
     reader: BodyReader,
 }
 
@@ -241,18 +263,31 @@ impl ResponseSender<'_> {
     }
 
     /// The end of the call after its response body ended.
-    fn close(&self, end: BodyEnd) -> (heads::Head, bool, Hold) {
+    fn close(&mut self, end: BodyEnd) -> (heads::Head, bool, Hold) {
         let options = &self.shared.options;
-        let none = HeaderMap::new();
-        let (head, status) = match end {
-            BodyEnd::Trailers(trailers) => {
-                let status = Status::from_headers(&trailers).unwrap_or_else(no_status);
-                heads::close(&status, &trailers, options)
+        // A response with messages is that of a handler.
+        let unprocessed = self.unprocessed && !self.reader.has_begun();
+        let mut trailers = HeaderMap::new();
+        let status = match end {
+            BodyEnd::Trailers(all) => {
+                let status = Status::from_headers(&all).unwrap_or_else(no_status);
+                trailers = all;
+                status.with_mark(unprocessed)
             }
-            BodyEnd::NoTrailers => heads::close(&no_status(), &none, options),
-            BodyEnd::Failed(error) => heads::close(&status_of(&*error, options), &none, options),
-            BodyEnd::Invalid(status) => heads::close(&status, &none, options),
+            BodyEnd::NoTrailers => {
+                let status = self.status_alone.take();
+                let status = status.filter(|_| !self.reader.has_begun());
+                status.unwrap_or_else(no_status).with_mark(unprocessed)
+            }
+            BodyEnd::Failed(error) => {
+                let status = status_of(&*error, options);
+                let marked = status.is_unprocessed() && !self.reader.has_begun();
+                status.with_mark(marked)
+            }
+            BodyEnd::Compressed => compression_refused(),
+            BodyEnd::Invalid(status) => status,
         };
+        let (head, status) = heads::close(&status, &trailers, self.extensions, options);
         let (ok, hold) = success(&status, self.kind, options);
         (head, ok, hold)
     }
@@ -265,11 +300,18 @@ fn no_status() -> Status {
     )
 }
 
-/// The status of an error of the handler: its own, if `status_of_error` finds one. An error without
-/// a status means that what handles the call was not reached: UNAVAILABLE.
+/// The status of an error of the handler: its own, if `status_of_error` finds one, else the first
+/// [`Status`] among its sources. An error without a status means that what handles the call was not
+/// reached: UNAVAILABLE. The caller is told
+/// the error itself, in one short line, and none of its sources.
 fn status_of(error: &(dyn Error + Send + Sync + 'static), options: &Options) -> Status {
     let known = options
         .status_of_error
         .and_then(|status_of| status_of(error));
-    known.unwrap_or_else(|| Status::new(Code::Unavailable, error_chain(error)))
+    let own = || error_sources(error).find_map(|error| error.downcast_ref::<Status>());
+    let unprocessed = error_sources(error).any(|error| error.is::<NeverProcessed>());
+    known
+        .or_else(|| own().cloned())
+        .unwrap_or_else(|| Status::new(Code::Unavailable, excerpt(&error.to_string())))
+        .with_mark(unprocessed)
 }

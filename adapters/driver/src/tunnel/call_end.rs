@@ -1,12 +1,16 @@
 //! How a call ended, in terms of gRPC over HTTP.
 
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
-use grpctunnel_core::wire::{self, BinDialect, Metadata};
+use grpctunnel_core::wire::{self, Metadata};
 use grpctunnel_core::{Code, End, Reason, Side};
 use http::HeaderMap;
+use http::header::CONTENT_TYPE;
 
-use crate::error::{CallError, CarrierEnd};
-use crate::grpc::metadata::to_headers;
+use crate::error::{CallError, CarrierEnd, TunnelEnd};
+use crate::grpc::headers::{GRPC_ENCODING, is_good};
+use crate::grpc::metadata::{ReadOptions, to_headers};
 use crate::grpc::status::Status;
 
 /// How a call ended, for its reader.
@@ -16,27 +20,50 @@ pub(crate) enum CallEnd {
     Status {
         status: Status,
         trailers: HeaderMap,
+        /// No handler saw the call, and it may succeed at another try.
         never_processed: bool,
+        /// How the tunnel ended, if the call was lost with it.
+        lost: Option<Arc<TunnelEnd>>,
     },
     /// The caller's own request body failed.
     Failed(CallError),
 }
 
 impl CallEnd {
-    pub(crate) fn status(status: Status) -> Self {
+    pub(crate) const fn new(status: Status, trailers: HeaderMap) -> Self {
         Self::Status {
             status,
-            trailers: HeaderMap::new(),
+            trailers,
             never_processed: false,
+            lost: None,
         }
     }
 
+    pub(crate) fn status(status: Status) -> Self {
+        Self::new(status, HeaderMap::new())
+    }
+
     pub(crate) fn never_processed(status: Status) -> Self {
-        Self::Status {
-            status,
-            trailers: HeaderMap::new(),
-            never_processed: true,
+        Self::status(status).marked(true)
+    }
+
+    /// The same, marked as never processed if it was.
+    fn marked(mut self, unprocessed: bool) -> Self {
+        if let Self::Status {
+            never_processed, ..
+        } = &mut self
+        {
+            *never_processed = unprocessed;
         }
+        self
+    }
+
+    /// The same, of a call that was lost with its tunnel.
+    pub(crate) fn with_tunnel_end(mut self, end: Option<Arc<TunnelEnd>>) -> Self {
+        if let Self::Status { lost, .. } = &mut self {
+            *lost = end;
+        }
+        self
     }
 
     /// The end of a call by a rule or limit of the tunnel.
@@ -45,16 +72,18 @@ impl CallEnd {
     }
 
     /// The end that the core reports to this side. `carrier` is what is known of the carrier's end.
-    pub(crate) fn new(
+    pub(crate) fn reported(
         why: &End<'_>,
         side: Side,
-        dialect: BinDialect,
+        options: ReadOptions,
         carrier: &CarrierEnd,
     ) -> Self {
         match why {
             End::Status {
-                status, trailers, ..
-            } => closed(status, trailers, dialect),
+                status,
+                trailers,
+                unprocessed,
+            } => closed(status, trailers, options).marked(*unprocessed),
             // Servers take a request body that fails with CANCELLED for one that is complete.
             End::PeerCancelled => Self::status(Status::new(
                 Code::Aborted,
@@ -64,12 +93,7 @@ impl CallEnd {
             End::Violation(reason) => Self::reason(*reason, side),
             End::TunnelLost { cause, sent } => {
                 let text = format!("{}{carrier}", cause.text());
-                let status = Status::new(Code::Unavailable, text);
-                if *sent {
-                    Self::status(status)
-                } else {
-                    Self::never_processed(status)
-                }
+                Self::status(Status::new(Code::Unavailable, text)).marked(!*sent)
             }
             _ if side == Side::Server => {
                 Self::status(Status::new(Code::Aborted, "the call has ended"))
@@ -80,32 +104,31 @@ impl CallEnd {
 }
 
 /// The end of a call by the tunnel server's status and trailers.
-fn closed(status: &wire::Status<'_>, trailers: &Metadata<'_>, dialect: BinDialect) -> CallEnd {
-    let ok = status.code == 0;
-    match to_headers(trailers, dialect) {
-        Ok(trailers) => CallEnd::Status {
-            status: if ok { Status::ok() } else { owned(status) },
-            trailers,
-            never_processed: false,
-        },
+fn closed(status: &wire::Status<'_>, trailers: &Metadata<'_>, options: ReadOptions) -> CallEnd {
+    let end = owned(status, trailers);
+    match to_headers(trailers, options) {
+        Ok(mut trailers) => {
+            for name in [CONTENT_TYPE, GRPC_ENCODING] {
+                if !is_good(&trailers, &name) {
+                    trailers.remove(name);
+                }
+            }
+            CallEnd::new(end, trailers)
+        }
         // Without its trailers a success is not one.
-        Err(bad) if ok => CallEnd::status(Status::new(
+        Err(bad) if end.is_ok() => CallEnd::status(Status::new(
             Code::Internal,
             format!("the trailers cannot be passed on: {bad}"),
         )),
-        Err(_) => CallEnd::Status {
-            status: owned(status),
-            trailers: HeaderMap::new(),
-            never_processed: false,
-        },
+        Err(_) => CallEnd::status(end),
     }
 }
 
-fn owned(status: &wire::Status<'_>) -> Status {
-    let details = if status.has_details() {
-        whole(status)
-    } else {
-        Bytes::new()
+fn owned(status: &wire::Status<'_>, trailers: &Metadata<'_>) -> Status {
+    let details = match trailers.status_details() {
+        Some(details) => Bytes::copy_from_slice(details),
+        None if status.has_details() => whole(status),
+        None => Bytes::new(),
     };
     Status::from_wire(status.code, status.message, details)
 }

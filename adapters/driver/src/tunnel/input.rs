@@ -7,7 +7,7 @@ use grpctunnel_core::wire::Metadata;
 use grpctunnel_core::{Code, CommandError, Input, Key, Reason, Time};
 
 use crate::deferred::Deferred;
-use crate::grpc::metadata::to_headers;
+use crate::grpc::metadata::{ReadOptions, to_headers};
 use crate::grpc::status::Status;
 use crate::tunnel::shared::Shared;
 use crate::tunnel::state::{State, TunnelRole};
@@ -90,11 +90,20 @@ impl<R: TunnelRole> State<R> {
         None
     }
 
+    /// How the peer's metadata is read.
+    pub(crate) fn read_options(&self) -> ReadOptions {
+        ReadOptions {
+            extensions: self.tunnel.extensions(),
+            dialect: self.options.bin_dialect,
+        }
+    }
+
     fn handle_headers(&mut self, stream: Key, metadata: &Metadata<'_>, deferred: &mut Deferred) {
+        let options = self.read_options();
         let Some(entry) = self.streams.get(stream) else {
             return;
         };
-        match to_headers(metadata, self.options.bin_dialect) {
+        match to_headers(metadata, options) {
             Ok(headers) => {
                 entry.headers = Some(headers);
                 entry.answered = true;

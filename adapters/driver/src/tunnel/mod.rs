@@ -12,3 +12,4 @@ pub(crate) mod shared;
 pub(crate) mod silence;
 pub(crate) mod state;
 pub(crate) mod stream;
+pub(crate) mod waiting_calls;

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use grpctunnel_driver::{
-    BoxError, Channel, Executor, Handler, Options, ResponseBody, Runtime, Sleep, Status, Task,
-    Timer, TransmitBody, TunnelService,
+    BoxError, Channel, Executor, Extension, ExtensionSet, Handler, Options, ResponseBody, Runtime,
+    Sleep, Status, Task, Timer, TransmitBody, TunnelService,
 };
 use http::{HeaderMap, Request, Response};
 use http_body::{Body, Frame};
@@ -23,6 +23,7 @@ use tower_service::Service;
 
 pub mod frames;
 pub mod play;
+pub mod recorded;
 pub mod service;
 pub mod steps;
 pub mod tasks;
@@ -146,8 +147,43 @@ impl<T: Future> Future for Infallibly<T> {
 /// A forward tunnel to a handler.
 pub async fn forward<H: Handler + Sync>(runtime: &Runtime, handler: H) -> Channel {
     let service = TunnelService::new(runtime.clone()).forward(handler);
-    let options = Options::default();
-    grpctunnel_driver::connect(InMemory(service), runtime, &options, HeaderMap::new())
+    connect_with(runtime, service, &Options::default()).await
+}
+
+/// A forward tunnel to a handler, between ends that offer no extension, as known peers.
+pub async fn forward_plain<H: Handler + Sync>(runtime: &Runtime, handler: H) -> Channel {
+    let service = TunnelService::new(runtime.clone())
+        .with_options(without(ExtensionSet::ALL))
+        .forward(handler);
+    connect_with(runtime, service, &Options::default()).await
+}
+
+/// The default options, without some of the extensions.
+pub fn without(extensions: ExtensionSet) -> Options {
+    let mut options = Options::default();
+    for extension in EXTENSIONS {
+        if extensions.contains(extension) {
+            options.extensions = options.extensions.without(extension);
+        }
+    }
+    options
+}
+
+pub const EXTENSIONS: [Extension; 5] = [
+    Extension::RawMetadata,
+    Extension::Transparent,
+    Extension::Drain,
+    Extension::Ping,
+    Extension::Unprocessed,
+];
+
+/// A forward tunnel to a service.
+pub async fn connect_with<H: Handler + Sync>(
+    runtime: &Runtime,
+    service: TunnelService<H>,
+    options: &Options,
+) -> Channel {
+    grpctunnel_driver::connect(InMemory(service), runtime, options, HeaderMap::new())
         .await
         .unwrap()
 }

@@ -10,7 +10,7 @@ use grpctunnel_driver::{
 use http::{HeaderMap, HeaderValue, Request, Response};
 use tower_service::Service;
 
-use super::service::{Seen, failure_as_sent};
+use super::service::{Seen, failure};
 use super::{AnyBody, Function, InMemory, body_of, call_of, channel_body, make, next_data, until};
 
 /// Polls a call until the handler runs.
@@ -34,7 +34,7 @@ pub async fn mixed(channel: Channel, number: u32) {
         }
         23 => {
             let done = make(&channel, call_of("t.S/Fail", body_of(&[&text]))).await;
-            assert_eq!(done.status, failure_as_sent());
+            assert_eq!(done.status, failure());
         }
         _ => {
             let method = match number % 4 {

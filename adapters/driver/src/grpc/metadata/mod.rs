@@ -8,11 +8,11 @@ use std::collections::HashMap;
 use std::fmt;
 
 use base64::Engine as _;
-use grpctunnel_core::wire::{BinDialect, Entry, Metadata};
+use grpctunnel_core::wire::{BinDialect, Entry, Extension, ExtensionSet, Metadata};
 use http::header::Entry as Slot;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::grpc::headers::{BASE64, is_binary, is_reserved};
+use crate::grpc::headers::{BASE64, is_binary, is_good, is_reserved, is_transparent};
 
 /// A header and one value of it, as it is sent through a tunnel. Values of one key are next to each
 /// other.
@@ -29,6 +29,10 @@ pub(crate) enum BadMetadata {
     Value,
     /// A `-bin` value that is not in the tunnel's dialect.
     Dialect,
+    /// `content-type` is not one of gRPC.
+    ContentType,
+    /// `grpc-encoding` is not one value.
+    Encoding,
     /// More than a header map can hold.
     TooMany,
 }
@@ -40,6 +44,10 @@ impl BadMetadata {
             Self::Key => "a metadata key is not one that HTTP can carry",
             Self::Value => "a metadata value is not one that HTTP can carry",
             Self::Dialect => "a -bin metadata value is not in the tunnel's dialect (bin_dialect)",
+            Self::ContentType => {
+                "content-type is not one value of application/grpc, alone or followed by + or ;"
+            }
+            Self::Encoding => "grpc-encoding is not one valid value",
             Self::TooMany => "more metadata than a header map can hold",
         }
     }
@@ -51,12 +59,18 @@ impl fmt::Display for BadMetadata {
     }
 }
 
-/// The metadata that headers stand for: without reserved ones, binary values as bytes.
-pub(crate) fn to_metadata(headers: &HeaderMap) -> Result<Vec<Pair<'_>>, BadMetadata> {
+/// The metadata that headers stand for: binary values as bytes, and of reserved headers those that
+/// the extensions in effect carry, where they are valid.
+pub(crate) fn to_metadata(
+    headers: &HeaderMap,
+    extensions: ExtensionSet,
+) -> Result<Vec<Pair<'_>>, BadMetadata> {
+    let transparent = extensions.contains(Extension::Transparent);
     let mut pairs = Vec::new();
-    for (name, value) in headers {
-        let name = name.as_str();
-        if is_reserved(name) {
+    for (header, value) in headers {
+        let name = header.as_str();
+        let carried = transparent && is_transparent(name) && is_good(headers, header);
+        if is_reserved(name) && !carried {
             continue;
         }
         let value = value.as_bytes();
@@ -74,20 +88,29 @@ pub(crate) fn to_metadata(headers: &HeaderMap) -> Result<Vec<Pair<'_>>, BadMetad
     Ok(pairs)
 }
 
-/// The headers that a peer's metadata stands for, without reserved ones.
+/// How a peer's metadata is read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ReadOptions {
+    /// The extensions in effect.
+    pub(crate) extensions: ExtensionSet,
+    pub(crate) dialect: BinDialect,
+}
+
+/// The headers that a peer's metadata stands for; of reserved ones those that the extensions in
+/// effect carry.
 pub(crate) fn to_headers(
     metadata: &Metadata<'_>,
-    dialect: BinDialect,
+    options: ReadOptions,
 ) -> Result<HeaderMap, BadMetadata> {
     let mut headers = HeaderMap::new();
     let mixed = |entry: Entry<'_>| entry.key().iter().any(u8::is_ascii_uppercase);
     if metadata.all_entries().any(mixed) {
         for entry in last_of_each_key(metadata) {
-            add(&mut headers, entry, dialect, false)?;
+            add(&mut headers, entry, options, false)?;
         }
     } else {
         for entry in metadata.all_entries() {
-            add(&mut headers, entry, dialect, true)?;
+            add(&mut headers, entry, options, true)?;
         }
     }
     Ok(headers)
@@ -111,14 +134,14 @@ fn last_of_each_key<'f>(metadata: &Metadata<'f>) -> impl Iterator<Item = Entry<'
 fn add(
     headers: &mut HeaderMap,
     entry: Entry<'_>,
-    dialect: BinDialect,
+    options: ReadOptions,
     replace: bool,
 ) -> Result<(), BadMetadata> {
     if entry.key().starts_with(b":") {
         return Ok(());
     }
     let name = HeaderName::from_bytes(entry.key()).map_err(|_| BadMetadata::Key)?;
-    if is_reserved(name.as_str()) {
+    if is_reserved(name.as_str()) && !is_carried(entry.key(), options.extensions) {
         return Ok(());
     }
     if replace {
@@ -127,18 +150,24 @@ fn add(
     let binary = is_binary(name.as_str());
     let text = entry.values().map(|value| {
         if binary {
-            encode(dialect.decode(value))
+            encode(options.dialect.decode(value))
         } else {
             HeaderValue::from_bytes(value).map_err(|_| BadMetadata::Value)
         }
     });
-    let raw = entry
-        .raw_values()
-        .map(|value| encode(value.iter().map(|byte| Some(*byte))));
+    // Only binary keys have such values.
+    let raw = entry.raw_values().filter(|_| binary);
+    let raw = raw.map(|value| encode(value.iter().map(|byte| Some(*byte))));
     for value in text.chain(raw) {
         append(headers, name.clone(), value?)?;
     }
     Ok(())
+}
+
+/// Whether the extensions in effect carry a reserved key. The core has checked its values, but not
+/// those of the same key in capitals.
+fn is_carried(key: &[u8], extensions: ExtensionSet) -> bool {
+    extensions.contains(Extension::Transparent) && str::from_utf8(key).is_ok_and(is_transparent)
 }
 
 fn append(

@@ -33,8 +33,15 @@ fn received(entries: &[(&str, &[&str])], dialect: BinDialect) -> Result<HeaderMa
     let opening = Opening::Accepted(Negotiation::Off);
     let mut tunnel = TunnelServer::<Growing>::new(Time::ZERO, Config::default(), opening).unwrap();
     match tunnel.handle_frame(Time::ZERO, &frame).unwrap() {
-        Input::Opened { metadata, .. } => to_headers(&metadata, dialect),
+        Input::Opened { metadata, .. } => to_headers(&metadata, read_options(dialect)),
         other => panic!("{other:?}"),
+    }
+}
+
+fn read_options(dialect: BinDialect) -> ReadOptions {
+    ReadOptions {
+        extensions: ExtensionSet::EMPTY,
+        dialect,
     }
 }
 
@@ -105,7 +112,7 @@ fn conf_055_what_means_something_to_http_or_grpc_is_stripped() {
         .map(|name| (name, HeaderValue::from_static("x")))
         .collect();
     headers.insert("user-agent", HeaderValue::from_static("me"));
-    let pairs = to_metadata(&headers).unwrap();
+    let pairs = to_metadata(&headers, ExtensionSet::EMPTY).unwrap();
     assert_eq!(pairs, [("user-agent", Cow::Borrowed(&b"me"[..]))]);
 }
 
@@ -136,9 +143,12 @@ fn binary_headers_are_read_with_and_without_padding_and_several_on_a_line() {
     let mut headers = HeaderMap::new();
     headers.append("k-bin", HeaderValue::from_static("aGk=, aGk,AA"));
     headers.append("k-bin", HeaderValue::from_static("/w"));
-    let pairs = to_metadata(&headers).unwrap();
+    let pairs = to_metadata(&headers, ExtensionSet::EMPTY).unwrap();
     let values: Vec<&[u8]> = pairs.iter().map(|(_, value)| value.as_ref()).collect();
     assert_eq!(values, [&b"hi"[..], b"hi", &[0], &[0xff]]);
     headers.append("k-bin", HeaderValue::from_static("!"));
-    assert_eq!(to_metadata(&headers), Err(BadMetadata::NotBase64));
+    assert_eq!(
+        to_metadata(&headers, ExtensionSet::EMPTY),
+        Err(BadMetadata::NotBase64)
+    );
 }
