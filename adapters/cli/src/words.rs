@@ -67,7 +67,7 @@ fn cause(chain: &str) -> String {
 pub(crate) fn end(end: &TunnelEnd) -> String {
     let mut text = match (end.error(), end.transport_error()) {
         (None, _) => "finished".to_owned(),
-        (Some(_), Some(transport)) => cause(transport),
+        (Some(_), Some(transport)) => cause(&grpctunnel_driver::error_chain(transport)),
         (Some(error), None) => error.to_string(),
     };
     if let Some(status) = end.peer_status() {
