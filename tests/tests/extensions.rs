@@ -3,7 +3,9 @@
 use core::time::Duration;
 
 use grpctunnel_core::wire::{ClientKind, DecodeLimits, ExtensionSet, decode_client};
-use grpctunnel_core::{Code, CommandError, Envelope, Hold, Negotiation, OpenOptions, Opening, Side};
+use grpctunnel_core::{
+    Code, CommandError, Envelope, Hold, Negotiation, OpenOptions, Opening, Side,
+};
 use grpctunnel_tests::both_stores;
 use grpctunnel_tests::harness::frames::{
     self, Fields, close, content, extensions, half, msg, new, none, on, set, set_with, strings, wu,
