@@ -44,7 +44,8 @@ pub struct Agent {
     pub gateways: Vec<Origin>,
     /// What it serves. Each has tunnels of its own.
     pub served: Vec<Served>,
-    /// What the local servers see as `:authority`. Default: their own.
+    /// What the local servers see as `:authority`. Default: what the caller sent; their own where
+    /// that does not come through the tunnel.
     pub local_authority: Option<Authority>,
     /// The most connections to each local server at once. Default: 8.
     pub local_connections: usize,
@@ -209,6 +210,7 @@ impl Agent {
     fn options(&self) -> Options {
         let mut options = Options::default();
         options.limits.max_streams = self.max_streams;
+        options.authority = None;
         options
     }
 }

@@ -170,6 +170,8 @@ impl Gateway {
         let router = Router::new(registry.clone(), routing, health, instance.clone());
         let mut options = Options::default();
         options.limits.max_streams = self.settings.max_streams;
+        // A call goes on to an agent as it came.
+        options.authority = None;
         let (tell, capacity) = (self.tell, self.settings.max_streams);
         let accept = move |tunnel| accept(tunnel, capacity, Arc::clone(&tell));
         let front = Front {

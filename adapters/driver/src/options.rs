@@ -42,9 +42,9 @@ pub struct Options {
     /// its own, as hyper's connections do not. Default: none.
     pub origin: Option<Uri>,
     /// The authority in the URI that handlers see of a call whose own did not come: the caller set
-    /// none, or the extension `TRANSPARENT`, which carries it, is not in effect. Default:
-    /// `localhost`.
-    pub authority: Authority,
+    /// none, or the extension `TRANSPARENT`, which carries it, is not in effect. With none the URI
+    /// is a path alone. Default: `localhost`.
+    pub authority: Option<Authority>,
     /// The kinds of methods, as far as they are known.
     pub method_kinds: MethodKinds,
     /// How the values of `-bin` metadata are written in the protocol's strings, where the extension
@@ -112,7 +112,7 @@ impl Default for Options {
             old_peer: false,
             extensions: ExtensionSet::ALL,
             origin: None,
-            authority: Authority::from_static("localhost"),
+            authority: Some(Authority::from_static("localhost")),
             method_kinds: MethodKinds::default(),
             bin_dialect: BinDialect::Utf8Bytes,
             drop_bin: vec!["grpc-trace-bin".to_owned(), "grpc-tags-bin".to_owned()],

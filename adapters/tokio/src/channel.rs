@@ -8,7 +8,8 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use grpctunnel_driver::{
-    BoxError, CallError, Counters, NeverProcessed, ResponseBody, TunnelEnd, TunnelState,
+    BoxError, CallError, Counters, ExtensionSet, NeverProcessed, ResponseBody, TunnelEnd,
+    TunnelState,
 };
 use http::{Request, Response};
 use http_body::Body;
@@ -74,6 +75,15 @@ impl Channel {
     #[must_use]
     pub fn active_calls(&self) -> usize {
         self.inner.active_calls()
+    }
+
+    /// The extensions in effect, which tell what the tunnel can carry: with
+    /// [`Extension::RawMetadata`](crate::Extension) any bytes in `-bin` metadata, with
+    /// [`Extension::Transparent`](crate::Extension) compressed messages, content types and
+    /// authorities. They do not change.
+    #[must_use]
+    pub fn extensions(&self) -> ExtensionSet {
+        self.inner.extensions()
     }
 
     /// What was counted so far.

@@ -66,6 +66,13 @@
 //! # }
 //! ```
 //!
+//! # Compression
+//!
+//! Between two ends of this implementation tonic's compression works as on a connection: messages
+//! pass as they are. A peer of another implementation carries no compressed messages, so a client
+//! with `send_compressed` gets UNIMPLEMENTED there, with `grpc-accept-encoding: identity`, while
+//! `accept_compressed` changes nothing. [`Channel::extensions`] tells which it is.
+//!
 //! # The HTTP/2 connection beneath
 //!
 //! [`endpoint`], [`dial`], [`server`] and [`incoming`] make tonic's with settings that suit
@@ -84,8 +91,9 @@ mod status;
 pub use channel::{Channel, ResponseFuture};
 pub use connect::{connect, serve_reverse};
 pub use grpctunnel_driver::{
-    BinDialect, Code, ConnectError, Counters, Limits, MethodKind, MethodKinds, NeverProcessed,
-    Options, Runtime, ServerHandle, TunnelEnd, TunnelPeer, TunnelState,
+    BinDialect, Code, ConnectError, Counters, Extension, ExtensionSet, Limits, MethodKind,
+    MethodKinds, NeverProcessed, Options, Runtime, ServerHandle, TunnelEnd, TunnelPeer,
+    TunnelState,
 };
 pub use handler::TonicHandler;
 pub use http2::{dial, endpoint, incoming, server};

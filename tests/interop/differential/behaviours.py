@@ -146,24 +146,12 @@ def table():
     return found
 
 
-_RAW = "a -bin value of any bytes needs the extension RAW_METADATA"
-_TRANSPARENT = "needs the extension TRANSPARENT"
 _BOTH = ("python", "go")
-_PLACES = ["request metadata", "initial metadata", "trailers", "an error's trailers"]
 #: What differs: by name the clients that see it, and why. A row here that begins to pass fails
 #: the suite.
 KNOWN = {
-    **{f"{place}: a binary value of any bytes": (_BOTH, _RAW) for place in _PLACES},
-    **{f"{place}: a trace": (("go",), _RAW) for place in _PLACES[1:]},
-    "details that say something else": (_BOTH, "details are written anew; needs RAW_METADATA"),
-    "details that are no google.rpc.Status": (_BOTH, _RAW),
     "a text of 30,000 bytes": (_BOTH, "a tunnel carries 16 KiB of text and details; see README"),
     "a path with a prefix": (_BOTH, "refused by the agent with the same code, in words of its own"),
-    "the authority": (_BOTH, _TRANSPARENT),
-    "gzip requests": (_BOTH, _TRANSPARENT),
-    "gzip responses": (_BOTH, _TRANSPARENT),
-    "gzip both ways": (_BOTH, _TRANSPARENT),
-    "the headers of gRPC itself": (("go",), _TRANSPARENT),
 }
 
 

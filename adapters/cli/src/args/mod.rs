@@ -165,7 +165,7 @@ pub struct AgentArgs {
     /// A local gRPC server and its name; may be repeated
     #[arg(long, value_name = "NAME=URL", value_parser = served)]
     pub serve: Vec<Served>,
-    /// What local servers see as :authority [default: HOST:PORT of the server itself]
+    /// What local servers see as :authority [default: what the caller sent, else their HOST:PORT]
     #[arg(long, value_name = "AUTHORITY")]
     pub local_authority: Option<Authority>,
     /// The most connections to a local server

@@ -70,7 +70,7 @@ pub enum LocalEvent {
 #[derive(Clone, Debug)]
 pub(crate) struct LocalSettings {
     pub(crate) origin: Origin,
-    /// What the local server sees as `:authority`, if not its own.
+    /// What the local server sees as `:authority`, if not what the call has, or its own.
     pub(crate) authority: Option<Authority>,
     /// The most connections at once.
     pub(crate) connections: usize,
@@ -82,7 +82,7 @@ pub(crate) struct Local<B>(Arc<Shared<B>>);
 struct Shared<B> {
     pool: Pool<Attempt<B>>,
     origin: Origin,
-    authority: Authority,
+    authority: Option<Authority>,
     lost: AtomicBool,
     tell: Box<dyn Fn(LocalEvent) + Send + Sync>,
 }
@@ -116,7 +116,7 @@ where
         let connector = Connector::new(origin.clone(), Proxy::None, WATCH);
         Self(Arc::new(Shared {
             pool: Pool::new(connector, connections),
-            authority: authority.unwrap_or_else(|| origin.authority().clone()),
+            authority,
             origin,
             lost: AtomicBool::new(false),
             tell: Box::new(tell),
@@ -138,7 +138,9 @@ where
         let (mut head, body) = request.into_parts();
         let path = head.uri.path_and_query().cloned();
         let path = path.unwrap_or_else(|| PathAndQuery::from_static("/"));
-        head.uri = with_path(self.0.authority.clone(), path);
+        let asked_for = self.0.authority.as_ref().or(head.uri.authority());
+        let authority = asked_for.unwrap_or(self.0.origin.authority()).clone();
+        head.uri = with_path(authority, path);
         head.version = Version::HTTP_2;
         strip(&mut head.headers, &[TARGET, HOPS]);
         let replay = Replay::new(body);

@@ -394,7 +394,7 @@ async fn a_call_that_finds_no_stream_in_time_is_told_the_limit() -> Tested {
 }
 
 #[tokio::test]
-async fn the_authority_is_the_servers_own_or_what_was_asked_for() -> Tested {
+async fn the_authority_is_the_callers_or_what_was_asked_for() -> Tested {
     bounded(async {
         let gateway = gateway().await?;
         let (local, mut arrivals) = raw::server().await?;
@@ -403,7 +403,7 @@ async fn the_authority_is_the_servers_own_or_what_was_asked_for() -> Tested {
         let (head, _) = arrivals.recv().await.ok_or("nothing arrived")?;
         assert_eq!(
             head.uri.authority().map(ToString::to_string),
-            Some(local.to_string())
+            Some(gateway.address.to_string())
         );
         drop(_own);
         let second = crate::support::gateway().await?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use grpctunnel_core::wire::{Extension, Metadata, format_timeout};
 use grpctunnel_core::{Code, MethodKind, Reason, Server, Side};
 use http::header::{CONTENT_TYPE, TE};
-use http::uri::{Authority, PathAndQuery, Scheme};
+use http::uri::{Authority, InvalidUri, PathAndQuery, Scheme};
 use http::{HeaderValue, Method, Request, Uri, Version};
 
 use crate::deferred::Deferred;
@@ -97,7 +97,7 @@ impl<H: Handler> CallAcceptor<Server> for HandlerAcceptor<H> {
 /// The HTTP request of a call.
 fn request(state: &State<Server>, call: &IncomingCall<'_>) -> Result<Request<()>, Status> {
     let broken = |reason: Reason| Status::new(reason.code(Side::Server), reason.text());
-    let authority = authority(state, &call.metadata).ok_or_else(|| broken(Reason::BadAuthority))?;
+    let authority = authority(state, &call.metadata).map_err(|_| broken(Reason::BadAuthority))?;
     let uri = uri(call.method, authority).ok_or_else(|| broken(Reason::UnknownMethod))?;
     let mut headers = to_headers(&call.metadata, state.read_options())
         .map_err(|bad| Status::new(Code::InvalidArgument, bad.text()))?;
@@ -117,25 +117,28 @@ fn request(state: &State<Server>, call: &IncomingCall<'_>) -> Result<Request<()>
     Ok(request)
 }
 
-/// The authority of a call: the caller's own, where the tunnel carries it. `None` if that is none.
-fn authority(state: &State<Server>, metadata: &Metadata<'_>) -> Option<Authority> {
+/// The authority of a call: the caller's own, where the tunnel carries it.
+fn authority(
+    state: &State<Server>,
+    metadata: &Metadata<'_>,
+) -> Result<Option<Authority>, InvalidUri> {
     let transparent = state.tunnel.extensions().contains(Extension::Transparent);
     let entry = metadata.get(AUTHORITY).filter(|_| transparent);
     match entry.and_then(|entry| entry.values().last()) {
-        Some(authority) => Authority::try_from(authority).ok(),
-        None => Some(state.options.authority.clone()),
+        Some(authority) => Authority::try_from(authority).map(Some),
+        None => Ok(state.options.authority.clone()),
     }
 }
 
 /// The URI of a method, if its name is a path and nothing else.
-fn uri(method: &str, authority: Authority) -> Option<Uri> {
+fn uri(method: &str, authority: Option<Authority>) -> Option<Uri> {
     if method.contains(['?', '#']) {
         return None;
     }
     let path = PathAndQuery::try_from(format!("/{method}")).ok()?;
     let mut parts = http::uri::Parts::default();
-    parts.scheme = Some(Scheme::HTTP);
-    parts.authority = Some(authority);
+    parts.scheme = authority.is_some().then_some(Scheme::HTTP);
+    parts.authority = authority;
     parts.path_and_query = Some(path);
     Uri::from_parts(parts).ok()
 }
@@ -147,8 +150,10 @@ mod tests {
     #[test]
     fn a_method_is_a_path_and_nothing_else() {
         let authority = Authority::from_static("somewhere:1");
-        let uri_of = |method: &str| uri(method, authority.clone()).map(|uri| uri.to_string());
+        let uri_of = |method: &str| uri(method, Some(authority.clone())).map(|uri| uri.to_string());
         assert_eq!(uri_of("a.B/C").as_deref(), Some("http://somewhere:1/a.B/C"));
+        let path = uri("a.B/C", None).map(|uri| uri.to_string());
+        assert_eq!(path.as_deref(), Some("/a.B/C"));
         for method in ["a.B/C?x", "a.B/C#x", "a b/C", "a.B/C\r\nx: y"] {
             assert_eq!(uri_of(method), None, "{method:?}");
         }

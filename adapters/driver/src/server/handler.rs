@@ -15,8 +15,9 @@ use crate::server::request_body::RequestBody;
 /// What handles the calls of a tunnel: any tower service of HTTP requests, for example tonic's
 /// `Routes` or a proxy. Implemented for every such service.
 ///
-/// A request is a `POST` of HTTP/2 to `http://{authority}/{service}/{method}`, with the headers
-/// that gRPC requires. Its extensions hold the [`TunnelPeer`](crate::TunnelPeer), and the
+/// A request is a `POST` of HTTP/2 to `http://{authority}/{service}/{method}`, or to
+/// `/{service}/{method}` alone where [`Options::authority`](crate::Options::authority) is `None`,
+/// with the headers that gRPC requires. Its extensions hold the [`TunnelPeer`](crate::TunnelPeer), and the
 /// [`MethodKind`](crate::MethodKind) where that is known. A `grpc-timeout` is the time that is
 /// left, for a proxy to forward; the tunnel itself enforces the deadline.
 ///
