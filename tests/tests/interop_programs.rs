@@ -93,6 +93,18 @@ async fn probe_tells_a_call_that_missed_its_deadline() -> Outcome {
 }
 
 #[tokio::test]
+async fn probe_waits_once_before_it_reads() -> Outcome {
+    let (_server, address) = server(&[]).await?;
+    // With a wait for each of them it would not be done before the guard.
+    let many = ["--call", "duplex", "--count", "1000", "--resp", "10"];
+    let arguments = [many.as_slice(), &["--read-delay-ms", "50"]].concat();
+    let said = probe(&address, &arguments).await?;
+    let expected = "code=0 msg=\"\" bystander=ok stage=call msgs=1000 bytes=10000";
+    assert_eq!(said, expected);
+    Ok(())
+}
+
+#[tokio::test]
 async fn probe_tells_an_answer_that_is_too_large() -> Outcome {
     let (_server, address) = server(&[]).await?;
     let said = probe(&address, &["--resp", "5000000"]).await?;

@@ -308,6 +308,86 @@ both_stores! {
         t.lives();
     }
 
+    fn a_caller_may_ask_ahead_of_time_once_for_each_silence<S>() {
+        let mut t = client::<S>().with_call();
+        t.act(|end, now| end.tunnel.ask(now));
+        t.says(&["new(2,grpctunnel.v1.Liveness/Probe)"]);
+        t.act(|end, now| end.tunnel.ask(now));
+        t.wait(SECOND).says(&[]);
+        t.act(|end, now| end.tunnel.ask(now));
+        t.says(&[]);
+        t.get(close(2, 12)).sees(&["round trip(1s)"]);
+        // Whatever is heard is an answer, and the next silence another question.
+        t.act(|end, now| end.tunnel.ask(now));
+        t.says(&["new(3,grpctunnel.v1.Liveness/Probe)"]);
+        t.get(msg(1, 5, 5)).sees(&["got(1,5)"]);
+        t.act(|end, now| end.tunnel.ask(now));
+        t.says(&["new(4,grpctunnel.v1.Liveness/Probe)"]);
+        t.get(close(3, 12));
+        t.get(close(4, 12)).sees(&["round trip(0ns)"]);
+        t.lives();
+    }
+
+    fn what_a_caller_asks_ahead_of_time_ends_nothing<S>() {
+        let mut t = client::<S>().with_call();
+        t.wait(15 * SECOND);
+        t.act(|end, now| end.tunnel.ask(now));
+        t.says(&["new(2,grpctunnel.v1.Liveness/Probe)"]);
+        t.wait(5 * SECOND).sees(&[]).says(&["half(2)"]);
+        // As if it had not.
+        t.wait(9_999 * SECOND / 1_000).says(&[]);
+        t.wait(SECOND / 1_000).says(&["new(3,grpctunnel.v1.Liveness/Probe)"]);
+        assert!(t.end.tunnel.is_responsive());
+        t.wait(10 * SECOND).sees(&["unresponsive"]).says(&["new(4,grpctunnel.v1.Liveness/Probe)"]);
+        t.wait(10 * SECOND).sees(&[
+            "ended(1,UNAVAILABLE,Unresponsive,sent)",
+            "abort(UNAVAILABLE,Unresponsive)",
+        ]);
+
+        let mut t = pinging_server::<S>();
+        t.wait(15 * SECOND);
+        t.act(|end, now| end.tunnel.ask(now));
+        t.says(&["ping(1)"]);
+        t.wait(5 * SECOND).says(&["ping(2)"]);
+        t.wait(10 * SECOND).sees(&["unresponsive"]).says(&["ping(3)"]);
+        t.get(frames::pong(-1, 3)).sees(&["responsive", "round trip(0ns)"]);
+        t.lives();
+    }
+
+    fn an_end_that_has_no_question_asks_nothing<S>() {
+        let mut t = server_with::<S>(with_ping::<S>(), NEGOTIATED);
+        t.says(&["set(-1,65536,[0, 1],[4])"]);
+        t.act(|end, now| end.tunnel.ask(now));
+        t.says(&[]);
+        let mut t = client::<S>().with_call();
+        t.act(|end, now| end.drain(now, Duration::from_secs(3_600)));
+        t.act(|end, now| end.tunnel.ask(now));
+        t.says(&[]);
+        let mut t = client_with::<S>(config::<S>(), NEGOTIATED);
+        t.act(|end, now| end.tunnel.ask(now));
+        t.says(&[]);
+    }
+
+    fn there_is_room_for_the_calls_that_can_be_opened<S>() {
+        let mut config = config::<S>();
+        config.limits.max_streams = 2;
+        let mut t = client_with::<S>(config.clone(), NEGOTIATED);
+        assert_eq!(t.end.tunnel.room(), 0);
+        t.get(set(-1, 65_536, &[0, 1])).sees(&["settled(One)", "may open"]);
+        assert_eq!(t.end.tunnel.room(), 2);
+        t.open();
+        assert_eq!(t.end.tunnel.room(), 1);
+        t.act(|end, now| end.drain(now, Duration::from_secs(3_600)));
+        assert_eq!(t.end.tunnel.room(), 0);
+
+        config.first_stream_id = i64::MAX;
+        let mut t = client_with::<S>(config, NEGOTIATED);
+        t.get(set(-1, 65_536, &[0, 1])).sees(&["settled(One)", "may open"]);
+        assert_eq!(t.end.tunnel.room(), 1);
+        t.act(|end, now| end.open(now, "svc/m", &[], Default::default())).unwrap();
+        assert_eq!(t.end.tunnel.room(), 0);
+    }
+
     fn a_server_gives_up_a_client_that_answers_no_ping<S>() {
         let mut t = pinging_server::<S>();
         t.get(new(1, "svc/m")).sees(&["opened(1,svc/m)"]);

@@ -251,7 +251,7 @@ impl Port {
     async fn channel(&self) -> Result<Channel, Status> {
         let mut tunnels = self.tunnels.clone();
         let open = |tunnel: &Tunnel| match tunnel {
-            Tunnel::Open(channel) => channel.is_open(),
+            Tunnel::Open(channel) => channel.state().is_usable(),
             Tunnel::Opening | Tunnel::Down(_) => false,
         };
         let found = timeout(WAIT, tunnels.wait_for(open)).await;
@@ -306,7 +306,7 @@ impl Port {
                 ));
             };
             let unprocessed = response.extensions().get::<NeverProcessed>().is_some();
-            let again = unprocessed && !channel.is_open() && replay.is_whole();
+            let again = unprocessed && !channel.state().is_usable() && replay.is_whole();
             if !again || tries >= TRIES {
                 return response;
             }

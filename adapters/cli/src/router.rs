@@ -42,11 +42,12 @@ pub(crate) struct Way {
 
 impl Link for Way {
     fn takes_calls(&self) -> bool {
-        self.channel.is_open()
+        self.channel.state().is_usable()
     }
 
     fn has_room(&self) -> bool {
-        u32::try_from(self.channel.active_calls()).is_ok_and(|calls| calls < self.capacity)
+        let state = self.channel.state();
+        state.takes_calls() && state.calls < self.capacity
     }
 }
 

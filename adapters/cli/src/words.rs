@@ -2,7 +2,7 @@
 
 use std::{error::Error, io};
 
-use grpctunnel_driver::TunnelEnd;
+use grpctunnel_driver::{TunnelEnd, error_chain};
 use tonic::Code;
 
 /// Why something failed, from the cause that is deepest in its chain of sources.
@@ -67,7 +67,7 @@ fn cause(chain: &str) -> String {
 pub(crate) fn end(end: &TunnelEnd) -> String {
     let mut text = match (end.error(), end.transport_error()) {
         (None, _) => "finished".to_owned(),
-        (Some(_), Some(transport)) => cause(transport),
+        (Some(_), Some(transport)) => cause(&error_chain(transport)),
         (Some(error), None) => error.to_string(),
     };
     if let Some(status) = end.peer_status() {

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 
 use bytes::Buf;
-use grpctunnel_core::Opening;
+use grpctunnel_core::{ConfigError, Opening};
 use http::{HeaderMap, Request, Response};
 use http_body::Body;
 use tower_service::Service;
@@ -42,14 +42,16 @@ where
     C::Future: Send,
     B: Body<Data: Buf, Error: Into<BoxError>> + Send + 'static,
 {
+    let runtime = runtime.capture().map_err(ConnectError::not_tried)?;
     let shared = open(
         carrier,
         opening::OPEN_TUNNEL,
-        runtime,
+        &runtime,
         options,
         metadata,
         NoAcceptor,
-    )?;
+    )
+    .map_err(ConnectError::config)?;
     let channel = Channel::new(shared.clone());
     shared.started().await.map_err(ConnectError::new)?;
     Ok(channel)
@@ -78,9 +80,11 @@ where
     B: Body<Data: Buf, Error: Into<BoxError>> + Send + 'static,
     H: Handler,
 {
+    let runtime = runtime.capture().map_err(ConnectError::not_tried)?;
     let path = opening::OPEN_REVERSE_TUNNEL;
     let acceptor = HandlerAcceptor::new(handler);
-    let shared = open(carrier, path, runtime, options, metadata, acceptor)?;
+    let shared =
+        open(carrier, path, &runtime, options, metadata, acceptor).map_err(ConnectError::config)?;
     let handle = ServerHandle::new(shared.clone());
     shared.started().await.map_err(ConnectError::new)?;
     Ok(handle)
@@ -94,7 +98,7 @@ fn open<R, C, B, A>(
     options: &Options,
     metadata: HeaderMap,
     acceptor: A,
-) -> Result<Arc<Shared<R>>, ConnectError>
+) -> Result<Arc<Shared<R>>, ConfigError>
 where
     R: TunnelRole,
     C: Service<Request<TransmitBody>, Response = Response<B>, Error: Into<BoxError>>,
@@ -108,8 +112,7 @@ where
     } else {
         Opening::Requested
     };
-    let shared = Shared::<R>::new(runtime.clone(), Arc::new(options.clone()), opening)
-        .map_err(ConnectError::config)?;
+    let shared = Shared::<R>::new(runtime.clone(), Arc::new(options.clone()), opening)?;
     let body = TransmitBody::new(shared.clone(), NetworkRole::Client);
     let request = opening::request(path, options, metadata, body);
     let response = async move {
@@ -123,6 +126,7 @@ where
         response
     };
     let reader = CarrierReader::opening(response);
-    runtime.spawn(Driver::new(shared.clone(), reader, acceptor));
+    let driver = Driver::new(shared.clone(), reader, acceptor);
+    shared.runtime.spawn(driver);
     Ok(shared)
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use grpctunnel_core::{Code, ConfigError, TunnelError};
 
-use crate::grpc::status::{OneLine, Status};
+use crate::grpc::status::{Status, excerpt};
 
 /// Any error, as tower services pass it.
 pub type BoxError = Box<dyn Error + Send + Sync + 'static>;
@@ -54,19 +54,28 @@ impl ConnectError {
 
     /// The options hold a value that no tunnel can have.
     pub(crate) fn config(error: ConfigError) -> Self {
+        Self::not_tried(Status::new(Code::InvalidArgument, error.to_string()))
+    }
+
+    /// Nothing was sent.
+    pub(crate) const fn not_tried(status: Status) -> Self {
         Self {
-            status: Status::new(Code::InvalidArgument, error.to_string()),
+            status,
             end: TunnelEnd {
                 error: None,
-                carrier: CarrierEnd::default(),
+                carrier: CarrierEnd {
+                    status: None,
+                    error: None,
+                },
             },
         }
     }
 
     /// The status of the opening: the peer's own if it answered with one (UNIMPLEMENTED if it
     /// accepts no such tunnels), DEADLINE_EXCEEDED if it did not answer in time, UNAVAILABLE if it
-    /// could not be reached, INVALID_ARGUMENT if the options hold a value that no tunnel can have
-    /// (nothing was sent), otherwise the code of the rule that it broke.
+    /// could not be reached, INVALID_ARGUMENT if the options hold a value that no tunnel can have,
+    /// INTERNAL if there is no runtime for the tunnel's tasks (nothing was sent in both cases),
+    /// otherwise the code of the rule that it broke.
     #[must_use]
     pub const fn status(&self) -> &Status {
         &self.status
@@ -92,8 +101,9 @@ impl fmt::Display for ConnectError {
 }
 
 impl Error for ConnectError {
+    /// The error of the transport, where that is the cause.
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&self.status)
+        self.end.source()
     }
 }
 
@@ -131,10 +141,35 @@ impl Error for CallError {
     }
 }
 
-/// In the `http::Extensions` of a response: the call was certainly not processed, so it is safe to
-/// make it again, on this tunnel or on another.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct NeverProcessed;
+/// In the `http::Extensions` of a response: no handler saw the call, and it may succeed when it is
+/// made again, on this tunnel or on another.
+///
+/// A call has it that was lost before it was sent, that was refused because the tunnel drains or
+/// has no room, or that the peer refused as unprocessed (`CloseStream.unprocessed`, of the
+/// extension `UNPROCESSED`). A call that cannot succeed has it not: one whose metadata cannot be
+/// sent, or whose deadline has passed.
+///
+/// A handler that passes calls on says the same of one that it could not pass on: in the extensions
+/// of an error response without messages, or among the sources of its own error. It goes to the
+/// caller where the extension is in effect; so what a [`Channel`](crate::Channel) answers may be
+/// returned as it is.
+#[derive(Clone, Debug, Default)]
+pub struct NeverProcessed {
+    end: Option<Arc<TunnelEnd>>,
+}
+
+impl NeverProcessed {
+    /// A mark without a source.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { end: None }
+    }
+
+    /// The mark of a call that was lost with its tunnel, if `end` is known.
+    pub(crate) const fn lost(end: Option<Arc<TunnelEnd>>) -> Self {
+        Self { end }
+    }
+}
 
 impl fmt::Display for NeverProcessed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -142,7 +177,12 @@ impl fmt::Display for NeverProcessed {
     }
 }
 
-impl Error for NeverProcessed {}
+impl Error for NeverProcessed {
+    /// The end of the tunnel, where the call was lost with it.
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.end.as_deref().map(|end| end as _)
+    }
+}
 
 /// Why the request body of a call that a tunnel server handles cannot be read to its end.
 ///
@@ -167,7 +207,7 @@ impl RequestError {
 
 impl fmt::Display for RequestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the request ended early: {}", self.status)
+        f.write_str("the request ended early")
     }
 }
 
@@ -177,29 +217,33 @@ impl Error for RequestError {
     }
 }
 
-/// What was reported as a tunnel's carrier ended. Displayed as an addition to other text.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// What was reported as a tunnel's carrier ended.
+///
+/// Displayed as an addition to other text: what the peer said. What the transport said is not for
+/// callers, who may be remote; it is among the sources.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct CarrierEnd {
     /// The status that the peer ended the carrier with, unless it was OK.
     pub(crate) status: Option<Status>,
-    /// The error of the transport, with its sources.
-    pub(crate) error: Option<Arc<str>>,
+    /// The error of the transport.
+    pub(crate) error: Option<Arc<dyn Error + Send + Sync + 'static>>,
 }
 
 impl fmt::Display for CarrierEnd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(status) = &self.status {
-            write!(f, "; the peer said: {status}")?;
+        match &self.status {
+            Some(status) => write!(f, "; the peer said: {}", excerpt(&status.to_string())),
+            None => Ok(()),
         }
-        if let Some(text) = &self.error {
-            write!(f, "; the transport said: {}", OneLine(text))?;
-        }
-        Ok(())
     }
 }
 
 /// How a tunnel ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// In the `http::Extensions` of a response: the call was lost with its tunnel. As an error its
+/// source is the error of the transport, if there is one, with the sources of that: down to an
+/// `io::Error`, or the reason that HTTP/2 gave.
+#[derive(Clone, Debug)]
 pub struct TunnelEnd {
     pub(crate) error: Option<TunnelError>,
     pub(crate) carrier: CarrierEnd,
@@ -224,13 +268,15 @@ impl TunnelEnd {
         self.carrier.status.as_ref()
     }
 
-    /// The error of the transport below, where that is what ended the tunnel.
+    /// The error of the transport below, where that is what ended the tunnel. It is also the
+    /// [`source`](Error::source).
     #[must_use]
-    pub fn transport_error(&self) -> Option<&str> {
+    pub fn transport_error(&self) -> Option<&(dyn Error + Send + Sync + 'static)> {
         self.carrier.error.as_deref()
     }
 
-    /// The end as a status: OK if it is clean, else the tunnel error's code and all that is known.
+    /// The end as a status: OK if it is clean, else the tunnel error's code, and as its message
+    /// what ended the tunnel and what the peer said.
     #[must_use]
     pub fn status(&self) -> Status {
         match &self.error {
@@ -247,5 +293,11 @@ impl fmt::Display for TunnelEnd {
             Some(error) => write!(f, "{error}")?,
         }
         self.carrier.fmt(f)
+    }
+}
+
+impl Error for TunnelEnd {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.carrier.error.as_deref().map(|error| error as _)
     }
 }

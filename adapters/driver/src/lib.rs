@@ -35,17 +35,20 @@
 //!
 //! # Memory
 //!
-//! A tunnel holds the frames that wait to be sent ([`Options::batch`]) and at most one incoming
-//! frame (`limits.max_frame`). Each of its up to `limits.max_streams` streams holds
+//! [`Options::memory_bound`] says what a tunnel takes at most, whatever its peer does, and what it is
+//! made of. In short, a tunnel holds the frames that wait to be sent ([`Options::batch`],
+//! [`Options::tunnel_send_queue`]) and at most one incoming frame (`limits.max_frame`). Each of its
+//! up to `limits.max_streams` streams holds
 //!
-//! - messages that wait to be sent: [`Options::send_queue`] and one frame of the sender's body; all
-//!   streams together [`Options::tunnel_send_queue`] and one such frame each;
-//! - payload that was not read: the receive window, at most two and a quarter bytes per byte for
-//!   where messages end, and at most 64 KiB of framing;
+//! - messages that wait to be sent: at most [`Options::send_queue`], and one frame of the sender's
+//!   body;
+//! - payload that was not read: the receive window, where messages end, and 64 KiB of length
+//!   prefixes. A reader is handed at most 64 KiB at once, which the peer may then replace while the
+//!   HTTP stack still holds them;
 //! - headers and trailers: `limits.decode`.
 //!
 //! Windows begin with `limits.receive_window.initial`; those of a tunnel together grow by at most
-//! its `growth_budget`. The core's part is `limits.memory_bound()`.
+//! its `growth_budget`. What is idle gives its memory back.
 //!
 //! # Example
 //!
@@ -123,7 +126,9 @@ mod deferred;
 mod error;
 mod grpc;
 mod log;
+mod memory;
 mod options;
+mod panics;
 mod peer;
 mod runtime;
 mod server;
@@ -141,9 +146,12 @@ pub use error::{
 };
 pub use grpc::headers::{GRPC_CONTENT_TYPE, is_grpc};
 pub use grpc::status::Status;
+pub use grpctunnel_core::MemoryBound as CoreMemoryBound;
 pub use grpctunnel_core::wire::{BinDialect, Extension, ExtensionSet};
 pub use grpctunnel_core::{Bucket, Code, Limits, MethodKind, Reason, TunnelError};
+pub use memory::MemoryBound;
 pub use options::{MethodKinds, Options};
 pub use peer::TunnelPeer;
 pub use runtime::{Executor, Runtime, Sleep, Task, Timer};
 pub use server::{Handler, NoHandler, RequestBody, ServerHandle};
+pub use tunnel::published::TunnelState;

@@ -21,5 +21,10 @@ pub(crate) fn started(side: Side) {
 )]
 pub(crate) fn ended(side: Side, end: &TunnelEnd) {
     #[cfg(feature = "tracing")]
-    tracing::info!(?side, clean = end.is_clean(), "tunnel ended: {end}");
+    tracing::info!(
+        ?side,
+        clean = end.is_clean(),
+        "tunnel ended: {}",
+        crate::grpc::status::OneLine(&crate::error::error_chain(end))
+    );
 }

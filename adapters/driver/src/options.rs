@@ -63,12 +63,22 @@ pub struct Options {
     /// nothing waits on its own stream, so calls that are not read slow others down but stop none.
     /// Default: 4 MiB, the queues of 64 streams.
     pub tunnel_send_queue: usize,
+    /// Calls of one tunnel that may wait until there is room for them: `limits.max_streams` are
+    /// open. One more fails with RESOURCE_EXHAUSTED. Default: 1,024.
+    pub max_waiting: usize,
+    /// How long such a call may wait, if its deadline does not come first. Then it fails with
+    /// RESOURCE_EXHAUSTED. Default: 5 s.
+    pub max_wait: Duration,
     /// Tunnels of a [`TunnelService`](crate::TunnelService) that may be accepted and not settled
     /// yet. One more is refused with RESOURCE_EXHAUSTED. Default: 1,024.
     pub max_unsettled: usize,
-    /// How long open calls may go on when a tunnel is drained because its last handle was dropped.
-    /// Default: 30 s.
-    pub drain_limit: Duration,
+    /// How long nothing may come after a call has left before the peer is asked for a sign of life,
+    /// once. Default: 1 s.
+    pub ask_after: Duration,
+    /// How long nothing may come after that before the tunnel counts as not responsive; see
+    /// [`TunnelState::responsive`](crate::TunnelState::responsive). The tunnel ends by
+    /// `limits.liveness` only. Default: 2 s.
+    pub doubt_after: Duration,
     /// How long a tunnel server waits for the half-close before it sends the OK of a method that is
     /// known not to be bidi. Default: 10 s.
     pub hold_known: Duration,
@@ -84,8 +94,10 @@ pub struct Options {
     /// The id of the first call of a tunnel client; later ones count up from it. After `i64::MAX`
     /// calls fail with UNAVAILABLE. Default: 1, as other implementations.
     pub first_stream_id: i64,
-    /// Finds the gRPC status in an error of a handler or of its response body. An error without one
-    /// becomes UNAVAILABLE. Default: finds none.
+    /// Finds the gRPC status in an error of a handler or of its response body. Where it finds none,
+    /// a [`Status`] among the error's sources counts; an error without one becomes UNAVAILABLE, and
+    /// the caller is told the error without its sources, in one line of at most 256 bytes.
+    /// Default: finds none.
     pub status_of_error: Option<fn(&(dyn Error + 'static)) -> Option<Status>>,
 }
 
@@ -107,8 +119,11 @@ impl Default for Options {
             batch: 64 << 10,
             send_queue: 64 << 10,
             tunnel_send_queue: 4 << 20,
+            max_waiting: 1_024,
+            max_wait: Duration::from_secs(5),
             max_unsettled: 1_024,
-            drain_limit: Duration::from_secs(30),
+            ask_after: Duration::from_secs(1),
+            doubt_after: Duration::from_secs(2),
             hold_known: Duration::from_secs(10),
             hold_unknown: Duration::from_secs(1),
             stall: Duration::from_secs(60),

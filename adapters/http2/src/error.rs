@@ -211,7 +211,7 @@ impl Error {
     /// stream id).
     #[must_use]
     pub fn never_processed(&self) -> Option<NeverProcessed> {
-        self.never_processed.then_some(NeverProcessed)
+        self.never_processed.then(NeverProcessed::new)
     }
 }
 

@@ -1,5 +1,6 @@
 //! A tunnel as a tonic channel.
 
+use std::error::Error;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use std::time::Duration;
 
 use grpctunnel_driver::{
     BoxError, CallError, Counters, ExtensionSet, NeverProcessed, ResponseBody, TunnelEnd,
+    TunnelState,
 };
 use http::{Request, Response};
 use http_body::Body;
@@ -16,8 +18,9 @@ use tower_service::Service;
 
 /// A tunnel to make calls on: give it, or a clone, to any generated client.
 ///
-/// A call that was certainly not processed fails with a status whose
-/// [`source`](std::error::Error::source) is a [`NeverProcessed`].
+/// A call that no handler saw, and that may succeed at another try, fails with a status whose
+/// [`source`](std::error::Error::source) is a [`NeverProcessed`]; one that was lost with the tunnel
+/// has a [`TunnelEnd`] among its sources.
 ///
 /// The tunnel is drained when the last clone is gone.
 #[derive(Clone, Debug)]
@@ -49,7 +52,20 @@ impl Channel {
         self.inner.closed()
     }
 
-    /// Whether new calls are taken: the tunnel is neither draining nor over.
+    /// Waits until the tunnel takes no new calls any more: it drains, begun by this end or by the
+    /// peer, or is over. The future holds no handle of it.
+    pub fn draining(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
+        self.inner.draining()
+    }
+
+    /// What the tunnel is doing, to pick one of several. Takes no lock.
+    #[must_use]
+    pub fn state(&self) -> TunnelState {
+        self.inner.state()
+    }
+
+    /// Whether a new call would be taken at once: see
+    /// [`TunnelState::takes_calls`](crate::TunnelState::takes_calls).
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.inner.is_open()
@@ -117,10 +133,10 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let inner = Pin::new(&mut self.get_mut().inner);
         let response = ready!(inner.poll(cx)).map_err(call_status)?;
-        if response.extensions().get::<NeverProcessed>().is_some()
+        if let Some(source) = source_of(&response)
             && let Some(mut status) = Status::from_header_map(response.headers())
         {
-            status.set_source(Arc::new(NeverProcessed));
+            status.set_source(source);
             return Poll::Ready(Err(status));
         }
         Poll::Ready(Ok(response))
@@ -130,4 +146,14 @@ where
 /// The status of a call whose request body failed: the body's own, if it is one.
 fn call_status(error: CallError) -> Status {
     Status::from_error(Box::new(error))
+}
+
+/// Why a call failed, as far as its status does not tell.
+fn source_of(response: &Response<ResponseBody>) -> Option<Arc<dyn Error + Send + Sync>> {
+    let extensions = response.extensions();
+    if let Some(mark) = extensions.get::<NeverProcessed>() {
+        return Some(Arc::new(mark.clone()));
+    }
+    let end = extensions.get::<TunnelEnd>()?;
+    Some(Arc::new(end.clone()))
 }

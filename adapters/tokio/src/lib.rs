@@ -93,6 +93,7 @@ pub use connect::{connect, serve_reverse};
 pub use grpctunnel_driver::{
     BinDialect, Code, ConnectError, Counters, Extension, ExtensionSet, Limits, MethodKind,
     MethodKinds, NeverProcessed, Options, Runtime, ServerHandle, TunnelEnd, TunnelPeer,
+    TunnelState,
 };
 pub use handler::TonicHandler;
 pub use http2::{dial, endpoint, incoming, server};

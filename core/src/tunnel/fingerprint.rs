@@ -127,6 +127,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             round_trip: _,
             asked,
             ask_due,
+            ask_early,
             heartbeat_due,
             missed,
             paused,
@@ -137,7 +138,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         for time in times.into_iter().chain([self.half_close_at()]) {
             left(time, now).hash(state);
         }
-        (ask_due, heartbeat_due, missed, paused).hash(state);
+        (ask_due, ask_early, heartbeat_due, missed, paused).hash(state);
         (backlogged, pongs.len()).hash(state);
         if let Some(asked) = asked {
             let Asked {
@@ -145,8 +146,9 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
                 at: _,
                 heard,
                 taken,
+                early,
             } = asked;
-            (heard, taken).hash(state);
+            (heard, taken, early).hash(state);
             match question {
                 Question::Probe { id, half_close } => {
                     (id.wrapping_sub(base), half_close).hash(state);

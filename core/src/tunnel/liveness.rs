@@ -43,6 +43,8 @@ pub(super) struct Asked {
     pub(super) heard: bool,
     /// The carrier has taken it. Its answer is due from then on.
     pub(super) taken: bool,
+    /// The caller asked, ahead of time: that nothing answers ends nothing.
+    pub(super) early: bool,
 }
 
 /// What one end knows about the other's life.
@@ -54,6 +56,7 @@ pub(super) struct Alive {
     pub(super) last_asked: Time,
     pub(super) asked: Option<Asked>,
     pub(super) ask_due: bool,
+    pub(super) ask_early: bool,
     pub(super) heartbeat_due: bool,
     /// The last question was answered by nothing.
     pub(super) missed: bool,
@@ -74,6 +77,7 @@ impl Alive {
             last_asked: now,
             asked: None,
             ask_due: false,
+            ask_early: false,
             heartbeat_due: false,
             missed: false,
             paused: false,
@@ -125,6 +129,31 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
 
     const fn pings(&self) -> bool {
         self.extensions.contains(Extension::Ping)
+    }
+
+    /// Whether this end can open a stream for a probe.
+    fn probes(&self) -> bool {
+        R::SIDE == Side::Client && !self.draining && self.has_spare_id()
+    }
+
+    fn has_question(&self) -> bool {
+        self.pings() || self.probes()
+    }
+
+    /// Asks the peer for a sign of life now, with a ping or a probe: for a caller that wants to know
+    /// sooner than by [`Liveness`](crate::Liveness). Whatever is received next is one.
+    ///
+    /// Nothing is asked while a question is out to which nothing was received, of a tunnel that is
+    /// not open, and where this end has no question: a tunnel server without `PING`, a tunnel client
+    /// without it that drains. No answer does not end the tunnel; the questions that `Liveness` asks
+    /// come when they would have, and do.
+    pub fn ask(&mut self, now: Time) {
+        self.handle_timeout(now);
+        let out = self.alive.asked.is_some_and(|asked| !asked.heard);
+        if self.phase == Phase::Open && !out && !self.alive.ask_due && self.has_question() {
+            self.alive.ask_early = true;
+            self.queue_question();
+        }
     }
 
     /// Says that bytes came from the peer, of a frame that is not whole yet or of another tunnel
@@ -194,7 +223,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             Time::MAX
         } else if self.pings() {
             self.alive.last_asked.saturating_add(limits.ping)
-        } else if R::SIDE == Side::Client && !self.draining && self.has_spare_id() {
+        } else if self.probes() {
             self.alive.heard.saturating_add(limits.probe)
         } else {
             Time::MAX
@@ -212,7 +241,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     pub(super) fn answer_at(&self) -> Time {
         let answer = self.limits.liveness.answer;
         match self.alive.asked {
-            Some(asked) if asked.taken => asked.at.saturating_add(answer),
+            Some(asked) if asked.taken && !asked.early => asked.at.saturating_add(answer),
             Some(_) | None => Time::MAX,
         }
     }
@@ -237,12 +266,18 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         }
     }
 
+    /// Whether a question is out whose answer is due some time.
+    fn is_asking(&self) -> bool {
+        self.alive.asked.is_some_and(|asked| !asked.early)
+    }
+
     /// Its timers; none runs while nothing is read.
     pub(super) fn liveness_timers(&self) -> [(Time, Timer); 4] {
         let runs = self.phase == Phase::Open && self.wants_read();
-        let asks_at = match self.alive.asked {
-            Some(_) => Time::MAX,
-            None => self.asks_at(),
+        let asks_at = if self.is_asking() {
+            Time::MAX
+        } else {
+            self.asks_at()
         };
         [
             (self.answer_at(), Timer::Answer),
@@ -283,7 +318,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
                 return;
             }
             self.alive.missed = true;
-            self.ask();
+            self.queue_question();
             self.say().responsive = Some(false);
         }
         if self.half_close_at().is_due(now)
@@ -295,15 +330,16 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             *half_close = Once::Pending;
             self.urgent = true;
         }
-        if self.alive.asked.is_none() && self.asks_at().is_due(now) {
-            self.ask();
+        if !self.is_asking() && self.asks_at().is_due(now) {
+            self.alive.asked = None;
+            self.queue_question();
         }
         if self.heartbeat_at().is_due(now) {
             self.alive.heartbeat_due = true;
         }
     }
 
-    const fn ask(&mut self) {
+    const fn queue_question(&mut self) {
         self.alive.ask_due = true;
         self.urgent = true;
     }
@@ -329,6 +365,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             return None;
         }
         self.wakes = Time::ZERO;
+        let early = core::mem::take(&mut self.alive.ask_early);
         let (question, transmit) = if self.pings() {
             let opaque = self.alive.pings.wrapping_add(1);
             self.alive.pings = opaque;
@@ -336,18 +373,21 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         } else {
             self.probe()?
         };
-        self.alive.last_asked = now;
+        if !early {
+            self.alive.last_asked = now;
+        }
         self.alive.asked = Some(Asked {
             question,
             at: now,
             heard: false,
             taken: false,
+            early,
         });
         Some(transmit)
     }
 
     fn probe(&mut self) -> Option<(Question, Transmit)> {
-        if R::SIDE == Side::Server || self.draining || !self.has_spare_id() {
+        if !self.probes() {
             return None;
         }
         let id = self.take_id();

@@ -417,6 +417,19 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         self.slab.len() as usize
     }
 
+    /// Streams that can be opened now, by this end or its peer: none before the tunnel is open, while
+    /// it drains and once all ids were used.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        if self.phase != Phase::Open || self.draining || !self.has_spare_id() {
+            return 0;
+        }
+        let used = self.next_id.saturating_add(i64::from(self.unsent));
+        let ids = i64::MAX.saturating_sub(used).saturating_add(1);
+        let room = self.limits.max_streams.saturating_sub(self.slab.len());
+        room.min(u32::try_from(ids).unwrap_or(u32::MAX)) as usize
+    }
+
     /// What was counted so far.
     #[must_use]
     pub const fn counters(&self) -> Counters {

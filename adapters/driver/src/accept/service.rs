@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::future::{Future, Ready};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -24,6 +23,7 @@ use crate::client::{Channel, NoAcceptor};
 use crate::error::BoxError;
 use crate::grpc::status::Status;
 use crate::options::Options;
+use crate::panics::contain;
 use crate::peer::TunnelPeer;
 use crate::runtime::{Runtime, Task};
 use crate::server::{Handler, HandlerAcceptor, NoHandler};
@@ -136,8 +136,8 @@ impl<H> TunnelService<H> {
         let metadata = parts.headers.clone();
         let extensions = parts.extensions.clone();
         let accept = accept.clone();
-        let runtime = self.runtime.clone();
         self.accept::<Client, B, _>(parts, body, NoAcceptor, |shared| {
+            let runtime = shared.runtime.clone();
             let tunnel = ReverseTunnel {
                 channel: Channel::new(shared),
                 metadata,
@@ -145,8 +145,7 @@ impl<H> TunnelService<H> {
             };
             Box::new(move || {
                 // The tunnel's task survives a panic of the application.
-                let task = catch_unwind(AssertUnwindSafe(|| accept(tunnel)));
-                if let Ok(task) = task {
+                if let Some(task) = contain(|| accept(tunnel)) {
                     runtime.spawn(task);
                 }
             })
@@ -167,13 +166,21 @@ impl<H> TunnelService<H> {
         A: CallAcceptor<R>,
     {
         let opening = Opening::Accepted(opening::negotiation(&parts.headers));
-        let shared = Shared::<R>::new(self.runtime.clone(), self.options.clone(), opening);
+        let runtime = match self.runtime.capture() {
+            Ok(runtime) => runtime,
+            Err(status) => return refused(&status),
+        };
+        let shared = Shared::<R>::new(runtime.clone(), self.options.clone(), opening);
         let shared = match shared {
             Ok(shared) => shared,
             Err(error) => return refused(&Status::new(Code::Internal, error.to_string())),
         };
+        let admitted = self.tunnels.admit(&shared, self.options.max_unsettled);
+        let (registration, unsettled) = match admitted {
+            Ok(admitted) => admitted,
+            Err(status) => return refused(&status),
+        };
         let transmit = TransmitBody::new(shared.clone(), NetworkRole::Server);
-        let (registration, unsettled) = self.tunnels.register(&shared);
         let peer = TunnelPeer::new(parts.headers, parts.extensions);
         // Set only here, so it cannot have been set.
         let _ = shared.peer.set(peer);
@@ -184,7 +191,7 @@ impl<H> TunnelService<H> {
                 drop(unsettled);
                 on_start();
             }));
-        self.runtime.spawn(driver);
+        runtime.spawn(driver);
         opening::accepted(transmit)
     }
 }
@@ -195,15 +202,6 @@ impl<H: Handler> TunnelService<H> {
         B: Body<Data: Buf, Error: Into<BoxError>> + Send + 'static,
     {
         let (parts, body) = request.into_parts();
-        if self.tunnels.is_draining() {
-            let text = "the tunnel server is shutting down";
-            return refused(&Status::new(Code::Unavailable, text));
-        }
-        if self.tunnels.unsettled() >= self.options.max_unsettled {
-            let text =
-                "too many tunnels that are not settled yet: the limit is options.max_unsettled";
-            return refused(&Status::new(Code::ResourceExhausted, text));
-        }
         match (parts.uri.path(), &self.handler, &self.accept) {
             (opening::OPEN_TUNNEL, Some(handler), _) => {
                 let acceptor = HandlerAcceptor::new(handler.clone());

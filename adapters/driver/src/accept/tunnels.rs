@@ -6,7 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use grpctunnel_core::Code;
+
 use crate::deferred::Deferred;
+use crate::grpc::status::Status;
 use crate::tunnel::shared::Shared;
 use crate::tunnel::state::TunnelRole;
 use crate::watchers::Watchers;
@@ -43,13 +46,24 @@ impl Tunnels {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Adds a tunnel that is not settled.
-    pub(crate) fn register<R: TunnelRole>(
+    /// Adds a tunnel that is not settled, unless the service takes none now. Under the same lock as
+    /// [`drain`](Self::drain), so that every tunnel is either refused or drained.
+    pub(crate) fn admit<R: TunnelRole>(
         self: &Arc<Self>,
         tunnel: &Arc<Shared<R>>,
-    ) -> (Registration, Unsettled) {
+        max_unsettled: usize,
+    ) -> Result<(Registration, Unsettled), Status> {
         let tunnel: Weak<Shared<R>> = Arc::downgrade(tunnel);
         let mut inner = self.lock();
+        if inner.draining {
+            let text = "the tunnel server is shutting down";
+            return Err(Status::new(Code::Unavailable, text));
+        }
+        if inner.unsettled >= max_unsettled {
+            let text =
+                "too many tunnels that are not settled yet: the limit is options.max_unsettled";
+            return Err(Status::new(Code::ResourceExhausted, text));
+        }
         let id = inner.next;
         inner.next = id.wrapping_add(1);
         inner.tunnels.insert(id, tunnel);
@@ -58,20 +72,11 @@ impl Tunnels {
             tunnels: self.clone(),
             id,
         };
-        (registration, Unsettled(self.clone()))
-    }
-
-    /// Tunnels that are not settled.
-    pub(crate) fn unsettled(&self) -> usize {
-        self.lock().unsettled
+        Ok((registration, Unsettled(self.clone())))
     }
 
     pub(crate) fn len(&self) -> usize {
         self.lock().tunnels.len()
-    }
-
-    pub(crate) fn is_draining(&self) -> bool {
-        self.lock().draining
     }
 
     pub(crate) fn drain(&self, limit: Duration) {

@@ -174,6 +174,11 @@ impl BodyReader {
         }
     }
 
+    /// Whether any message has begun.
+    pub(crate) const fn has_begun(&self) -> bool {
+        self.first_flag.is_some()
+    }
+
     /// Moves what was read to the stream's outbox. Returns whether reading had stopped for want of
     /// room.
     pub(crate) fn move_to(&mut self, outbox: &mut Outbox) -> bool {

@@ -15,7 +15,7 @@ use http_body::Body;
 use crate::carrier::opening;
 use crate::carrier::receive::{CarrierEvent, CarrierReader, ReadBudget};
 use crate::deferred::Deferred;
-use crate::error::{BoxError, CarrierEnd, TunnelEnd};
+use crate::error::{BoxError, CarrierEnd};
 use crate::log;
 use crate::peer::TunnelPeer;
 use crate::runtime::Sleep;
@@ -23,8 +23,10 @@ use crate::tunnel::input::CallAcceptor;
 use crate::tunnel::shared::Shared;
 use crate::tunnel::state::{State, TunnelRole};
 
-/// Memory for frames in several chunks that is kept between two of them.
+/// Memory for frames in several chunks that is kept between two of them, and by a tunnel that has
+/// nothing to read.
 const KEPT_MEMORY: usize = 64 << 10;
+const IDLE_MEMORY: usize = 4 << 10;
 
 /// Called once when the tunnel may carry calls.
 pub(crate) type OnStart = Box<dyn FnOnce() + Send>;
@@ -117,6 +119,12 @@ where
         let wakes_at = shared.with_after(&mut deferred, |state, deferred| {
             state.advance_clock(now);
             deferred.register(&mut state.driver, cx.waker());
+            if matches!(
+                event,
+                Some(CarrierEvent::Data(_) | CarrierEvent::Response(_))
+            ) {
+                state.silence.heard();
+            }
             if matches!(event, Some(CarrierEvent::Data(_))) {
                 // A part of a frame proves that the peer lives, before anything is found late.
                 state.tunnel.handle_activity(now);
@@ -143,7 +151,11 @@ where
                 conclude(state, deferred);
                 return None;
             }
-            self.paused = !state.tunnel.wants_read();
+            let was_paused = std::mem::replace(&mut self.paused, !state.tunnel.wants_read());
+            if was_paused && !self.paused {
+                // What the peer said in the meantime is still to be read.
+                state.silence.heard();
+            }
             state.paused = self.paused;
             state.wakes_at = state.next_timeout().min(self.sleeps_until);
             Some(state.wakes_at)
@@ -278,20 +290,20 @@ fn handle_timeouts<R: TunnelRole>(state: &mut State<R>, deferred: &mut Deferred)
             state.tunnel.abort(now, Reason::Stalled);
         }
     }
+    let grace = state.options.limits.finish_grace;
+    state.handle_drain_timeout(grace, deferred);
+    state.handle_silence(deferred);
 }
 
 /// Sets how the tunnel ended, and wakes everybody who waits.
 fn conclude<R: TunnelRole>(state: &mut State<R>, deferred: &mut Deferred) {
     if state.end.is_none() {
-        let end = TunnelEnd {
-            error: state.tunnel.error().cloned(),
-            carrier: state.carrier_end.clone(),
-        };
+        let end = state.tunnel_end();
         log::ended(R::OWN_SIDE, &end);
         state.end = Some(end);
     }
     state.watchers.wake(deferred);
-    state.wake_waiting_calls(deferred);
+    R::may_open(state, deferred);
 }
 
 impl<R, F, B, I> Future for Driver<R, F, B, I>
@@ -323,6 +335,9 @@ where
                 return Poll::Pending;
             }
             if idle && !this.sleep(cx, wakes_at) {
+                if this.partial.is_empty() {
+                    this.partial.shrink_to(IDLE_MEMORY);
+                }
                 return Poll::Pending;
             }
         }

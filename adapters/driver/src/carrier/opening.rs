@@ -61,9 +61,9 @@ pub(crate) fn negotiation(headers: &HeaderMap) -> Negotiation {
     Negotiation::from_header(values.iter().map(HeaderValue::as_bytes))
 }
 
-/// Why a response does not open a tunnel, if it does not.
-pub(crate) fn refusal(response: &Parts) -> Option<Status> {
-    let status = Status::of_response(response);
+/// Why a response does not open a tunnel, if it does not. `is_all`: it has no body.
+pub(crate) fn refusal(response: &Parts, is_all: bool) -> Option<Status> {
+    let status = Status::of_response(response, is_all);
     if status.is_none() && !is_grpc(&response.headers) {
         return Some(Status::not_grpc(None));
     }

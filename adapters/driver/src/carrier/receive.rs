@@ -1,6 +1,5 @@
 //! Reading a carrier.
 
-use std::error::Error;
 use std::future::{Future, Pending};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -13,7 +12,7 @@ use http_body::Body;
 
 use crate::carrier::opening;
 use crate::carrier::transmit::NetworkRole;
-use crate::error::{BoxError, CarrierEnd, error_chain};
+use crate::error::{BoxError, CarrierEnd};
 use crate::grpc::status::Status;
 
 /// Frames, or parts of them, and bytes that one poll reads before other tasks get their turn.
@@ -73,10 +72,10 @@ impl CarrierEvent {
         Self::End(end, if ok { Cause::Finished } else { Cause::Failed })
     }
 
-    fn error(error: &(dyn Error + 'static)) -> Self {
+    fn error(error: BoxError) -> Self {
         let end = CarrierEnd {
             status: None,
-            error: Some(error_chain(error).into()),
+            error: Some(error.into()),
         };
         Self::End(end, Cause::Failed)
     }
@@ -154,7 +153,7 @@ where
             let frame = match frame {
                 Some(Ok(frame)) => frame,
                 Some(Err(error)) => {
-                    return Poll::Ready(self.end(CarrierEvent::error(&*error.into())));
+                    return Poll::Ready(self.end(CarrierEvent::error(error.into())));
                 }
                 None => return Poll::Ready(self.finished()),
             };
@@ -178,9 +177,9 @@ where
     fn opened(&mut self, response: Result<Response<B>, BoxError>) -> CarrierEvent {
         let (parts, body) = match response {
             Ok(response) => response.into_parts(),
-            Err(error) => return self.end(CarrierEvent::error(&*error)),
+            Err(error) => return self.end(CarrierEvent::error(error)),
         };
-        if let Some(status) = opening::refusal(&parts) {
+        if let Some(status) = opening::refusal(&parts, body.is_end_stream()) {
             return self.end(CarrierEvent::status(Some(status)));
         }
         self.incoming = Incoming::Open(Box::pin(body));

@@ -23,6 +23,10 @@ impl TunnelRole for Client {
         state.fail(stream, CallEnd::status(status), deferred);
     }
 
+    fn may_open(state: &mut State<Self>, deferred: &mut Deferred) {
+        state.open_waiting(deferred);
+    }
+
     /// The entry stays until its reader has taken the end.
     fn stream_ended(_state: &mut State<Self>, _stream: Key, _after: &mut Deferred) {}
 }
@@ -48,8 +52,8 @@ impl State<Client> {
     }
 }
 
-/// What the clones of a channel share. The tunnel is drained when the last one is dropped; open
-/// calls do not hold it.
+/// What the clones of a channel share. The tunnel is drained when the last one is dropped, and open
+/// calls may take their time.
 #[derive(Debug)]
 pub(crate) struct Handle {
     pub(crate) shared: Arc<Shared<Client>>,
@@ -57,7 +61,7 @@ pub(crate) struct Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.shared.drain(self.shared.options.drain_limit);
+        self.shared.drain_without_limit();
     }
 }
 

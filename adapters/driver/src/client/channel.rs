@@ -18,20 +18,25 @@ use crate::client::response_future::ResponseFuture;
 use crate::counters::Counters;
 use crate::error::{BoxError, CallError, TunnelEnd};
 use crate::peer::TunnelPeer;
+use crate::tunnel::published::TunnelState;
 use crate::tunnel::shared::Shared;
 
 /// A tunnel to make calls on: a tower service of HTTP requests, for generated clients and proxies.
 ///
 /// It is always ready: a call for which the tunnel has no room waits in order, under its own
-/// deadline. A call that fails has a response with a gRPC status; see [`CallError`] for the only
-/// exception. If it was certainly not processed, the response's extensions hold
-/// [`NeverProcessed`](crate::NeverProcessed).
+/// deadline; see [`Options::max_waiting`](crate::Options::max_waiting) and
+/// [`Options::max_wait`](crate::Options::max_wait). A call that fails has a response with a gRPC status; see [`CallError`] for the only
+/// exception. If no handler saw it and it may succeed at another try, the response's extensions hold
+/// [`NeverProcessed`](crate::NeverProcessed); if it was lost with the tunnel, they hold the
+/// [`TunnelEnd`].
 ///
-/// A call's `grpc-timeout` header is its deadline, enforced here and at the other end. Its
+/// A call's `grpc-timeout` header is its deadline, counted from [`call`](Service::call), enforced
+/// here and at the other end. Its
 /// [`MethodKind`](crate::MethodKind), where that is known, is taken from the request's extensions,
 /// or from the [`MethodKinds`](crate::MethodKinds) of the tunnel.
 ///
-/// The tunnel is drained when the last clone is dropped.
+/// The tunnel is drained when the last clone is dropped: the calls that are open go on for as long
+/// as they take, and with the last one the tunnel is finished.
 #[derive(Clone, Debug)]
 pub struct Channel {
     handle: Arc<Handle>,
@@ -65,17 +70,29 @@ impl Channel {
         self.shared().closed()
     }
 
-    /// Whether new calls are taken: the tunnel is neither draining nor over.
+    /// Waits until the tunnel takes no new calls any more: it drains, begun by this end or by the
+    /// peer, or is over. The future does not keep the tunnel from being drained.
+    pub fn draining(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
+        self.shared().draining()
+    }
+
+    /// What the tunnel is doing. Takes no lock.
+    #[must_use]
+    pub fn state(&self) -> TunnelState {
+        self.shared().state()
+    }
+
+    /// Whether a new call would be taken at once: see
+    /// [`TunnelState::takes_calls`](crate::TunnelState::takes_calls). Takes no lock.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        self.shared()
-            .read(|state| state.tunnel.is_open() && !state.tunnel.is_draining())
+        self.state().takes_calls()
     }
 
     /// Calls that have not ended.
     #[must_use]
     pub fn active_calls(&self) -> usize {
-        self.shared().read(|state| state.tunnel.active_streams())
+        usize::try_from(self.state().calls).unwrap_or(usize::MAX)
     }
 
     /// The extensions in effect, which tell what the tunnel can carry: with `RAW_METADATA` any bytes

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Buf;
-use grpctunnel_core::{Client, Key};
+use grpctunnel_core::{Client, Code, Key};
 use http_body::Body;
 
 use crate::body::reader::{BodyEnd, BodyReader};
@@ -14,7 +14,9 @@ use crate::body::send_queue::QueueShare;
 use crate::client::encoding;
 use crate::deferred::Deferred;
 use crate::error::{BoxError, CallError};
+use crate::grpc::status::Status;
 use crate::options::Options;
+use crate::panics::contain;
 use crate::tunnel::call_end::CallEnd;
 use crate::tunnel::send::SendProgress;
 use crate::tunnel::shared::Shared;
@@ -113,11 +115,63 @@ where
 }
 
 /// The task that sends the rest of a request whose response has begun. It ends with the request,
-/// or with the call.
+/// or with the call. Dropped before, it cancels the call: its handler must not wait for the rest.
 pub(crate) struct RequestSendTask<B> {
-    pub(crate) shared: Arc<Shared<Client>>,
-    pub(crate) stream: Key,
-    pub(crate) sender: RequestSender<B>,
+    shared: Arc<Shared<Client>>,
+    stream: Key,
+    sender: RequestSender<B>,
+    done: bool,
+}
+
+impl<B> RequestSendTask<B> {
+    pub(crate) const fn new(
+        shared: Arc<Shared<Client>>,
+        stream: Key,
+        sender: RequestSender<B>,
+    ) -> Self {
+        Self {
+            shared,
+            stream,
+            sender,
+            done: false,
+        }
+    }
+
+    fn fail(&mut self, end: CallEnd) {
+        self.done = true;
+        self.shared
+            .with(|state, deferred| state.fail(self.stream, end, deferred));
+    }
+}
+
+impl<B> RequestSendTask<B>
+where
+    B: Body<Data: Buf, Error: Into<BoxError>>,
+{
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            self.sender.read(cx, &self.shared.options);
+            let progress = self
+                .shared
+                .with(|state, deferred| self.sender.send(cx, state, self.stream, deferred));
+            match progress {
+                SendProgress::ReadMore => {}
+                SendProgress::Wait if self.sender.is_done() => return Poll::Ready(()),
+                SendProgress::Wait => return Poll::Pending,
+                SendProgress::Ended => return Poll::Ready(()),
+            }
+        }
+    }
+}
+
+impl<B> Drop for RequestSendTask<B> {
+    fn drop(&mut self) {
+        if !self.done {
+            // An executor drops tasks when it ends.
+            let text = "the task that sends the request was dropped before its end";
+            self.fail(CallEnd::status(Status::new(Code::Unavailable, text)));
+        }
+    }
 }
 
 impl<B> Future for RequestSendTask<B>
@@ -128,17 +182,14 @@ where
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
-        loop {
-            this.sender.read(cx, &this.shared.options);
-            let progress = this
-                .shared
-                .with(|state, deferred| this.sender.send(cx, state, this.stream, deferred));
-            match progress {
-                SendProgress::ReadMore => {}
-                SendProgress::Wait if this.sender.is_done() => return Poll::Ready(()),
-                SendProgress::Wait => return Poll::Pending,
-                SendProgress::Ended => return Poll::Ready(()),
+        match contain(|| this.poll_send(cx)) {
+            Some(Poll::Pending) => return Poll::Pending,
+            Some(Poll::Ready(())) => this.done = true,
+            None => {
+                let error = BoxError::from("the request body panicked");
+                this.fail(CallEnd::Failed(CallError::request_body(error)));
             }
         }
+        Poll::Ready(())
     }
 }

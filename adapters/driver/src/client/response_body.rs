@@ -11,7 +11,7 @@ use http_body::{Body, Frame};
 
 use crate::client::call::Call;
 use crate::deferred::Deferred;
-use crate::error::{CallError, NeverProcessed};
+use crate::error::{CallError, NeverProcessed, TunnelEnd};
 use crate::grpc::headers::{GRPC_CONTENT_TYPE, remove_transparent};
 use crate::tunnel::call_end::CallEnd;
 use crate::tunnel::state::State;
@@ -101,25 +101,33 @@ impl ResponseStart {
         self,
         call: Option<Call>,
     ) -> Result<Response<ResponseBody>, CallError> {
-        let (mut headers, body, never_processed) = match self {
-            Self::Response(headers, received) => (headers, ResponseBody { received, call }, false),
+        let mut response = Response::new(ResponseBody::default());
+        *response.version_mut() = Version::HTTP_2;
+        match self {
+            Self::Response(headers, received) => {
+                *response.headers_mut() = headers;
+                *response.body_mut() = ResponseBody { received, call };
+            }
             Self::End(CallEnd::Failed(error)) => return Err(error),
             Self::End(CallEnd::Status {
                 status,
                 mut trailers,
                 never_processed,
+                lost,
             }) => {
                 status.write_headers(&mut trailers);
-                (trailers, ResponseBody::default(), never_processed)
+                *response.headers_mut() = trailers;
+                let extensions = response.extensions_mut();
+                if let Some(end) = &lost {
+                    extensions.insert(TunnelEnd::clone(end));
+                }
+                if never_processed {
+                    extensions.insert(NeverProcessed::lost(lost));
+                }
             }
-        };
-        headers.entry(CONTENT_TYPE).or_insert(GRPC_CONTENT_TYPE);
-        let mut response = Response::new(body);
-        *response.version_mut() = Version::HTTP_2;
-        *response.headers_mut() = headers;
-        if never_processed {
-            response.extensions_mut().insert(NeverProcessed);
         }
+        let headers = response.headers_mut();
+        headers.entry(CONTENT_TYPE).or_insert(GRPC_CONTENT_TYPE);
         Ok(response)
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Buf;
+use grpctunnel_core::Time;
 use http::{Request, Response};
 use http_body::Body;
 
@@ -27,7 +28,8 @@ pub struct ResponseFuture<B> {
 }
 
 enum Phase<B> {
-    New(Arc<Handle>, Request<B>),
+    /// Called at this time.
+    New(Arc<Handle>, Request<B>, Time),
     /// Not opened yet.
     Pending(PendingCall<B>),
     Open(Call, RequestSender<B>),
@@ -37,9 +39,10 @@ enum Phase<B> {
 impl<B> Unpin for ResponseFuture<B> {}
 
 impl<B> ResponseFuture<B> {
-    pub(crate) const fn new(handle: Arc<Handle>, request: Request<B>) -> Self {
+    pub(crate) fn new(handle: Arc<Handle>, request: Request<B>) -> Self {
+        let now = handle.shared.now();
         Self {
-            phase: Phase::New(handle, request),
+            phase: Phase::New(handle, request, now),
         }
     }
 }
@@ -83,10 +86,10 @@ where
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         loop {
             match std::mem::replace(&mut self.phase, Phase::Done) {
-                Phase::New(handle, request) => match PendingCall::new(handle, request) {
+                Phase::New(handle, request, at) => match PendingCall::new(handle, request, at) {
                     Ok(call) => self.phase = Phase::Pending(call),
                     Err(status) => {
-                        let start = ResponseStart::End(CallEnd::never_processed(status));
+                        let start = ResponseStart::End(CallEnd::status(status));
                         return Poll::Ready(start.into_response(None));
                     }
                 },
@@ -113,11 +116,9 @@ where
                         return Poll::Ready(start.into_response(None));
                     }
                     if !sender.is_done() {
-                        call.shared.runtime.spawn(RequestSendTask {
-                            shared: call.shared.clone(),
-                            stream: call.stream,
-                            sender,
-                        });
+                        let shared = call.shared.clone();
+                        let task = RequestSendTask::new(shared, call.stream, sender);
+                        call.shared.runtime.spawn(task);
                     }
                     return Poll::Ready(start.into_response(Some(call)));
                 }

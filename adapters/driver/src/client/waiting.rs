@@ -1,11 +1,13 @@
-//! Calls that wait to be opened.
+//! Calls that are not open yet.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Buf;
-use grpctunnel_core::wire::{Encoded, Extension, ExtensionSet, Timeout};
-use grpctunnel_core::{Client, Key, MethodKind, OpenError, OpenOptions, Reason, Side, Time};
+use grpctunnel_core::wire::{Encoded, Extension, Timeout};
+use grpctunnel_core::{
+    Client, Code, Growing, Key, MethodKind, OpenError, OpenOptions, Reason, Side, Time, Tunnel,
+};
 use http::{HeaderMap, Request, Uri};
 use http_body::Body;
 
@@ -21,146 +23,121 @@ use crate::runtime::Sleep;
 use crate::tunnel::call_end::CallEnd;
 use crate::tunnel::heads::{self, Head};
 use crate::tunnel::shared::Shared;
-use crate::tunnel::state::{State, WaitingCall};
+use crate::tunnel::state::State;
 use crate::tunnel::stream::Stream;
+use crate::tunnel::waiting_calls::{NewCall, Place, Waited};
 
-/// A call that is not opened yet: it waits for its turn, or for room in the tunnel.
+/// A call that is not open yet: it is new, or waits for room in the tunnel.
 pub(crate) struct PendingCall<B> {
     /// Keeps the tunnel from being drained while the call waits.
     handle: Arc<Handle>,
-    head: CallHead,
-    flag_wait: FlagWait,
+    /// Method and metadata. None: it waits.
+    new: Option<(Uri, HeaderMap)>,
     options: OpenOptions,
-    pub(crate) sender: RequestSender<B>,
-    turn: Turn,
+    flag_wait: FlagWait,
+    /// Until the deadline, while the call waits for its first message.
     sleep: Option<Sleep>,
+    pub(crate) sender: RequestSender<B>,
+    turn: Option<Turn>,
 }
 
-/// What is sent to open a call.
-enum CallHead {
-    /// The extensions in effect are not known yet, or the flag of the first message.
-    Unencoded(Uri, HeaderMap),
-    Encoded(Head),
-}
-
-/// A place in the queue of calls that wait to be opened. Dropping it leaves the queue.
+/// A turn among the calls that wait. Dropping it leaves the queue.
 struct Turn {
     shared: Arc<Shared<Client>>,
-    ticket: Option<u64>,
+    place: Place,
+    expires: Time,
+    sleep: Sleep,
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        if self.ticket.is_some() {
-            self.shared
-                .with(|state, deferred| state.stop_waiting(&mut self.ticket, deferred));
-        }
+        self.shared.with(|state, deferred| {
+            let waited = state.waiting_calls.leave(&self.place, deferred);
+            if let Some(Waited::Opened(stream)) = waited {
+                state.release(stream, deferred);
+            }
+        });
     }
+}
+
+/// What becomes of a new call.
+enum Entry {
+    Opened(Key),
+    Waits(Place),
+    TooManyWait,
+    Refused(OpenError),
 }
 
 impl State<Client> {
-    /// Whether it is the turn of the call with this ticket, or of a new call without one.
-    fn is_next(&self, ticket: Option<u64>) -> bool {
-        match self.waiting_calls.front() {
-            None => true,
-            Some(waiter) => Some(waiter.ticket) == ticket,
-        }
-    }
-
-    /// Joins the queue, or stays in it.
-    fn wait_turn(&mut self, ticket: &mut Option<u64>, cx: &Context<'_>, deferred: &mut Deferred) {
-        if ticket.is_none() {
-            self.last_ticket = self.last_ticket.wrapping_add(1);
-            *ticket = Some(self.last_ticket);
-            self.waiting_calls.push_back(WaitingCall {
-                ticket: self.last_ticket,
-                waker: None,
-            });
-        }
-        let waiter = self
-            .waiting_calls
-            .iter_mut()
-            .find(|waiter| Some(waiter.ticket) == *ticket);
-        if let Some(waiter) = waiter {
-            deferred.register(&mut waiter.waker, cx.waker());
-        }
-    }
-
-    /// Leaves the queue. The next call may have waited for this one only.
-    fn stop_waiting(&mut self, ticket: &mut Option<u64>, deferred: &mut Deferred) {
-        let Some(ticket) = ticket.take() else {
-            return;
-        };
-        let position = self
-            .waiting_calls
-            .iter()
-            .position(|waiter| waiter.ticket == ticket);
-        if let Some(waiter) = position.and_then(|position| self.waiting_calls.remove(position)) {
-            deferred.drop_waker(waiter.waker);
-        }
-        self.wake_next_waiting_call(deferred);
-    }
-
-    /// The extensions in effect, once they are known. Until then the call waits in the queue.
-    fn extensions_or_wait(
+    /// Opens a call unless others wait for room, or there is none; then it waits until `expires`.
+    fn enter(
         &mut self,
-        ticket: &mut Option<u64>,
+        call: NewCall,
+        expires: Time,
         cx: &Context<'_>,
         deferred: &mut Deferred,
-    ) -> Option<ExtensionSet> {
+    ) -> Entry {
         let over = self.tunnel.is_draining() || self.tunnel.is_ended();
-        if self.tunnel.revision().is_none() && !over {
-            self.wait_turn(ticket, cx, deferred);
-            return None;
+        if over || self.waiting_calls.is_empty() {
+            match open(&mut self.tunnel, self.now, &call) {
+                Ok(stream) => {
+                    self.insert(stream, call, deferred);
+                    return Entry::Opened(stream);
+                }
+                Err(OpenError::NotSettled | OpenError::Full) => {}
+                Err(error) => return Entry::Refused(error),
+            }
         }
-        Some(self.tunnel.extensions())
+        let max = self.options.max_waiting;
+        if self.waiting_calls.len() >= max {
+            self.waiting_calls.expire(self.now, deferred);
+        }
+        if self.waiting_calls.len() >= max {
+            return Entry::TooManyWait;
+        }
+        Entry::Waits(self.waiting_calls.join(call, expires, cx))
     }
 
-    /// Opens a call if there is room for it, and it is its turn.
-    fn try_open<B>(
-        &mut self,
-        call: &mut PendingCall<B>,
-        cx: &Context<'_>,
-        deferred: &mut Deferred,
-    ) -> Option<Result<Key, OpenError>>
-    where
-        B: Body<Data: Buf, Error: Into<BoxError>>,
-    {
-        let over = self.tunnel.is_draining() || self.tunnel.is_ended();
-        if !over && !self.is_next(call.turn.ticket) {
-            self.wait_turn(&mut call.turn.ticket, cx, deferred);
-            return None;
-        }
-        let CallHead::Encoded(head) = &mut call.head else {
-            return None;
-        };
-        let head_len = u32::try_from(head.bytes.len()).unwrap_or(u32::MAX);
-        let encoded = Encoded::kept(head_len, true);
-        match self.tunnel.open(self.now, encoded, call.options) {
-            Err(OpenError::NotSettled | OpenError::Full) => {
-                self.wait_turn(&mut call.turn.ticket, cx, deferred);
-                None
-            }
-            Err(error) => {
-                self.stop_waiting(&mut call.turn.ticket, deferred);
-                Some(Err(error))
-            }
-            Ok(stream) => {
-                self.stop_waiting(&mut call.turn.ticket, deferred);
-                let mut entry = Stream::new(stream, self.queue.share());
-                entry.head = std::mem::take(&mut head.bytes);
-                self.streams.insert(entry, deferred);
-                self.dropped = self.dropped.saturating_add(u64::from(head.dropped));
-                Some(Ok(stream))
+    /// Opens the calls that wait, as far as there is room, whether their tasks are polled or not.
+    pub(crate) fn open_waiting(&mut self, deferred: &mut Deferred) {
+        while let Some((call, expires)) = self.waiting_calls.first() {
+            let waited = if expires <= self.now {
+                Waited::Expired
+            } else {
+                match open(&mut self.tunnel, self.now, call) {
+                    Ok(stream) => Waited::Opened(stream),
+                    Err(OpenError::NotSettled | OpenError::Full) => return,
+                    Err(error) => Waited::Refused(error),
+                }
+            };
+            let opened = match &waited {
+                Waited::Opened(stream) => Some(*stream),
+                Waited::Refused(_) | Waited::Expired => None,
+            };
+            let call = self.waiting_calls.decide(waited, deferred);
+            if let Some((stream, call)) = opened.zip(call) {
+                self.insert(stream, call, deferred);
             }
         }
+    }
+
+    fn insert(&mut self, stream: Key, call: NewCall, deferred: &mut Deferred) {
+        let mut entry = Stream::new(stream, self.queue.share());
+        entry.head = call.head;
+        self.streams.insert(entry, deferred);
+        self.dropped = self.dropped.saturating_add(u64::from(call.dropped));
     }
 }
 
-/// The deadline and the kind of a call.
+fn open(tunnel: &mut Tunnel<Client, Growing>, now: Time, call: &NewCall) -> Result<Key, OpenError> {
+    let head_len = u32::try_from(call.head.len()).unwrap_or(u32::MAX);
+    tunnel.open(now, Encoded::kept(head_len, true), call.options)
+}
+
+/// The deadline and the kind of a call that was made `at` this time.
 fn open_options<B>(
     request: &Request<B>,
-    now: Time,
+    at: Time,
     options: &Options,
 ) -> Result<OpenOptions, Status> {
     let timeouts = request.headers().get_all(GRPC_TIMEOUT);
@@ -170,7 +147,7 @@ fn open_options<B>(
         .and_then(|value| Timeout::parse(value.as_bytes()));
     let deadline = match timeout {
         None => None,
-        Some(Timeout::After(timeout)) => Some(now.saturating_add(timeout)),
+        Some(Timeout::After(timeout)) => Some(at.saturating_add(timeout)),
         Some(Timeout::Expired) => return Err(deadline_exceeded()),
     };
     let kind = match request.extensions().get::<MethodKind>() {
@@ -185,29 +162,39 @@ fn deadline_exceeded() -> Status {
     Status::new(reason.code(Side::Client), reason.text())
 }
 
-/// The end of a call whose deadline passed before it was opened.
-fn expired() -> Box<CallEnd> {
-    Box::new(CallEnd::never_processed(deadline_exceeded()))
+fn too_many_wait(options: &Options) -> Status {
+    let text = format!(
+        "the tunnel has no room for the call, and {} others wait already: the limit is \
+         options.max_waiting",
+        options.max_waiting
+    );
+    Status::new(Code::ResourceExhausted, text)
+}
+
+fn waited_too_long(options: &Options) -> Status {
+    let text = format!(
+        "the tunnel had no room for the call within {:?}: the limit is options.max_wait",
+        options.max_wait
+    );
+    Status::new(Code::ResourceExhausted, text)
 }
 
 impl<B> PendingCall<B>
 where
     B: Body<Data: Buf, Error: Into<BoxError>>,
 {
-    pub(crate) fn new(handle: Arc<Handle>, request: Request<B>) -> Result<Self, Status> {
+    /// A call that was made `at` this time.
+    pub(crate) fn new(handle: Arc<Handle>, request: Request<B>, at: Time) -> Result<Self, Status> {
         let shared = handle.shared.clone();
-        let options = open_options(&request, shared.now(), &shared.options)?;
+        let options = open_options(&request, at, &shared.options)?;
         let (parts, body) = request.into_parts();
         Ok(Self {
-            head: CallHead::Unencoded(parts.uri, parts.headers),
-            flag_wait: FlagWait::default(),
+            new: Some((parts.uri, parts.headers)),
             options,
-            sender: RequestSender::new(body, shared.queue.share()),
-            turn: Turn {
-                shared,
-                ticket: None,
-            },
+            flag_wait: FlagWait::default(),
             sleep: None,
+            sender: RequestSender::new(body, shared.queue.share()),
+            turn: None,
             handle,
         })
     }
@@ -225,52 +212,64 @@ where
             return Poll::Ready(Err(Box::new(end)));
         }
         let now = shared.now();
-        if self
-            .options
-            .deadline
-            .is_some_and(|deadline| deadline <= now)
-        {
-            return Poll::Ready(Err(expired()));
-        }
-        match self.poll_head(cx, &shared) {
-            Poll::Ready(Ok(())) => {}
-            Poll::Ready(Err(end)) => return Poll::Ready(Err(Box::new(end))),
-            Poll::Pending => return self.poll_deadline(cx, &shared),
-        }
-        let opened = shared.with(|state, deferred| {
-            state.advance_clock(now);
-            let opened = state.try_open(self, cx, deferred)?;
-            if let Ok(stream) = opened {
-                self.sender.send(cx, state, stream, deferred);
+        if let Some((uri, headers)) = self.new.take() {
+            let deadline = self.options.deadline;
+            if deadline.is_some_and(|deadline| deadline <= now) {
+                return Poll::Ready(Err(self.expired()));
             }
-            Some(opened)
-        });
-        match opened {
-            Some(Ok(stream)) => Poll::Ready(Ok(stream)),
-            Some(Err(error)) => {
-                let status = Status::new(error.code(), error.to_string());
-                Poll::Ready(Err(Box::new(CallEnd::never_processed(status))))
+            let head = match self.poll_head(cx, &shared, &uri, &headers) {
+                Poll::Ready(Ok(head)) => head,
+                Poll::Ready(Err(end)) => return Poll::Ready(Err(Box::new(end))),
+                Poll::Pending => {
+                    self.new = Some((uri, headers));
+                    return self.poll_deadline(cx, &shared);
+                }
+            };
+            let call = NewCall {
+                head: head.bytes,
+                dropped: head.dropped,
+                options: self.options,
+            };
+            let longest = now.saturating_add(shared.options.max_wait);
+            let expires = deadline.map_or(longest, |deadline| deadline.min(longest));
+            let entry = shared.with(|state, deferred| {
+                state.advance_clock(now);
+                let entry = state.enter(call, expires, cx, deferred);
+                if let Entry::Opened(stream) = entry {
+                    self.sender.send(cx, state, stream, deferred);
+                }
+                entry
+            });
+            match entry {
+                Entry::Opened(stream) => return Poll::Ready(Ok(stream)),
+                Entry::Refused(error) => return Poll::Ready(Err(self.refused(error))),
+                Entry::TooManyWait => {
+                    let end = CallEnd::never_processed(too_many_wait(&shared.options));
+                    return Poll::Ready(Err(Box::new(end)));
+                }
+                Entry::Waits(place) => {
+                    self.turn = Some(Turn {
+                        place,
+                        expires,
+                        sleep: shared.runtime.sleep_until(shared.instant(expires)),
+                        shared,
+                    });
+                }
             }
-            None => self.poll_deadline(cx, &shared),
         }
+        self.poll_turn(cx, now)
     }
 
-    /// Encodes the head of the call for the extensions in effect, once they are known. Where those
-    /// do not carry compressed messages, a call that names an encoding waits for the flag of its
-    /// first message.
+    /// Encodes the head of the call for the extensions in effect. Where those do not carry
+    /// compressed messages, a call that names an encoding waits for the flag of its first message.
     fn poll_head(
         &mut self,
         cx: &mut Context<'_>,
         shared: &Shared<Client>,
-    ) -> Poll<Result<(), CallEnd>> {
-        let CallHead::Unencoded(uri, headers) = &self.head else {
-            return Poll::Ready(Ok(()));
-        };
-        let ticket = &mut self.turn.ticket;
-        let known = shared.with(|state, deferred| state.extensions_or_wait(ticket, cx, deferred));
-        let Some(extensions) = known else {
-            return Poll::Pending;
-        };
+        uri: &Uri,
+        headers: &HeaderMap,
+    ) -> Poll<Result<Head, CallEnd>> {
+        let extensions = shared.read(|state| state.tunnel.extensions());
         if !extensions.contains(Extension::Transparent) {
             if self.sender.refuse_compressed() {
                 return Poll::Ready(Err(encoding::refused()));
@@ -279,21 +278,14 @@ where
                 && self.sender.first_flag().is_none()
                 && self.flag_wait.poll(cx, &shared.runtime).is_pending()
             {
-                // Nobody behind it waits for its flag.
-                shared.with(|state, deferred| state.stop_waiting(ticket, deferred));
                 return Poll::Pending;
             }
         }
-        match heads::open(uri, headers, extensions, &shared.options) {
-            Ok(head) => {
-                self.head = CallHead::Encoded(head);
-                Poll::Ready(Ok(()))
-            }
-            Err(status) => Poll::Ready(Err(CallEnd::never_processed(status))),
-        }
+        let head = heads::open(uri, headers, extensions, &shared.options);
+        Poll::Ready(head.map_err(CallEnd::status))
     }
 
-    /// A call that waits is not known to the core, and neither is its deadline.
+    /// A call that is not open is not known to the core, and neither is its deadline.
     fn poll_deadline(
         &mut self,
         cx: &mut Context<'_>,
@@ -305,6 +297,57 @@ where
         let sleep = self
             .sleep
             .get_or_insert_with(|| shared.runtime.sleep_until(shared.instant(deadline)));
-        sleep.as_mut().poll(cx).map(|()| Err(expired()))
+        sleep.as_mut().poll(cx).map(|()| Err(self.expired()))
+    }
+
+    /// Waits until there is room for the call.
+    fn poll_turn(&mut self, cx: &mut Context<'_>, now: Time) -> Poll<Result<Key, Box<CallEnd>>> {
+        let Some(turn) = &mut self.turn else {
+            return Poll::Pending;
+        };
+        let waited = turn.shared.with(|state, deferred| {
+            state.advance_clock(now);
+            let waited = state.waiting_calls.poll(&turn.place, cx, deferred);
+            if let Some(Waited::Opened(stream)) = waited {
+                self.sender.send(cx, state, stream, deferred);
+            }
+            waited
+        });
+        match waited {
+            Some(Waited::Opened(stream)) => Poll::Ready(Ok(stream)),
+            Some(Waited::Refused(error)) => Poll::Ready(Err(self.refused(error))),
+            Some(Waited::Expired) => Poll::Ready(Err(self.expired())),
+            None if turn.expires <= now => Poll::Ready(Err(self.expired())),
+            None => {
+                let slept = turn.sleep.as_mut().poll(cx);
+                slept.map(|()| Err(self.expired()))
+            }
+        }
+    }
+
+    /// The end of a call that was not opened in time. Only room can be had at another try.
+    fn expired(&self) -> Box<CallEnd> {
+        let by_deadline = match &self.turn {
+            Some(turn) => self.options.deadline == Some(turn.expires),
+            None => true,
+        };
+        Box::new(if by_deadline {
+            CallEnd::status(deadline_exceeded())
+        } else {
+            CallEnd::never_processed(waited_too_long(&self.shared().options))
+        })
+    }
+
+    /// The end of a call that the tunnel does not take.
+    fn refused(&self, error: OpenError) -> Box<CallEnd> {
+        let status = Status::new(error.code(), error.to_string());
+        Box::new(match error {
+            // Nor does any other tunnel.
+            OpenError::HeadTooLarge => CallEnd::status(status),
+            _ => {
+                let end = self.shared().read(|state| state.end.clone());
+                CallEnd::never_processed(status).with_tunnel_end(end.map(Arc::new))
+            }
+        })
     }
 }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use grpctunnel_core::Code;
 use http::header::CONTENT_TYPE;
 use http::response::Parts;
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode, utf8_percent_encode};
 
 use crate::grpc::headers::{
@@ -26,6 +26,8 @@ pub struct Status {
     code: Code,
     message: Cow<'static, str>,
     details: Bytes,
+    /// No handler saw the call, which may succeed at another try.
+    unprocessed: bool,
 }
 
 impl Status {
@@ -35,6 +37,7 @@ impl Status {
             code,
             message: message.into(),
             details: Bytes::new(),
+            unprocessed: false,
         }
     }
 
@@ -44,6 +47,17 @@ impl Status {
 
     pub(crate) fn is_ok(&self) -> bool {
         self.code == Code::Ok
+    }
+
+    /// Whether no handler saw the call, which may succeed at another try.
+    pub(crate) const fn is_unprocessed(&self) -> bool {
+        self.unprocessed
+    }
+
+    /// The same, marked as that of a call that no handler saw, if it is an error.
+    pub(crate) fn with_mark(mut self, unprocessed: bool) -> Self {
+        self.unprocessed = unprocessed && !self.is_ok();
+        self
     }
 
     /// The same with details: a serialized `google.rpc.Status`, byte for byte as given.
@@ -87,19 +101,20 @@ impl Status {
         &self.details
     }
 
-    /// Reads `grpc-status` and what belongs to it; `None` if there is none.
+    /// Reads `grpc-status` and what belongs to it; `None` if there is none. Of several values of a
+    /// header the last counts, as in gRPC's C core.
     ///
     /// A code that is not a number is UNKNOWN; text that is not UTF-8 is replaced; details that are
     /// not base64 are dropped.
     #[must_use]
     pub fn from_headers(headers: &HeaderMap) -> Option<Self> {
-        let code = headers.get(&GRPC_STATUS)?.as_bytes();
-        let message = headers.get(&GRPC_MESSAGE).map_or_else(
+        let last = |name: &HeaderName| headers.get_all(name).iter().next_back();
+        let code = last(&GRPC_STATUS)?.as_bytes();
+        let message = last(&GRPC_MESSAGE).map_or_else(
             || Cow::Borrowed(""),
             |message| percent_decode(message.as_bytes()).decode_utf8_lossy(),
         );
-        let details = headers
-            .get(&GRPC_STATUS_DETAILS)
+        let details = last(&GRPC_STATUS_DETAILS)
             .and_then(|details| BASE64.decode(details.as_bytes()).ok())
             .map_or_else(Bytes::new, Bytes::from);
         let number = str::from_utf8(code).ok().and_then(|code| code.parse().ok());
@@ -119,6 +134,8 @@ impl Status {
     /// Writes `grpc-status` and what belongs to it, in place of what is there.
     pub fn write_headers(&self, headers: &mut HeaderMap) {
         headers.insert(GRPC_STATUS, code_value(self.code));
+        headers.remove(GRPC_MESSAGE);
+        headers.remove(GRPC_STATUS_DETAILS);
         if !self.message.is_empty() {
             let message: Cow<'_, str> = utf8_percent_encode(&self.message, MESSAGE).into();
             if let Ok(value) = HeaderValue::from_str(&message) {
@@ -142,19 +159,25 @@ impl Status {
         response
     }
 
-    /// The status in the head of a response: `grpc-status`, or the one that stands for an HTTP
-    /// error or another content type. `None`: messages or trailers follow. A response without a
-    /// content type is accepted.
-    pub(crate) fn of_response(response: &Parts) -> Option<Self> {
+    /// The status in the head of a response: `grpc-status` if the head `is_all` of it (gRPC's
+    /// Trailers-Only), or the one that stands for an HTTP error or another content type, unless the
+    /// head has an error of its own. `None`: messages or trailers follow, and the trailers decide. A
+    /// response without a content type is accepted.
+    pub(crate) fn of_response(response: &Parts, is_all: bool) -> Option<Self> {
         let headers = &response.headers;
-        if let Some(status) = Self::from_headers(headers) {
-            return Some(status);
+        let own = Self::from_headers(headers);
+        if is_all && own.is_some() {
+            return own;
         }
+        let error = own.filter(|status| !status.is_ok());
         if response.status != StatusCode::OK {
-            return Some(Self::from_http(response.status));
+            return error.or_else(|| Some(Self::from_http(response.status)));
         }
         let content_type = headers.get(CONTENT_TYPE)?;
-        (!is_grpc(headers)).then(|| Self::not_grpc(Some(content_type)))
+        if is_grpc(headers) {
+            return None;
+        }
+        error.or_else(|| Some(Self::not_grpc(Some(content_type))))
     }
 
     /// The status of a response that is not gRPC.
@@ -244,6 +267,21 @@ impl fmt::Display for OneLine<'_> {
         }
         Ok(())
     }
+}
+
+/// Bytes of another's text that a caller is told.
+const MAX_EXCERPT: usize = 256;
+
+/// The beginning of a text, in one line: what a remote caller is told of an error or of a peer.
+pub(crate) fn excerpt(text: &str) -> String {
+    let mut excerpt = OneLine(text).to_string();
+    if excerpt.len() > MAX_EXCERPT {
+        let ends = excerpt.char_indices().map(|(start, _)| start);
+        let end = ends.take_while(|end| *end <= MAX_EXCERPT).last();
+        excerpt.truncate(end.unwrap_or(0));
+        excerpt.push_str("...");
+    }
+    excerpt
 }
 
 impl std::error::Error for Status {}

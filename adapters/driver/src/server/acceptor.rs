@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use grpctunnel_core::wire::{Extension, Metadata, format_timeout};
-use grpctunnel_core::{Code, Key, MethodKind, Reason, Server, Side};
+use grpctunnel_core::{Code, MethodKind, Reason, Server, Side};
 use http::header::{CONTENT_TYPE, TE};
 use http::uri::{Authority, InvalidUri, PathAndQuery, Scheme};
 use http::{HeaderValue, Method, Request, Uri, Version};
@@ -12,9 +12,9 @@ use crate::deferred::Deferred;
 use crate::grpc::headers::{AUTHORITY, GRPC_CONTENT_TYPE, GRPC_TIMEOUT};
 use crate::grpc::metadata::to_headers;
 use crate::grpc::status::Status;
+use crate::panics::contain;
 use crate::server::handler::Handler;
-use crate::server::request_body::RequestBody;
-use crate::server::task::handle;
+use crate::server::task::{TaskGuard, handle};
 use crate::tunnel::input::{CallAcceptor, IncomingCall};
 use crate::tunnel::shared::Shared;
 use crate::tunnel::state::State;
@@ -27,7 +27,7 @@ pub(crate) struct HandlerAcceptor<H> {
 }
 
 struct AcceptedCall {
-    stream: Key,
+    guard: TaskGuard,
     kind: MethodKind,
     request: Request<()>,
 }
@@ -64,7 +64,7 @@ impl<H: Handler> CallAcceptor<Server> for HandlerAcceptor<H> {
                     request.extensions_mut().insert(peer.clone());
                 }
                 self.accepted.push(AcceptedCall {
-                    stream,
+                    guard: TaskGuard::new(shared.clone(), stream),
                     kind,
                     request,
                 });
@@ -78,14 +78,18 @@ impl<H: Handler> CallAcceptor<Server> for HandlerAcceptor<H> {
 
     fn spawn_accepted(&mut self, shared: &Arc<Shared<Server>>) {
         for accepted in self.accepted.drain(..) {
-            let body = RequestBody::new(shared.clone(), accepted.stream);
-            shared.runtime.spawn(handle(
-                shared.clone(),
-                accepted.stream,
-                accepted.kind,
-                self.handler.clone(),
-                accepted.request.map(|()| body),
-            ));
+            let AcceptedCall {
+                guard,
+                kind,
+                request,
+            } = accepted;
+            let Some(handler) = contain(|| self.handler.clone()) else {
+                guard.close_panicked();
+                continue;
+            };
+            let body = guard.request_body();
+            let task = handle(guard, kind, handler, request.map(|()| body));
+            shared.runtime.spawn(task);
         }
     }
 }

@@ -10,9 +10,11 @@ use grpctunnel_core::wire::ExtensionSet;
 use crate::counters::Counters;
 use crate::error::TunnelEnd;
 use crate::peer::TunnelPeer;
+use crate::tunnel::published::TunnelState;
 use crate::tunnel::shared::Shared;
 
-/// A tunnel whose calls this end handles. It is drained when the handle is dropped.
+/// A tunnel whose calls this end handles. It is drained when the handle is dropped: new calls are
+/// refused, those that are open go on for as long as they take.
 #[derive(Debug)]
 pub struct ServerHandle {
     shared: Arc<Shared<Server>>,
@@ -20,7 +22,7 @@ pub struct ServerHandle {
 
 impl Drop for ServerHandle {
     fn drop(&mut self) {
-        self.shared.drain(self.shared.options.drain_limit);
+        self.shared.drain_without_limit();
     }
 }
 
@@ -46,10 +48,22 @@ impl ServerHandle {
         self.shared.closed()
     }
 
+    /// Waits until the tunnel takes no new calls any more: it drains, or is over. The future does
+    /// not keep the tunnel from being drained.
+    pub fn draining(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
+        self.shared.draining()
+    }
+
+    /// What the tunnel is doing. Takes no lock.
+    #[must_use]
+    pub fn state(&self) -> TunnelState {
+        self.shared.state()
+    }
+
     /// Calls that have not ended.
     #[must_use]
     pub fn active_calls(&self) -> usize {
-        self.shared.read(|state| state.tunnel.active_streams())
+        usize::try_from(self.state().calls).unwrap_or(usize::MAX)
     }
 
     /// The extensions in effect, which tell what the tunnel can carry; see

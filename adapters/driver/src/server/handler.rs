@@ -21,6 +21,9 @@ use crate::server::request_body::RequestBody;
 /// [`MethodKind`](crate::MethodKind) where that is known. A `grpc-timeout` is the time that is
 /// left, for a proxy to forward; the tunnel itself enforces the deadline.
 ///
+/// A [`NeverProcessed`](crate::NeverProcessed) in the extensions of an error response, or among
+/// the sources of an error, tells the caller that no handler saw the call.
+///
 /// When a call ends early, its future and its response body are dropped. A handler that panics
 /// ends its own call with INTERNAL, and nothing else.
 pub trait Handler:

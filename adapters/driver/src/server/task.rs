@@ -2,7 +2,6 @@
 
 use std::error::Error;
 use std::future::{Future, poll_fn};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -14,9 +13,10 @@ use http_body::Body;
 
 use crate::body::reader::{BodyEnd, BodyReader, compression_refused};
 use crate::deferred::Deferred;
-use crate::error::{BoxError, error_chain};
-use crate::grpc::status::Status;
+use crate::error::{BoxError, NeverProcessed, error_sources};
+use crate::grpc::status::{Status, excerpt};
 use crate::options::Options;
+use crate::panics::contain;
 use crate::server::handler::Handler;
 use crate::server::request_body::RequestBody;
 use crate::server::respond::hold;
@@ -25,8 +25,9 @@ use crate::tunnel::send::SendProgress;
 use crate::tunnel::shared::Shared;
 use crate::tunnel::state::State;
 
-/// Notes the end of a task, however it ends.
-struct TaskGuard {
+/// The task of a call, from the call's acceptance to its end, however that comes: also where the
+/// task is never polled, or never started.
+pub(crate) struct TaskGuard {
     shared: Arc<Shared<Server>>,
     stream: Key,
 }
@@ -39,15 +40,15 @@ impl Drop for TaskGuard {
 }
 
 /// Handles a call from its request to the end of its response.
+///
+/// `guard` is dropped last: until then the call counts.
 pub(crate) async fn handle<H: Handler>(
-    shared: Arc<Shared<Server>>,
-    stream: Key,
+    guard: TaskGuard,
     kind: MethodKind,
     handler: H,
     request: Request<RequestBody>,
 ) {
-    // Dropped last: until then the call counts.
-    let guard = TaskGuard { shared, stream };
+    let stream = guard.stream;
     let responding = pin!(respond(&guard.shared, stream, kind, handler, request));
     let mut contained = CatchPanic { inner: responding };
     let panicked = poll_fn(|cx| {
@@ -58,14 +59,27 @@ pub(crate) async fn handle<H: Handler>(
     })
     .await;
     if panicked {
-        let status = Status::new(Code::Internal, "the handler panicked");
-        guard
-            .shared
-            .with_now(|state, deferred| state.close(stream, &status, deferred));
+        guard.close_panicked();
     }
 }
 
 impl TaskGuard {
+    pub(crate) const fn new(shared: Arc<Shared<Server>>, stream: Key) -> Self {
+        Self { shared, stream }
+    }
+
+    /// The request of the call.
+    pub(crate) fn request_body(&self) -> RequestBody {
+        RequestBody::new(self.shared.clone(), self.stream)
+    }
+
+    /// Ends the call because its handler panicked.
+    pub(crate) fn close_panicked(&self) {
+        let status = Status::new(Code::Internal, "the handler panicked");
+        self.shared
+            .with_now(|state, deferred| state.close(self.stream, &status, deferred));
+    }
+
     /// Whether the response has no reader. If it has, the task is woken when that changes.
     fn is_abandoned(&self, cx: &Context<'_>) -> bool {
         self.shared
@@ -89,9 +103,9 @@ impl<F: Future<Output = ()>> Future for CatchPanic<'_, F> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<bool> {
         // It is not polled again after a panic.
-        match catch_unwind(AssertUnwindSafe(|| self.inner.as_mut().poll(cx))) {
-            Ok(poll) => poll.map(|()| false),
-            Err(_) => Poll::Ready(true),
+        match contain(|| self.inner.as_mut().poll(cx)) {
+            Some(poll) => poll.map(|()| false),
+            None => Poll::Ready(true),
         }
     }
 }
@@ -123,14 +137,21 @@ async fn respond<H: Handler>(
     let (parts, body) = response.into_parts();
     // They are known since before the call, and do not change.
     let extensions = shared.read(|state| state.tunnel.extensions());
-    if let Some(status) = Status::of_response(&parts) {
+    let unprocessed = parts.extensions.get::<NeverProcessed>().is_some();
+    if let Some(status) = Status::of_response(&parts, body.is_end_stream()) {
+        let status = status.with_mark(unprocessed);
         let (head, status) = heads::close(&status, &parts.headers, extensions, &shared.options);
         finish(shared, stream, kind, head, &status);
         return;
     }
+    // Counts if nothing follows after all.
+    let status_alone = Status::from_headers(&parts.headers);
     let head = match heads::respond(&parts.headers, extensions, &shared.options) {
         Ok(head) => head,
-        Err(status) => {
+        Err(bad) => {
+            // An error is what it is, whatever comes with it.
+            let error = status_alone.filter(|status| status.code() != Code::Ok);
+            let status = error.unwrap_or(bad).with_mark(unprocessed);
             shared.with_now(|state, deferred| state.close(stream, &status, deferred));
             return;
         }
@@ -145,6 +166,8 @@ async fn respond<H: Handler>(
         stream,
         kind,
         head: Some(head),
+        status_alone,
+        unprocessed,
         reader,
     };
     let mut body = pin!(body);
@@ -185,6 +208,10 @@ struct ResponseSender<'s> {
     kind: MethodKind,
     /// The head of the response, until it was sent.
     head: Option<heads::Head>,
+    /// The status of a response that has neither messages nor trailers.
+    status_alone: Option<Status>,
+    /// The response says that no handler saw the call.
+    unprocessed: bool,
     reader: BodyReader,
 }
 
@@ -236,21 +263,31 @@ impl ResponseSender<'_> {
     }
 
     /// The end of the call after its response body ended.
-    fn close(&self, end: BodyEnd) -> (heads::Head, bool, Hold) {
-        let (extensions, options) = (self.extensions, &self.shared.options);
-        let none = HeaderMap::new();
-        let (head, status) = match end {
-            BodyEnd::Trailers(trailers) => {
-                let status = Status::from_headers(&trailers).unwrap_or_else(no_status);
-                heads::close(&status, &trailers, extensions, options)
+    fn close(&mut self, end: BodyEnd) -> (heads::Head, bool, Hold) {
+        let options = &self.shared.options;
+        // A response with messages is that of a handler.
+        let unprocessed = self.unprocessed && !self.reader.has_begun();
+        let mut trailers = HeaderMap::new();
+        let status = match end {
+            BodyEnd::Trailers(all) => {
+                let status = Status::from_headers(&all).unwrap_or_else(no_status);
+                trailers = all;
+                status.with_mark(unprocessed)
             }
-            BodyEnd::NoTrailers => heads::close(&no_status(), &none, extensions, options),
+            BodyEnd::NoTrailers => {
+                let status = self.status_alone.take();
+                let status = status.filter(|_| !self.reader.has_begun());
+                status.unwrap_or_else(no_status).with_mark(unprocessed)
+            }
             BodyEnd::Failed(error) => {
-                heads::close(&status_of(&*error, options), &none, extensions, options)
+                let status = status_of(&*error, options);
+                let marked = status.is_unprocessed() && !self.reader.has_begun();
+                status.with_mark(marked)
             }
-            BodyEnd::Compressed => heads::close(&compression_refused(), &none, extensions, options),
-            BodyEnd::Invalid(status) => heads::close(&status, &none, extensions, options),
+            BodyEnd::Compressed => compression_refused(),
+            BodyEnd::Invalid(status) => status,
         };
+        let (head, status) = heads::close(&status, &trailers, self.extensions, options);
         let (ok, hold) = success(&status, self.kind, options);
         (head, ok, hold)
     }
@@ -263,11 +300,18 @@ fn no_status() -> Status {
     )
 }
 
-/// The status of an error of the handler: its own, if `status_of_error` finds one. An error without
-/// a status means that what handles the call was not reached: UNAVAILABLE.
+/// The status of an error of the handler: its own, if `status_of_error` finds one, else the first
+/// [`Status`] among its sources. An error without a status means that what handles the call was not
+/// reached: UNAVAILABLE. The caller is told
+/// the error itself, in one short line, and none of its sources.
 fn status_of(error: &(dyn Error + Send + Sync + 'static), options: &Options) -> Status {
     let known = options
         .status_of_error
         .and_then(|status_of| status_of(error));
-    known.unwrap_or_else(|| Status::new(Code::Unavailable, error_chain(error)))
+    let own = || error_sources(error).find_map(|error| error.downcast_ref::<Status>());
+    let unprocessed = error_sources(error).any(|error| error.is::<NeverProcessed>());
+    known
+        .or_else(|| own().cloned())
+        .unwrap_or_else(|| Status::new(Code::Unavailable, excerpt(&error.to_string())))
+        .with_mark(unprocessed)
 }

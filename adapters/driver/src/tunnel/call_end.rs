@@ -1,12 +1,14 @@
 //! How a call ended, in terms of gRPC over HTTP.
 
+use std::sync::Arc;
+
 use bytes::{Bytes, BytesMut};
 use grpctunnel_core::wire::{self, Metadata};
 use grpctunnel_core::{Code, End, Reason, Side};
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 
-use crate::error::{CallError, CarrierEnd};
+use crate::error::{CallError, CarrierEnd, TunnelEnd};
 use crate::grpc::headers::{GRPC_ENCODING, is_good};
 use crate::grpc::metadata::{ReadOptions, to_headers};
 use crate::grpc::status::Status;
@@ -18,27 +20,50 @@ pub(crate) enum CallEnd {
     Status {
         status: Status,
         trailers: HeaderMap,
+        /// No handler saw the call, and it may succeed at another try.
         never_processed: bool,
+        /// How the tunnel ended, if the call was lost with it.
+        lost: Option<Arc<TunnelEnd>>,
     },
     /// The caller's own request body failed.
     Failed(CallError),
 }
 
 impl CallEnd {
-    pub(crate) fn status(status: Status) -> Self {
+    pub(crate) const fn new(status: Status, trailers: HeaderMap) -> Self {
         Self::Status {
             status,
-            trailers: HeaderMap::new(),
+            trailers,
             never_processed: false,
+            lost: None,
         }
     }
 
+    pub(crate) fn status(status: Status) -> Self {
+        Self::new(status, HeaderMap::new())
+    }
+
     pub(crate) fn never_processed(status: Status) -> Self {
-        Self::Status {
-            status,
-            trailers: HeaderMap::new(),
-            never_processed: true,
+        Self::status(status).marked(true)
+    }
+
+    /// The same, marked as never processed if it was.
+    fn marked(mut self, unprocessed: bool) -> Self {
+        if let Self::Status {
+            never_processed, ..
+        } = &mut self
+        {
+            *never_processed = unprocessed;
         }
+        self
+    }
+
+    /// The same, of a call that was lost with its tunnel.
+    pub(crate) fn with_tunnel_end(mut self, end: Option<Arc<TunnelEnd>>) -> Self {
+        if let Self::Status { lost, .. } = &mut self {
+            *lost = end;
+        }
+        self
     }
 
     /// The end of a call by a rule or limit of the tunnel.
@@ -47,7 +72,7 @@ impl CallEnd {
     }
 
     /// The end that the core reports to this side. `carrier` is what is known of the carrier's end.
-    pub(crate) fn new(
+    pub(crate) fn reported(
         why: &End<'_>,
         side: Side,
         options: ReadOptions,
@@ -55,8 +80,10 @@ impl CallEnd {
     ) -> Self {
         match why {
             End::Status {
-                status, trailers, ..
-            } => closed(status, trailers, options),
+                status,
+                trailers,
+                unprocessed,
+            } => closed(status, trailers, options).marked(*unprocessed),
             // Servers take a request body that fails with CANCELLED for one that is complete.
             End::PeerCancelled => Self::status(Status::new(
                 Code::Aborted,
@@ -66,12 +93,7 @@ impl CallEnd {
             End::Violation(reason) => Self::reason(*reason, side),
             End::TunnelLost { cause, sent } => {
                 let text = format!("{}{carrier}", cause.text());
-                let status = Status::new(Code::Unavailable, text);
-                if *sent {
-                    Self::status(status)
-                } else {
-                    Self::never_processed(status)
-                }
+                Self::status(Status::new(Code::Unavailable, text)).marked(!*sent)
             }
             _ if side == Side::Server => {
                 Self::status(Status::new(Code::Aborted, "the call has ended"))
@@ -91,11 +113,7 @@ fn closed(status: &wire::Status<'_>, trailers: &Metadata<'_>, options: ReadOptio
                     trailers.remove(name);
                 }
             }
-            CallEnd::Status {
-                status: end,
-                trailers,
-                never_processed: false,
-            }
+            CallEnd::new(end, trailers)
         }
         // Without its trailers a success is not one.
         Err(bad) if end.is_ok() => CallEnd::status(Status::new(

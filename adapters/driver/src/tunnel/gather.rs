@@ -48,7 +48,11 @@ impl<R: TunnelRole> State<R> {
                         entry.offer_room(&self.options, deferred);
                         return;
                     }
-                    Part::Open | Part::Headers => &entry.head,
+                    Part::Open => {
+                        self.silence.sent_call(self.now);
+                        &entry.head
+                    }
+                    Part::Headers => &entry.head,
                     Part::Close => &entry.close,
                 };
                 let range = usize::try_from(range.start)

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use grpctunnel_core::wire::{
     EncodeError, Encoded, Extension, ExtensionSet, HeadOptions, StatusHead, encode_close,
-    encode_headers, encode_open,
+    encode_headers, encode_open, encode_unprocessed,
 };
 use grpctunnel_core::{Code, Side};
 use http::header::CONTENT_TYPE;
@@ -60,7 +60,8 @@ pub(crate) fn respond(
 }
 
 /// The head of the end of a call, and the status in it. Trailers that cannot be sent turn success
-/// into an error; an error goes without them.
+/// into an error; an error goes without them, its code and text kept. The mark of a call that no
+/// handler saw is sent where `extensions` carry it.
 pub(crate) fn close(
     status: &Status,
     trailers: &HeaderMap,
@@ -74,7 +75,11 @@ pub(crate) fn close(
             details: status.details(),
         };
         encode(pairs, extensions, options, |out, head_options| {
-            encode_close(out, head, borrowed(pairs), head_options)
+            if status.is_unprocessed() {
+                encode_unprocessed(out, head, borrowed(pairs), head_options)
+            } else {
+                encode_close(out, head, borrowed(pairs), head_options)
+            }
         })
     };
     let result = to_metadata(trailers, extensions)

@@ -2,10 +2,14 @@
 
 mod batch;
 pub(crate) mod call_end;
+pub(crate) mod drain_timeout;
 mod gather;
 pub(crate) mod heads;
 pub(crate) mod input;
+pub(crate) mod published;
 pub(crate) mod send;
 pub(crate) mod shared;
+pub(crate) mod silence;
 pub(crate) mod state;
 pub(crate) mod stream;
+pub(crate) mod waiting_calls;

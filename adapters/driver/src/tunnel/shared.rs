@@ -15,6 +15,7 @@ use crate::error::TunnelEnd;
 use crate::options::Options;
 use crate::peer::TunnelPeer;
 use crate::runtime::Runtime;
+use crate::tunnel::published::{Published, TunnelState};
 use crate::tunnel::state::{State, TunnelRole};
 
 /// One end of a tunnel.
@@ -23,6 +24,7 @@ pub(crate) struct Shared<R: TunnelRole> {
     state: Mutex<State<R>>,
     pub(crate) runtime: Runtime,
     pub(crate) options: Arc<Options>,
+    published: Published,
     /// What waits to be sent on all streams.
     pub(crate) queue: SendQueue,
     /// The origin of the core's time.
@@ -38,9 +40,12 @@ impl<R: TunnelRole> Shared<R> {
         opening: Opening,
     ) -> Result<Arc<Self>, ConfigError> {
         let state = State::new(options.clone(), opening)?;
+        let published = Published::default();
+        published.set(TunnelState::of(&state));
         Ok(Arc::new(Self {
             queue: state.queue.clone(),
             state: Mutex::new(state),
+            published,
             origin: runtime.now(),
             runtime,
             options,
@@ -84,6 +89,7 @@ impl<R: TunnelRole> Shared<R> {
             let mut state = self.lock();
             let result = act(&mut state, deferred);
             state.finish_update(|| self.now(), deferred);
+            self.published.set(TunnelState::of(&state));
             result
         };
         deferred.run();
@@ -104,11 +110,25 @@ impl<R: TunnelRole> Shared<R> {
         read(&self.lock())
     }
 
+    /// What the tunnel is doing.
+    pub(crate) fn state(&self) -> TunnelState {
+        self.published.get()
+    }
+
+    /// Begins to drain. After `limit` what is open ends, and a carrier that does not take what is
+    /// left is cut.
     pub(crate) fn drain(&self, limit: Duration) {
         self.with_now(|state, deferred| {
             state.tunnel.drain(state.now, limit);
-            state.wake_waiting_calls(deferred);
+            state.drain_timeout.limit(state.now.saturating_add(limit));
+            state.set_draining(deferred);
         });
+    }
+
+    /// Begins to drain because nobody uses this end any more. What is open may take its time: only
+    /// who drains knows how much that is.
+    pub(crate) fn drain_without_limit(&self) {
+        self.drain(Duration::MAX);
     }
 
     pub(crate) fn abort(&self) {
@@ -124,6 +144,14 @@ impl<R: TunnelRole> Shared<R> {
     /// Waits until the tunnel is over.
     pub(crate) fn closed(self: &Arc<Self>) -> Watch<R, TunnelEnd> {
         Watch::new(self.clone(), |state| state.end.clone())
+    }
+
+    /// Waits until the tunnel drains, or is over.
+    pub(crate) fn draining(self: &Arc<Self>) -> Watch<R, ()> {
+        Watch::new(self.clone(), |state| {
+            let over = state.end.is_some() || state.tunnel.is_ended();
+            (over || state.tunnel.is_draining()).then_some(())
+        })
     }
 
     /// Waits until the tunnel may carry calls, or has ended before.

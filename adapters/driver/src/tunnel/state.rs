@@ -1,6 +1,5 @@
 //! The state of one end of a tunnel, under its lock.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -17,7 +16,10 @@ use crate::grpc::status::Status;
 use crate::options::Options;
 use crate::tunnel::batch::Batch;
 use crate::tunnel::call_end::CallEnd;
+use crate::tunnel::drain_timeout::DrainTimeout;
+use crate::tunnel::silence::Silence;
 use crate::tunnel::stream::{Finish, Streams};
+use crate::tunnel::waiting_calls::WaitingCalls;
 use crate::watchers::Watchers;
 
 /// What a tunnel client and a tunnel server do differently beside the core.
@@ -30,6 +32,9 @@ pub(crate) trait TunnelRole: Role + Sized + Send + 'static {
 
     /// Ends a stream because of a mistake on this side.
     fn fail_stream(state: &mut State<Self>, stream: Key, status: Status, deferred: &mut Deferred);
+
+    /// Called when calls that wait may be opened, or must fail.
+    fn may_open(_state: &mut State<Self>, _deferred: &mut Deferred) {}
 
     /// Called when the core has ended a stream.
     fn stream_ended(state: &mut State<Self>, stream: Key, deferred: &mut Deferred);
@@ -48,13 +53,6 @@ pub(crate) struct Outgoing {
     pub(crate) closed: bool,
     /// When that task last polled, or was woken because there was something to send.
     pub(crate) last_polled: Time,
-}
-
-/// A call that waits until the tunnel has room for it.
-#[derive(Debug)]
-pub(crate) struct WaitingCall {
-    pub(crate) ticket: u64,
-    pub(crate) waker: Option<Waker>,
 }
 
 /// One end of a tunnel.
@@ -82,12 +80,13 @@ pub(crate) struct State<R: TunnelRole> {
     pub(crate) negotiated: bool,
     /// What was reported as the carrier ended.
     pub(crate) carrier_end: CarrierEnd,
+    pub(crate) drain_timeout: DrainTimeout,
+    pub(crate) silence: Silence,
     pub(crate) end: Option<TunnelEnd>,
-    /// Tasks that wait for `started` or `end`.
+    /// Tasks that wait for `started`, a drain or `end`.
     pub(crate) watchers: Watchers,
-    /// Calls that wait to be opened, first come first served.
-    pub(crate) waiting_calls: VecDeque<WaitingCall>,
-    pub(crate) last_ticket: u64,
+    /// At a tunnel client: calls that wait to be opened.
+    pub(crate) waiting_calls: WaitingCalls,
     /// Metadata values and status details that were dropped because they cannot be sent.
     pub(crate) dropped: u64,
 }
@@ -117,10 +116,11 @@ impl<R: TunnelRole> State<R> {
             wakes_at: Time::MAX,
             paused: false,
             carrier_end: CarrierEnd::default(),
+            drain_timeout: DrainTimeout::None,
+            silence: Silence::None,
             end: None,
             watchers: Watchers::default(),
-            waiting_calls: VecDeque::new(),
-            last_ticket: 0,
+            waiting_calls: WaitingCalls::default(),
             dropped: 0,
         })
     }
@@ -155,7 +155,8 @@ impl<R: TunnelRole> State<R> {
     /// When the next timeout of the tunnel is due.
     pub(crate) fn next_timeout(&self) -> Time {
         let core = self.tunnel.poll_timeout().unwrap_or(Time::MAX);
-        core.min(self.stall_timeout())
+        let own = self.stall_timeout().min(self.drain_due());
+        core.min(own).min(self.silence_due())
     }
 
     /// When the carrier counts as stalled, unless it asks for more to send before.
@@ -186,17 +187,17 @@ impl<R: TunnelRole> State<R> {
             any = true;
             match event {
                 Event::Settled(_) => self.set_started(deferred),
-                Event::MayOpen => self.wake_next_waiting_call(deferred),
+                Event::MayOpen => R::may_open(self, deferred),
                 Event::Writable(stream) => self.writable(stream, deferred),
                 Event::Ended {
                     stream,
                     why,
                     unread,
                 } => self.end_stream(stream, &why, unread, deferred),
-                Event::Draining => self.wake_waiting_calls(deferred),
+                Event::Draining => self.set_draining(deferred),
                 Event::Carrier(carrier) => {
                     self.carrier = Some(carrier);
-                    self.wake_waiting_calls(deferred);
+                    R::may_open(self, deferred);
                 }
                 _ => {}
             }
@@ -210,17 +211,10 @@ impl<R: TunnelRole> State<R> {
         self.watchers.wake(deferred);
     }
 
-    pub(crate) fn wake_next_waiting_call(&mut self, deferred: &mut Deferred) {
-        if let Some(waiter) = self.waiting_calls.front_mut() {
-            deferred.wake(&mut waiter.waker);
-        }
-    }
-
-    /// Wakes all calls that wait to be opened, so that they fail.
-    pub(crate) fn wake_waiting_calls(&mut self, deferred: &mut Deferred) {
-        for waiter in &mut self.waiting_calls {
-            deferred.wake(&mut waiter.waker);
-        }
+    /// Tells everybody who waits that the tunnel takes no new calls.
+    pub(crate) fn set_draining(&mut self, deferred: &mut Deferred) {
+        self.watchers.wake(deferred);
+        R::may_open(self, deferred);
     }
 
     fn writable(&mut self, stream: Key, deferred: &mut Deferred) {
@@ -261,6 +255,14 @@ impl<R: TunnelRole> State<R> {
         }
     }
 
+    /// How the tunnel ended, as far as it is known.
+    pub(crate) fn tunnel_end(&self) -> TunnelEnd {
+        TunnelEnd {
+            error: self.tunnel.error().cloned(),
+            carrier: self.carrier_end.clone(),
+        }
+    }
+
     /// Notes the end of a stream that the core has ended.
     pub(crate) fn end_stream(
         &mut self,
@@ -269,7 +271,10 @@ impl<R: TunnelRole> State<R> {
         unread: Unread,
         deferred: &mut Deferred,
     ) {
-        let end = CallEnd::new(why, R::OWN_SIDE, self.read_options(), &self.carrier_end);
+        let mut end = CallEnd::reported(why, R::OWN_SIDE, self.read_options(), &self.carrier_end);
+        if matches!(why, End::TunnelLost { .. }) && self.tunnel.error().is_some() {
+            end = end.with_tunnel_end(Some(Arc::new(self.tunnel_end())));
+        }
         if let Some(entry) = self.streams.get(stream) {
             entry.set_end(end, unread, deferred);
         }

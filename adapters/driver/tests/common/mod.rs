@@ -25,6 +25,7 @@ pub mod frames;
 pub mod play;
 pub mod recorded;
 pub mod service;
+pub mod steps;
 pub mod tasks;
 
 pub type AnyBody = UnsyncBoxBody<Bytes, BoxError>;

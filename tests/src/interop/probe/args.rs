@@ -42,7 +42,7 @@ pub struct Args {
     /// The call's deadline, in milliseconds; none if absent.
     #[arg(long, value_name = "N", value_parser = millis)]
     pub deadline_ms: Option<Duration>,
-    /// How long to wait before each read of a response, in milliseconds.
+    /// How long to wait before the first response of the call is read, in milliseconds.
     #[arg(long, value_name = "N", default_value = "0", value_parser = millis)]
     pub read_delay_ms: Duration,
     /// How long to wait before the call, once the bystander has its first response, in milliseconds.

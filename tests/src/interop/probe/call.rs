@@ -166,13 +166,11 @@ impl<T: Caller> Call<'_, T> {
         let mut grpc = self.grpc().await?;
         let path = path("FullDuplexCall");
         let mut responses = grpc.streaming(request, path, codec).await?.into_inner();
-        loop {
-            wait(delay).await;
-            let Some(response) = responses.message().await? else {
-                return Ok(());
-            };
+        wait(delay).await;
+        while let Some(response) = responses.message().await? {
             received.add(length(response.payload));
         }
+        Ok(())
     }
 
     fn request<S>(&self, kind: MethodKind, requests: S) -> Request<S> {
