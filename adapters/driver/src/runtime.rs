@@ -47,7 +47,8 @@ pub trait Timer: Send + Sync + 'static {
     fn sleep_until(&self, deadline: Instant) -> Sleep;
 }
 
-/// The runtime of a tunnel.
+/// The runtime of a tunnel. A tunnel keeps the one that it was made with, or that its executor
+/// [captured](Executor::capture) then, whoever uses its handles.
 #[derive(Clone)]
 pub struct Runtime {
     executor: Arc<dyn Executor>,

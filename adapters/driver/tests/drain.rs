@@ -12,17 +12,38 @@ use common::frames::{client, new_stream};
 use common::play::{by_hand, reverse, to_old_peer, until_started};
 use common::service::{self, Seen};
 use common::{
-    FakeClock, InMemory, body_of, call_of, channel_body, data, finish, make, next_data, on_both,
-    until, with_clock,
+    FakeClock, Frames, InMemory, body_of, call_of, channel_body, data, finish, make, next_data,
+    on_both, until, with_clock,
 };
 use grpctunnel_driver::{
-    Code, Handler, Options, Reason, RequestBody, Runtime, Status, TunnelService, connect,
+    Code, Handler, Options, Reason, RequestBody, ResponseBody, Runtime, Status, TunnelService,
+    connect,
 };
-use http::{HeaderMap, Request};
+use http::{HeaderMap, Request, Response};
 use tower_service::Service;
 
 const HOUR: Duration = Duration::from_secs(3_600);
 const SECOND: Duration = Duration::from_secs(1);
+
+/// An echo that goes on for a minute. In small steps, so that each end is heard in time.
+#[expect(
+    clippy::unwrap_used,
+    reason = "a helper of tests states what must hold"
+)]
+async fn goes_on(
+    clock: &FakeClock,
+    requests: &Frames,
+    call: Response<ResponseBody>,
+) -> ResponseBody {
+    let mut body = call.into_body();
+    for _ in 0..12 {
+        clock.advance(5 * SECOND);
+        requests.try_send(data(b"still here")).unwrap();
+        let echoed = next_data(&mut body).await.unwrap();
+        assert!(echoed.ends_with(b"still here"));
+    }
+    body
+}
 
 #[test]
 fn a_channel_that_is_dropped_leaves_open_calls_the_time_they_need() {
@@ -34,13 +55,7 @@ fn a_channel_that_is_dropped_leaves_open_calls_the_time_they_need() {
         let (requests, body) = channel_body();
         let call = channel.call(call_of("t.S/Echo", body)).await.unwrap();
         drop(channel);
-        let mut body = call.into_body();
-        for _ in 0..3 {
-            clock.advance(HOUR);
-            requests.try_send(data(b"still here")).unwrap();
-            let echoed = next_data(&mut body).await.unwrap();
-            assert!(echoed.ends_with(b"still here"));
-        }
+        let body = goes_on(&clock, &requests, call).await;
         drop(requests);
         assert!(common::read(body).await.is_ok());
         assert!(closed.await.is_clean());
@@ -57,13 +72,7 @@ fn a_server_handle_that_is_dropped_leaves_open_calls_the_time_they_need() {
         let mut channel = tunnel.channel;
         let call = channel.call(call_of("t.S/Echo", body)).await.unwrap();
         drop(handle);
-        let mut body = call.into_body();
-        for _ in 0..3 {
-            clock.advance(HOUR);
-            requests.try_send(data(b"still here")).unwrap();
-            let echoed = next_data(&mut body).await.unwrap();
-            assert!(echoed.ends_with(b"still here"));
-        }
+        let body = goes_on(&clock, &requests, call).await;
         // It drains all the same.
         let refused = make(&channel, call_of("t.S/Unary", body_of(&[b"m"]))).await;
         assert_eq!(refused.status.code(), Code::Unavailable);

@@ -61,6 +61,16 @@ struct Tap<S> {
     server: Sent,
 }
 
+impl<S> Tap<S> {
+    fn new(service: S) -> Self {
+        Self {
+            service,
+            client: Sent::default(),
+            server: Sent::default(),
+        }
+    }
+}
+
 impl<S> Service<Request<TransmitBody>> for Tap<S>
 where
     S: Service<Request<Tapped<TransmitBody>>, Response = Response<TransmitBody>>,
@@ -162,11 +172,7 @@ fn two_calls_at_once() -> Options {
 fn forward(steps: &Steps) -> Checked {
     let seen: Arc<Seen> = Arc::default();
     let service = TunnelService::new(steps.runtime()).forward(service::sample(seen.clone()));
-    let tap = Tap {
-        service: service.clone(),
-        client: Sent::default(),
-        server: Sent::default(),
-    };
+    let tap = Tap::new(service.clone());
     let (client, server) = (tap.client.clone(), tap.server.clone());
     let runtime = steps.runtime();
     steps.spawn(async move {
@@ -194,11 +200,7 @@ fn reversed(steps: &Steps) -> Checked {
     let service = TunnelService::new(steps.runtime())
         .with_options(two_calls_at_once())
         .reverse(|tunnel: ReverseTunnel| uses(tunnel.channel));
-    let tap = Tap {
-        service: service.clone(),
-        client: Sent::default(),
-        server: Sent::default(),
-    };
+    let tap = Tap::new(service.clone());
     // The tunnel client is the network server.
     let (client, server) = (tap.server.clone(), tap.client.clone());
     let runtime = steps.runtime();

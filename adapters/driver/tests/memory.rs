@@ -142,6 +142,8 @@ fn take_in(tasks: &Tasks, frames: &common::Frames) {
 }
 
 #[expect(
+    clippy::indexing_slicing,
+    clippy::panic,
     clippy::unwrap_used,
     reason = "a helper of tests states what must hold"
 )]

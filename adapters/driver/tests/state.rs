@@ -95,6 +95,31 @@ fn the_state_tells_of_a_drain_and_of_the_end() {
 }
 
 #[test]
+fn the_drain_of_the_peer_is_told_while_open_calls_go_on() {
+    on_both(|runtime| async move {
+        let seen = Arc::new(Seen::default());
+        let service = TunnelService::new(runtime.clone()).forward(service::sample(seen.clone()));
+        let options = Options::default();
+        let carrier = InMemory(service.clone());
+        let channel = connect(carrier, &runtime, &options, HeaderMap::new()).await;
+        let channel = channel.unwrap();
+        let mut call = channel.clone().call(call_of("t.S/Hang", body_of(&[])));
+        until_started(&mut call, &seen, 1).await;
+        let draining = channel.draining();
+        service.drain(Duration::from_secs(3_600));
+        draining.await;
+        let state = channel.state();
+        assert!(state.open && state.draining && !channel.is_open());
+        assert_eq!(state.calls, 1);
+        let done = make(&channel, call_of("t.S/Unary", body_of(&[b"m"]))).await;
+        assert_eq!(done.status.code(), Code::Unavailable);
+        assert!(done.never_processed);
+        drop(call);
+        service.drained().await;
+    });
+}
+
+#[test]
 fn a_tunnel_that_is_lost_is_not_waited_for() {
     on_both(|runtime| async move {
         let (service, tunnel, handle) = reverse(&runtime, service::sample(Arc::default())).await;

@@ -33,7 +33,7 @@ const fn property(number: u8, says: &'static str, held_by: &'static [Holder]) ->
 use Holder::{Counted, Target, Test};
 
 /// All properties of the core and the receive buffer, by number. Number 14 is about futures: the
-/// adapters'.
+/// adapters', see `adapters/driver/tests/dropped.rs`.
 pub const PROPERTIES: &[Property] = &[
     property(
         1,

@@ -35,6 +35,9 @@ use crate::tunnel::shared::Shared;
 /// [`MethodKind`](crate::MethodKind), where that is known, is taken from the request's extensions,
 /// or from the [`MethodKinds`](crate::MethodKinds) of the tunnel.
 ///
+/// Where there are several tunnels to the same peer, [`state`](Self::state) tells which one to pick
+/// for a call, and [`draining`](Self::draining) when to open another.
+///
 /// The tunnel is drained when the last clone is dropped: the calls that are open go on for as long
 /// as they take, and with the last one the tunnel is finished.
 #[derive(Clone, Debug)]

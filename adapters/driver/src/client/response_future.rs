@@ -27,6 +27,10 @@ pub struct ResponseFuture<B> {
     phase: Phase<B>,
 }
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most calls are pending for a moment, which an allocation would not make shorter"
+)]
 enum Phase<B> {
     /// Called at this time.
     New(Arc<Handle>, Request<B>, Time),

@@ -228,7 +228,7 @@ mod tests {
                 }
                 assert_eq!(calls.len(), expected.len());
                 assert_eq!(turns(&mut calls, &mut deferred), expected);
-                assert!(calls.is_empty() && calls.len() == 0);
+                assert!(calls.is_empty());
                 for place in places {
                     let waited = calls.poll(&place, &cx, &mut deferred);
                     assert!(matches!(waited, Some(Waited::Expired)));
