@@ -3,84 +3,30 @@
 #[cfg(test)]
 mod common;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
+use common::offers::{
+    ANY_BYTES, Asked, answering, bytes_of, compressing, ends, header, noted, offers,
+    transparent_request,
+};
 use common::play::until_started;
-use common::recorded::{Recorded, Wire};
+use common::recorded::Wire;
 use common::service::{self, Seen};
 use common::{
-    AnyBody, Done, FakeClock, Function, body_of, call_of, channel_body, connect_with, data,
-    forward, framed, make, on_both, read, trailers, until, with_clock, without,
+    Done, FakeClock, Function, body_of, call_of, channel_body, connect_with, data, forward, framed,
+    make, on_both, read, until, with_clock, without,
 };
 use futures_util::future::join;
 use grpctunnel_driver::{
-    Channel, Code, Extension, ExtensionSet, Options, RequestBody, Runtime, Status, TunnelService,
+    Code, Extension, ExtensionSet, Options, RequestBody, Status, TunnelService,
 };
 use grpctunnel_proto::v1::{client_to_server, server_to_client};
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri};
 use http_body::Frame;
 use tower_service::Service;
-
-/// The base64 of bytes that no string holds.
-const ANY_BYTES: &str = "/wD+gA";
-
-/// The options of a client and of a server, and whether the extension is then in effect.
-fn offers(extension: Extension) -> [(Options, Options, bool); 4] {
-    let with = Options::default;
-    let less = || without(ExtensionSet::EMPTY.with(extension));
-    [
-        (with(), with(), true),
-        (with(), less(), false),
-        (less(), with(), false),
-        (less(), less(), false),
-    ]
-}
-
-fn header(name: &'static str, value: &str) -> HeaderMap {
-    let mut headers = HeaderMap::new();
-    headers.insert(name, HeaderValue::from_str(value).unwrap());
-    headers
-}
-
-/// A tunnel to a handler that answers with these headers, a message and these trailers, or with
-/// both as headers alone if there is no message.
-async fn answering(
-    runtime: &Runtime,
-    (client, server): (&Options, &Options),
-    headers: HeaderMap,
-    message: Option<&'static [u8]>,
-    last: HeaderMap,
-) -> Channel {
-    let handler = Function(move |_: Request<RequestBody>| {
-        let (mut headers, last) = (headers.clone(), last.clone());
-        async move {
-            let (frames, body) = channel_body();
-            match message {
-                Some(message) => {
-                    service::put(&frames, Ok(Frame::data(Bytes::from_static(message))));
-                    service::put(&frames, Ok(Frame::trailers(last)));
-                }
-                None => headers.extend(last),
-            }
-            let mut response = Response::new(body);
-            *response.headers_mut() = headers;
-            response
-        }
-    });
-    let service = TunnelService::new(runtime.clone())
-        .with_options(server.clone())
-        .forward(handler);
-    connect_with(runtime, service, client).await
-}
-
-fn ends(status: &Status, more: &HeaderMap) -> HeaderMap {
-    let mut trailers = more.clone();
-    status.write_headers(&mut trailers);
-    trailers
-}
 
 #[test]
 fn a_tunnel_tells_which_extensions_are_in_effect() {
@@ -220,63 +166,6 @@ fn raw_metadata_carries_status_details_byte_for_byte() {
             }
         }
     });
-}
-
-/// A request as a gateway gets it from a client that compresses.
-fn transparent_request(body: AnyBody) -> Request<AnyBody> {
-    Request::post("http://api.example.com:81/t.S/M")
-        .header("content-type", "application/grpc+json")
-        .header("grpc-encoding", "gzip")
-        .header("grpc-accept-encoding", "gzip,identity")
-        .body(body)
-        .unwrap()
-}
-
-/// What a handler saw of a request: its head and its bytes.
-type Asked = Arc<Mutex<Vec<(Uri, HeaderMap, Vec<u8>)>>>;
-
-/// A handler that answers as one that compresses, where it may.
-fn compressing(
-    asked: Asked,
-) -> Function<impl Fn(Request<RequestBody>) -> common::AnyFuture<Response<AnyBody>> + Clone + Sync>
-{
-    Function(move |request: Request<RequestBody>| {
-        let asked = asked.clone();
-        let future = async move {
-            let (parts, body) = request.into_parts();
-            let Ok((bytes, _)) = read(body).await else {
-                return service::status_only(&Status::new(Code::Aborted, ""));
-            };
-            let accepts = parts.headers.contains_key("grpc-accept-encoding");
-            asked
-                .lock()
-                .unwrap()
-                .push((parts.uri, parts.headers, bytes));
-            let (frames, body) = channel_body();
-            let mut response = Response::new(body);
-            let headers = response.headers_mut();
-            let subtype = HeaderValue::from_static("application/grpc+json");
-            headers.insert("content-type", subtype);
-            if accepts {
-                headers.insert("grpc-encoding", HeaderValue::from_static("gzip"));
-                let message = Bytes::from_static(b"\x01\0\0\0\x01z");
-                service::put(&frames, Ok(Frame::data(message)));
-            }
-            service::put(&frames, data(b"plain"));
-            service::put(&frames, trailers(&Status::new(Code::Ok, "")));
-            response
-        };
-        Box::pin(future) as common::AnyFuture<_>
-    })
-}
-
-/// The messages of a body, compressed or not, as they were framed.
-fn bytes_of(messages: &[&[u8]]) -> AnyBody {
-    let (frames, body) = channel_body();
-    for message in messages {
-        service::put(&frames, Ok(Frame::data(Bytes::copy_from_slice(message))));
-    }
-    body
 }
 
 #[test]
@@ -474,23 +363,6 @@ fn a_call_that_names_an_encoding_waits_a_second_for_its_first_flag() {
     });
 }
 
-/// A tunnel whose frames are noted, with both ends on a clock.
-async fn noted(
-    runtime: &Runtime,
-    clock: &FakeClock,
-    (client, server): (&Options, &Options),
-    handler: impl grpctunnel_driver::Handler + Sync,
-) -> (Channel, Wire, Wire) {
-    let runtime = with_clock(runtime, clock);
-    let service = TunnelService::new(runtime.clone())
-        .with_options(server.clone())
-        .forward(handler);
-    let carrier = Recorded::new(service);
-    let (requests, responses) = (carrier.requests.clone(), carrier.responses.clone());
-    let channel = grpctunnel_driver::connect(carrier, &runtime, client, HeaderMap::new());
-    (channel.await.unwrap(), requests, responses)
-}
-
 #[test]
 fn both_ends_ping_where_ping_is_in_effect() {
     use client_to_server::Frame as FromClient;
@@ -580,6 +452,7 @@ fn a_refusal_is_marked_where_unprocessed_is_in_effect() {
                 )
             });
             assert_eq!(marked, in_effect);
+            assert_eq!(done.never_processed, in_effect);
         }
     });
 }

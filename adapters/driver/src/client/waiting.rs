@@ -260,8 +260,9 @@ where
         self.poll_turn(cx, now)
     }
 
-    /// Encodes the head of the call for the extensions in effect. Where those do not carry
-    /// compressed messages, a call that names an encoding waits for the flag of its first message.
+    /// Encodes the head of the call for the extensions in effect: a channel is handed out when its
+    /// tunnel is settled, so they are known. Where they do not carry compressed messages, a call that
+    /// names an encoding waits for the flag of its first message.
     fn poll_head(
         &mut self,
         cx: &mut Context<'_>,

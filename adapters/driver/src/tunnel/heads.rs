@@ -170,3 +170,40 @@ fn bad_head(error: EncodeError, side: Side) -> Status {
     };
     Status::new(code, error.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use grpctunnel_core::wire::{DecodeLimits, ServerKind, decode_server};
+    use http::uri::Authority;
+
+    use super::*;
+
+    /// Whether the core's own check of an authority lets this one pass: it judges request heads as
+    /// it judges response heads.
+    fn is_taken(authority: &str) -> bool {
+        let options = HeadOptions {
+            extensions: ExtensionSet::ALL,
+            ..HeadOptions::default()
+        };
+        let pair = [(AUTHORITY, authority.as_bytes())];
+        let mut head = Vec::new();
+        encode_headers(&mut head, pair.into_iter(), &options).unwrap();
+        let len = u8::try_from(head.len()).unwrap();
+        let frame = [&[8, 1, 0x12, len], &head[..]].concat();
+        let frame = decode_server(&frame, &DecodeLimits::default()).unwrap();
+        let ServerKind::Headers(headers) = frame.kind else {
+            panic!("{frame:?}");
+        };
+        headers.transparent.fault().is_none()
+    }
+
+    #[test]
+    fn every_authority_of_a_uri_is_one_that_a_peer_takes() {
+        for letter in 0..=127_u8 {
+            let text = format!("a{}b", char::from(letter));
+            if text.parse::<Authority>().is_ok() {
+                assert!(is_taken(&text), "{text:?}");
+            }
+        }
+    }
+}

@@ -22,6 +22,7 @@ use http_body_util::{BodyExt, Full, StreamBody};
 use tower_service::Service;
 
 pub mod frames;
+pub mod offers;
 pub mod play;
 pub mod recorded;
 pub mod service;
