@@ -35,7 +35,7 @@ impl Carrier {
 
     /// A connection for one tunnel.
     pub(crate) async fn dial(&self) -> Result<Channel, OpenError> {
-        let endpoint = grpctunnel_tokio::endpoint(self.origin.uri().to_string());
+        let endpoint = grpctunnel_tokio::tonic_transport::endpoint(self.origin.uri().to_string());
         let dialled = match endpoint {
             Ok(endpoint) => {
                 endpoint
