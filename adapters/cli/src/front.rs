@@ -9,9 +9,9 @@ use std::{
 
 use bytes::Bytes;
 use grpctunnel_driver::{Code, Status, TransmitBody, TunnelService};
+use grpctunnel_http2::{Connection, IncomingBody, Settings};
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body_util::{Either, Full};
-use hyper::body::Incoming;
 use tower_service::Service;
 
 use crate::{
@@ -23,8 +23,6 @@ use crate::{
     router::{RoutedBody, Router, Way},
     stop::Stop,
 };
-
-const OPEN_REVERSE: &str = "/grpctunnel.v1.TunnelService/OpenReverseTunnel";
 
 /// The body of a response of the gateway.
 pub(crate) type FrontBody =
@@ -54,8 +52,8 @@ pub(crate) struct Opened {
 impl Front {
     /// Opens a tunnel. Whoever accepts it finds its [`Arrival`](crate::registry::Arrival) and
     /// [`Opened`] in the extensions.
-    async fn open(mut self, mut request: Request<Incoming>) -> Answer {
-        if request.uri().path() == OPEN_REVERSE {
+    async fn open(mut self, mut request: Request<IncomingBody>) -> Answer {
+        if request.uri().path() == TunnelService::OPEN_REVERSE_TUNNEL {
             let (name, named) = match name_of(request.headers()) {
                 Ok(name) => name,
                 Err(status) => return Ok(refused(&status)),
@@ -65,13 +63,17 @@ impl Front {
             let peer = self.peer.clone();
             request.extensions_mut().insert(Opened { peer, named });
         }
+        if let Some(connection) = request.extensions().get::<Connection>() {
+            // All calls of a tunnel share the windows, and it bounds what each holds.
+            connection.raise_windows(&Settings::tunnels());
+        }
         let mut response = self.tunnels.call(request).await?;
         response.headers_mut().insert(INSTANCE, self.instance);
         Ok(response.map(Either::Left))
     }
 }
 
-impl Service<Request<Incoming>> for Front {
+impl Service<Request<IncomingBody>> for Front {
     type Response = Response<FrontBody>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Answer> + Send>>;
@@ -80,7 +82,7 @@ impl Service<Request<Incoming>> for Front {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+    fn call(&mut self, request: Request<IncomingBody>) -> Self::Future {
         if let Some(page) = Page::of(&request, !self.stop.is_draining()) {
             let text = Full::from(page.text);
             let response = page.head().map(|()| Either::Right(text));

@@ -128,7 +128,7 @@ impl Gateway {
         };
         // Connections end when the calls have been counted that this cuts off, not before.
         let connections = Stop::new();
-        let serving = serve(listener, make, connections.clone());
+        let serving = serve(listener, make, stop.clone(), connections.clone());
         // What ending everything now means for the calls that are open.
         let cut = || match calls.open() {
             0 => Ended::Finished,

@@ -1,50 +1,54 @@
 //! Serves HTTP/2 on a listener until told to stop, and answers those who speak HTTP/1.
 
-use std::{convert::Infallible, error::Error, io, pin::pin, time::Duration};
+use std::{convert::Infallible, error::Error, pin::pin, time::Duration};
 
 use bytes::Bytes;
+use grpctunnel_http2::{Connections, Detected, IncomingBody, Settings, accept_pause, detect};
 use http::{Request, Response};
 use http_body::Body;
-use hyper::body::Incoming;
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::conn::auto,
-    service::TowerToHyperService,
-};
+use http_body_util::Full;
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio_util::task::TaskTracker;
 use tower_service::Service;
 
 use crate::{
-    MAX_STREAMS,
+    answer::Page,
     listener::{Endpoint, Listener, Stream},
     stop::Stop,
 };
 
-/// Flow control inside of a tunnel is the real limit; HTTP/2's must not come first. The
-/// connection has room for several streams whose reader is slow, so that they do not stop
-/// the others.
-const STREAM_WINDOW: u32 = 16 << 20;
-const CONNECTION_WINDOW: u32 = 64 << 20;
-const MAX_FRAME: u32 = 256 << 10;
-/// Dead callers and agents are noticed by pings, which no known client minds.
-const PING_EVERY: Duration = Duration::from_secs(60);
-const PING_TIMEOUT: Duration = Duration::from_secs(20);
-/// Above what a tunnel carries, so that a caller gets a status of gRPC.
-const MAX_HEADERS: u32 = 4 << 20;
-
-/// The pause after an `accept` that failed, as it does without free file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
 /// The head of a request of HTTP/1 must have come in this time.
 const HEAD_LIMIT: Duration = Duration::from_secs(10);
+/// A connection without a call or a tunnel is ended after this long.
+const IDLE_LIMIT: Duration = Duration::from_secs(300);
+/// The largest frame with which a list of headers may still have the size that is tolerated:
+/// clients split lists in frames of 16 KiB.
+const MAX_FRAME: u32 = 48 << 10;
+/// Longer than calls are waited for: they are counted elsewhere.
+const UNTIL_CUT: Duration = Duration::MAX;
+
+/// The settings of the connections that callers and tunnels come on. A tunnel has its connection's
+/// windows raised.
+pub(crate) fn settings() -> Settings {
+    let mut settings = Settings::calls();
+    settings.max_frame_size = MAX_FRAME;
+    settings.idle_timeout = Some(IDLE_LIMIT);
+    settings
+}
 
 /// Serves plain HTTP on `listener`, each connection by the service that `make` makes for its peer.
+/// HTTP/1 gets pages, which say whether calls are taken: until `closing` drains.
 ///
 /// When `stop` drains, no more connections and streams are taken; returns when the last
 /// stream has ended, or when `stop` ends.
-pub(crate) async fn serve<S, B>(listener: Listener, mut make: impl FnMut(Endpoint) -> S, stop: Stop)
-where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
+pub(crate) async fn serve<S, B>(
+    listener: Listener,
+    mut make: impl FnMut(Endpoint) -> S,
+    closing: Stop,
+    stop: Stop,
+) where
+    S: Service<Request<IncomingBody>, Response = Response<B>, Error = Infallible>
         + Clone
         + Send
         + 'static,
@@ -52,7 +56,8 @@ where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    let connections = TaskTracker::new();
+    let connections = Connections::new(settings(), grpctunnel_tokio::runtime());
+    let tasks = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
             biased;
@@ -61,33 +66,46 @@ where
         };
         match accepted {
             Ok((stream, peer)) => {
-                connections.spawn(connection(stream, make(peer), stop.clone()));
+                let connection = Accepted {
+                    connections: connections.clone(),
+                    service: make(peer),
+                    closing: closing.clone(),
+                    stop: stop.clone(),
+                };
+                tasks.spawn(connection.serve(stream));
             }
-            Err(error) if concerns_one_connection(&error) => {}
-            Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+            Err(error) => {
+                if let Some(pause) = accept_pause(&error) {
+                    tokio::time::sleep(pause).await;
+                }
+            }
         }
     }
     drop(listener);
-    connections.close();
+    tasks.close();
+    connections.shutdown(UNTIL_CUT);
+    let finished = async {
+        tasks.wait().await;
+        connections.closed().await;
+    };
     tokio::select! {
         biased;
-        () = connections.wait() => {}
-        () = stop.ending() => {}
+        () = finished => {}
+        () = stop.ending() => connections.shutdown(Duration::ZERO),
     }
 }
 
-fn concerns_one_connection(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::Interrupted
-    )
+/// A connection that was accepted.
+struct Accepted<S> {
+    connections: Connections,
+    service: S,
+    closing: Stop,
+    stop: Stop,
 }
 
-async fn connection<S, B>(stream: Stream, service: S, stop: Stop)
+impl<S, B> Accepted<S>
 where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
+    S: Service<Request<IncomingBody>, Response = Response<B>, Error = Infallible>
         + Clone
         + Send
         + 'static,
@@ -95,24 +113,38 @@ where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    let mut http = auto::Builder::new(TokioExecutor::new());
-    http.http1()
-        .timer(TokioTimer::new())
+    /// Serves it: to its end, if it is one of HTTP/1.
+    async fn serve(self, stream: Stream) {
+        let runtime = grpctunnel_tokio::runtime();
+        let detecting = settings();
+        let detected = tokio::select! {
+            biased;
+            () = self.stop.draining() => return,
+            detected = detect(TokioIo::new(stream), &detecting, &runtime) => detected,
+        };
+        match detected {
+            // How it ends is seen by its calls and tunnels; nothing is left to tell.
+            Ok(Detected::Http2(io)) => drop(self.connections.serve(io, self.service)),
+            Ok(Detected::NotHttp2(io)) => pages(io, self.closing, self.stop).await,
+            Err(_) => {}
+        }
+    }
+}
+
+/// Answers HTTP/1.
+async fn pages<T>(io: T, closing: Stop, stop: Stop)
+where
+    T: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
+{
+    let answer = service_fn(move |request: Request<Incoming>| {
+        let page = Page::for_http1(&request, !closing.is_draining());
+        let response = page.head().map(|()| Full::<Bytes>::from(page.text));
+        std::future::ready(Ok::<_, Infallible>(response))
+    });
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
         .header_read_timeout(HEAD_LIMIT);
-    http.http2()
-        .timer(TokioTimer::new())
-        // A response has the headers that its server gave it.
-        .auto_date_header(false)
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_frame_size(MAX_FRAME)
-        .max_concurrent_streams(MAX_STREAMS)
-        .keep_alive_interval(Some(PING_EVERY))
-        .keep_alive_timeout(PING_TIMEOUT)
-        .max_header_list_size(MAX_HEADERS);
-    let serving = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
-    let mut serving = pin!(serving);
-    // How a connection ends is seen by its calls and tunnels; nothing is left to tell.
+    let mut serving = pin!(http.serve_connection(io, answer));
     tokio::select! {
         biased;
         _ = serving.as_mut() => return,

@@ -11,6 +11,7 @@ use futures_util::task::AtomicWaker;
 use grpctunnel_driver::Runtime;
 
 use crate::error::{Error, ErrorKind};
+use crate::settings::Settings;
 
 /// A connection's state, as its parts see it.
 #[derive(Default)]
@@ -38,6 +39,8 @@ pub(crate) struct Control {
     /// What a peer speaks that does not speak HTTP/2.
     pub(crate) stranger: Option<ErrorKind>,
     pub(crate) pings: Vec<oneshot::Sender<Duration>>,
+    /// The windows that a stream and the connection are to have from now on.
+    pub(crate) windows: Option<(u32, u32)>,
     /// How the connection ended.
     pub(crate) ended: Option<Result<(), Error>>,
 }
@@ -223,6 +226,15 @@ impl Connection {
         receiver
             .await
             .map_err(|_| Error::closed(self.shared.cause()))
+    }
+
+    /// Gives the streams and the connection these windows, where they are larger than what they
+    /// have: for a server that learns by a request what a connection is for. They count in no
+    /// [`WindowBudget`](crate::WindowBudget).
+    pub fn raise_windows(&self, settings: &Settings) {
+        let (stream, connection, _) = settings.windows();
+        self.shared.control().windows = Some((stream, connection));
+        self.shared.task.wake();
     }
 
     /// Takes no new streams, and ends the connection when those that are open have ended, at the

@@ -138,7 +138,10 @@ impl<H: Http2> ConnectionTask<H> {
             shared.max_open.store(max, Ordering::Release);
         }
         let consumed = shared.consumed.load(Ordering::Relaxed);
-        if let Some((connection, stream)) = self.windows.grow(consumed, now) {
+        let wanted = shared.control().windows.take();
+        let raised = wanted.and_then(|(stream, connection)| self.windows.raise(stream, connection));
+        let grown = self.windows.grow(consumed, now);
+        if let Some((connection, stream)) = grown.or(raised) {
             self.http2.set_windows(connection, stream);
             // So that HTTP/2 says so.
             cx.waker().wake_by_ref();

@@ -69,6 +69,16 @@ impl Windows {
         }
     }
 
+    /// Makes the windows at least these. The result is as that of [`grow`](Self::grow).
+    pub(crate) fn raise(&mut self, stream: u32, connection: u32) -> Option<(u32, u32)> {
+        if stream <= self.stream && connection <= self.connection {
+            return None;
+        }
+        self.stream = self.stream.max(stream);
+        self.connection = self.connection.max(connection);
+        Some((self.connection, self.stream))
+    }
+
     /// The windows that the connection and its streams are to have from now on, if they change.
     /// `consumed` is what readers took since the connection began; it wraps.
     pub(crate) fn grow(&mut self, consumed: usize, now: Instant) -> Option<(u32, u32)> {
@@ -134,6 +144,8 @@ mod tests {
         assert_eq!(windows.grow(1024 * KIB, slow), None, "a slow reader");
         let full = windows.grow(2048 * KIB, slow);
         assert_eq!(full, None, "2 MiB more than the budget has");
+        assert_eq!(windows.raise(MIB / 4, 2 * MIB), None, "they are that large");
+        assert_eq!(windows.raise(16 * MIB, MIB), Some((2 * MIB, 16 * MIB)));
         drop(windows);
         assert_eq!(budget.left(), 2 << 20);
     }

@@ -51,7 +51,12 @@ impl Stage {
         let (depot, seen) = SampleDepot::new();
         let (listener, service) = listen().await?;
         let routes = Routes::new(DepotServer::new(depot)).prepare();
-        let serving = serve(listener, move |_| routes.clone(), stop.clone());
+        let serving = serve(
+            listener,
+            move |_| routes.clone(),
+            stop.clone(),
+            stop.clone(),
+        );
         let mut running = vec![spawn(serving)];
         let any: SocketAddr = ([127, 0, 0, 1], 0).into();
         let mut settings = GatewaySettings::new(any.into());
