@@ -33,7 +33,7 @@ use crate::{
     origin::Origin,
     pauses::Pauses,
     replay::Replay,
-    serve::serve,
+    serve::{Limits, TurnedAway, serve},
     stop::{Ended, Stop},
     target::Target,
     words,
@@ -64,6 +64,13 @@ pub enum DialEvent {
     Pausing {
         /// How long.
         pause: Duration,
+    },
+    /// Connections were not taken. Told at once, and then at most every 10 s.
+    TurnedAway {
+        /// How many since it was last told.
+        count: u64,
+        /// Why the last of them was not.
+        why: String,
     },
 }
 
@@ -156,9 +163,19 @@ impl Dial {
         };
         // Connections end when the calls have been counted that this cuts off, not before.
         let connections = Stop::new();
-        let make = move |_| port.clone();
-        let serving = serve(listener, make, stop.clone(), connections.clone());
-        let keeping = keep(&settings, tunnel, tell);
+        let make = move |_, _| port.clone();
+        let limits = Limits::without_tunnels();
+        let turned_away = |TurnedAway { count, why }| tell(DialEvent::TurnedAway { count, why });
+        let closing = stop.clone();
+        let serving = serve(
+            listener,
+            limits,
+            make,
+            turned_away,
+            closing,
+            connections.clone(),
+        );
+        let keeping = keep(&settings, tunnel, &tell);
         let cut = || match calls.open() {
             0 => Ended::Finished,
             _ => Ended::CutOff,
@@ -199,7 +216,7 @@ enum Tunnel {
 async fn keep(
     settings: &DialSettings,
     tunnel: watch::Sender<Tunnel>,
-    tell: impl Fn(DialEvent) + Send + Sync,
+    tell: &(impl Fn(DialEvent) + Send + Sync),
 ) {
     let carrier = Carrier::new(settings.server.clone(), settings.proxy.clone());
     let mut pauses = Pauses::new(settings.retry_limit);

@@ -16,6 +16,7 @@ use tower_service::Service;
 
 use crate::{
     INSTANCE, NAME,
+    admission::Purpose,
     answer::{Page, refuse},
     listener::Endpoint,
     name::Name,
@@ -38,6 +39,7 @@ pub(crate) struct Front {
     pub(crate) tunnels: TunnelService<Router>,
     pub(crate) instance: HeaderValue,
     pub(crate) peer: Endpoint,
+    pub(crate) purpose: Purpose,
     pub(crate) stop: Stop,
 }
 
@@ -67,6 +69,7 @@ impl Front {
             // All calls of a tunnel share the windows, and it bounds what each holds.
             connection.raise_windows(&Settings::tunnels());
         }
+        self.purpose.tunnel();
         let mut response = self.tunnels.call(request).await?;
         response.headers_mut().insert(INSTANCE, self.instance);
         Ok(response.map(Either::Left))
@@ -91,6 +94,11 @@ impl Service<Request<IncomingBody>> for Front {
         let front = self.clone();
         if front.router.opens_tunnel(&request) {
             return Box::pin(front.open(request));
+        }
+        if front.purpose.owes_tunnel() {
+            let text = "the gateway has no room for more callers";
+            let status = Status::new(Code::Unavailable, text);
+            return Box::pin(std::future::ready(Ok(refused(&status))));
         }
         let mut router = front.router;
         Box::pin(async move {

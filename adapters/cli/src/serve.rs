@@ -1,9 +1,16 @@
 //! Serves HTTP/2 on a listener until told to stop, and answers those who speak HTTP/1.
 
-use std::{convert::Infallible, error::Error, pin::pin, time::Duration};
+use std::{
+    convert::Infallible,
+    error::Error,
+    pin::pin,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
-use grpctunnel_http2::{Connections, Detected, IncomingBody, Settings, accept_pause, detect};
+use grpctunnel_http2::{
+    Connections, Detected, IncomingBody, Settings, WindowBudget, accept_pause, detect,
+};
 use http::{Request, Response};
 use http_body::Body;
 use http_body_util::Full;
@@ -13,9 +20,12 @@ use tokio_util::task::TaskTracker;
 use tower_service::Service;
 
 use crate::{
+    MEMORY,
+    admission::{Admission, Admitted, Capacity, Purpose, Silent, TUNNEL_LIMIT},
     answer::Page,
     listener::{Endpoint, Listener, Stream},
     stop::Stop,
+    words,
 };
 
 /// The head of a request of HTTP/1 must have come in this time.
@@ -28,23 +38,111 @@ const MAX_FRAME: u32 = 48 << 10;
 /// Longer than calls are waited for: they are counted elsewhere.
 const UNTIL_CUT: Duration = Duration::MAX;
 
-/// The settings of the connections that callers and tunnels come on. A tunnel has its connection's
-/// windows raised.
-pub(crate) fn settings() -> Settings {
+/// What the windows of a connection hold that found no room in the budget.
+const SMALL_WINDOW: u32 = 64 << 10;
+/// File descriptors that are not for connections: the listener, the runtime's, standard streams.
+const OTHER_FILES: usize = 24;
+/// The most connections, whatever the process may have.
+const MAX_CONNECTIONS: usize = 65_536;
+/// How often it is told that connections are turned away.
+const TELL_EVERY: Duration = Duration::from_secs(10);
+
+/// What a listener is given.
+#[derive(Debug)]
+pub(crate) struct Limits {
+    /// Bytes that the connections of callers may hold of what nobody has read.
+    pub(crate) memory: usize,
+    /// Whether tunnels are opened here, for which a quarter of the connections is kept.
+    pub(crate) tunnels: bool,
+}
+
+impl Limits {
+    /// For a listener that takes no tunnels.
+    pub(crate) const fn without_tunnels() -> Self {
+        Self {
+            memory: MEMORY,
+            tunnels: false,
+        }
+    }
+
+    /// As many connections as there are file descriptors for, and memory for small windows of
+    /// each in one half.
+    fn capacity(&self) -> Capacity {
+        let by_files = open_files().saturating_sub(OTHER_FILES);
+        let by_memory = self.memory / 2 / SMALL_WINDOW as usize;
+        let all = by_files.min(by_memory).clamp(4, MAX_CONNECTIONS);
+        let reserve = if self.tunnels { all / 4 } else { 0 };
+        Capacity {
+            open: all - reserve,
+            reserve,
+        }
+    }
+
+    /// What larger windows may take: the other half.
+    fn budget(&self) -> WindowBudget {
+        WindowBudget::new(self.memory / 2)
+    }
+}
+
+/// How many files this process may have open.
+fn open_files() -> usize {
+    #[cfg(unix)]
+    if let Some(limit) = rustix::process::getrlimit(rustix::process::Resource::Nofile).current {
+        return usize::try_from(limit).unwrap_or(usize::MAX);
+    }
+    usize::MAX
+}
+
+/// Connections were turned away.
+#[derive(Clone, Debug)]
+pub(crate) struct TurnedAway {
+    /// How many since it was last told.
+    pub(crate) count: u64,
+    pub(crate) why: String,
+}
+
+/// Tells about connections that are turned away, now and then.
+struct Teller<F> {
+    tell: F,
+    count: u64,
+    told: Option<Instant>,
+}
+
+impl<F: Fn(TurnedAway)> Teller<F> {
+    fn turned_away(&mut self, why: impl FnOnce() -> String) {
+        self.count += 1;
+        if self.told.is_some_and(|told| told.elapsed() < TELL_EVERY) {
+            return;
+        }
+        self.told = Some(Instant::now());
+        let count = std::mem::take(&mut self.count);
+        (self.tell)(TurnedAway { count, why: why() });
+    }
+}
+
+/// The settings of the connections that callers and tunnels come on: small windows, which become
+/// those of calls where the budget allows it, and those of tunnels with the first one.
+fn settings(budget: WindowBudget) -> Settings {
     let mut settings = Settings::calls();
+    settings.stream_window = SMALL_WINDOW / 2;
+    settings.connection_window = SMALL_WINDOW;
     settings.max_frame_size = MAX_FRAME;
     settings.idle_timeout = Some(IDLE_LIMIT);
+    settings.window_budget = Some(budget);
     settings
 }
 
 /// Serves plain HTTP on `listener`, each connection by the service that `make` makes for its peer.
-/// HTTP/1 gets pages, which say whether calls are taken: until `closing` drains.
+/// HTTP/1 gets pages, which say whether calls are taken: until `closing` drains. `tell` hears of
+/// connections that are turned away.
 ///
 /// When `stop` drains, no more connections and streams are taken; returns when the last
 /// stream has ended, or when `stop` ends.
 pub(crate) async fn serve<S, B>(
     listener: Listener,
-    mut make: impl FnMut(Endpoint) -> S,
+    limits: Limits,
+    mut make: impl FnMut(Endpoint, Purpose) -> S,
+    tell: impl Fn(TurnedAway),
     closing: Stop,
     stop: Stop,
 ) where
@@ -56,8 +154,16 @@ pub(crate) async fn serve<S, B>(
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    let connections = Connections::new(settings(), grpctunnel_tokio::runtime());
+    let budget = limits.budget();
+    let settings = settings(budget.clone());
+    let connections = Connections::new(settings.clone(), grpctunnel_tokio::runtime());
+    let admission = Admission::new(limits.capacity());
     let tasks = TaskTracker::new();
+    let mut teller = Teller {
+        tell,
+        count: 0,
+        told: None,
+    };
     loop {
         let accepted = tokio::select! {
             biased;
@@ -66,17 +172,36 @@ pub(crate) async fn serve<S, B>(
         };
         match accepted {
             Ok((stream, peer)) => {
-                let connection = Accepted {
+                let admitted = admission.admit();
+                if admitted
+                    .as_ref()
+                    .is_none_or(|(admitted, _)| admitted.made_room())
+                {
+                    let Capacity { open, reserve } = admission.capacity();
+                    let all = open + reserve;
+                    teller.turned_away(|| format!("there may be {all} connections at once"));
+                }
+                let Some((admitted, silent)) = admitted else {
+                    continue;
+                };
+                let accepted = Accepted {
+                    service: make(peer, admitted.purpose()),
+                    admitted,
+                    settings: settings.clone(),
+                    budget: budget.clone(),
                     connections: connections.clone(),
-                    service: make(peer),
                     closing: closing.clone(),
                     stop: stop.clone(),
                 };
-                tasks.spawn(connection.serve(stream));
+                tasks.spawn(accepted.serve(stream, silent));
             }
             Err(error) => {
                 if let Some(pause) = accept_pause(&error) {
-                    tokio::time::sleep(pause).await;
+                    teller.turned_away(|| words::io(&error));
+                    tokio::select! {
+                        () = tokio::time::sleep(pause) => {}
+                        () = stop.draining() => break,
+                    }
                 }
             }
         }
@@ -84,21 +209,20 @@ pub(crate) async fn serve<S, B>(
     drop(listener);
     tasks.close();
     connections.shutdown(UNTIL_CUT);
-    let finished = async {
-        tasks.wait().await;
-        connections.closed().await;
-    };
     tokio::select! {
         biased;
-        () = finished => {}
+        () = tasks.wait() => {}
         () = stop.ending() => connections.shutdown(Duration::ZERO),
     }
 }
 
 /// A connection that was accepted.
 struct Accepted<S> {
-    connections: Connections,
     service: S,
+    admitted: Admitted,
+    settings: Settings,
+    budget: WindowBudget,
+    connections: Connections,
     closing: Stop,
     stop: Stop,
 }
@@ -113,19 +237,43 @@ where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    /// Serves it: to its end, if it is one of HTTP/1.
-    async fn serve(self, stream: Stream) {
+    /// Serves it to its end.
+    async fn serve(self, stream: Stream, silent: Silent) {
         let runtime = grpctunnel_tokio::runtime();
-        let detecting = settings();
         let detected = tokio::select! {
             biased;
             () = self.stop.draining() => return,
-            detected = detect(TokioIo::new(stream), &detecting, &runtime) => detected,
+            detected = detect(TokioIo::new(stream), &self.settings, &runtime) => detected,
+            () = silent.evicted() => return,
         };
         match detected {
-            // How it ends is seen by its calls and tunnels; nothing is left to tell.
-            Ok(Detected::Http2(io)) => drop(self.connections.serve(io, self.service)),
-            Ok(Detected::NotHttp2(io)) => pages(io, self.closing, self.stop).await,
+            Ok(Detected::Http2(io)) => {
+                self.admitted.spoke();
+                let purpose = self.admitted.purpose();
+                let connection = self.connections.serve(io, self.service);
+                let calls = Settings::calls();
+                let more = calls.connection_window.saturating_sub(SMALL_WINDOW);
+                if let Some(reserved) = self.budget.reserve(more as usize) {
+                    connection.raise_windows(&calls);
+                    purpose.hold(reserved);
+                }
+                if purpose.owes_tunnel() {
+                    tokio::select! {
+                        _ = connection.closed() => {}
+                        () = tokio::time::sleep(TUNNEL_LIMIT) => {}
+                    }
+                    if purpose.owes_tunnel() {
+                        connection.shutdown(Duration::ZERO);
+                    }
+                }
+                // How it ends is seen by its calls and tunnels.
+                let _ = connection.closed().await;
+                purpose.release();
+            }
+            Ok(Detected::NotHttp2(io)) => {
+                self.admitted.spoke();
+                pages(io, self.closing, self.stop).await;
+            }
             Err(_) => {}
         }
     }

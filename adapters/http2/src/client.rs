@@ -90,10 +90,9 @@ where
         Pin::new(&mut self.0).poll(cx)
     }
 
-    fn set_windows(&mut self, connection: u32, stream: u32) {
+    fn set_windows(&mut self, connection: u32, stream: u32) -> bool {
         self.0.set_target_window_size(connection);
-        // An earlier change that the peer has not confirmed: the next one brings it.
-        let _ = self.0.set_initial_window_size(stream);
+        self.0.set_initial_window_size(stream).is_ok()
     }
 
     fn ping_pong(&mut self) -> Option<h2::PingPong> {

@@ -127,4 +127,4 @@ pub use incoming::IncomingBody;
 pub use server::serve;
 pub use settings::{Keepalive, Role, Settings, SilencePing};
 pub use shared::Connection;
-pub use window::WindowBudget;
+pub use window::{Reserved, WindowBudget};

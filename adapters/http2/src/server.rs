@@ -122,10 +122,9 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn set_windows(&mut self, connection: u32, stream: u32) {
+    fn set_windows(&mut self, connection: u32, stream: u32) -> bool {
         self.h2.set_target_window_size(connection);
-        // An earlier change that the peer has not confirmed: the next one brings it.
-        let _ = self.h2.set_initial_window_size(stream);
+        self.h2.set_initial_window_size(stream).is_ok()
     }
 
     fn ping_pong(&mut self) -> Option<h2::PingPong> {
