@@ -101,14 +101,36 @@ pub(crate) struct TurnedAway {
     pub(crate) why: String,
 }
 
-/// Tells about connections that are turned away, now and then.
-struct Teller<F> {
+/// Admits connections, and tells now and then about those that it turns away.
+struct Door<F> {
+    admission: Admission,
     tell: F,
     count: u64,
     told: Option<Instant>,
 }
 
-impl<F: Fn(TurnedAway)> Teller<F> {
+impl<F: Fn(TurnedAway)> Door<F> {
+    fn new(admission: Admission, tell: F) -> Self {
+        Self {
+            admission,
+            tell,
+            count: 0,
+            told: None,
+        }
+    }
+
+    /// Takes a connection that was accepted, where there is room.
+    fn admit(&mut self) -> Option<(Admitted, Silent)> {
+        let admitted = self.admission.admit();
+        let has_room = |(admitted, _): &(Admitted, Silent)| !admitted.made_room();
+        if !admitted.as_ref().is_some_and(has_room) {
+            let Capacity { open, reserve } = self.admission.capacity();
+            let all = open + reserve;
+            self.turned_away(|| format!("there may be {all} connections at once"));
+        }
+        admitted
+    }
+
     fn turned_away(&mut self, why: impl FnOnce() -> String) {
         self.count += 1;
         if self.told.is_some_and(|told| told.elapsed() < TELL_EVERY) {
@@ -156,14 +178,15 @@ pub(crate) async fn serve<S, B>(
 {
     let budget = limits.budget();
     let settings = settings(budget.clone());
-    let connections = Connections::new(settings.clone(), grpctunnel_tokio::runtime());
-    let admission = Admission::new(limits.capacity());
-    let tasks = TaskTracker::new();
-    let mut teller = Teller {
-        tell,
-        count: 0,
-        told: None,
+    let common = Common {
+        connections: Connections::new(settings.clone(), grpctunnel_tokio::runtime()),
+        settings,
+        budget,
+        closing,
+        stop: stop.clone(),
     };
+    let mut door = Door::new(Admission::new(limits.capacity()), tell);
+    let tasks = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
             biased;
@@ -172,32 +195,19 @@ pub(crate) async fn serve<S, B>(
         };
         match accepted {
             Ok((stream, peer)) => {
-                let admitted = admission.admit();
-                if admitted
-                    .as_ref()
-                    .is_none_or(|(admitted, _)| admitted.made_room())
-                {
-                    let Capacity { open, reserve } = admission.capacity();
-                    let all = open + reserve;
-                    teller.turned_away(|| format!("there may be {all} connections at once"));
-                }
-                let Some((admitted, silent)) = admitted else {
+                let Some((admitted, silent)) = door.admit() else {
                     continue;
                 };
                 let accepted = Accepted {
                     service: make(peer, admitted.purpose()),
                     admitted,
-                    settings: settings.clone(),
-                    budget: budget.clone(),
-                    connections: connections.clone(),
-                    closing: closing.clone(),
-                    stop: stop.clone(),
+                    common: common.clone(),
                 };
                 tasks.spawn(accepted.serve(stream, silent));
             }
             Err(error) => {
                 if let Some(pause) = accept_pause(&error) {
-                    teller.turned_away(|| words::io(&error));
+                    door.turned_away(|| words::io(&error));
                     tokio::select! {
                         () = tokio::time::sleep(pause) => {}
                         () = stop.draining() => break,
@@ -208,11 +218,11 @@ pub(crate) async fn serve<S, B>(
     }
     drop(listener);
     tasks.close();
-    connections.shutdown(UNTIL_CUT);
+    common.connections.shutdown(UNTIL_CUT);
     tokio::select! {
         biased;
         () = tasks.wait() => {}
-        () = stop.ending() => connections.shutdown(Duration::ZERO),
+        () = stop.ending() => common.connections.shutdown(Duration::ZERO),
     }
 }
 
@@ -220,6 +230,12 @@ pub(crate) async fn serve<S, B>(
 struct Accepted<S> {
     service: S,
     admitted: Admitted,
+    common: Common,
+}
+
+/// What the connections of a listener have in common.
+#[derive(Clone)]
+struct Common {
     settings: Settings,
     budget: WindowBudget,
     connections: Connections,
@@ -242,18 +258,18 @@ where
         let runtime = grpctunnel_tokio::runtime();
         let detected = tokio::select! {
             biased;
-            () = self.stop.draining() => return,
-            detected = detect(TokioIo::new(stream), &self.settings, &runtime) => detected,
+            () = self.common.stop.draining() => return,
+            detected = detect(TokioIo::new(stream), &self.common.settings, &runtime) => detected,
             () = silent.evicted() => return,
         };
         match detected {
             Ok(Detected::Http2(io)) => {
                 self.admitted.spoke();
                 let purpose = self.admitted.purpose();
-                let connection = self.connections.serve(io, self.service);
+                let connection = self.common.connections.serve(io, self.service);
                 let calls = Settings::calls();
                 let more = calls.connection_window.saturating_sub(SMALL_WINDOW);
-                if let Some(reserved) = self.budget.reserve(more as usize) {
+                if let Some(reserved) = self.common.budget.reserve(more as usize) {
                     connection.raise_windows(&calls);
                     purpose.hold(reserved);
                 }
@@ -272,7 +288,7 @@ where
             }
             Ok(Detected::NotHttp2(io)) => {
                 self.admitted.spoke();
-                pages(io, self.closing, self.stop).await;
+                pages(io, self.common.closing, self.common.stop).await;
             }
             Err(_) => {}
         }
