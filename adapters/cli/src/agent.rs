@@ -286,8 +286,7 @@ impl Line {
             metadata.insert(NAME, name);
         }
         let (local, options) = (self.local.clone(), &self.options);
-        let opened = grpctunnel_tokio::serve_reverse(carrier, local, options, metadata).await;
-        opened.map_err(|error| self.carrier.refused(error))
+        Ok(grpctunnel_tokio::serve_reverse(carrier, local, options, metadata).await?)
     }
 
     /// Whether the gateway at the other end is the local server.

@@ -2,11 +2,12 @@
 
 use std::{error::Error, fmt, time::Duration};
 
+use bytes::Bytes;
 use grpctunnel_driver::{Code, ConnectError};
-use tonic::transport::Channel;
+use grpctunnel_http2::{Client, Settings};
 
 use crate::{
-    connect::{Connector, Proxy, Spoken, Watch},
+    connect::{Connector, Proxy, Watch},
     origin::Origin,
     words,
 };
@@ -21,38 +22,26 @@ const WATCH: Watch = Watch {
 /// Where tunnels are opened.
 #[derive(Clone, Debug)]
 pub(crate) struct Carrier {
-    origin: Origin,
     connector: Connector,
 }
 
 impl Carrier {
     pub(crate) fn new(origin: Origin, proxy: Proxy) -> Self {
         Self {
-            connector: Connector::new(origin.clone(), proxy, WATCH),
-            origin,
+            connector: Connector::new(origin, proxy, WATCH),
         }
     }
 
     /// A connection for one tunnel.
-    pub(crate) async fn dial(&self) -> Result<Channel, OpenError> {
-        let endpoint = grpctunnel_tokio::endpoint(self.origin.uri().to_string());
-        let dialled = match endpoint {
-            Ok(endpoint) => {
-                endpoint
-                    .connect_with_connector(self.connector.clone())
-                    .await
+    pub(crate) async fn dial(&self) -> Result<Client<Bytes>, OpenError> {
+        let dialled = self.connector.http2(&Settings::tunnels()).await;
+        dialled.map_err(|error| {
+            let error: &(dyn Error + 'static) = error.as_ref();
+            match words::spoken(error) {
+                Some(spoken) => OpenError::Speaks(spoken),
+                None => OpenError::Unreachable(words::reason(error)),
             }
-            Err(error) => Err(error),
-        };
-        dialled.map_err(|error| OpenError::Unreachable(words::reason(&error)))
-    }
-
-    /// What it means that a tunnel was not opened.
-    pub(crate) fn refused(&self, error: ConnectError) -> OpenError {
-        match self.connector.spoken() {
-            Some(spoken) => OpenError::Speaks(spoken),
-            None => OpenError::Tunnel(Box::new(error)),
-        }
+        })
     }
 }
 
@@ -62,9 +51,15 @@ pub(crate) enum OpenError {
     /// Nobody answered.
     Unreachable(String),
     /// Something else than HTTP/2 is spoken there.
-    Speaks(Spoken),
+    Speaks(&'static str),
     /// The tunnel was refused, or came to nothing.
     Tunnel(Box<ConnectError>),
+}
+
+impl From<ConnectError> for OpenError {
+    fn from(error: ConnectError) -> Self {
+        Self::Tunnel(Box::new(error))
+    }
 }
 
 impl fmt::Display for OpenError {

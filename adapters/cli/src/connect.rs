@@ -1,14 +1,9 @@
 //! Outgoing connections: TCP, Unix sockets, and TCP through an HTTP proxy.
 
-use std::{
-    error::Error,
-    fmt, io,
-    pin::Pin,
-    sync::{Arc, OnceLock},
-    task::{Context, Poll, ready},
-    time::Duration,
-};
+use std::{error::Error, io, time::Duration};
 
+use bytes::Bytes;
+use grpctunnel_http2::{Client, Settings};
 use http::Uri;
 use hyper_util::{
     client::{
@@ -17,7 +12,6 @@ use hyper_util::{
     },
     rt::TokioIo,
 };
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tower_service::Service;
 
 use crate::{
@@ -85,13 +79,12 @@ pub(crate) struct Watch {
     pub(crate) silence: Duration,
 }
 
-/// Connects to one server. Clones share what they learned of it.
+/// Connects to one server.
 #[derive(Clone, Debug)]
 pub(crate) struct Connector {
     origin: Origin,
     tcp: HttpConnector,
     proxy: Proxy,
-    spoken: Arc<OnceLock<Spoken>>,
 }
 
 impl Connector {
@@ -105,21 +98,18 @@ impl Connector {
         tcp.set_keepalive_retries(Some(TCP_PROBES));
         #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
         tcp.set_tcp_user_timeout(Some(watch.silence));
-        Self {
-            origin,
-            tcp,
-            proxy,
-            spoken: Arc::default(),
-        }
+        Self { origin, tcp, proxy }
     }
 
-    /// What the server spoke instead of HTTP/2, if it ever did.
-    pub(crate) fn spoken(&self) -> Option<Spoken> {
-        self.spoken.get().copied()
+    /// An HTTP/2 connection with these settings.
+    pub(crate) async fn http2(&self, settings: &Settings) -> Result<Client<Bytes>, BoxError> {
+        let io = self.clone().connect().await?;
+        let client = grpctunnel_http2::connect(io, settings, &grpctunnel_tokio::runtime()).await?;
+        Ok(client.with_authority(self.origin.authority().clone()))
     }
 
     /// Connects.
-    pub(crate) async fn connect(mut self) -> Result<TokioIo<Connection>, BoxError> {
+    async fn connect(mut self) -> Result<TokioIo<Stream>, BoxError> {
         let connecting = async {
             #[cfg(unix)]
             if let Some(path) = self.origin.unix() {
@@ -146,12 +136,7 @@ impl Connector {
         let stream = tokio::time::timeout(CONNECT_TIMEOUT, connecting)
             .await
             .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-        Ok(TokioIo::new(Connection {
-            stream,
-            begun: Begun::default(),
-            spoken: Some(self.spoken),
-            failed: None,
-        }))
+        Ok(TokioIo::new(stream))
     }
 }
 
@@ -165,196 +150,9 @@ fn proxy_failed(proxy: &Uri, error: &(dyn Error + 'static)) -> BoxError {
     format!("the proxy {proxy}: {why}").into()
 }
 
-/// For clients that want to connect by themselves. What they ask for is ignored.
-impl Service<Uri> for Connector {
-    type Response = TokioIo<Connection>;
-    type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, BoxError>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, _: Uri) -> Self::Future {
-        Box::pin(self.clone().connect())
-    }
-}
-
-/// What a server speaks that was taken for one of HTTP/2.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Spoken {
-    Http1,
-    Tls,
-}
-
-impl fmt::Display for Spoken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Http1 => "it speaks HTTP/1, not HTTP/2 without TLS (h2c)",
-            Self::Tls => "it speaks TLS, and only HTTP/2 without TLS (h2c) is offered",
-        })
-    }
-}
-
-impl Error for Spoken {}
-
-/// The first bytes of a server.
-#[derive(Clone, Copy, Debug, Default)]
-struct Begun {
-    bytes: [u8; 7],
-    len: usize,
-}
-
-impl Begun {
-    fn add(&mut self, bytes: &[u8]) {
-        for (place, byte) in self.bytes.iter_mut().skip(self.len).zip(bytes) {
-            *place = *byte;
-            self.len += 1;
-        }
-    }
-
-    const fn is_full(&self) -> bool {
-        self.len == self.bytes.len()
-    }
-
-    fn spoken(&self) -> Option<Spoken> {
-        match (&self.bytes, self.is_full()) {
-            (b"HTTP/1.", true) => Some(Spoken::Http1),
-            // An alert of any version: what a TLS server has to say about HTTP/2's preface.
-            ([0x15, 0x03, ..], true) => Some(Spoken::Tls),
-            _ => None,
-        }
-    }
-}
-
-/// A connection whose first bytes are looked at.
-#[derive(Debug)]
-pub(crate) struct Connection {
-    stream: Stream,
-    begun: Begun,
-    /// None: they are those of HTTP/2.
-    spoken: Option<Arc<OnceLock<Spoken>>>,
-    /// A write that failed, until it is known why.
-    failed: Option<io::Error>,
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
-        let read = buffer.filled().get(before..).unwrap_or(&[]);
-        Poll::Ready(self.look(read))
-    }
-}
-
-impl Connection {
-    /// Looks at what came, as long as it is the beginning.
-    fn look(&mut self, read: &[u8]) -> io::Result<()> {
-        let Some(told) = &self.spoken else {
-            return Ok(());
-        };
-        self.begun.add(read);
-        if let Some(spoken) = self.begun.spoken() {
-            // The first connection that found out is enough.
-            let _ = told.set(spoken);
-            return Err(io::Error::other(spoken));
-        }
-        if self.begun.is_full() {
-            self.spoken = None;
-        }
-        Ok(())
-    }
-
-    /// What ended a write: a server that has answered in another protocol closes before it has
-    /// read all, and what it said is still to come or still there.
-    fn poll_why(&mut self, cx: &mut Context<'_>, error: io::Error) -> Poll<io::Error> {
-        if self.spoken.is_none() {
-            return Poll::Ready(error);
-        }
-        let mut bytes = [0; 7];
-        let mut buffer = ReadBuf::new(&mut bytes);
-        match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
-            Poll::Ready(Ok(())) => {
-                let spoken = self.look(buffer.filled()).err();
-                Poll::Ready(spoken.unwrap_or(error))
-            }
-            Poll::Ready(Err(_)) => Poll::Ready(error),
-            Poll::Pending => {
-                self.failed = Some(error);
-                Poll::Pending
-            }
-        }
-    }
-
-    /// Writes, and explains a failure.
-    fn poll_written<T>(
-        &mut self,
-        cx: &mut Context<'_>,
-        write: impl FnOnce(Pin<&mut Stream>, &mut Context<'_>) -> Poll<io::Result<T>>,
-    ) -> Poll<io::Result<T>> {
-        let error = match self.failed.take() {
-            Some(error) => error,
-            None => match ready!(write(Pin::new(&mut self.stream), cx)) {
-                Ok(written) => return Poll::Ready(Ok(written)),
-                Err(error) => error,
-            },
-        };
-        self.poll_why(cx, error).map(Err)
-    }
-}
-
-impl AsyncWrite for Connection {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.poll_written(cx, |stream, cx| stream.poll_write(cx, bytes))
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.poll_written(cx, |stream, cx| stream.poll_write_vectored(cx, bytes))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_written(cx, |stream, cx| stream.poll_flush(cx))
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_first_bytes_tell_what_is_spoken() {
-        for (pieces, spoken) in [
-            (&[&b"HTTP/1.1 400 Bad Request"[..]][..], Some(Spoken::Http1)),
-            (&[b"HTT", b"P/1", b".0 "], Some(Spoken::Http1)),
-            (&[b"\x15\x03\x01\x00\x02\x02\x28"], Some(Spoken::Tls)),
-            (&[b"\x00\x00\x12\x04\x00\x00\x00\x00\x00"], None),
-            (&[b"HTTP/1"], None),
-        ] {
-            let mut begun = Begun::default();
-            pieces.iter().for_each(|piece| begun.add(piece));
-            assert_eq!(begun.spoken(), spoken, "{pieces:?}");
-        }
-    }
 
     #[test]
     fn a_proxy_is_a_url_with_or_without_a_user() {

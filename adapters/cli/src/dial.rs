@@ -11,10 +11,10 @@ use std::{
 
 use bytes::Bytes;
 use grpctunnel_driver::{Channel, Code, NeverProcessed, ResponseBody, Status};
+use grpctunnel_http2::IncomingBody;
 use grpctunnel_tokio::Options;
 use http::{HeaderValue, Request, Response, request::Parts};
 use http_body_util::{Either, Full};
-use hyper::body::Incoming;
 use tokio::{
     sync::watch,
     time::{Instant, sleep, timeout},
@@ -33,7 +33,7 @@ use crate::{
     origin::Origin,
     pauses::Pauses,
     replay::Replay,
-    serve::serve,
+    serve::{Limits, TurnedAway, serve},
     stop::{Ended, Stop},
     target::Target,
     words,
@@ -64,6 +64,13 @@ pub enum DialEvent {
     Pausing {
         /// How long.
         pause: Duration,
+    },
+    /// Connections were not taken. Told at once, and then at most every 10 s.
+    TurnedAway {
+        /// How many since it was last told.
+        count: u64,
+        /// Why the last of them was not.
+        why: String,
     },
 }
 
@@ -156,8 +163,19 @@ impl Dial {
         };
         // Connections end when the calls have been counted that this cuts off, not before.
         let connections = Stop::new();
-        let serving = serve(listener, move |_| port.clone(), connections.clone());
-        let keeping = keep(&settings, tunnel, tell);
+        let make = move |_, _| port.clone();
+        let limits = Limits::without_tunnels();
+        let turned_away = |TurnedAway { count, why }| tell(DialEvent::TurnedAway { count, why });
+        let closing = stop.clone();
+        let serving = serve(
+            listener,
+            limits,
+            make,
+            turned_away,
+            closing,
+            connections.clone(),
+        );
+        let keeping = keep(&settings, tunnel, &tell);
         let cut = || match calls.open() {
             0 => Ended::Finished,
             _ => Ended::CutOff,
@@ -198,7 +216,7 @@ enum Tunnel {
 async fn keep(
     settings: &DialSettings,
     tunnel: watch::Sender<Tunnel>,
-    tell: impl Fn(DialEvent) + Send + Sync,
+    tell: &(impl Fn(DialEvent) + Send + Sync),
 ) {
     let carrier = Carrier::new(settings.server.clone(), settings.proxy.clone());
     let mut pauses = Pauses::new(settings.retry_limit);
@@ -230,8 +248,7 @@ async fn keep(
 async fn open(carrier: &Carrier) -> Result<Channel, OpenError> {
     let connection = carrier.dial().await?;
     let options = Options::default();
-    let opened = grpctunnel_tokio::connect(connection, &options, MetadataMap::new()).await;
-    let channel = opened.map_err(|error| carrier.refused(error))?;
+    let channel = grpctunnel_tokio::connect(connection, &options, MetadataMap::new()).await?;
     Ok(channel.raw().clone())
 }
 
@@ -286,7 +303,7 @@ impl Port {
         Ok(())
     }
 
-    async fn pass(&self, request: Request<Incoming>) -> Response<ResponseBody> {
+    async fn pass(&self, request: Request<IncomingBody>) -> Response<ResponseBody> {
         let (mut head, body) = request.into_parts();
         if let Err(status) = self.address(&mut head) {
             return refuse(&status);
@@ -315,7 +332,7 @@ impl Port {
     }
 }
 
-impl Service<Request<Incoming>> for Port {
+impl Service<Request<IncomingBody>> for Port {
     type Response = Response<PortBody>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Response<PortBody>, Infallible>> + Send>>;
@@ -324,7 +341,7 @@ impl Service<Request<Incoming>> for Port {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+    fn call(&mut self, request: Request<IncomingBody>) -> Self::Future {
         if let Some(page) = Page::of(&request, !self.stop.is_draining()) {
             let text = Full::from(page.text);
             let response = page.head().map(|()| Either::Right(text));

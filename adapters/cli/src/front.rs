@@ -9,13 +9,14 @@ use std::{
 
 use bytes::Bytes;
 use grpctunnel_driver::{Code, Status, TransmitBody, TunnelService};
+use grpctunnel_http2::{Connection, IncomingBody, Settings};
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body_util::{Either, Full};
-use hyper::body::Incoming;
 use tower_service::Service;
 
 use crate::{
     INSTANCE, NAME,
+    admission::Purpose,
     answer::{Page, refuse},
     listener::Endpoint,
     name::Name,
@@ -23,8 +24,6 @@ use crate::{
     router::{RoutedBody, Router, Way},
     stop::Stop,
 };
-
-const OPEN_REVERSE: &str = "/grpctunnel.v1.TunnelService/OpenReverseTunnel";
 
 /// The body of a response of the gateway.
 pub(crate) type FrontBody =
@@ -40,6 +39,7 @@ pub(crate) struct Front {
     pub(crate) tunnels: TunnelService<Router>,
     pub(crate) instance: HeaderValue,
     pub(crate) peer: Endpoint,
+    pub(crate) purpose: Purpose,
     pub(crate) stop: Stop,
 }
 
@@ -54,8 +54,8 @@ pub(crate) struct Opened {
 impl Front {
     /// Opens a tunnel. Whoever accepts it finds its [`Arrival`](crate::registry::Arrival) and
     /// [`Opened`] in the extensions.
-    async fn open(mut self, mut request: Request<Incoming>) -> Answer {
-        if request.uri().path() == OPEN_REVERSE {
+    async fn open(mut self, mut request: Request<IncomingBody>) -> Answer {
+        if request.uri().path() == TunnelService::OPEN_REVERSE_TUNNEL {
             let (name, named) = match name_of(request.headers()) {
                 Ok(name) => name,
                 Err(status) => return Ok(refused(&status)),
@@ -65,13 +65,18 @@ impl Front {
             let peer = self.peer.clone();
             request.extensions_mut().insert(Opened { peer, named });
         }
+        if let Some(connection) = request.extensions().get::<Connection>() {
+            // All calls of a tunnel share the windows, and it bounds what each holds.
+            connection.raise_windows(&Settings::tunnels());
+        }
+        self.purpose.tunnel();
         let mut response = self.tunnels.call(request).await?;
         response.headers_mut().insert(INSTANCE, self.instance);
         Ok(response.map(Either::Left))
     }
 }
 
-impl Service<Request<Incoming>> for Front {
+impl Service<Request<IncomingBody>> for Front {
     type Response = Response<FrontBody>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Answer> + Send>>;
@@ -80,7 +85,7 @@ impl Service<Request<Incoming>> for Front {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+    fn call(&mut self, request: Request<IncomingBody>) -> Self::Future {
         if let Some(page) = Page::of(&request, !self.stop.is_draining()) {
             let text = Full::from(page.text);
             let response = page.head().map(|()| Either::Right(text));
@@ -89,6 +94,11 @@ impl Service<Request<Incoming>> for Front {
         let front = self.clone();
         if front.router.opens_tunnel(&request) {
             return Box::pin(front.open(request));
+        }
+        if front.purpose.owes_tunnel() {
+            let text = "the gateway has no room for more callers";
+            let status = Status::new(Code::Unavailable, text);
+            return Box::pin(std::future::ready(Ok(refused(&status))));
         }
         let mut router = front.router;
         Box::pin(async move {

@@ -6,8 +6,9 @@ use grpctunnel_driver::{Options, ReverseTunnel, TunnelEnd, TunnelService};
 use http::HeaderValue;
 
 use crate::{
-    MAX_STREAMS, SLACK,
+    MAX_STREAMS, MEMORY, SLACK,
     address::Address,
+    admission::Purpose,
     front::{Front, Opened},
     health::Health,
     listener::{BindError, Endpoint, Listener},
@@ -15,7 +16,7 @@ use crate::{
     registry::{Arrival, Registry},
     router::{Router, Way},
     routing::Routing,
-    serve::serve,
+    serve::{Limits, TurnedAway, serve},
     stop::{Ended, Stop},
 };
 
@@ -43,6 +44,13 @@ pub enum GatewayEvent {
         /// How it ended.
         end: TunnelEnd,
     },
+    /// Connections were not taken. Told at once, and then at most every 10 s.
+    TurnedAway {
+        /// How many since it was last told.
+        count: u64,
+        /// Why the last of them was not.
+        why: String,
+    },
 }
 
 type Tell = Arc<dyn Fn(GatewayEvent) + Send + Sync>;
@@ -60,6 +68,10 @@ pub struct GatewaySettings {
     pub routing: Routing,
     /// Calls that may be open at once on a tunnel. Default: 1,024.
     pub max_streams: u32,
+    /// Bytes that the connections of callers may hold of what nobody has read yet. It bounds how
+    /// many connections there are, too: one for every 128 KiB. What tunnels hold comes on top.
+    /// Default: 256 MiB.
+    pub memory: usize,
     /// How long open calls may go on once it drains; then they end UNAVAILABLE. Default: 30 s.
     pub drain_limit: Duration,
 }
@@ -73,6 +85,7 @@ impl GatewaySettings {
             insecure: false,
             routing: Routing::default(),
             max_streams: MAX_STREAMS,
+            memory: MEMORY,
             drain_limit: Duration::from_secs(30),
         }
     }
@@ -120,15 +133,32 @@ impl Gateway {
     /// then may go on until the drain limit, and end UNAVAILABLE.
     pub async fn run(self, stop: Stop) -> Ended {
         let drain_limit = self.settings.drain_limit;
+        let limits = Limits {
+            memory: self.settings.memory,
+            tunnels: true,
+        };
+        let tell = Arc::clone(&self.tell);
+        let turned_away = move |TurnedAway { count, why }| {
+            tell(GatewayEvent::TurnedAway { count, why });
+        };
         let (front, listener) = self.front(&stop);
         let (calls, tunnels) = (front.router.calls().clone(), front.tunnels.clone());
-        let make = move |peer| Front {
+        let make = move |peer, purpose| Front {
             peer,
+            purpose,
             ..front.clone()
         };
         // Connections end when the calls have been counted that this cuts off, not before.
         let connections = Stop::new();
-        let serving = serve(listener, make, connections.clone());
+        let closing = stop.clone();
+        let serving = serve(
+            listener,
+            limits,
+            make,
+            turned_away,
+            closing,
+            connections.clone(),
+        );
         // What ending everything now means for the calls that are open.
         let cut = || match calls.open() {
             0 => Ended::Finished,
@@ -183,6 +213,7 @@ impl Gateway {
             registry,
             instance,
             peer: self.endpoint,
+            purpose: Purpose::default(),
             stop: stop.clone(),
         };
         (front, self.listener)

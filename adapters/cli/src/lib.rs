@@ -31,6 +31,7 @@
 use std::time::Duration;
 
 pub mod address;
+mod admission;
 pub mod agent;
 mod answer;
 pub mod args;
@@ -78,6 +79,9 @@ const PREFIX: &str = "x-tunnel-";
 
 /// Calls that may be open at once on a tunnel, and streams on a connection.
 const MAX_STREAMS: u32 = 1_024;
+
+/// Bytes that the connections of callers may hold of what nobody has read.
+const MEMORY: usize = 256 << 20;
 
 /// How a tunnel ended, in one line and in the words of whoever runs the program.
 #[must_use]

@@ -81,6 +81,7 @@ fn tell_gateway(event: GatewayEvent) {
             let end = grpctunnel_cli::tunnel_end(&end);
             log(format_args!("agent {name} left ({peer}): {end}"));
         }
+        GatewayEvent::TurnedAway { count, why } => turned_away(count, &why),
         _ => {}
     }
 }
@@ -127,9 +128,14 @@ async fn dial(settings: DialSettings) -> Result<Ended, ExitCode> {
             let seconds = pause.as_secs_f64();
             log(format_args!("{server}: reconnecting in {seconds:.1} s"));
         }
+        DialEvent::TurnedAway { count, why } => turned_away(count, &why),
         _ => {}
     };
     Ok(dial.run(tell, stop).await)
+}
+
+fn turned_away(count: u64, why: &str) {
+    log(format_args!("connections turned away: {count}; {why}"));
 }
 
 fn listening(endpoint: &Endpoint) {

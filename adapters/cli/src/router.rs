@@ -9,7 +9,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use grpctunnel_driver::{Channel, Code, NeverProcessed, ResponseBody, Status};
+use grpctunnel_driver::{
+    Channel, Code, NeverProcessed, ResponseBody, Status, TunnelService, is_grpc,
+};
 use http::{HeaderMap, HeaderValue, Request, Response, Uri, request::Parts};
 use http_body::Body;
 use http_body_util::Either;
@@ -18,7 +20,7 @@ use tower_service::Service;
 
 use crate::{
     INSTANCE,
-    answer::{is_grpc, refuse},
+    answer::refuse,
     calls::{Calls, Counted},
     health::Health,
     name::Name,
@@ -28,9 +30,14 @@ use crate::{
     target::{self, Step, Target},
 };
 
-const TUNNEL_SERVICE: &str = "/grpctunnel.v1.TunnelService/";
 const HEALTH_SERVICE: &str = "/grpc.health.v1.Health/";
 const REFLECTION: &str = "/grpc.reflection.";
+
+/// Whether a path is one of the tunnel service.
+fn is_of_tunnels(path: &str) -> bool {
+    let service = path.strip_prefix('/').and_then(|path| path.split_once('/'));
+    service.is_some_and(|(service, _)| service == TunnelService::NAME)
+}
 
 /// A tunnel to an agent.
 #[derive(Clone, Debug)]
@@ -104,7 +111,7 @@ impl Router {
 
     /// Whether a request opens a tunnel to this gateway. One that names a target is a call.
     pub(crate) fn opens_tunnel<B>(&self, request: &Request<B>) -> bool {
-        request.uri().path().starts_with(TUNNEL_SERVICE)
+        is_of_tunnels(request.uri().path())
             && is_grpc(request.headers())
             && !request.headers().contains_key(crate::TARGET)
             && self.0.routing.by_authority(request.uri().authority()) == Ok(None)
@@ -132,13 +139,11 @@ impl Router {
         if named.is_some() {
             return Ok(agent(named, None));
         }
-        if [TUNNEL_SERVICE, HEALTH_SERVICE, REFLECTION]
-            .iter()
-            .any(|own| uri.path().starts_with(own))
-        {
+        let path = uri.path();
+        if is_of_tunnels(path) || path.starts_with(HEALTH_SERVICE) || path.starts_with(REFLECTION) {
             return Ok(Destination::Own);
         }
-        Ok(agent(self.0.routing.by_service(uri.path()).cloned(), None))
+        Ok(agent(self.0.routing.by_service(path).cloned(), None))
     }
 
     async fn route<B>(self, request: Request<B>) -> Answer
@@ -234,7 +239,7 @@ impl Router {
             return response.map(Either::Right);
         }
         let text = match request.uri().path() {
-            path if path.starts_with(TUNNEL_SERVICE) => "no tunnel to the gateway is opened here",
+            path if is_of_tunnels(path) => "no tunnel to the gateway is opened here",
             path if path.starts_with(REFLECTION) => {
                 "the gateway itself has no reflection; name an agent in x-tunnel-target to ask its \
                  server"

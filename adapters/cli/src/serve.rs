@@ -1,50 +1,174 @@
 //! Serves HTTP/2 on a listener until told to stop, and answers those who speak HTTP/1.
 
-use std::{convert::Infallible, error::Error, io, pin::pin, time::Duration};
+use std::{
+    convert::Infallible,
+    error::Error,
+    pin::pin,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
+use grpctunnel_http2::{
+    Connections, Detected, IncomingBody, Settings, WindowBudget, accept_pause, detect,
+};
 use http::{Request, Response};
 use http_body::Body;
-use hyper::body::Incoming;
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::conn::auto,
-    service::TowerToHyperService,
-};
+use http_body_util::Full;
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio_util::task::TaskTracker;
 use tower_service::Service;
 
 use crate::{
-    MAX_STREAMS,
+    MEMORY,
+    admission::{Admission, Admitted, Capacity, Purpose, Silent, TUNNEL_LIMIT},
+    answer::Page,
     listener::{Endpoint, Listener, Stream},
     stop::Stop,
+    words,
 };
-
-/// Flow control inside of a tunnel is the real limit; HTTP/2's must not come first. The
-/// connection has room for several streams whose reader is slow, so that they do not stop
-/// the others.
-const STREAM_WINDOW: u32 = 16 << 20;
-const CONNECTION_WINDOW: u32 = 64 << 20;
-const MAX_FRAME: u32 = 256 << 10;
-/// Dead callers and agents are noticed by pings, which no known client minds.
-const PING_EVERY: Duration = Duration::from_secs(60);
-const PING_TIMEOUT: Duration = Duration::from_secs(20);
-/// Above what a tunnel carries, so that a caller gets a status of gRPC.
-const MAX_HEADERS: u32 = 4 << 20;
-
-/// The pause after an `accept` that failed, as it does without free file descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// The head of a request of HTTP/1 must have come in this time.
 const HEAD_LIMIT: Duration = Duration::from_secs(10);
+/// A connection without a call or a tunnel is ended after this long.
+const IDLE_LIMIT: Duration = Duration::from_secs(300);
+/// The largest frame with which a list of headers may still have the size that is tolerated:
+/// clients split lists in frames of 16 KiB.
+const MAX_FRAME: u32 = 48 << 10;
+/// Longer than calls are waited for: they are counted elsewhere.
+const UNTIL_CUT: Duration = Duration::MAX;
+
+/// What the windows of a connection hold that found no room in the budget.
+const SMALL_WINDOW: u32 = 64 << 10;
+/// File descriptors that are not for connections: the listener, the runtime's, standard streams.
+const OTHER_FILES: usize = 24;
+/// The most connections, whatever the process may have.
+const MAX_CONNECTIONS: usize = 65_536;
+/// How often it is told that connections are turned away.
+const TELL_EVERY: Duration = Duration::from_secs(10);
+
+/// What a listener is given.
+#[derive(Debug)]
+pub(crate) struct Limits {
+    /// Bytes that the connections of callers may hold of what nobody has read.
+    pub(crate) memory: usize,
+    /// Whether tunnels are opened here, for which a quarter of the connections is kept.
+    pub(crate) tunnels: bool,
+}
+
+impl Limits {
+    /// For a listener that takes no tunnels.
+    pub(crate) const fn without_tunnels() -> Self {
+        Self {
+            memory: MEMORY,
+            tunnels: false,
+        }
+    }
+
+    /// As many connections as there are file descriptors for, and memory for small windows of
+    /// each in one half.
+    fn capacity(&self) -> Capacity {
+        let by_files = open_files().saturating_sub(OTHER_FILES);
+        let by_memory = self.memory / 2 / SMALL_WINDOW as usize;
+        let all = by_files.min(by_memory).clamp(4, MAX_CONNECTIONS);
+        let reserve = if self.tunnels { all / 4 } else { 0 };
+        Capacity {
+            open: all - reserve,
+            reserve,
+        }
+    }
+
+    /// What larger windows may take: the other half.
+    fn budget(&self) -> WindowBudget {
+        WindowBudget::new(self.memory / 2)
+    }
+}
+
+/// How many files this process may have open.
+fn open_files() -> usize {
+    #[cfg(unix)]
+    if let Some(limit) = rustix::process::getrlimit(rustix::process::Resource::Nofile).current {
+        return usize::try_from(limit).unwrap_or(usize::MAX);
+    }
+    usize::MAX
+}
+
+/// Connections were turned away.
+#[derive(Clone, Debug)]
+pub(crate) struct TurnedAway {
+    /// How many since it was last told.
+    pub(crate) count: u64,
+    pub(crate) why: String,
+}
+
+/// Admits connections, and tells now and then about those that it turns away.
+struct Door<F> {
+    admission: Admission,
+    tell: F,
+    count: u64,
+    told: Option<Instant>,
+}
+
+impl<F: Fn(TurnedAway)> Door<F> {
+    fn new(admission: Admission, tell: F) -> Self {
+        Self {
+            admission,
+            tell,
+            count: 0,
+            told: None,
+        }
+    }
+
+    /// Takes a connection that was accepted, where there is room.
+    fn admit(&mut self) -> Option<(Admitted, Silent)> {
+        let admitted = self.admission.admit();
+        let has_room = |(admitted, _): &(Admitted, Silent)| !admitted.made_room();
+        if !admitted.as_ref().is_some_and(has_room) {
+            let Capacity { open, reserve } = self.admission.capacity();
+            let all = open + reserve;
+            self.turned_away(|| format!("there may be {all} connections at once"));
+        }
+        admitted
+    }
+
+    fn turned_away(&mut self, why: impl FnOnce() -> String) {
+        self.count += 1;
+        if self.told.is_some_and(|told| told.elapsed() < TELL_EVERY) {
+            return;
+        }
+        self.told = Some(Instant::now());
+        let count = std::mem::take(&mut self.count);
+        (self.tell)(TurnedAway { count, why: why() });
+    }
+}
+
+/// The settings of the connections that callers and tunnels come on: small windows, which become
+/// those of calls where the budget allows it, and those of tunnels with the first one.
+fn settings(budget: WindowBudget) -> Settings {
+    let mut settings = Settings::calls();
+    settings.stream_window = SMALL_WINDOW / 2;
+    settings.connection_window = SMALL_WINDOW;
+    settings.max_frame_size = MAX_FRAME;
+    settings.idle_timeout = Some(IDLE_LIMIT);
+    settings.window_budget = Some(budget);
+    settings
+}
 
 /// Serves plain HTTP on `listener`, each connection by the service that `make` makes for its peer.
+/// HTTP/1 gets pages, which say whether calls are taken: until `closing` drains. `tell` hears of
+/// connections that are turned away.
 ///
 /// When `stop` drains, no more connections and streams are taken; returns when the last
 /// stream has ended, or when `stop` ends.
-pub(crate) async fn serve<S, B>(listener: Listener, mut make: impl FnMut(Endpoint) -> S, stop: Stop)
-where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
+pub(crate) async fn serve<S, B>(
+    listener: Listener,
+    limits: Limits,
+    mut make: impl FnMut(Endpoint, Purpose) -> S,
+    tell: impl Fn(TurnedAway),
+    closing: Stop,
+    stop: Stop,
+) where
+    S: Service<Request<IncomingBody>, Response = Response<B>, Error = Infallible>
         + Clone
         + Send
         + 'static,
@@ -52,7 +176,17 @@ where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    let connections = TaskTracker::new();
+    let budget = limits.budget();
+    let settings = settings(budget.clone());
+    let common = Common {
+        connections: Connections::new(settings.clone(), grpctunnel_tokio::runtime()),
+        settings,
+        budget,
+        closing,
+        stop: stop.clone(),
+    };
+    let mut door = Door::new(Admission::new(limits.capacity()), tell);
+    let tasks = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
             biased;
@@ -61,33 +195,57 @@ where
         };
         match accepted {
             Ok((stream, peer)) => {
-                connections.spawn(connection(stream, make(peer), stop.clone()));
+                let Some((admitted, silent)) = door.admit() else {
+                    continue;
+                };
+                let accepted = Accepted {
+                    service: make(peer, admitted.purpose()),
+                    admitted,
+                    common: common.clone(),
+                };
+                tasks.spawn(accepted.serve(stream, silent));
             }
-            Err(error) if concerns_one_connection(&error) => {}
-            Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+            Err(error) => {
+                if let Some(pause) = accept_pause(&error) {
+                    door.turned_away(|| words::io(&error));
+                    tokio::select! {
+                        () = tokio::time::sleep(pause) => {}
+                        () = stop.draining() => break,
+                    }
+                }
+            }
         }
     }
     drop(listener);
-    connections.close();
+    tasks.close();
+    common.connections.shutdown(UNTIL_CUT);
     tokio::select! {
         biased;
-        () = connections.wait() => {}
-        () = stop.ending() => {}
+        () = tasks.wait() => {}
+        () = stop.ending() => common.connections.shutdown(Duration::ZERO),
     }
 }
 
-fn concerns_one_connection(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::Interrupted
-    )
+/// A connection that was accepted.
+struct Accepted<S> {
+    service: S,
+    admitted: Admitted,
+    common: Common,
 }
 
-async fn connection<S, B>(stream: Stream, service: S, stop: Stop)
+/// What the connections of a listener have in common.
+#[derive(Clone)]
+struct Common {
+    settings: Settings,
+    budget: WindowBudget,
+    connections: Connections,
+    closing: Stop,
+    stop: Stop,
+}
+
+impl<S, B> Accepted<S>
 where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>
+    S: Service<Request<IncomingBody>, Response = Response<B>, Error = Infallible>
         + Clone
         + Send
         + 'static,
@@ -95,24 +253,62 @@ where
     B: Body<Data = Bytes> + Send + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
-    let mut http = auto::Builder::new(TokioExecutor::new());
-    http.http1()
-        .timer(TokioTimer::new())
+    /// Serves it to its end.
+    async fn serve(self, stream: Stream, silent: Silent) {
+        let runtime = grpctunnel_tokio::runtime();
+        let detected = tokio::select! {
+            biased;
+            () = self.common.stop.draining() => return,
+            detected = detect(TokioIo::new(stream), &self.common.settings, &runtime) => detected,
+            () = silent.evicted() => return,
+        };
+        match detected {
+            Ok(Detected::Http2(io)) => {
+                self.admitted.spoke();
+                let purpose = self.admitted.purpose();
+                let connection = self.common.connections.serve(io, self.service);
+                let calls = Settings::calls();
+                let more = calls.connection_window.saturating_sub(SMALL_WINDOW);
+                if let Some(reserved) = self.common.budget.reserve(more as usize) {
+                    connection.raise_windows(&calls);
+                    purpose.hold(reserved);
+                }
+                if purpose.owes_tunnel() {
+                    tokio::select! {
+                        _ = connection.closed() => {}
+                        () = tokio::time::sleep(TUNNEL_LIMIT) => {}
+                    }
+                    if purpose.owes_tunnel() {
+                        connection.shutdown(Duration::ZERO);
+                    }
+                }
+                // How it ends is seen by its calls and tunnels.
+                let _ = connection.closed().await;
+                purpose.release();
+            }
+            Ok(Detected::NotHttp2(io)) => {
+                self.admitted.spoke();
+                pages(io, self.common.closing, self.common.stop).await;
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+/// Answers HTTP/1.
+async fn pages<T>(io: T, closing: Stop, stop: Stop)
+where
+    T: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
+{
+    let answer = service_fn(move |request: Request<Incoming>| {
+        let page = Page::for_http1(&request, !closing.is_draining());
+        let response = page.head().map(|()| Full::<Bytes>::from(page.text));
+        std::future::ready(Ok::<_, Infallible>(response))
+    });
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
         .header_read_timeout(HEAD_LIMIT);
-    http.http2()
-        .timer(TokioTimer::new())
-        // A response has the headers that its server gave it.
-        .auto_date_header(false)
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_frame_size(MAX_FRAME)
-        .max_concurrent_streams(MAX_STREAMS)
-        .keep_alive_interval(Some(PING_EVERY))
-        .keep_alive_timeout(PING_TIMEOUT)
-        .max_header_list_size(MAX_HEADERS);
-    let serving = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
-    let mut serving = pin!(serving);
-    // How a connection ends is seen by its calls and tunnels; nothing is left to tell.
+    let mut serving = pin!(http.serve_connection(io, answer));
     tokio::select! {
         biased;
         _ = serving.as_mut() => return,

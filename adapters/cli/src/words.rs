@@ -2,30 +2,38 @@
 
 use std::{error::Error, io};
 
-use grpctunnel_driver::{TunnelEnd, error_chain};
+use grpctunnel_driver::{TunnelEnd, error_sources};
+use grpctunnel_http2::{Error as HttpError, ErrorKind, Reason};
 use tonic::Code;
 
 /// Why something failed, from the cause that is deepest in its chain of sources.
 pub(crate) fn reason(error: &(dyn Error + 'static)) -> String {
-    let mut deepest = error;
     let mut known = None;
-    loop {
-        if let Some(error) = deepest.downcast_ref::<io::Error>() {
+    let mut deepest = error;
+    for error in error_sources(error) {
+        deepest = error;
+        if let Some(error) = error.downcast_ref::<io::Error>() {
             known = Some(io(error));
-        } else if let Some(error) = deepest.downcast_ref::<h2::Error>()
-            && let Some(reason) = error.reason()
-        {
-            known = Some(format!("HTTP/2 ended with {}", reason_name(reason)));
-        } else if let Some(error) = deepest.downcast_ref::<hyper::Error>()
-            && (error.is_canceled() || error.is_closed())
-        {
-            known = Some("the connection was closed".to_owned());
-        }
-        match deepest.source() {
-            Some(source) => deepest = source,
-            None => return known.unwrap_or_else(|| plain(&deepest.to_string())),
+        } else if let Some(error) = error.downcast_ref::<HttpError>() {
+            known = Some(match error.reason() {
+                Some(reason) => format!("HTTP/2 ended with {}", reason_name(reason)),
+                None => error.to_string(),
+            });
         }
     }
+    known.unwrap_or_else(|| plain(&deepest.to_string()))
+}
+
+/// What a server speaks that does not speak HTTP/2.
+pub(crate) fn spoken(error: &(dyn Error + 'static)) -> Option<&'static str> {
+    let errors = error_sources(error);
+    let mut kinds = errors.filter_map(|error| Some(error.downcast_ref::<HttpError>()?.kind()));
+    kinds.find_map(|kind| match kind {
+        ErrorKind::Http1 => Some("it speaks HTTP/1, not HTTP/2 without TLS (h2c)"),
+        ErrorKind::Tls => Some("it speaks TLS, and only HTTP/2 without TLS (h2c) is offered"),
+        ErrorKind::NotHttp2 => Some("it does not speak HTTP/2"),
+        _ => None,
+    })
 }
 
 /// An error of the system, without its number.
@@ -54,20 +62,11 @@ fn plain(text: &str) -> String {
     plain
 }
 
-/// The last of a chain of causes that was written in one line, where it is prose.
-fn cause(chain: &str) -> String {
-    let last = plain(chain.rsplit(": ").next().unwrap_or(chain));
-    match last.contains(['{', '}', '"', '(', ')']) {
-        true => "the connection broke".to_owned(),
-        false => last,
-    }
-}
-
 /// How a tunnel ended.
 pub(crate) fn end(end: &TunnelEnd) -> String {
     let mut text = match (end.error(), end.transport_error()) {
         (None, _) => "finished".to_owned(),
-        (Some(_), Some(transport)) => cause(&error_chain(transport)),
+        (Some(_), Some(transport)) => reason(transport),
         (Some(error), None) => error.to_string(),
     };
     if let Some(status) = end.peer_status() {
@@ -108,22 +107,22 @@ pub(crate) const fn code_name(code: Code) -> &'static str {
 }
 
 /// The name of an HTTP/2 error code, as RFC 9113 writes it.
-pub(crate) fn reason_name(reason: h2::Reason) -> String {
+pub(crate) fn reason_name(reason: Reason) -> String {
     let name = match reason {
-        h2::Reason::NO_ERROR => "NO_ERROR",
-        h2::Reason::PROTOCOL_ERROR => "PROTOCOL_ERROR",
-        h2::Reason::INTERNAL_ERROR => "INTERNAL_ERROR",
-        h2::Reason::FLOW_CONTROL_ERROR => "FLOW_CONTROL_ERROR",
-        h2::Reason::SETTINGS_TIMEOUT => "SETTINGS_TIMEOUT",
-        h2::Reason::STREAM_CLOSED => "STREAM_CLOSED",
-        h2::Reason::FRAME_SIZE_ERROR => "FRAME_SIZE_ERROR",
-        h2::Reason::REFUSED_STREAM => "REFUSED_STREAM",
-        h2::Reason::CANCEL => "CANCEL",
-        h2::Reason::COMPRESSION_ERROR => "COMPRESSION_ERROR",
-        h2::Reason::CONNECT_ERROR => "CONNECT_ERROR",
-        h2::Reason::ENHANCE_YOUR_CALM => "ENHANCE_YOUR_CALM",
-        h2::Reason::INADEQUATE_SECURITY => "INADEQUATE_SECURITY",
-        h2::Reason::HTTP_1_1_REQUIRED => "HTTP_1_1_REQUIRED",
+        Reason::NO_ERROR => "NO_ERROR",
+        Reason::PROTOCOL_ERROR => "PROTOCOL_ERROR",
+        Reason::INTERNAL_ERROR => "INTERNAL_ERROR",
+        Reason::FLOW_CONTROL_ERROR => "FLOW_CONTROL_ERROR",
+        Reason::SETTINGS_TIMEOUT => "SETTINGS_TIMEOUT",
+        Reason::STREAM_CLOSED => "STREAM_CLOSED",
+        Reason::FRAME_SIZE_ERROR => "FRAME_SIZE_ERROR",
+        Reason::REFUSED_STREAM => "REFUSED_STREAM",
+        Reason::CANCEL => "CANCEL",
+        Reason::COMPRESSION_ERROR => "COMPRESSION_ERROR",
+        Reason::CONNECT_ERROR => "CONNECT_ERROR",
+        Reason::ENHANCE_YOUR_CALM => "ENHANCE_YOUR_CALM",
+        Reason::INADEQUATE_SECURITY => "INADEQUATE_SECURITY",
+        Reason::HTTP_1_1_REQUIRED => "HTTP_1_1_REQUIRED",
         other => return format!("error code {}", u32::from(other)),
     };
     name.to_owned()
@@ -159,8 +158,8 @@ mod tests {
             "the peer speaks HTTP/1, not HTTP/2"
         );
         assert_eq!(
-            reason(&h2::Error::from(h2::Reason::PROTOCOL_ERROR)),
-            "HTTP/2 ended with PROTOCOL_ERROR"
+            reason(&HttpError::refused()),
+            "HTTP/2 ended with REFUSED_STREAM"
         );
     }
 }

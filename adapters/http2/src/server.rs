@@ -35,7 +35,8 @@ use crate::task::{ConnectionTask, Http2};
 /// failure ([`Error::refused`] for a request that may be made again elsewhere), else with
 /// `INTERNAL_ERROR`, as where it panics. No header is added to what the service answers.
 ///
-/// The [`Connection`] tells how the connection fares, and shuts it down; it may be dropped.
+/// The [`Connection`] tells how the connection fares, and shuts it down; it may be dropped. Each
+/// request has it in its extensions.
 pub fn serve<T, S, B>(io: T, service: S, settings: &Settings, runtime: &Runtime) -> Connection
 where
     T: Read + Write + Unpin + Send + 'static,
@@ -57,7 +58,9 @@ where
     );
     let handshake = builder(settings).handshake(io);
     let (streams, tasks) = (Arc::clone(&shared), runtime.clone());
-    let accept: Accept<B::Data> = Box::new(move |request, respond| {
+    let handle_of = connection.clone();
+    let accept: Accept<B::Data> = Box::new(move |mut request, respond| {
+        request.extensions_mut().insert(handle_of.clone());
         tasks.spawn(handle(service.clone(), request, respond, &streams));
     });
     runtime.spawn(run(
@@ -119,10 +122,9 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn set_windows(&mut self, connection: u32, stream: u32) {
+    fn set_windows(&mut self, connection: u32, stream: u32) -> bool {
         self.h2.set_target_window_size(connection);
-        // An earlier change that the peer has not confirmed: the next one brings it.
-        let _ = self.h2.set_initial_window_size(stream);
+        self.h2.set_initial_window_size(stream).is_ok()
     }
 
     fn ping_pong(&mut self) -> Option<h2::PingPong> {

@@ -11,6 +11,7 @@ use futures_util::task::AtomicWaker;
 use grpctunnel_driver::Runtime;
 
 use crate::error::{Error, ErrorKind};
+use crate::settings::Settings;
 
 /// A connection's state, as its parts see it.
 #[derive(Default)]
@@ -38,6 +39,8 @@ pub(crate) struct Control {
     /// What a peer speaks that does not speak HTTP/2.
     pub(crate) stranger: Option<ErrorKind>,
     pub(crate) pings: Vec<oneshot::Sender<Duration>>,
+    /// The windows that a stream and the connection are to have from now on.
+    pub(crate) windows: Option<(u32, u32)>,
     /// How the connection ended.
     pub(crate) ended: Option<Result<(), Error>>,
 }
@@ -225,16 +228,23 @@ impl Connection {
             .map_err(|_| Error::closed(self.shared.cause()))
     }
 
+    /// Gives the streams and the connection these windows, where they are larger than what they
+    /// have: for a server that learns by a request what a connection is for. They count in no
+    /// [`WindowBudget`](crate::WindowBudget).
+    pub fn raise_windows(&self, settings: &Settings) {
+        let (stream, connection, _) = settings.windows();
+        self.shared.control().windows = Some((stream, connection));
+        self.shared.task.wake();
+    }
+
     /// Takes no new streams, and ends the connection when those that are open have ended, at the
     /// latest after `grace`: then they are cut. A server says so by GOAWAY.
     ///
     /// Of several calls the earliest limit counts.
     pub fn shutdown(&self, grace: Duration) {
-        let deadline = self.runtime.now().checked_add(grace);
+        let deadline = deadline(&self.runtime, grace);
         {
             let mut control = self.shared.control();
-            // One that cannot be told from none: a century.
-            let deadline = deadline.unwrap_or_else(|| self.runtime.now() + CENTURY);
             control.shutdown = Some(control.shutdown.map_or(deadline, |set| set.min(deadline)));
         }
         self.shared.draining.store(true, Ordering::Release);
@@ -243,6 +253,12 @@ impl Connection {
 }
 
 const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+/// When a grace is over. A century cannot be told from none.
+pub(crate) fn deadline(runtime: &Runtime, grace: Duration) -> Instant {
+    let now = runtime.now();
+    now.checked_add(grace).unwrap_or_else(|| now + CENTURY)
+}
 
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

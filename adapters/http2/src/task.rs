@@ -22,7 +22,8 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 /// What the task needs of h2's connections.
 pub(crate) trait Http2: Send + 'static {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>>;
-    fn set_windows(&mut self, connection: u32, stream: u32);
+    /// Whether the peer was told. It is not while it has to confirm earlier settings.
+    fn set_windows(&mut self, connection: u32, stream: u32) -> bool;
     fn ping_pong(&mut self) -> Option<h2::PingPong>;
     /// Streams that the peer allows, where it is the peer that decides.
     fn peer_max_streams(&self) -> Option<usize> {
@@ -43,6 +44,8 @@ pub(crate) struct ConnectionTask<H> {
     shared: Arc<Shared>,
     ending: Ending,
     windows: Windows,
+    /// Whether the peer does not know the windows yet.
+    untold: bool,
     alive: Alive,
     handshake: Option<(Instant, Duration)>,
     idle: Option<Duration>,
@@ -70,6 +73,7 @@ impl<H: Http2> ConnectionTask<H> {
             shared: Arc::clone(ending.shared()),
             ending,
             windows: Windows::new(settings, now),
+            untold: false,
             handshake: now.checked_add(limit).map(|deadline| (deadline, limit)),
             idle: settings.idle_timeout.filter(|_| role == Role::Server),
             idle_since: None,
@@ -138,10 +142,17 @@ impl<H: Http2> ConnectionTask<H> {
             shared.max_open.store(max, Ordering::Release);
         }
         let consumed = shared.consumed.load(Ordering::Relaxed);
-        if let Some((connection, stream)) = self.windows.grow(consumed, now) {
-            self.http2.set_windows(connection, stream);
-            // So that HTTP/2 says so.
-            cx.waker().wake_by_ref();
+        if let Some((stream, connection)) = shared.control().windows.take() {
+            self.untold |= self.windows.raise(stream, connection);
+        }
+        self.untold |= self.windows.grow(consumed, now);
+        if self.untold {
+            let (connection, stream) = self.windows.sizes();
+            if self.http2.set_windows(connection, stream) {
+                self.untold = false;
+                // So that HTTP/2 says so.
+                cx.waker().wake_by_ref();
+            }
         }
         match self.alive.poll(shared, now, cx) {
             Verdict::Alive => Ok(()),

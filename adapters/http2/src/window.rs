@@ -33,12 +33,34 @@ impl WindowBudget {
         self.left.load(Ordering::Relaxed)
     }
 
-    fn take(&self, bytes: usize) -> bool {
-        self.left
+    /// Takes bytes out of the budget, for a connection whose windows are [raised][raise]. `None`
+    /// where fewer are left.
+    ///
+    /// [raise]: crate::Connection::raise_windows
+    #[must_use]
+    pub fn reserve(&self, bytes: usize) -> Option<Reserved> {
+        let left = self
+            .left
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
                 left.checked_sub(bytes)
-            })
-            .is_ok()
+            });
+        left.is_ok().then(|| Reserved {
+            budget: self.clone(),
+            bytes,
+        })
+    }
+}
+
+/// Bytes of a [`WindowBudget`], which come back when this is dropped.
+#[derive(Debug)]
+pub struct Reserved {
+    budget: WindowBudget,
+    bytes: usize,
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        self.budget.left.fetch_add(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -49,7 +71,8 @@ pub(crate) struct Windows {
     connection: u32,
     max: u32,
     budget: Option<WindowBudget>,
-    taken: usize,
+    /// What it took out of the budget, at most once for each time that it doubled.
+    reserved: Vec<Reserved>,
     /// What readers had taken when the present measurement began, and when that was.
     mark: usize,
     since: Instant,
@@ -63,47 +86,52 @@ impl Windows {
             connection,
             max,
             budget: settings.window_budget.clone(),
-            taken: 0,
+            reserved: Vec::new(),
             mark: 0,
             since: now,
         }
     }
 
-    /// The windows that the connection and its streams are to have from now on, if they change.
-    /// `consumed` is what readers took since the connection began; it wraps.
-    pub(crate) fn grow(&mut self, consumed: usize, now: Instant) -> Option<(u32, u32)> {
+    /// Those of the connection and of its streams.
+    pub(crate) const fn sizes(&self) -> (u32, u32) {
+        (self.connection, self.stream)
+    }
+
+    /// Makes the windows at least these. Whether they change.
+    pub(crate) fn raise(&mut self, stream: u32, connection: u32) -> bool {
+        let before = self.sizes();
+        self.stream = self.stream.max(stream);
+        self.connection = self.connection.max(connection);
+        self.sizes() != before
+    }
+
+    /// Whether the windows change. `consumed` is what readers took since the connection began; it
+    /// wraps.
+    pub(crate) fn grow(&mut self, consumed: usize, now: Instant) -> bool {
         if self.connection >= self.max {
-            return None;
+            return false;
         }
         if consumed.wrapping_sub(self.mark) < self.stream as usize {
-            return None;
+            return false;
         }
         let quick = now.saturating_duration_since(self.since) <= KEEPS_UP;
         self.mark = consumed;
         self.since = now;
         if !quick {
-            return None;
+            return false;
         }
         let connection = self.connection.saturating_mul(2).min(self.max);
         let more = (connection - self.connection) as usize;
         if let Some(budget) = &self.budget {
-            if !budget.take(more) {
-                return None;
-            }
-            self.taken += more;
+            let Some(reserved) = budget.reserve(more) else {
+                return false;
+            };
+            self.reserved.push(reserved);
         }
         let stream = u64::from(self.stream) * u64::from(connection) / u64::from(self.connection);
         self.stream = u32::try_from(stream).unwrap_or(self.stream);
         self.connection = connection;
-        Some((connection, self.stream))
-    }
-}
-
-impl Drop for Windows {
-    fn drop(&mut self) {
-        if let Some(budget) = &self.budget {
-            budget.left.fetch_add(self.taken, Ordering::Relaxed);
-        }
+        true
     }
 }
 
@@ -125,15 +153,18 @@ mod tests {
         let start = Instant::now();
         let mut windows = Windows::new(&settings, start);
 
-        assert_eq!(windows.grow(255 * KIB, start), None, "not a window yet");
-        let grown = windows.grow(256 * KIB, start + Duration::from_millis(250));
-        assert_eq!(grown, Some((2 * MIB, MIB / 2)));
+        assert!(!windows.grow(255 * KIB, start), "not a window yet");
+        assert!(windows.grow(256 * KIB, start + Duration::from_millis(250)));
+        assert_eq!(windows.sizes(), (2 * MIB, MIB / 2));
         assert_eq!(budget.left(), 1 << 20);
 
         let slow = start + Duration::from_secs(5);
-        assert_eq!(windows.grow(1024 * KIB, slow), None, "a slow reader");
+        assert!(!windows.grow(1024 * KIB, slow), "a slow reader");
         let full = windows.grow(2048 * KIB, slow);
-        assert_eq!(full, None, "2 MiB more than the budget has");
+        assert!(!full, "2 MiB more than the budget has");
+        assert!(!windows.raise(MIB / 4, 2 * MIB), "they are that large");
+        assert!(windows.raise(16 * MIB, MIB));
+        assert_eq!(windows.sizes(), (2 * MIB, 16 * MIB));
         drop(windows);
         assert_eq!(budget.left(), 2 << 20);
     }

@@ -13,12 +13,12 @@ use crate::handler::TonicHandler;
 use crate::runtime::runtime;
 use crate::status::with_tonic_statuses;
 
-/// Opens a forward tunnel over a tonic channel: this end makes the calls.
+/// Opens a forward tunnel over an HTTP/2 connection: this end makes the calls.
 ///
 /// It returns when the tunnel may carry calls. `metadata` goes with the request that opens the
-/// tunnel. `carrier` is a `tonic::transport::Channel`, best one of an
-/// [`endpoint`](crate::endpoint) made for tunnels, or anything else that generated clients take:
-/// one with interceptors or layers, or the [`Channel`] of another tunnel.
+/// tunnel. `carrier` is best what [`dial`](crate::dial) makes. It may be anything else that
+/// generated clients take: a `tonic::transport::Channel`, with interceptors and layers or without,
+/// or the [`Channel`] of another tunnel.
 ///
 /// # Errors
 /// See [`ConnectError`]: UNIMPLEMENTED where the server takes no forward tunnels,
@@ -40,7 +40,7 @@ where
         .map(Channel::from)
 }
 
-/// Opens a reverse tunnel over a tonic channel: this end handles the calls, with `handler`, which
+/// Opens a reverse tunnel over an HTTP/2 connection: this end handles the calls, with `handler`, which
 /// is tonic's `Routes` or one generated server.
 ///
 /// It returns when the server has accepted the tunnel. For `carrier` and `metadata` see

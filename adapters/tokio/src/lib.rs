@@ -11,7 +11,7 @@
 //! | this end accepts | [`TunnelServer::reverse`] | [`TunnelServer::forward`] |
 //!
 //! ```
-//! use grpctunnel_tokio::{Options, TunnelServer, connect, dial, endpoint, incoming, serve_reverse};
+//! use grpctunnel_tokio::{Options, Server, TunnelServer, connect, dial, serve_reverse};
 //! use tokio::{net::TcpListener, sync::mpsc};
 //! use tonic::{metadata::MetadataMap, service::Routes};
 //! use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
@@ -31,15 +31,12 @@
 //!         }
 //!     });
 //! let listener = TcpListener::bind("127.0.0.1:0").await?;
-//! let uri = format!("http://{}", listener.local_addr()?);
-//! tokio::spawn(
-//!     grpctunnel_tokio::server()
-//!         .add_service(tunnel_server)
-//!         .serve_with_incoming(incoming(listener)),
-//! );
+//! let url = format!("http://{}", listener.local_addr()?);
+//! let shutdown = std::future::pending();
+//! tokio::spawn(Server::new(tunnel_server).serve(listener, shutdown));
 //!
 //! // Forward: call the server's services through a tunnel.
-//! let carrier = dial(&endpoint(uri)?).await?;
+//! let carrier = dial(&url).await?;
 //! let options = Options::default();
 //! let channel = connect(carrier.clone(), &options, MetadataMap::new()).await?;
 //! let answer = HealthClient::new(channel)
@@ -75,28 +72,38 @@
 //!
 //! # The HTTP/2 connection beneath
 //!
-//! [`endpoint`], [`dial`], [`server`] and [`incoming`] make tonic's with settings that suit
-//! tunnels. Others work too; a server that is built otherwise should set `max_concurrent_streams`,
-//! for which tonic has no limit of its own, and `TCP_NODELAY` on what it accepts.
+//! [`dial`] and [`Server`] use [`http2`], which is made for tunnels: plain HTTP/2 on TCP,
+//! with large windows, keepalive, limits, and an end in good order. A server answers other services
+//! on the same port: give it tonic's `Routes`. For TLS or another transport, or other settings, make
+//! connections with [`http2::connect`] and serve them with [`http2::serve`]:
+//! [`connect`], [`serve_reverse`] and [`TunnelServer`] work with both.
+//!
+//! They work with tonic's transport too, and with whatever is a tower service: see
+//! [`tonic_transport`], which also tells what that costs.
 
 mod channel;
 mod connect;
+mod dial;
 mod handler;
-mod http2;
 mod method_kinds;
 mod runtime;
+mod serve;
 mod server;
 mod status;
+mod tcp;
+pub mod tonic_transport;
 
 pub use channel::{Channel, ResponseFuture};
 pub use connect::{connect, serve_reverse};
+pub use dial::{DialError, dial};
 pub use grpctunnel_driver::{
     BinDialect, Code, ConnectError, Counters, Extension, ExtensionSet, Limits, MethodKind,
     MethodKinds, NeverProcessed, Options, Runtime, ServerHandle, TunnelEnd, TunnelPeer,
     TunnelState,
 };
+pub use grpctunnel_http2 as http2;
 pub use handler::TonicHandler;
-pub use http2::{dial, endpoint, incoming, server};
 pub use method_kinds::method_kinds;
 pub use runtime::{TokioRuntime, runtime};
+pub use serve::Server;
 pub use server::{ReverseTunnel, TunnelServer};

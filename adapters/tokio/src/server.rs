@@ -1,4 +1,4 @@
-//! Accepting tunnels in a tonic server.
+//! Accepting tunnels in a server.
 
 use std::convert::Infallible;
 use std::future::{Future, Ready};
@@ -30,7 +30,8 @@ pub struct ReverseTunnel {
     pub extensions: Extensions,
 }
 
-/// Accepts tunnels in a tonic server: the service `grpctunnel.v1.TunnelService`, for `add_service`.
+/// Accepts tunnels: the service `grpctunnel.v1.TunnelService`, for a [`Server`](crate::Server), or
+/// for `add_service` of tonic's.
 ///
 /// A new one takes no tunnels: say with [`forward`](TunnelServer::forward) and
 /// [`reverse`](TunnelServer::reverse) which it takes. Clones share their tunnels.
@@ -98,6 +99,10 @@ impl<H> TunnelServer<H> {
         Self {
             inner: self.inner.reverse(accept),
         }
+    }
+
+    pub(crate) const fn service(&self) -> &TunnelService<H> {
+        &self.inner
     }
 
     /// Begins to drain every tunnel, and refuses new ones UNAVAILABLE. Open calls may go on for

@@ -10,7 +10,8 @@ use grpctunnel_proto::v1::{
     ClientToServer, MessageData, Metadata, NewStream, ServerToClient, client_to_server, metadata,
     server_to_client,
 };
-use grpctunnel_tokio::{TunnelServer, incoming, server};
+use grpctunnel_tokio::tonic_transport::{incoming, server};
+use grpctunnel_tokio::{Server, TunnelServer};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use prost::Message;
@@ -56,17 +57,22 @@ async fn settings_of(stream: &mut TcpStream) -> Outcome<BTreeMap<u16, u32>> {
 #[tokio::test]
 async fn attack_a31_a_running_server_bounds_the_streams_of_a_connection() -> Outcome {
     tokio::time::timeout(LIMIT, async {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
-        let mut client = TcpStream::connect(listener.local_addr()?).await?;
-        let serving = server()
-            .add_service(TunnelServer::new())
-            .serve_with_incoming(incoming(listener));
-        tokio::spawn(serving);
-        let settings = settings_of(&mut client).await?;
-        assert_eq!(settings.get(&MAX_CONCURRENT_STREAMS), Some(&1_024));
-        // The window of a tunnel, and room for a batch of its frames.
-        assert_eq!(settings.get(&INITIAL_WINDOW_SIZE), Some(&(16 << 20)));
-        assert_eq!(settings.get(&MAX_FRAME_SIZE), Some(&(256 << 10)));
+        for of_tonic in [false, true] {
+            let listener = TcpListener::bind("127.0.0.1:0").await?;
+            let mut client = TcpStream::connect(listener.local_addr()?).await?;
+            let tunnels = TunnelServer::new();
+            if of_tonic {
+                let server = server().add_service(tunnels);
+                tokio::spawn(server.serve_with_incoming(incoming(listener)));
+            } else {
+                tokio::spawn(Server::new(tunnels).serve(listener, std::future::pending()));
+            }
+            let settings = settings_of(&mut client).await?;
+            assert_eq!(settings.get(&MAX_CONCURRENT_STREAMS), Some(&1_024));
+            // The window of a tunnel, and room for a batch of its frames.
+            assert_eq!(settings.get(&INITIAL_WINDOW_SIZE), Some(&(16 << 20)));
+            assert_eq!(settings.get(&MAX_FRAME_SIZE), Some(&(256 << 10)));
+        }
         Ok(())
     })
     .await?

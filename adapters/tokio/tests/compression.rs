@@ -7,6 +7,7 @@ use bytes::Bytes;
 use grpctunnel_driver::BoxError;
 use grpctunnel_tokio::{
     Channel, Extension, Options, ReverseTunnel, TunnelServer, connect, serve_reverse,
+    tonic_transport,
 };
 use http_body::Body;
 use tokio::net::TcpListener;
@@ -73,9 +74,9 @@ where
 {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let uri = format!("http://{}", listener.local_addr()?);
-    let server = grpctunnel_tokio::server().add_service(tunnels);
-    tokio::spawn(server.serve_with_incoming(grpctunnel_tokio::incoming(listener)));
-    Ok(grpctunnel_tokio::endpoint(uri)?.connect().await?)
+    let server = tonic_transport::server().add_service(tunnels);
+    tokio::spawn(server.serve_with_incoming(tonic_transport::incoming(listener)));
+    Ok(tonic_transport::endpoint(uri)?.connect().await?)
 }
 
 fn encoding(response: &Response<HealthCheckResponse>) -> Option<&str> {

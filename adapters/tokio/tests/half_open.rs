@@ -5,7 +5,8 @@ use std::error::Error;
 use std::time::Duration;
 
 use bytes::Bytes;
-use grpctunnel_tokio::{Channel, Options, TunnelServer, connect, dial, endpoint, incoming, server};
+use grpctunnel_tokio::tonic_transport::{dial, endpoint, incoming, server};
+use grpctunnel_tokio::{Channel, Options, TunnelServer, connect};
 use http_body_util::Full;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};

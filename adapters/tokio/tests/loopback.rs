@@ -5,8 +5,10 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use grpctunnel_tokio::http2::Client;
 use grpctunnel_tokio::{
-    Channel, NeverProcessed, Options, ReverseTunnel, TunnelServer, connect, serve_reverse,
+    Channel, NeverProcessed, Options, ReverseTunnel, Server, TunnelServer, connect, dial,
+    serve_reverse,
 };
 use http_body::Frame;
 use http_body_util::{Full, StreamBody};
@@ -29,23 +31,19 @@ const LIMIT: Duration = Duration::from_secs(20);
 /// A server on loopback, until the sender is dropped.
 async fn serve<H>(tunnels: TunnelServer<H>) -> Result<(String, oneshot::Sender<()>), Box<dyn Error>>
 where
-    H: grpctunnel_driver::Handler + Sync,
+    H: grpctunnel_driver::Handler,
 {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let uri = format!("http://{}", listener.local_addr()?);
     let (stop, stopped) = oneshot::channel::<()>();
-    tokio::spawn(
-        grpctunnel_tokio::server()
-            .add_service(tunnels)
-            .serve_with_incoming_shutdown(grpctunnel_tokio::incoming(listener), async {
-                let _ = stopped.await;
-            }),
-    );
+    tokio::spawn(Server::new(tunnels).serve(listener, async {
+        let _ = stopped.await;
+    }));
     Ok((uri, stop))
 }
 
-async fn carrier(uri: String) -> Result<tonic::transport::Channel, Box<dyn Error>> {
-    Ok(grpctunnel_tokio::endpoint(uri)?.connect().await?)
+async fn carrier(url: String) -> Result<Client<Bytes>, Box<dyn Error>> {
+    Ok(dial(&url).await?)
 }
 
 fn number(status: ServingStatus) -> i32 {

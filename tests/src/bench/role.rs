@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use grpctunnel_tokio::{Channel, TunnelServer};
+use grpctunnel_tokio::{Channel, TunnelServer, tonic_transport};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tonic::metadata::MetadataMap;
@@ -46,7 +46,7 @@ async fn measure(channel: impl Caller, time: Duration) -> Outcome {
 }
 
 async fn handle(end: &End) -> Outcome {
-    let mut server = grpctunnel_tokio::server();
+    let mut server = tonic_transport::server();
     match (end.mode, end.connect) {
         (Mode::Direct, None) => {
             let server = server.add_service(official());
@@ -78,7 +78,7 @@ async fn accept() -> Outcome<Channel> {
                 let _ = sender.try_send(tunnel.channel);
             }
         });
-    let server = grpctunnel_tokio::server().add_service(service);
+    let server = tonic_transport::server().add_service(service);
     tokio::spawn(server.serve_with_incoming(listen().await?));
     tunnels.recv().await.ok_or_else(|| "no tunnel came".into())
 }
@@ -86,5 +86,5 @@ async fn accept() -> Outcome<Channel> {
 async fn listen() -> Outcome<TcpIncoming> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("listening {}", listener.local_addr()?);
-    Ok(grpctunnel_tokio::incoming(listener))
+    Ok(tonic_transport::incoming(listener))
 }

@@ -3,14 +3,17 @@
 use std::error::Error;
 use std::fmt::Display;
 
-use grpctunnel_tokio::{Channel, ConnectError, Options, ServerHandle, dial, endpoint};
+use bytes::Bytes;
+use grpctunnel_tokio::http2::Client;
+use grpctunnel_tokio::tonic_transport::{self, endpoint};
+use grpctunnel_tokio::{Channel, ConnectError, Options, ServerHandle, dial};
 use tonic::metadata::MetadataMap;
 use tonic::service::Routes;
 use tonic::{Code, Status, transport};
 
 use crate::services::{grpchan, official};
 
-/// Makes a plaintext HTTP/2 connection to `HOST:PORT`.
+/// Makes a plaintext HTTP/2 connection to `HOST:PORT` with tonic's HTTP/2, for direct calls.
 ///
 /// # Errors
 ///
@@ -18,8 +21,14 @@ use crate::services::{grpchan, official};
 pub async fn connection(address: impl Display) -> Result<transport::Channel, Status> {
     let endpoint = endpoint(format!("http://{address}"));
     let endpoint = endpoint.map_err(|error| Status::invalid_argument(chain(&error)))?;
-    let channel = dial(&endpoint).await;
+    let channel = tonic_transport::dial(&endpoint).await;
     channel.map_err(|error| Status::unavailable(chain(&error)))
+}
+
+/// The connection of a tunnel.
+async fn carrier(address: impl Display) -> Result<Client<Bytes>, Status> {
+    let connection = dial(&format!("http://{address}")).await;
+    connection.map_err(|error| Status::unavailable(chain(&error)))
 }
 
 /// Opens a forward tunnel on a connection of its own, with `metadata`.
@@ -32,7 +41,7 @@ pub async fn open(
     options: &Options,
     metadata: MetadataMap,
 ) -> Result<Channel, Status> {
-    let connection = connection(address).await?;
+    let connection = carrier(address).await?;
     let opened = grpctunnel_tokio::connect(connection, options, metadata).await;
     opened.map_err(|error| status_of(&error))
 }
@@ -48,7 +57,7 @@ pub async fn serve_reverse(
     options: &Options,
     metadata: MetadataMap,
 ) -> Result<ServerHandle, Status> {
-    let connection = connection(address).await?;
+    let connection = carrier(address).await?;
     let handler = Routes::new(official()).add_service(grpchan());
     let opened = grpctunnel_tokio::serve_reverse(connection, handler, options, metadata).await;
     opened.map_err(|error| status_of(&error))

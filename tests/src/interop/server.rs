@@ -4,11 +4,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use grpctunnel_tokio::{Channel, MethodKind, MethodKinds, Options, ReverseTunnel, TunnelServer};
+use grpctunnel_tokio::{
+    Channel, MethodKind, MethodKinds, Options, ReverseTunnel, Server, TunnelServer,
+};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tonic::service::Routes;
-use tonic::transport;
 
 use crate::services::{KeyedTunnels, Trigger, grpchan, official};
 
@@ -59,31 +60,19 @@ impl InteropServer {
 
     /// Serves until `shutdown` is ready, then lets every live call come to its end: tunnels refuse
     /// new calls, and end with their last.
-    ///
-    /// # Errors
-    ///
-    /// When the listener fails.
-    pub async fn serve(
-        self,
-        listener: TcpListener,
-        shutdown: impl Future<Output = ()>,
-    ) -> Result<(), transport::Error> {
+    pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>) {
         let tunnels = self.tunnels.clone();
         let service = TunnelServer::new()
             .with_options(self.options)
             .forward(Routes::new(official()).add_service(grpchan()))
             .reverse(move |tunnel| keep(tunnels.clone(), tunnel));
-        let drained = service.clone();
-        let shutdown = async move {
-            shutdown.await;
-            drained.drain(DRAIN_LIMIT);
-        };
-        grpctunnel_tokio::server()
-            .add_service(official())
-            .add_service(Trigger::service(self.tunnels, self.trigger_time))
-            .add_service(service)
-            .serve_with_incoming_shutdown(grpctunnel_tokio::incoming(listener), shutdown)
-            .await
+        let direct =
+            Routes::new(official()).add_service(Trigger::service(self.tunnels, self.trigger_time));
+        Server::new(service)
+            .with_service(direct)
+            .with_grace(DRAIN_LIMIT)
+            .serve(listener, shutdown)
+            .await;
     }
 }
 
@@ -92,7 +81,7 @@ impl InteropServer {
 pub struct Running {
     address: SocketAddr,
     tunnels: KeyedTunnels<Channel>,
-    task: JoinHandle<Result<(), transport::Error>>,
+    task: JoinHandle<()>,
 }
 
 impl Running {

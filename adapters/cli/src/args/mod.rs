@@ -125,6 +125,16 @@ pub struct GatewayArgs {
     /// How many calls may be open on a tunnel.
     #[command(flatten)]
     pub streams: StreamsArgs,
+    /// What callers' connections may hold of what nobody has read, in MiB
+    ///
+    /// It also bounds how many connections there are: one for every 128 KiB.
+    #[arg(
+        long,
+        value_name = "MIB",
+        default_value_t = 256,
+        value_parser = clap::value_parser!(u32).range(1..=1_048_576)
+    )]
+    pub memory: u32,
     /// What a first Ctrl-C or SIGTERM leaves to the calls that are open.
     #[command(flatten)]
     pub drain: DrainArgs,
@@ -142,6 +152,7 @@ impl GatewayArgs {
             default: self.default,
         };
         settings.max_streams = self.streams.max_streams;
+        settings.memory = usize::try_from(self.memory).map_or(usize::MAX, |mib| mib << 20);
         settings.drain_limit = self.drain.limit();
         settings
     }

@@ -7,9 +7,9 @@ use std::{
 };
 
 use bytes::Bytes;
+use grpctunnel_http2::IncomingBody;
 use http::{HeaderMap, HeaderName, Response};
 use http_body::{Body, Frame};
-use hyper::body::Incoming;
 use tonic::Status;
 
 use super::{pool::Used, status_of};
@@ -64,7 +64,7 @@ fn bare_error(headers: &HeaderMap) -> Option<HeaderMap> {
 
 /// Whether a response is nothing but its head, which then has the status. A status in front of
 /// messages is none, and taken out: only the end says how a call ended.
-pub(super) fn is_trailers_only(response: &mut Response<Incoming>) -> bool {
+pub(super) fn is_trailers_only(response: &mut Response<IncomingBody>) -> bool {
     let has_status = response.headers().contains_key(STATUS);
     if has_status && !response.body().is_end_stream() {
         for name in OF_STATUS {
@@ -96,14 +96,19 @@ fn fit(trailers: HeaderMap, origin: &Origin) -> HeaderMap {
 /// trailers that say so.
 #[derive(Debug)]
 pub(crate) struct LocalBody {
-    body: Option<(Incoming, Used)>,
+    body: Option<(IncomingBody, Used)>,
     origin: Origin,
     /// Whether it may end without trailers: what was said before them tells the status.
     ends_well: bool,
 }
 
 impl LocalBody {
-    pub(super) const fn new(body: Incoming, origin: Origin, used: Used, ends_well: bool) -> Self {
+    pub(super) const fn new(
+        body: IncomingBody,
+        origin: Origin,
+        used: Used,
+        ends_well: bool,
+    ) -> Self {
         Self {
             body: Some((body, used)),
             origin,

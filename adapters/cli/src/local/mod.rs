@@ -7,6 +7,7 @@ use std::{
     convert::Infallible,
     error::Error,
     fmt,
+    marker::PhantomData,
     pin::Pin,
     sync::{
         Arc,
@@ -17,6 +18,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use grpctunnel_http2::{Error as HttpError, ErrorKind, Reason};
 use http::{
     HeaderValue, Request, Response, StatusCode, Version,
     header::CONTENT_TYPE,
@@ -25,7 +27,6 @@ use http::{
 };
 use http_body::Body;
 use http_body_util::{Either, Empty};
-use hyper::client::conn::TrySendError;
 use tonic::{Code, Status};
 use tower_service::Service;
 
@@ -35,7 +36,7 @@ use crate::{
     HOPS, INSTANCE, TARGET,
     connect::{Connector, Proxy, Watch},
     origin::{Origin, with_path},
-    replay::{Attempt, Replay},
+    replay::Replay,
     target::strip,
     words,
 };
@@ -77,10 +78,10 @@ pub(crate) struct LocalSettings {
 }
 
 /// The local server. Connects when there is a call, and again when the connection was lost.
-pub(crate) struct Local<B>(Arc<Shared<B>>);
+pub(crate) struct Local<B>(Arc<Shared>, PhantomData<fn(B)>);
 
-struct Shared<B> {
-    pool: Pool<Attempt<B>>,
+struct Shared {
+    pool: Pool,
     origin: Origin,
     authority: Option<Authority>,
     lost: AtomicBool,
@@ -89,7 +90,7 @@ struct Shared<B> {
 
 impl<B> Clone for Local<B> {
     fn clone(&self) -> Self {
-        Self(Arc::clone(&self.0))
+        Self(Arc::clone(&self.0), PhantomData)
     }
 }
 
@@ -114,13 +115,14 @@ where
             connections,
         } = settings;
         let connector = Connector::new(origin.clone(), Proxy::None, WATCH);
-        Self(Arc::new(Shared {
+        let shared = Shared {
             pool: Pool::new(connector, connections),
             authority,
             origin,
             lost: AtomicBool::new(false),
             tell: Box::new(tell),
-        }))
+        };
+        Self(Arc::new(shared), PhantomData)
     }
 
     /// The instance of the gateway that the local server is, if it is one.
@@ -167,9 +169,9 @@ where
         let lease = self.0.pool.stream().await;
         let lease = lease.map_err(|none| (self.no_stream(&none), false))?;
         self.back();
-        let (mut sender, used) = lease.into_parts();
+        let (mut client, used) = lease.into_parts();
         let request = Request::from_parts(head.clone(), replay.attempt());
-        match sender.try_send_request(request).await {
+        match client.call(request).await {
             Ok(mut response) => {
                 let origin = self.0.origin.clone();
                 body::fit_head(response.headers_mut(), &origin)
@@ -179,10 +181,8 @@ where
                 Ok(response.map(|body| LocalBody::new(body, origin, used, ends_well)))
             }
             Err(error) => {
-                let unsent = is_unsent(&error);
-                let error = error.into_error();
-                let refused = reset_of(&error) == Some(h2::Reason::REFUSED_STREAM);
-                Err((status_of(&error, &self.0.origin), unsent || refused))
+                let again = error.never_processed().is_some();
+                Err((status_of(&error, &self.0.origin), again))
             }
         }
     }
@@ -192,16 +192,11 @@ where
         let (status, why) = match none {
             NoStream::Connect(error) => {
                 let error: &(dyn Error + 'static) = error.as_ref();
-                let why = words::reason(error);
-                let text = format!("cannot reach the local server {origin}: {why}");
-                (Status::unavailable(text), why)
-            }
-            NoStream::Mute => {
-                let why = match self.0.pool.connector().spoken() {
-                    Some(spoken) => spoken.to_string(),
-                    None => "it does not speak HTTP/2".to_owned(),
+                let (verb, why) = match words::spoken(error) {
+                    Some(spoken) => ("use", spoken.to_owned()),
+                    None => ("reach", words::reason(error)),
                 };
-                let text = format!("cannot use the local server {origin}: {why}");
+                let text = format!("cannot {verb} the local server {origin}: {why}");
                 (Status::unavailable(text), why)
             }
             NoStream::Full {
@@ -231,11 +226,6 @@ where
     }
 }
 
-/// Whether a request never left.
-fn is_unsent<T>(error: &TrySendError<T>) -> bool {
-    error.message().is_some()
-}
-
 /// What the local server answers, or the status that stands for it.
 pub(crate) type Answer = Response<Either<LocalBody, Empty<Bytes>>>;
 
@@ -259,43 +249,54 @@ where
 }
 
 /// The status of a call that the local server did not answer, or did not finish.
-fn status_of(error: &(dyn Error + 'static), origin: &Origin) -> Status {
-    match reset_of(error) {
-        Some(reason) => Status::new(
-            code_of(reason),
-            format!(
-                "the local server {origin} reset the call: {}",
-                words::reason_name(reason)
-            ),
-        ),
-        None => Status::unavailable(format!(
+fn status_of(error: &HttpError, origin: &Origin) -> Status {
+    match (error.kind(), error.reason()) {
+        (ErrorKind::Reset, Some(reason)) => {
+            let reset = words::reason_name(reason);
+            let text = format!("the local server {origin} reset the call: {reset}");
+            Status::new(code_of(reason), text)
+        }
+        (ErrorKind::Refused, _) => {
+            Status::unavailable(format!("the local server {origin} did not take the call"))
+        }
+        (
+            ErrorKind::HeadersTooLarge {
+                trailers,
+                size,
+                limit,
+                grpc_status,
+            },
+            _,
+        ) => {
+            let what = if *trailers { "trailers" } else { "headers" };
+            let text = format!(
+                "the {what} of the local server {origin} have {size} bytes; at most {limit} are \
+                 allowed"
+            );
+            let code = match grpc_status.and_then(|code| i32::try_from(code).ok()) {
+                None | Some(0) => Code::ResourceExhausted,
+                Some(code) => Code::from_i32(code),
+            };
+            Status::new(code, text)
+        }
+        (ErrorKind::RequestBody, _) => Status::cancelled("the caller broke the request"),
+        (ErrorKind::InvalidRequest, _) => {
+            Status::internal("the call cannot be made over HTTP/2 as it is")
+        }
+        _ => Status::unavailable(format!(
             "the local server {origin} went away: {}",
             words::reason(error)
         )),
     }
 }
 
-/// Why the local server reset the call, if it did.
-fn reset_of(error: &(dyn Error + 'static)) -> Option<h2::Reason> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(error) = error.downcast_ref::<h2::Error>()
-            && error.is_reset()
-        {
-            return error.reason();
-        }
-        next = error.source();
-    }
-    None
-}
-
 /// How gRPC's protocol document maps the reason of a reset.
-const fn code_of(reason: h2::Reason) -> Code {
+const fn code_of(reason: Reason) -> Code {
     match reason {
-        h2::Reason::REFUSED_STREAM => Code::Unavailable,
-        h2::Reason::CANCEL => Code::Cancelled,
-        h2::Reason::ENHANCE_YOUR_CALM => Code::ResourceExhausted,
-        h2::Reason::INADEQUATE_SECURITY => Code::PermissionDenied,
+        Reason::REFUSED_STREAM => Code::Unavailable,
+        Reason::CANCEL => Code::Cancelled,
+        Reason::ENHANCE_YOUR_CALM => Code::ResourceExhausted,
+        Reason::INADEQUATE_SECURITY => Code::PermissionDenied,
         _ => Code::Internal,
     }
 }

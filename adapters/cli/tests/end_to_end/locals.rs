@@ -24,12 +24,12 @@ use crate::{
     support::{RunningAgent, Tested, agent, agent_with, bounded, gateway},
 };
 
-type Respond = h2::server::SendResponse<Bytes>;
-type Arrived = http::Request<h2::RecvStream>;
+pub(crate) type Respond = h2::server::SendResponse<Bytes>;
+pub(crate) type Arrived = http::Request<h2::RecvStream>;
 
 /// A server of HTTP/2 by hand, whose every stream goes to `answer`, with the number of its
 /// connection and its number there.
-async fn server_of<F>(streams: Option<u32>, answer: F) -> Tested<SocketAddr>
+pub(crate) async fn server_of<F>(streams: Option<u32>, answer: F) -> Tested<SocketAddr>
 where
     F: Fn(Arrived, Respond, usize, usize) + Send + Sync + 'static,
 {
@@ -68,7 +68,7 @@ fn head() -> Response<()> {
 }
 
 /// Answers a call well: one empty message, and OK.
-fn answer_ok(mut respond: Respond) {
+pub(crate) fn answer_ok(mut respond: Respond) {
     let Ok(mut stream) = respond.send_response(head(), false) else {
         return;
     };
@@ -82,7 +82,7 @@ fn answer_ok(mut respond: Respond) {
 }
 
 /// A call through the gateway: its status, its text, and its body.
-async fn call(gateway: SocketAddr) -> Tested<(String, String, Bytes)> {
+pub(crate) async fn call(gateway: SocketAddr) -> Tested<(String, String, Bytes)> {
     let request = raw::request(gateway, "/a.B/C", b"\0\0\0\0\0")?;
     let response = raw::caller().request(request).await?;
     let (head, body) = response.into_parts();
@@ -231,13 +231,21 @@ async fn metadata_that_cannot_be_carried_fails_its_call_and_no_other() -> Tested
             (Large::Trailers, 300_000, "5", "5"),
             (Large::Head, 66_000, "0", "8"),
             (Large::Head, 300_000, "0", "8"),
+            (Large::Trailers, 2_000_000, "0", "8"),
+            (Large::Trailers, 3_900_000, "5", "5"),
+            (Large::Head, 3_900_000, "0", "8"),
         ] {
             let local = large(place, size, status).await?;
             let agent = agent(gateway.address, "a", local).await?;
             let (told, text, _) = call(gateway.address).await?;
             assert_eq!(told, expected, "{place:?} {size} {status}: {text}");
             if told == "8" {
-                assert!(text.contains("65536 bytes"), "{text}");
+                let limit = if size > 1 << 20 {
+                    "1048576"
+                } else {
+                    "65536 bytes"
+                };
+                assert!(text.contains(limit), "{text}");
             }
             agent.stop.now();
             agent.ended().await?;
@@ -253,13 +261,17 @@ async fn a_request_whose_metadata_cannot_be_carried_is_told_so_in_grpc() -> Test
         let gateway = gateway().await?;
         let (local, _arrivals) = raw::server().await?;
         let _agent = agent(gateway.address, "a", local).await?;
-        for size in [66_000, 300_000] {
+        for size in [66_000, 300_000, 2_000_000, 3_900_000] {
             let mut request = raw::request(gateway.address, "/a.B/C", b"\0\0\0\0\0")?;
             let value = http::HeaderValue::from_bytes(&vec![b'v'; size])?;
             request.headers_mut().insert("x-large", value);
             let response = raw::caller().request(request).await?;
             assert_eq!(response.status(), 200);
             assert_eq!(raw::grpc_status(response.headers()), Some("8"));
+            if size > 1 << 20 {
+                let text = response.headers()["grpc-message"].to_str()?;
+                assert!(text.contains("1048576"), "{text}");
+            }
         }
         Ok(())
     })
@@ -292,14 +304,14 @@ async fn a_stream_that_was_refused_is_tried_again() -> Tested {
 }
 
 /// A server with few streams, whose calls wait; and what it saw.
-struct Few {
-    address: SocketAddr,
-    open: watch::Sender<usize>,
-    connections: Arc<Mutex<std::collections::BTreeSet<usize>>>,
-    release: watch::Sender<bool>,
+pub(crate) struct Few {
+    pub(crate) address: SocketAddr,
+    pub(crate) open: watch::Sender<usize>,
+    pub(crate) connections: Arc<Mutex<std::collections::BTreeSet<usize>>>,
+    pub(crate) release: watch::Sender<bool>,
 }
 
-async fn few(streams: u32) -> Tested<Few> {
+pub(crate) async fn few(streams: u32) -> Tested<Few> {
     let open = watch::Sender::new(0);
     let release = watch::Sender::new(false);
     let connections = Arc::new(Mutex::default());

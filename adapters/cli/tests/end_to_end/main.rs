@@ -2,11 +2,13 @@
 
 mod attacks;
 mod calls;
+mod crowd;
 mod dialled;
 mod locals;
 mod pages;
 mod program;
 mod raw;
+mod recycled;
 mod routing;
 mod support;
 mod ways;

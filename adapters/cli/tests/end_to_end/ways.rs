@@ -394,8 +394,9 @@ async fn an_agent_without_a_name_gets_one_that_can_be_called() -> Tested {
     bounded(async {
         let mut gateway = gateway().await?;
         let options = grpctunnel_tokio::Options::default();
-        let endpoint = grpctunnel_tokio::endpoint(format!("http://{}", gateway.address))?;
-        let carrier = grpctunnel_tokio::dial(&endpoint).await?;
+        let endpoint =
+            grpctunnel_tokio::tonic_transport::endpoint(format!("http://{}", gateway.address))?;
+        let carrier = grpctunnel_tokio::tonic_transport::dial(&endpoint).await?;
         let (_, health) = tonic_health::server::health_reporter();
         let routes = tonic::service::Routes::new(health);
         let metadata = tonic::metadata::MetadataMap::new();

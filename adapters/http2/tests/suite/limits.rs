@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use grpctunnel_http2::{Connection, ErrorKind, IncomingBody, Settings, WindowBudget};
+use grpctunnel_http2::{Connection, ErrorKind, IncomingBody, Settings, WindowBudget, serve};
 use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt;
+use hyper_util::rt::TokioIo;
 
 use crate::support::*;
 
@@ -192,4 +193,33 @@ async fn windows_grow_for_readers_only_and_within_the_budget() {
             .unwrap();
     }
     settled(|| budget.left() == 5 << 20).await;
+}
+
+#[tokio::test]
+async fn a_servers_windows_are_raised_by_a_request_that_is_not_read() {
+    let mut settings = Settings::calls();
+    settings.stream_window = 32 << 10;
+    settings.connection_window = 64 << 10;
+    let (near, far) = tokio::io::duplex(1 << 20);
+    let handler = |request: Request<IncomingBody>| -> Answer {
+        let connection = request.extensions().get::<Connection>().cloned().unwrap();
+        connection.raise_windows(&Settings::tunnels());
+        Box::pin(async move {
+            let _request = request;
+            std::future::pending().await
+        })
+    };
+    serve(TokioIo::new(far), Handler(handler), &settings, &runtime());
+    // At once, before the client has confirmed the settings that the server begins with.
+    let mut client = h2::client::Builder::new();
+    client.max_send_buffer_size(16 << 20);
+    let (mut h2, connection) = client.handshake::<_, bytes::Bytes>(near).await.unwrap();
+    tokio::spawn(connection);
+    let request = Request::post("http://localhost/s/m").body(()).unwrap();
+    let (_response, mut stream) = h2.send_request(request, false).unwrap();
+    stream.reserve_capacity(8 << 20);
+    while stream.capacity() < 8 << 20 {
+        let more = std::future::poll_fn(|cx| stream.poll_capacity(cx)).await;
+        more.unwrap().unwrap();
+    }
 }
