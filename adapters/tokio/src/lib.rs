@@ -72,23 +72,18 @@
 //! tunnels. Others work too; a server that is built otherwise should set `max_concurrent_streams`,
 //! for which tonic has no limit of its own, and `TCP_NODELAY` on what it accepts.
 
-mod channel;
 mod connect;
-mod handler;
 mod http2;
-mod method_kinds;
 mod runtime;
-mod server;
-mod status;
 
-pub use channel::{Channel, ResponseFuture};
 pub use connect::{connect, serve_reverse};
 pub use grpctunnel_driver::{
     BinDialect, Code, ConnectError, Counters, Limits, MethodKind, MethodKinds, NeverProcessed,
-    Options, Runtime, ServerHandle, TunnelEnd, TunnelPeer,
+    NoHandler, Options, Runtime, ServerHandle, TunnelEnd, TunnelPeer,
 };
-pub use handler::TonicHandler;
+pub use grpctunnel_tonic::{Channel, ResponseFuture, ReverseTunnel, TonicHandler, method_kinds};
 pub use http2::{dial, endpoint, incoming, server};
-pub use method_kinds::method_kinds;
 pub use runtime::{TokioRuntime, runtime};
-pub use server::{ReverseTunnel, TunnelServer};
+
+/// Accepts tunnels in a tonic server, on the tokio runtime that serves it.
+pub type TunnelServer<H = NoHandler> = grpctunnel_tonic::TunnelServer<TokioRuntime, H>;
