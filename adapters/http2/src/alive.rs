@@ -50,7 +50,7 @@ impl Alive {
     ) -> Self {
         Self {
             pings,
-            keepalive: settings.keepalive_after(role),
+            keepalive: settings.keepalive.after(role),
             timeout: settings.keepalive_timeout,
             while_idle: settings.keepalive_while_idle,
             silence: settings.silence_ping,

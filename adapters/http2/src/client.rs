@@ -66,6 +66,7 @@ where
         h2,
         connection,
         runtime: runtime.clone(),
+        authority: None,
     })
 }
 
@@ -114,9 +115,20 @@ pub struct Client<D: Buf> {
     h2: SendRequest<Chunk<D>>,
     connection: Connection,
     runtime: Runtime,
+    authority: Option<Authority>,
 }
 
 impl<D: Buf> Client<D> {
+    /// Gives requests that name no authority this one: the server's, as `HOST:PORT`. Some servers
+    /// refuse requests without.
+    #[must_use]
+    pub fn with_authority(self, authority: Authority) -> Self {
+        Self {
+            authority: Some(authority),
+            ..self
+        }
+    }
+
     /// The connection.
     #[must_use]
     pub const fn connection(&self) -> &Connection {
@@ -134,6 +146,7 @@ impl<D: Buf> Clone for Client<D> {
             h2: self.h2.clone(),
             connection: self.connection.clone(),
             runtime: self.runtime.clone(),
+            authority: self.authority.clone(),
         }
     }
 }
@@ -168,7 +181,7 @@ where
         }
         let (head, body) = request.into_parts();
         let mut head = Request::from_parts(head, ());
-        prepare(&mut head);
+        prepare(&mut head, self.authority.as_ref());
         let complete = body.is_end_stream();
         let open = OpenStream::new(&self.connection.shared);
         let (response, mut stream) = match self.h2.send_request(head, complete) {
@@ -211,7 +224,7 @@ where
 }
 
 /// Makes a request's head one of HTTP/2: what HTTP/1 calls `host` is the authority.
-fn prepare(request: &mut Request<()>) {
+fn prepare(request: &mut Request<()>, default: Option<&Authority>) {
     remove_connection_specific(request.headers_mut());
     *request.version_mut() = Version::HTTP_2;
     if request.uri().authority().is_some() {
@@ -221,7 +234,9 @@ fn prepare(request: &mut Request<()>) {
     let mut parts = Parts::default();
     parts.path_and_query = request.uri().path_and_query().cloned();
     parts.scheme = Some(Scheme::HTTP);
-    parts.authority = host.and_then(|host| Authority::try_from(host.as_bytes()).ok());
+    parts.authority = host
+        .and_then(|host| Authority::try_from(host.as_bytes()).ok())
+        .or_else(|| default.cloned());
     match Uri::from_parts(parts) {
         Ok(uri) => *request.uri_mut() = uri,
         // h2 takes a request without authority from HTTP/1 only.

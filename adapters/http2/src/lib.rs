@@ -9,6 +9,7 @@
 //!   ([`grpctunnel_driver::connect`]), or to make calls.
 //! - [`serve`] serves any `tower::Service`: a
 //!   [`TunnelService`](grpctunnel_driver::TunnelService), tonic's `Routes`, or a proxy.
+//! - [`Connections`] are those of a server, which shut down together.
 //! - [`detect`] tells beforehand whether a client speaks HTTP/2 at all, for servers that answer
 //!   HTTP/1 too.
 //! - [`Settings`] says what connections are made with, and what they may hold in memory.
@@ -103,6 +104,7 @@
 
 mod alive;
 mod client;
+mod connections;
 mod detect;
 mod error;
 mod frames;
@@ -117,11 +119,12 @@ mod task;
 mod window;
 
 pub use client::{Client, ResponseFuture, connect};
+pub use connections::{Connections, accept_pause};
 pub use detect::{Detected, Rewound, detect};
 pub use error::{Error, ErrorKind};
 pub use h2::Reason;
 pub use incoming::IncomingBody;
 pub use server::serve;
-pub use settings::{Keepalive, Settings, SilencePing};
+pub use settings::{Keepalive, Role, Settings, SilencePing};
 pub use shared::Connection;
 pub use window::WindowBudget;

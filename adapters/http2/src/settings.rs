@@ -144,10 +144,25 @@ pub enum Keepalive {
     Never,
 }
 
+impl Keepalive {
+    /// How long nothing may be received by this end before it pings.
+    #[must_use]
+    pub const fn after(self, role: Role) -> Option<Duration> {
+        match (self, role) {
+            (Self::After(silence), _) => Some(silence),
+            (Self::Never, _) => None,
+            (Self::ByRole, Role::Client) => Some(CLIENT_KEEPALIVE),
+            (Self::ByRole, Role::Server) => Some(SERVER_KEEPALIVE),
+        }
+    }
+}
+
 /// Which end of a connection this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Role {
+pub enum Role {
+    /// The end that makes calls.
     Client,
+    /// The end that handles them.
     Server,
 }
 
@@ -215,15 +230,6 @@ impl Settings {
             max_frame_size: MIN_FRAME,
             small_frame_budget: 16 << 20,
             ..Self::tunnels()
-        }
-    }
-
-    pub(crate) const fn keepalive_after(&self, role: Role) -> Option<Duration> {
-        match (self.keepalive, role) {
-            (Keepalive::After(silence), _) => Some(silence),
-            (Keepalive::Never, _) => None,
-            (Keepalive::ByRole, Role::Client) => Some(CLIENT_KEEPALIVE),
-            (Keepalive::ByRole, Role::Server) => Some(SERVER_KEEPALIVE),
         }
     }
 

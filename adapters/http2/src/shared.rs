@@ -230,11 +230,9 @@ impl Connection {
     ///
     /// Of several calls the earliest limit counts.
     pub fn shutdown(&self, grace: Duration) {
-        let deadline = self.runtime.now().checked_add(grace);
+        let deadline = deadline(&self.runtime, grace);
         {
             let mut control = self.shared.control();
-            // One that cannot be told from none: a century.
-            let deadline = deadline.unwrap_or_else(|| self.runtime.now() + CENTURY);
             control.shutdown = Some(control.shutdown.map_or(deadline, |set| set.min(deadline)));
         }
         self.shared.draining.store(true, Ordering::Release);
@@ -243,6 +241,12 @@ impl Connection {
 }
 
 const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
+/// When a grace is over. A century cannot be told from none.
+pub(crate) fn deadline(runtime: &Runtime, grace: Duration) -> Instant {
+    let now = runtime.now();
+    now.checked_add(grace).unwrap_or_else(|| now + CENTURY)
+}
 
 impl fmt::Debug for Connection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

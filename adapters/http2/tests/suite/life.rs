@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use grpctunnel_http2::{
-    Client, Detected, ErrorKind, IncomingBody, Keepalive, Settings, SilencePing, connect, detect,
-    serve,
+    Client, Connections, Detected, ErrorKind, IncomingBody, Keepalive, Settings, SilencePing,
+    connect, detect, serve,
 };
 use http::{Request, Response};
 use hyper_util::rt::TokioIo;
@@ -188,6 +188,33 @@ async fn a_shutdown_cuts_what_is_open_at_the_end_of_its_grace() {
         let error = waiting.await.unwrap().unwrap_err();
         assert!(error.never_processed().is_none());
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_connections_of_a_server_shut_down_together() {
+    let settings = Settings::calls();
+    let connections = Connections::new(settings.clone(), runtime());
+    let (_gate, handler) = gated();
+    let mut ends = Vec::new();
+    for _ in 0..2 {
+        let (near, far) = pipe(64 << 10);
+        let server = connections.serve(far, Handler(handler.clone()));
+        let client: Client<Bytes> = connect(near, &settings, &runtime()).await.unwrap();
+        ends.push((client, server));
+    }
+    let (busy, server) = &ends[0];
+    let waiting = open_call(busy, || server.open_streams()).await;
+    assert_eq!(connections.count(), 2);
+
+    connections.shutdown(SECOND);
+    ends[1].1.closed().await.unwrap();
+    assert_eq!(connections.count(), 1, "the one with a call is left");
+    let (_near, far) = pipe(64 << 10);
+    let late = connections.serve(far, Handler(handler));
+    assert!(late.is_draining());
+    connections.closed().await;
+    assert!(waiting.await.unwrap().is_err());
+    assert_eq!(connections.count(), 0);
 }
 
 #[tokio::test]
