@@ -52,6 +52,7 @@
 
 mod channel;
 mod connect;
+mod fallback;
 mod handler;
 mod method_kinds;
 mod server;
@@ -59,6 +60,7 @@ mod status;
 
 pub use channel::{Channel, ResponseFuture};
 pub use connect::{connect, serve_reverse};
+pub use fallback::WithFallback;
 pub use handler::TonicHandler;
 pub use method_kinds::method_kinds;
 pub use server::{ReverseTunnel, TunnelServer};

@@ -18,6 +18,7 @@ use tonic::server::NamedService;
 use tower_service::Service;
 
 use crate::channel::Channel;
+use crate::fallback::WithFallback;
 use crate::handler::TonicHandler;
 use crate::status::with_tonic_statuses;
 
@@ -107,6 +108,16 @@ impl<R, H> TunnelServer<R, H> {
             inner: self.inner.reverse(accept),
             runtime: PhantomData,
         }
+    }
+
+    /// The tunnels, with another service beside them, which gets what does not open a tunnel:
+    /// tonic's `Routes`, or any other. It works on HTTP bodies of any kind.
+    #[must_use]
+    pub fn with_fallback<S>(&self, service: S) -> WithFallback<H, S>
+    where
+        H: Clone,
+    {
+        WithFallback::new(self.inner.clone(), service)
     }
 
     /// Begins to drain every tunnel, and refuses new ones UNAVAILABLE. Open calls may go on for
