@@ -118,10 +118,13 @@ impl Endpoint {
         }
         #[cfg(feature = "tls")]
         {
+            let config = self.tls.clone().ok_or_else(|| {
+                DialError::Uri("https needs a configuration: Endpoint::with_tls".to_owned())
+            })?;
             let tls = async {
                 let tcp = tcp::connect(self.authority.host(), port).await;
                 let tcp = tcp.map_err(DialError::Tcp)?;
-                crate::tls::connect(self.tls.clone(), self.authority.host(), tcp).await
+                crate::tls::connect(config, self.authority.host(), tcp).await
             };
             let tls = self.in_time(runtime, tls).await?;
             self.connect_over(tls, runtime).await
@@ -201,7 +204,8 @@ where
     type Future = ResponseFuture;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
-        Service::<Request<B>>::poll_ready(&mut self.client, cx).map_err(status)
+        // A call says why it cannot be made: what fails here is UNKNOWN to generated clients.
+        Service::<Request<B>>::poll_ready(&mut self.client, cx).map(|_| Ok(()))
     }
 
     fn call(&mut self, mut request: Request<B>) -> ResponseFuture {

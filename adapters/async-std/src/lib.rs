@@ -126,7 +126,7 @@ pub use error::DialError;
 #[cfg(feature = "tls")]
 pub use futures_rustls::rustls;
 pub use grpctunnel_driver::{
-    BinDialect, Code, ConnectError, Counters, Executor, Limits, MethodKind, MethodKinds,
+    BinDialect, Code, ConnectError, Counters, Executor, Handler, Limits, MethodKind, MethodKinds,
     NeverProcessed, NoHandler, Options, Runtime, ServerHandle, Sleep, Task, Timer, TunnelEnd,
     TunnelPeer,
 };
