@@ -25,13 +25,10 @@ pub(crate) fn server_config(mut config: ServerConfig) -> Arc<ServerConfig> {
 }
 
 pub(crate) async fn connect(
-    config: Option<Arc<ClientConfig>>,
+    config: Arc<ClientConfig>,
     host: &str,
     tcp: Tcp,
 ) -> Result<client::TlsStream<Tcp>, DialError> {
-    let config = config.ok_or_else(|| {
-        DialError::Uri("https needs a configuration of TLS: Endpoint::with_tls".to_owned())
-    })?;
     let host = host
         .trim_start_matches('[')
         .trim_end_matches(']')
