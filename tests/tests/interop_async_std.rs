@@ -119,7 +119,10 @@ async fn they_are_called_by_the_go_module() -> Outcome {
         for (client, arguments) in [
             ("interopclient", &["-tunnel", "direct"][..]),
             ("interopclient", &["-tunnel", "forward"]),
-            ("mixed", &["-tunnel", "forward", "-calls", "50", "-echo", "-details"]),
+            (
+                "mixed",
+                &["-tunnel", "forward", "-calls", "50", "-echo", "-details"],
+            ),
         ] {
             let mut arguments = go(arguments, ours);
             arguments.extend(["-server", &address]);
