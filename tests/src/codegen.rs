@@ -43,7 +43,7 @@ const SOURCES: &[Source] = &[
             "grpctunnel/testing/testing.proto",
         ],
         out: "tests/src/gen",
-        stubs: "net",
+        stubs: "services",
         descriptors: false,
     },
 ];

@@ -12,11 +12,13 @@ pub mod catalogue;
 pub mod codegen;
 pub mod core_bench;
 pub mod harness;
-#[cfg(feature = "net")]
+#[cfg(feature = "services")]
 pub mod interop;
 pub mod protos;
 #[cfg(feature = "search")]
 pub mod search;
-#[cfg(feature = "net")]
+#[cfg(feature = "services")]
 pub mod services;
 pub mod soak;
+#[cfg(feature = "services")]
+pub mod suite;

@@ -1,4 +1,4 @@
-//! The services that the tests call: messages, and with feature `net` client and server stubs.
+//! The services that the tests call: messages, and with feature `services` client and server stubs.
 
 /// Protobuf packages below `grpc`.
 pub mod grpc {

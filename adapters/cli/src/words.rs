@@ -143,14 +143,6 @@ mod tests {
     }
 
     #[test]
-    fn the_last_cause_of_a_chain_is_told_if_it_is_prose() {
-        let chain = "code: 'Unknown', source: hyper::Error(Body, ..): error reading a body: \
-                     stream closed because of a broken pipe";
-        assert_eq!(cause(chain), "stream closed because of a broken pipe");
-        assert_eq!(cause("x: Error { kind: Io }"), "the connection broke");
-    }
-
-    #[test]
     fn the_cause_is_what_is_told() {
         let inner = io::Error::other("the peer speaks HTTP/1, not HTTP/2");
         assert_eq!(

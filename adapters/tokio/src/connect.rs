@@ -1,17 +1,13 @@
 //! Opening tunnels.
 
-use std::task::{Context, Poll};
-
 use bytes::Bytes;
-use grpctunnel_driver::{BoxError, ConnectError, Options, ServerHandle, TransmitBody};
+use grpctunnel_driver::{BoxError, ConnectError, Options, ServerHandle};
+use grpctunnel_tonic::Channel;
 use http::{Request, Response};
 use tonic::metadata::MetadataMap;
 use tower_service::Service;
 
-use crate::channel::Channel;
-use crate::handler::TonicHandler;
 use crate::runtime::runtime;
-use crate::status::with_tonic_statuses;
 
 /// Opens a forward tunnel over an HTTP/2 connection: this end makes the calls.
 ///
@@ -34,10 +30,7 @@ where
     C::Future: Send,
     B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
 {
-    let carrier = TonicCarrier(carrier);
-    grpctunnel_driver::connect(carrier, &runtime(), options, metadata.into_headers())
-        .await
-        .map(Channel::from)
+    grpctunnel_tonic::connect(carrier, &runtime(), options, metadata).await
 }
 
 /// Opens a reverse tunnel over an HTTP/2 connection: this end handles the calls, with `handler`, which
@@ -64,29 +57,5 @@ where
     H::Future: Send,
     R: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send,
 {
-    let carrier = TonicCarrier(carrier);
-    let handler = TonicHandler::new(handler);
-    let options = with_tonic_statuses(options.clone());
-    let metadata = metadata.into_headers();
-    grpctunnel_driver::serve_reverse(carrier, handler, &runtime(), &options, metadata).await
-}
-
-/// Gives a tunnel's body to a service that takes tonic's.
-struct TonicCarrier<C>(C);
-
-impl<C> Service<Request<TransmitBody>> for TonicCarrier<C>
-where
-    C: Service<Request<tonic::body::Body>>,
-{
-    type Response = C::Response;
-    type Error = C::Error;
-    type Future = C::Future;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), C::Error>> {
-        self.0.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request<TransmitBody>) -> C::Future {
-        self.0.call(request.map(tonic::body::Body::new))
-    }
+    grpctunnel_tonic::serve_reverse(carrier, handler, &runtime(), options, metadata).await
 }

@@ -81,29 +81,24 @@
 //! They work with tonic's transport too, and with whatever is a tower service: see
 //! [`tonic_transport`], which also tells what that costs.
 
-mod channel;
 mod connect;
 mod dial;
-mod handler;
-mod method_kinds;
 mod runtime;
 mod serve;
-mod server;
-mod status;
 mod tcp;
 pub mod tonic_transport;
 
-pub use channel::{Channel, ResponseFuture};
 pub use connect::{connect, serve_reverse};
 pub use dial::{DialError, dial};
 pub use grpctunnel_driver::{
     BinDialect, Code, ConnectError, Counters, Extension, ExtensionSet, Limits, MethodKind,
-    MethodKinds, NeverProcessed, Options, Runtime, ServerHandle, TunnelEnd, TunnelPeer,
+    MethodKinds, NeverProcessed, NoHandler, Options, Runtime, ServerHandle, TunnelEnd, TunnelPeer,
     TunnelState,
 };
 pub use grpctunnel_http2 as http2;
-pub use handler::TonicHandler;
-pub use method_kinds::method_kinds;
-pub use runtime::{TokioRuntime, runtime};
+pub use grpctunnel_tonic::{Channel, ResponseFuture, ReverseTunnel, TonicHandler, method_kinds};
+pub use runtime::{EnteredRuntime, TokioRuntime, runtime};
 pub use serve::Server;
-pub use server::{ReverseTunnel, TunnelServer};
+
+/// Accepts tunnels in a server, each on the tokio runtime in which it is accepted.
+pub type TunnelServer<H = NoHandler> = grpctunnel_tonic::TunnelServer<EnteredRuntime, H>;

@@ -48,9 +48,9 @@ impl Timer for TokioRuntime {
     }
 }
 
-/// The runtime that is entered when a tunnel is made, and is captured then.
-#[derive(Clone, Copy)]
-struct EnteredRuntime;
+/// The runtime that is entered when a tunnel is made, and is captured then; see [`runtime`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct EnteredRuntime;
 
 impl Executor for EnteredRuntime {
     fn execute(&self, task: Task) {

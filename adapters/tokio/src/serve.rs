@@ -1,25 +1,23 @@
 //! A server of tunnels, and of anything else, over our own HTTP/2.
 
-use std::error::Error;
 use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use grpctunnel_driver::{BoxError, Handler, NoHandler, TransmitBody, TunnelService};
+use grpctunnel_driver::{BoxError, Handler, NoHandler};
 use grpctunnel_http2::{Connections, IncomingBody, Settings, accept_pause};
 use http::{Request, Response};
 use http_body::Body;
-use http_body_util::Either;
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tonic::service::Routes;
 use tonic::transport::server::TcpConnectInfo;
 use tower_service::Service;
 
+use crate::TunnelServer;
 use crate::runtime::runtime;
-use crate::server::TunnelServer;
 use crate::tcp::{prepare_accepted, watch_accepted};
 
 /// How long a tunnel that was drained may take to say so.
@@ -87,6 +85,7 @@ impl<H, S> Server<H, S> {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
+        let service = self.tunnels.with_fallback(self.service);
         let connections = CutOnDrop(Connections::new(self.settings.clone(), runtime()));
         watch_accepted(&listener);
         {
@@ -99,15 +98,14 @@ impl<H, S> Server<H, S> {
                 };
                 // What cannot be set makes a connection slower, or noticed later when it is dead.
                 let _ = prepare_accepted(&stream);
-                let dispatch = Dispatch {
-                    tunnels: self.tunnels.service().clone(),
-                    service: self.service.clone(),
+                let service = WithConnectInfo {
+                    service: service.clone(),
                     info: TcpConnectInfo {
                         local_addr: stream.local_addr().ok(),
                         remote_addr: stream.peer_addr().ok(),
                     },
                 };
-                connections.0.serve(TokioIo::new(stream), dispatch);
+                connections.0.serve(TokioIo::new(stream), service);
             }
         }
         drop(listener);
@@ -139,74 +137,24 @@ impl Drop for CutOnDrop {
     }
 }
 
-/// What one connection sees.
+/// What one connection sees: requests carry its addresses.
 #[derive(Clone)]
-struct Dispatch<H, S> {
-    tunnels: TunnelService<H>,
+struct WithConnectInfo<S> {
     service: S,
     info: TcpConnectInfo,
 }
 
-type DispatchBody<B> = Either<TransmitBody, B>;
-type Answer<B> = Result<Response<DispatchBody<B>>, BoxError>;
+impl<S: Service<Request<IncomingBody>>> Service<Request<IncomingBody>> for WithConnectInfo<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
 
-/// Whether a path is one of the tunnel service.
-fn opens_tunnel(path: &str) -> bool {
-    let method = path
-        .strip_prefix('/')
-        .and_then(|path| path.strip_prefix(TunnelService::NAME));
-    method.is_some_and(|method| method.starts_with('/'))
-}
-
-impl<H, S, B> Service<Request<IncomingBody>> for Dispatch<H, S>
-where
-    H: Handler,
-    S: Service<Request<IncomingBody>, Response = Response<B>> + Clone + Send + 'static,
-    S::Error: Into<BoxError>,
-    S::Future: Send + 'static,
-    B: Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<Box<dyn Error + Send + Sync>>,
-{
-    type Response = Response<DispatchBody<B>>;
-    type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Answer<B>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        Poll::Ready(Ok(()))
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.service.poll_ready(cx)
     }
 
-    fn call(&mut self, mut request: Request<IncomingBody>) -> Self::Future {
+    fn call(&mut self, mut request: Request<IncomingBody>) -> S::Future {
         request.extensions_mut().insert(self.info.clone());
-        if opens_tunnel(request.uri().path()) {
-            let response = self.tunnels.call(request).into_inner();
-            let response = response.unwrap_or_else(|never| match never {});
-            return Box::pin(std::future::ready(Ok(response.map(Either::Left))));
-        }
-        let mut service = self.service.clone();
-        Box::pin(async move {
-            std::future::poll_fn(|cx| service.poll_ready(cx))
-                .await
-                .map_err(Into::into)?;
-            let response = service.call(request).await.map_err(Into::into)?;
-            Ok(response.map(Either::Right))
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::opens_tunnel;
-
-    #[test]
-    fn a_tunnel_is_opened_at_the_service_itself() {
-        assert!(opens_tunnel("/grpctunnel.v1.TunnelService/OpenTunnel"));
-        for other in [
-            "/grpctunnel.v1.TunnelServiceX/OpenTunnel",
-            "/x/grpctunnel.v1.TunnelService/OpenTunnel",
-            "grpctunnel.v1.TunnelService/OpenTunnel",
-            "/",
-        ] {
-            assert!(!opens_tunnel(other), "{other}");
-        }
+        self.service.call(request)
     }
 }

@@ -10,7 +10,7 @@ pub struct TriggerTestRpCsRequest {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TriggerTestRpCsResponse {}
 /// Generated client implementations.
-#[cfg(feature = "net")]
+#[cfg(feature = "services")]
 pub mod tunnel_test_service_client {
     #![allow(
         unused_variables,
@@ -120,7 +120,7 @@ pub mod tunnel_test_service_client {
     }
 }
 /// Generated server implementations.
-#[cfg(feature = "net")]
+#[cfg(feature = "services")]
 pub mod tunnel_test_service_server {
     #![allow(
         unused_variables,

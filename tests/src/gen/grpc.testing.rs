@@ -231,7 +231,7 @@ impl GrpclbRouteType {
     }
 }
 /// Generated client implementations.
-#[cfg(feature = "net")]
+#[cfg(feature = "services")]
 pub mod test_service_client {
     #![allow(
         unused_variables,
@@ -517,7 +517,7 @@ pub mod test_service_client {
     }
 }
 /// Generated server implementations.
-#[cfg(feature = "net")]
+#[cfg(feature = "services")]
 pub mod test_service_server {
     #![allow(
         unused_variables,
@@ -1099,7 +1099,7 @@ pub mod test_service_server {
     }
 }
 /// Generated client implementations.
-#[cfg(feature = "net")]
+#[cfg(feature = "services")]
 pub mod unimplemented_service_client {
     #![allow(
         unused_variables,
@@ -1210,7 +1210,7 @@ pub mod unimplemented_service_client {
     }
 }
 /// Generated server implementations.
-#[cfg(feature = "net")]
+#[cfg(feature = "services")]
 pub mod unimplemented_service_server {
     #![allow(
         unused_variables,

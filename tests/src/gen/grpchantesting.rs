@@ -32,7 +32,7 @@ pub struct Message {
     pub error_details: ::prost::alloc::vec::Vec<::prost_types::Any>,
 }
 /// Generated client implementations.
-#[cfg(feature = "net")]
+#[cfg(feature = "services")]
 pub mod test_service_client {
     #![allow(
         unused_variables,
@@ -237,7 +237,7 @@ pub mod test_service_client {
     }
 }
 /// Generated server implementations.
-#[cfg(feature = "net")]
+#[cfg(feature = "services")]
 pub mod test_service_server {
     #![allow(
         unused_variables,

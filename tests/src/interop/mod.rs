@@ -2,21 +2,34 @@
 //! calls between them.
 
 pub mod calls;
+#[cfg(feature = "net")]
 mod carrier;
+#[cfg(feature = "net")]
 mod client;
+#[cfg(feature = "net")]
 mod peers;
+#[cfg(feature = "net")]
 pub mod probe;
+#[cfg(feature = "net")]
 mod process;
+#[cfg(feature = "net")]
 mod program;
+#[cfg(feature = "net")]
 mod server;
 
 use std::error::Error;
 
+#[cfg(feature = "net")]
 pub use carrier::{FrameReader, FrameWriter};
+#[cfg(feature = "net")]
 pub use client::{connection, open, serve_reverse, status_of};
+#[cfg(feature = "net")]
 pub use peers::Peers;
+#[cfg(feature = "net")]
 pub use process::Process;
+#[cfg(feature = "net")]
 pub use program::{grpctunnel, tcp_example};
+#[cfg(feature = "net")]
 pub use server::{InteropServer, Running, options};
 
 /// What a test of real peers ends with.

@@ -163,7 +163,7 @@ fn reply(seen: &BTreeMap<String, Bytes>, payload: Bytes, count: i32) -> Message 
 
 async fn delay(request: &Message) {
     if let Ok(millis @ 1..) = u64::try_from(request.delay_millis) {
-        tokio::time::sleep(Duration::from_millis(millis)).await;
+        async_io::Timer::after(Duration::from_millis(millis)).await;
     }
 }
 

@@ -183,7 +183,7 @@ impl Wanted {
             return Ok(None);
         };
         if let Ok(interval @ 1..) = u64::try_from(parameters.interval_us) {
-            tokio::time::sleep(Duration::from_micros(interval)).await;
+            async_io::Timer::after(Duration::from_micros(interval)).await;
         }
         let zeros = payload(self.response_type, parameters.size)?;
         Ok(Some(StreamingOutputCallResponse {

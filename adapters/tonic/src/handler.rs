@@ -19,7 +19,8 @@ pub struct TonicHandler<S> {
 }
 
 impl<S> TonicHandler<S> {
-    pub(crate) const fn new(service: S) -> Self {
+    /// The handler that calls `service`: tonic's `Routes`, or one generated server.
+    pub const fn new(service: S) -> Self {
         Self { service }
     }
 }

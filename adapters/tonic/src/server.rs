@@ -1,12 +1,16 @@
 //! Accepting tunnels in a server.
 
 use std::convert::Infallible;
+use std::fmt;
 use std::future::{Future, Ready};
+use std::marker::PhantomData;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use grpctunnel_driver::{BoxError, Handler, NoHandler, Options, TransmitBody, TunnelService};
+use grpctunnel_driver::{
+    BoxError, Executor, Handler, NoHandler, Options, Runtime, Timer, TransmitBody, TunnelService,
+};
 use http::{Extensions, Request, Response};
 use http_body::Body;
 use tonic::metadata::MetadataMap;
@@ -14,8 +18,8 @@ use tonic::server::NamedService;
 use tower_service::Service;
 
 use crate::channel::Channel;
+use crate::fallback::WithFallback;
 use crate::handler::TonicHandler;
-use crate::runtime::runtime;
 use crate::status::with_tonic_statuses;
 
 /// A reverse tunnel that was accepted and may carry calls.
@@ -35,41 +39,45 @@ pub struct ReverseTunnel {
 ///
 /// A new one takes no tunnels: say with [`forward`](TunnelServer::forward) and
 /// [`reverse`](TunnelServer::reverse) which it takes. Clones share their tunnels.
-#[derive(Clone, Debug)]
-pub struct TunnelServer<H = NoHandler> {
+///
+/// `R` is the runtime that the tunnels run on. The crates of runtimes name theirs.
+pub struct TunnelServer<R, H = NoHandler> {
     inner: TunnelService<H>,
+    runtime: PhantomData<fn() -> R>,
 }
 
-impl TunnelServer {
+impl<R: Executor + Timer + Default> TunnelServer<R> {
     /// A service that takes no tunnels yet: both openings answer UNIMPLEMENTED.
     #[must_use]
     pub fn new() -> Self {
         Self {
-            inner: TunnelService::new(runtime())
+            inner: TunnelService::new(Runtime::new(R::default(), R::default()))
                 .with_options(with_tonic_statuses(Options::default())),
+            runtime: PhantomData,
         }
     }
 }
 
-impl Default for TunnelServer {
+impl<R: Executor + Timer + Default> Default for TunnelServer<R> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<H> TunnelServer<H> {
+impl<R, H> TunnelServer<R, H> {
     /// The settings of all tunnels.
     #[must_use]
     pub fn with_options(self, options: Options) -> Self {
         Self {
             inner: self.inner.with_options(with_tonic_statuses(options)),
+            runtime: PhantomData,
         }
     }
 
     /// Takes forward tunnels, whose calls `handler` handles: tonic's `Routes`, or one generated
-    /// server. A call's extensions hold the [`TunnelPeer`](crate::TunnelPeer).
+    /// server. A call's extensions hold the [`TunnelPeer`](grpctunnel_driver::TunnelPeer).
     #[must_use]
-    pub fn forward<S, B>(self, handler: S) -> TunnelServer<TonicHandler<S>>
+    pub fn forward<S, B>(self, handler: S) -> TunnelServer<R, TonicHandler<S>>
     where
         S: Service<Request<tonic::body::Body>, Response = Response<B>, Error: Into<BoxError>>,
         S: Clone + Send + 'static,
@@ -78,6 +86,7 @@ impl<H> TunnelServer<H> {
     {
         TunnelServer {
             inner: self.inner.forward(TonicHandler::new(handler)),
+            runtime: PhantomData,
         }
     }
 
@@ -98,11 +107,18 @@ impl<H> TunnelServer<H> {
         };
         Self {
             inner: self.inner.reverse(accept),
+            runtime: PhantomData,
         }
     }
 
-    pub(crate) const fn service(&self) -> &TunnelService<H> {
-        &self.inner
+    /// The tunnels, with another service beside them, which gets what does not open a tunnel:
+    /// tonic's `Routes`, or any other. It works on HTTP bodies of any kind.
+    #[must_use]
+    pub fn with_fallback<S>(&self, service: S) -> WithFallback<H, S>
+    where
+        H: Clone,
+    {
+        WithFallback::new(self.inner.clone(), service)
     }
 
     /// Begins to drain every tunnel, and refuses new ones UNAVAILABLE. Open calls may go on for
@@ -112,7 +128,7 @@ impl<H> TunnelServer<H> {
     }
 
     /// Waits until there is no tunnel.
-    pub fn drained(&self) -> impl Future<Output = ()> + Send + 'static + use<H> {
+    pub fn drained(&self) -> impl Future<Output = ()> + Send + 'static + use<R, H> {
         self.inner.drained()
     }
 
@@ -123,11 +139,26 @@ impl<H> TunnelServer<H> {
     }
 }
 
-impl<H> NamedService for TunnelServer<H> {
+impl<R, H: Clone> Clone for TunnelServer<R, H> {
+    fn clone(&self) -> Self {
+        Self {
+            inner: self.inner.clone(),
+            runtime: PhantomData,
+        }
+    }
+}
+
+impl<R, H> fmt::Debug for TunnelServer<R, H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("TunnelServer").field(&self.inner).finish()
+    }
+}
+
+impl<R, H> NamedService for TunnelServer<R, H> {
     const NAME: &'static str = TunnelService::NAME;
 }
 
-impl<H, B> Service<Request<B>> for TunnelServer<H>
+impl<R, H, B> Service<Request<B>> for TunnelServer<R, H>
 where
     H: Handler,
     B: Body<Data: bytes::Buf, Error: Into<BoxError>> + Send + 'static,

@@ -1,0 +1,66 @@
+//! gRPC tunnels for tonic, on any async runtime.
+//!
+//! `grpctunnel-driver` speaks HTTP bodies and gRPC headers. This crate gives it what tonic's users
+//! work with: statuses, metadata, generated clients and servers. It uses tonic without its
+//! transport, so it depends on no runtime; `grpctunnel-tokio` and `grpctunnel-async-std` bring
+//! runtimes and networks.
+//!
+//! | | the calls are made | the calls are handled |
+//! | --- | --- | --- |
+//! | this end connects | [`connect`]: a [`Channel`] | [`serve_reverse`] |
+//! | this end accepts | [`TunnelServer::reverse`]: a [`Channel`] | [`TunnelServer::forward`] |
+//!
+//! A forward tunnel to a service of this process, on `smol`:
+//!
+//! ```
+//! use grpctunnel_driver::{Executor, Options, Runtime, Sleep, Task, Timer};
+//! use grpctunnel_tonic::{TunnelServer, connect};
+//! use tonic::{metadata::MetadataMap, service::Routes};
+//! use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
+//! use tonic_health::server::health_reporter;
+//!
+//! #[derive(Clone, Copy, Default)]
+//! struct Smol;
+//!
+//! impl Executor for Smol {
+//!     fn execute(&self, task: Task) {
+//!         smol::spawn(task).detach();
+//!     }
+//! }
+//!
+//! impl Timer for Smol {
+//!     fn sleep_until(&self, deadline: std::time::Instant) -> Sleep {
+//!         Box::pin(async move {
+//!             smol::Timer::at(deadline).await;
+//!         })
+//!     }
+//! }
+//!
+//! # smol::block_on(async {
+//! let (_, health) = health_reporter();
+//! let service = TunnelServer::<Smol>::new().forward(Routes::new(health));
+//!
+//! let runtime = Runtime::new(Smol, Smol);
+//! let channel = connect(service, &runtime, &Options::default(), MetadataMap::new()).await?;
+//! let answer = HealthClient::new(channel)
+//!     .check(HealthCheckRequest::default())
+//!     .await?;
+//! assert_eq!(answer.into_inner().status, 1);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # }).unwrap();
+//! ```
+
+mod channel;
+mod connect;
+mod fallback;
+mod handler;
+mod method_kinds;
+mod server;
+mod status;
+
+pub use channel::{Channel, ResponseFuture};
+pub use connect::{connect, serve_reverse};
+pub use fallback::WithFallback;
+pub use handler::TonicHandler;
+pub use method_kinds::method_kinds;
+pub use server::{ReverseTunnel, TunnelServer};
