@@ -161,22 +161,17 @@ extern crate std;
 pub mod bare;
 mod budget;
 mod error;
-mod index;
 mod length;
 mod limits;
-mod links;
 mod message;
 mod preset;
-mod queue;
 pub mod receive_buffer;
 #[cfg(feature = "alloc")]
 pub mod session;
-mod slab;
 pub mod states;
 mod storage;
-mod stream;
+mod streams;
 mod time;
-mod timers;
 mod tunnel;
 mod types;
 #[cfg(feature = "internals")]

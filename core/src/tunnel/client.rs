@@ -1,21 +1,17 @@
 //! The tunnel client: opening streams, and the frames of a tunnel server.
 
+use super::ids::TUNNEL_ID;
 use super::receive::{Found, content_reason};
 use super::{Client, Phase, Tunnel};
 use crate::budget::{Charge, Earned};
 use crate::error::{CommandError, OpenError, Reason, Side, TunnelError};
 use crate::storage::Storage;
-use crate::stream::{Flag, NO_ID, Once, Stream, Terminal};
+use crate::streams::{Flag, NO_ID, Stream, Terminal, is_too_large};
 use crate::time::Time;
 use crate::types::{End, Input, Key, OpenOptions, Unread};
 use crate::wire::{
     CloseStream, Data, Encoded, Extension, Headers, ServerKind, Settings, decode_server,
 };
-
-/// The stream id of frames that concern the tunnel.
-pub(super) const TUNNEL_ID: i64 = -1;
-/// No peer takes a head near its frame limit of 4 MiB.
-pub(super) const MAX_HEAD: u32 = 1 << 20;
 
 impl<S: Storage> Tunnel<Client, S> {
     /// Opens a stream. Its id is given when `new_stream` leaves, so that ids rise on the wire;
@@ -39,34 +35,30 @@ impl<S: Storage> Tunnel<Client, S> {
             Phase::Open if self.draining => return Err(OpenError::Draining),
             Phase::Open => {}
         }
-        if head.len() > MAX_HEAD {
+        if is_too_large(head) {
             return Err(OpenError::HeadTooLarge);
         }
         if !self.has_spare_id() {
             return Err(OpenError::IdsExhausted);
         }
-        if self.slab.len() >= self.limits.max_streams {
+        if self.streams.len() >= self.limits.max_streams {
             self.may_open_wanted = true;
             return Err(OpenError::Full);
         }
         let initial = self.limits.receive_window.initial;
-        let mut stream = Stream::new(NO_ID, self.revision, self.peer_window, initial);
+        let mut stream = Stream::new(NO_ID, self.revision, self.peer_window, initial)
+            .with_deadline(options.deadline);
         stream.kind = options.kind;
-        stream.deadline = options.deadline.unwrap_or(Time::MAX);
-        stream.send.head = Once::Pending;
-        stream.send.head_len = head.len();
-        let Some(key) = self.slab.insert(stream) else {
+        stream.send.open(head);
+        let Some(slot) = self.streams.insert(stream) else {
             self.may_open_wanted = true;
             return Err(OpenError::Full);
         };
-        self.unsent = self.unsent.saturating_add(1);
-        self.active = self.active.saturating_add(1);
         self.counters.opened = self.counters.opened.saturating_add(1);
         self.budget.earn(Earned::Stream);
-        self.timers.update(&mut self.slab, key.slot);
         self.wakes = self.wakes.min(options.deadline.unwrap_or(Time::MAX));
-        self.schedule(key.slot);
-        Ok(key)
+        self.streams.queue_data(slot);
+        Ok(self.streams.key(slot))
     }
 
     /// Says that no further message follows. Again: nothing happens.
@@ -75,15 +67,9 @@ impl<S: Storage> Tunnel<Client, S> {
     /// [`CommandError::Gone`], or [`CommandError::MessageIncomplete`] while the message is not
     /// wholly provided.
     pub fn half_close(&mut self, stream: Key) -> Result<(), CommandError> {
-        let send = &mut self.live_mut(stream)?.send;
-        if send.half_close != Once::Open {
-            return Ok(());
-        }
-        if send.is_inside() && send.ready < send.size {
-            return Err(CommandError::MessageIncomplete);
-        }
-        send.half_close = Once::Pending;
-        self.schedule(stream.slot);
+        let slot = self.live(stream)?;
+        self.streams.get_mut(slot).send.half_close()?;
+        self.streams.queue_data(slot);
         Ok(())
     }
 
@@ -93,8 +79,8 @@ impl<S: Storage> Tunnel<Client, S> {
     /// # Errors
     /// [`CommandError::Gone`].
     pub fn cancel(&mut self, stream: Key) -> Result<(), CommandError> {
-        self.live_mut(stream)?;
-        self.end_with_event(stream.slot, Terminal::Cancelled, Unread::Discard);
+        let slot = self.live(stream)?;
+        self.end_with_event(slot, Terminal::Cancelled, Unread::Discard);
         Ok(())
     }
 
@@ -179,19 +165,18 @@ impl<S: Storage> Tunnel<Client, S> {
             return self.violate(now, slot, content_reason(fault));
         }
         let encoded = self.take_transparent(headers.transparent);
-        match self.slab.get_mut(slot) {
-            Some(stream) if !stream.has(Flag::HeadersDone) => {
-                stream.flags.set(Flag::HeadersDone);
-                match encoded {
-                    Ok(true) => stream.flags.set(Flag::Encoded),
-                    Ok(false) => {}
-                    Err(reason) => return self.violate(now, slot, reason),
-                }
-            }
-            _ => return self.ignore(now, Charge::Useless),
+        let stream = self.streams.get_mut(slot);
+        if stream.has(Flag::HeadersDone) {
+            return self.ignore(now, Charge::Useless);
+        }
+        stream.flags.set(Flag::HeadersDone);
+        match encoded {
+            Ok(true) => stream.flags.set(Flag::Encoded),
+            Ok(false) => {}
+            Err(reason) => return self.violate(now, slot, reason),
         }
         self.useful(Input::Headers {
-            stream: self.slab.key(slot),
+            stream: self.streams.key(slot),
             metadata: headers.metadata.agreed(self.extensions),
         })
     }
@@ -205,9 +190,7 @@ impl<S: Storage> Tunnel<Client, S> {
         let Some(slot) = self.open_slot(now, id, Charge::Late)? else {
             return Ok(Input::Ignored);
         };
-        let Some(stream) = self.slab.get_mut(slot) else {
-            return Ok(Input::Ignored);
-        };
+        let stream = self.streams.get_mut(slot);
         stream.flags.set(Flag::PeerDone);
         let ok = close.status.code == 0;
         let unprocessed =
@@ -230,7 +213,7 @@ impl<S: Storage> Tunnel<Client, S> {
         } else {
             Unread::Deliver
         };
-        let key = self.slab.key(slot);
+        let key = self.streams.key(slot);
         self.end_stream(slot, Terminal::Status, unread);
         self.useful(Input::Ended {
             stream: key,

@@ -2,12 +2,12 @@
 
 use core::time::Duration;
 
-use super::client::TUNNEL_ID;
+use super::ids::TUNNEL_ID;
 use super::{Client, Phase, Role, Tunnel};
 use crate::budget::Charge;
 use crate::error::{Reason, TunnelError};
 use crate::storage::Storage;
-use crate::stream::{Close, Flag, NO_ID, Stream, Terminal};
+use crate::streams::{Flag, NO_ID, Streams, Terminal};
 use crate::time::Time;
 use crate::types::{Carrier, Input, Unread};
 use crate::wire::Extension;
@@ -24,7 +24,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         self.handle_timeout(now);
         if !self.draining {
             self.draining = true;
-            self.drain_last = self.highest;
+            self.drain_last = self.ids.highest();
             self.drain_due = self.extensions.contains(Extension::Drain);
             self.urgent |= self.drain_due;
         }
@@ -51,7 +51,10 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
 
     /// Whether `poll_transmit` finishes the carrier when it has no frame.
     pub(super) fn may_finish(&self) -> bool {
-        self.draining && !self.finish_held && self.phase == Phase::Open && self.active == 0
+        self.draining
+            && !self.finish_held
+            && self.phase == Phase::Open
+            && self.streams.active() == 0
     }
 
     /// Finishes the carrier once a drain has nothing left to do.
@@ -75,16 +78,11 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
 
     /// The drain limit: what is held goes out, what is open ends.
     pub(super) fn expire_drain(&mut self) {
-        for slot in 0..self.slab.slots_ever() {
+        let mut walk = Streams::<S>::walk();
+        while let Some(slot) = walk.next(&self.streams) {
             self.end_hold(slot);
-        }
-        let held_back =
-            |stream: &Stream| stream.send.close == Close::Pending && !stream.send.is_inside();
-        for slot in 0..self.slab.slots_ever() {
-            let Some(stream) = self.slab.get(slot) else {
-                continue;
-            };
-            if !stream.has(Flag::InUse) || held_back(stream) {
+            let stream = self.streams.get(slot);
+            if stream.send.is_all_but_closed() {
                 continue;
             }
             let why = Terminal::lost(Reason::DrainLimit, stream.on_wire(R::SIDE));
@@ -109,11 +107,12 @@ impl<S: Storage> Tunnel<Client, S> {
         }
         self.draining = true;
         self.say().draining = true;
-        for slot in 0..self.slab.slots_ever() {
-            let unhandled = |stream: &&mut Stream| stream.id == NO_ID || stream.id > last;
-            let Some(stream) = self.slab.get_mut(slot).filter(unhandled) else {
+        let mut walk = Streams::<S>::walk();
+        while let Some(slot) = walk.next(&self.streams) {
+            let stream = self.streams.get_mut(slot);
+            if stream.id() != NO_ID && stream.id() <= last {
                 continue;
-            };
+            }
             // The server refuses it or never hears of it: it needs no `cancel`.
             stream.flags.set(Flag::PeerDone);
             let why = Terminal::NotProcessed(Reason::PeerDraining);

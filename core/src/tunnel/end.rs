@@ -4,7 +4,7 @@ use super::{Phase, Role, Tunnel};
 use crate::budget::Earned;
 use crate::error::{Reason, Side, TunnelError};
 use crate::storage::Storage;
-use crate::stream::{Close, Flag, NO_ID, Terminal};
+use crate::streams::{Flag, NO_ID, Notice, Slot, Streams, Terminal};
 use crate::time::Time;
 use crate::types::{Carrier, Cause, Unread};
 use crate::wire::Revision;
@@ -12,30 +12,23 @@ use crate::wire::Revision;
 impl<R: Role, S: Storage> Tunnel<R, S> {
     /// Ends a stream, and tells the peer where it does not know. Its terminal state is written
     /// once: a second end changes nothing.
-    pub(super) fn end_stream(&mut self, slot: u32, why: Terminal, unread: Unread) {
+    pub(super) fn end_stream(&mut self, slot: Slot, why: Terminal, unread: Unread) {
         let peer_listens = self.phase == Phase::Open;
-        let Some(stream) = self.slab.get_mut(slot) else {
-            return;
-        };
-        if stream.ended.is_some() {
+        let stream = self.streams.get(slot);
+        if stream.has_ended() {
             return;
         }
-        stream.ended = Some(why);
-        stream.unread = unread;
-        let id = stream.id;
         let early = !stream.has(Flag::PeerDone);
         let in_flight = match stream.revision {
             Revision::One => stream.receive.available(),
             Revision::Zero => self.limits.revision_zero.stream,
         };
-        if peer_listens {
-            match R::SIDE {
-                Side::Client if id != NO_ID && early => stream.flags.set(Flag::CancelDue),
-                Side::Client => {}
-                Side::Server => stream.close_due = close_reason(why),
-            }
-        }
-        let has_control = stream.has_control();
+        let notice = match R::SIDE {
+            _ if !peer_listens => Notice::Nothing,
+            Side::Client if stream.id() != NO_ID && early => Notice::Cancel,
+            Side::Client => Notice::Nothing,
+            Side::Server => close_reason(why).map_or(Notice::Nothing, Notice::Close),
+        };
         // A client that ends the stream itself knows that what it sends behind that is useless.
         // A server may not: a Go handler can go on sending behind its own end.
         if (early || R::SIDE == Side::Client) && why != Terminal::PeerCancelled {
@@ -43,67 +36,37 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         }
         self.forget_unread(slot);
         self.end_growth(slot, unread == Unread::Deliver);
-        self.timers.update(&mut self.slab, slot);
-        self.leave_data(slot);
-        self.control.remove(&mut self.slab, slot);
-        if has_control {
-            self.control.push_back(&mut self.slab, slot);
-        }
-        if id == NO_ID {
-            self.unsent = self.unsent.saturating_sub(1);
-        } else {
-            self.index.remove(&self.slab, id);
-        }
-        self.active = self.active.saturating_sub(1);
+        self.streams.end(slot, why, unread, notice);
         self.retire(slot);
     }
 
     /// Ends a stream whose end no frame tells.
-    pub(super) fn end_with_event(&mut self, slot: u32, why: Terminal, unread: Unread) {
-        match self.slab.get_mut(slot) {
-            Some(stream) if stream.ended.is_none() => stream.flags.set(Flag::EndDue),
-            _ => return,
+    pub(super) fn end_with_event(&mut self, slot: Slot, why: Terminal, unread: Unread) {
+        if !self.streams.get(slot).has_ended() {
+            self.streams.raise(slot, Flag::EndDue);
+            self.end_stream(slot, why, unread);
         }
-        self.events.push_back(&mut self.slab, slot);
-        self.end_stream(slot, why, unread);
-    }
-
-    /// Takes a stream out of the data queue; the next one starts with a whole quantum.
-    pub(super) fn leave_data(&mut self, slot: u32) {
-        if self.data.front() == Some(slot) {
-            self.spent = 0;
-        }
-        self.data.remove(&mut self.slab, slot);
     }
 
     /// Frees the slot of a stream of which nothing is needed any more.
-    pub(super) fn retire(&mut self, slot: u32) {
-        let retired = self
-            .slab
-            .get(slot)
-            .is_some_and(|stream| stream.has(Flag::InUse) && stream.is_retired());
-        if !retired {
+    pub(super) fn retire(&mut self, slot: Slot) {
+        if !self.streams.get(slot).is_retired() {
             return;
         }
-        self.events.remove(&mut self.slab, slot);
-        self.control.remove(&mut self.slab, slot);
-        self.leave_data(slot);
         self.release_growth(slot);
-        self.slab.remove(slot);
+        self.streams.remove(slot);
         if core::mem::take(&mut self.may_open_wanted) {
             self.say().may_open = true;
         }
     }
 
     /// A held OK goes out now.
-    pub(super) fn end_hold(&mut self, slot: u32) {
-        if let Some(stream) = self.slab.get_mut(slot)
-            && stream.send.close == Close::Held
-        {
-            stream.send.close = Close::Pending;
-            stream.hold_until = Time::MAX;
-            self.timers.update(&mut self.slab, slot);
-            self.schedule(slot);
+    pub(super) fn end_hold(&mut self, slot: Slot) {
+        let stream = self.streams.get_mut(slot);
+        if stream.send.release_hold() {
+            let deadline = stream.deadline();
+            self.streams.set_timers(slot, deadline, Time::MAX);
+            self.streams.queue_data(slot);
         }
     }
 
@@ -113,11 +76,9 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             Side::Client => Unread::Deliver,
             Side::Server => Unread::Discard,
         };
-        for slot in 0..self.slab.slots_ever() {
-            let Some(stream) = self.slab.get(slot).filter(|stream| stream.has(Flag::InUse)) else {
-                continue;
-            };
-            let sent = stream.on_wire(R::SIDE);
+        let mut walk = Streams::<S>::walk();
+        while let Some(slot) = walk.next(&self.streams) {
+            let sent = self.streams.get(slot).on_wire(R::SIDE);
             self.end_with_event(slot, Terminal::lost(cause, sent), unread);
         }
     }
@@ -134,12 +95,9 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         self.due.round_trip = None;
         self.rejections = S::Queue::default();
         self.end_all(cause);
-        for slot in 0..self.slab.slots_ever() {
-            if let Some(stream) = self.slab.get_mut(slot) {
-                stream.flags.clear(Flag::CancelDue);
-                stream.close_due = None;
-            }
-            self.control.remove(&mut self.slab, slot);
+        let mut walk = Streams::<S>::walk();
+        while let Some(slot) = walk.next(&self.streams) {
+            self.streams.drop_notice(slot);
             self.retire(slot);
         }
         self.say().carrier = Some(carrier);

@@ -2,7 +2,7 @@
 
 use super::{Due, Role, Tunnel};
 use crate::storage::Storage;
-use crate::stream::{Flag, Terminal};
+use crate::streams::{Flag, Slot, Terminal};
 use crate::types::{End, Event};
 
 const fn end(why: Terminal) -> Option<End<'static>> {
@@ -23,7 +23,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     /// The next event. To be polled until there is none, after every call that is not a getter;
     /// the end of the carrier comes after the ends of all streams.
     pub fn poll_event(&mut self) -> Option<Event> {
-        if self.events.front().is_none() && !self.due.any {
+        if !self.streams.has_events() && !self.due.any {
             return None;
         }
         self.next_event()
@@ -39,7 +39,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         if core::mem::take(&mut self.due.settled) {
             return Some(Event::Settled(self.revision));
         }
-        while let Some(slot) = self.events.front() {
+        while let Some(slot) = self.streams.pop_event() {
             if let Some(event) = self.stream_event(slot) {
                 return Some(event);
             }
@@ -60,17 +60,13 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         self.due.carrier.take().map(Event::Carrier)
     }
 
-    fn stream_event(&mut self, slot: u32) -> Option<Event> {
-        let key = self.slab.key(slot);
-        let Some(stream) = self.slab.get_mut(slot) else {
-            self.events.remove(&mut self.slab, slot);
-            return None;
-        };
-        let writable = stream.flags.take(Flag::WritableDue) && stream.ended.is_none();
+    fn stream_event(&mut self, slot: Slot) -> Option<Event> {
+        let key = self.streams.key(slot);
+        let stream = self.streams.get_mut(slot);
+        let writable = stream.flags.take(Flag::WritableDue) && !stream.has_ended();
         let ended = stream.flags.take(Flag::EndDue);
-        let unread = stream.unread;
-        let why = stream.ended.filter(|_| ended).and_then(end);
-        self.events.remove(&mut self.slab, slot);
+        let (terminal, unread) = stream.ended();
+        let why = terminal.filter(|_| ended).and_then(end);
         if writable {
             return Some(Event::Writable(key));
         }

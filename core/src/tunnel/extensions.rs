@@ -1,6 +1,6 @@
 //! The extensions between our own ends: the offer in `settings`, the answer, and what follows.
 
-use super::client::TUNNEL_ID;
+use super::ids::TUNNEL_ID;
 use super::{Client, Role, Server, Tunnel};
 use crate::budget::Charge;
 use crate::error::Reason;
@@ -38,7 +38,7 @@ impl<S: Storage> Tunnel<Server, S> {
         if id != TUNNEL_ID || !self.negotiated || self.own_extensions.is_empty() {
             return self.receive_on_stream(now, id, Reason::UnknownFrame);
         }
-        if self.peer_extends || self.highest >= 0 {
+        if self.peer_extends || self.ids.highest() >= 0 {
             return self.ignore(now, Charge::Useless);
         }
         self.agree(theirs);

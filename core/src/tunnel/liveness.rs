@@ -6,13 +6,12 @@
 
 use core::time::Duration;
 
-use super::client::TUNNEL_ID;
+use super::ids::TUNNEL_ID;
 use super::transmit::{control, with_text};
 use super::{Phase, Role, Tunnel};
 use crate::budget::Charge;
 use crate::error::{Reason, Side};
 use crate::storage::Storage;
-use crate::stream::Once;
 use crate::time::Time;
 use crate::types::{Input, Timer, Transmit};
 use crate::wire::{Extension, ServerKind, prefix};
@@ -24,13 +23,22 @@ const PROBE_HEAD: &str = "\n\x1cgrpctunnel.v1.Liveness/Probe";
 /// Pongs that wait to leave. Our own ends have one ping out at a time.
 const PONGS: usize = 4;
 
+/// The half-close of a probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum HalfClose {
+    /// May become due.
+    Open,
+    Pending,
+    Sent,
+}
+
 /// A question that is on its way or was asked.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Question {
     /// A stream of the core's own, which holds no record.
     Probe {
         id: i64,
-        half_close: Once,
+        half_close: HalfClose,
     },
     Ping(u64),
 }
@@ -97,7 +105,7 @@ impl Alive {
             self.asked,
             Some(Asked {
                 question: Question::Probe {
-                    half_close: Once::Pending,
+                    half_close: HalfClose::Pending,
                     ..
                 },
                 ..
@@ -226,7 +234,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             Some(Asked {
                 question:
                     Question::Probe {
-                        half_close: Once::Open,
+                        half_close: HalfClose::Open,
                         ..
                     },
                 at,
@@ -292,7 +300,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
                 ..
             }) = &mut self.alive.asked
         {
-            *half_close = Once::Pending;
+            *half_close = HalfClose::Pending;
             self.urgent = true;
         }
         if self.alive.asked.is_none() && self.asks_at().is_due(now) {
@@ -320,9 +328,9 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             question: Question::Probe { id, half_close },
             ..
         }) = &mut self.alive.asked
-            && *half_close == Once::Pending
+            && *half_close == HalfClose::Pending
         {
-            *half_close = Once::Sent;
+            *half_close = HalfClose::Sent;
             return Some(control(prefix::half_close(*id)));
         }
         if !core::mem::take(&mut self.alive.ask_due) {
@@ -350,13 +358,13 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         if R::SIDE == Side::Server || self.draining || !self.has_spare_id() {
             return None;
         }
-        let id = self.take_id();
+        let id = self.ids.take();
         let len = u32::try_from(PROBE_HEAD.len()).unwrap_or(0);
         let window = self.limits.receive_window.initial;
         let prefix = prefix::new_stream(id, len, window, self.revision, None);
         let question = Question::Probe {
             id,
-            half_close: Once::Open,
+            half_close: HalfClose::Open,
         };
         Some((question, with_text(prefix, PROBE_HEAD)))
     }

@@ -9,6 +9,7 @@ mod extensions;
 #[cfg(feature = "search")]
 mod fingerprint;
 mod growth;
+mod ids;
 mod liveness;
 mod memory;
 mod receive;
@@ -23,17 +24,15 @@ use core::time::Duration;
 
 use crate::budget::Budget;
 use crate::error::{ConfigError, Reason, Side, TunnelError};
-use crate::index::Index;
 use crate::length::{exceeds, on_wire};
 use crate::limits::{Budgets, Limits};
-use crate::queue::{self, StreamQueue};
-use crate::slab::Slab;
 use crate::storage::{Queue, Storage};
+use crate::streams::Streams;
 use crate::time::Time;
-use crate::timers::TimerHeap;
 use crate::types::{Carrier, Config, Counters, Input, Key, Negotiation, Opening};
 use crate::wire::{ExtensionSet, Revision, read_data};
 use growth::Growth;
+use ids::Ids;
 use liveness::Alive;
 pub use memory::MemoryBound;
 use receive::Refused;
@@ -148,25 +147,12 @@ pub struct Tunnel<R: Role, S: Storage> {
     negotiated: bool,
     revision: Revision,
     peer_window: u32,
-    slab: Slab<S>,
-    index: Index<S>,
-    timers: TimerHeap<S>,
-    data: StreamQueue<{ queue::DATA }>,
-    control: StreamQueue<{ queue::CONTROL }>,
-    events: StreamQueue<{ queue::EVENTS }>,
-    /// Bytes that the first stream of `data` has sent of its quantum.
-    spent: u32,
+    streams: Streams<S>,
     rejections: S::Queue<Rejection>,
     budget: Budget,
     growth: Growth,
     counters: Counters,
-    /// The highest id seen or sent; frames up to it that name no open stream are late.
-    highest: i64,
-    next_id: i64,
-    /// Streams of a client whose id is not given yet.
-    unsent: u32,
-    /// Streams that have not ended.
-    active: u32,
+    ids: Ids,
     /// Whether a frame about the tunnel may have to be sent, ahead of those of streams.
     urgent: bool,
     settings_due: bool,
@@ -218,26 +204,15 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             negotiated: false,
             revision: Revision::Zero,
             peer_window: 0,
-            slab: Slab::new(),
-            index: Index::new(),
-            timers: TimerHeap::new(),
-            data: StreamQueue::new(),
-            control: StreamQueue::new(),
-            events: StreamQueue::new(),
-            spent: 0,
+            streams: Streams::new(),
             rejections: S::Queue::default(),
             budget,
             growth: Growth::default(),
             counters: Counters::default(),
-            // Known tunnel servers count ids from -1, so that frames for negative ids are late;
-            // for a tunnel client no id is late before it has used one.
-            highest: match R::SIDE {
-                Side::Client => i64::MIN,
-                Side::Server => -1,
+            ids: match R::SIDE {
+                Side::Client => Ids::of_client(config.first_stream_id),
+                Side::Server => Ids::of_server(),
             },
-            next_id: config.first_stream_id,
-            unsent: 0,
-            active: 0,
             urgent: false,
             settings_due: false,
             may_open_wanted: false,
@@ -408,13 +383,13 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     /// Streams that have not ended.
     #[must_use]
     pub const fn active_streams(&self) -> usize {
-        self.active as usize
+        self.streams.active() as usize
     }
 
     /// Streams that are not retired: not ended, or not released, or with something to say.
     #[must_use]
     pub const fn streams(&self) -> usize {
-        self.slab.len() as usize
+        self.streams.len() as usize
     }
 
     /// What was counted so far.
@@ -433,15 +408,15 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     /// The stream's id on the wire; `None` before it has one, and for an unknown key.
     #[must_use]
     pub fn stream_id(&self, stream: Key) -> Option<i64> {
-        let id = self.slab.find(stream)?.id;
+        let id = self.streams.find(stream)?.id();
         (id >= 0).then_some(id)
     }
 
     /// Whether the stream has bytes to send and only the peer's credit is missing.
     #[must_use]
     pub fn is_blocked_on_credit(&self, stream: Key) -> bool {
-        self.slab.find(stream).is_some_and(|stream| {
-            stream.ended.is_none() && stream.send.is_blocked_on_credit(stream.revision)
+        self.streams.find(stream).is_some_and(|stream| {
+            !stream.has_ended() && stream.send.is_blocked_on_credit(stream.revision)
         })
     }
 
@@ -449,7 +424,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     /// having been consumed; revision one only.
     #[must_use]
     pub fn receive_credit(&self, stream: Key) -> Option<(u32, u32)> {
-        let stream = self.slab.find(stream)?;
+        let stream = self.streams.find(stream)?;
         (stream.revision == Revision::One)
             .then(|| (stream.receive.available(), stream.receive.unread()))
     }
@@ -468,7 +443,7 @@ impl<R: Role, S: Storage> fmt::Debug for Tunnel<R, S> {
         f.debug_struct("Tunnel")
             .field("side", &R::SIDE)
             .field("phase", &self.phase)
-            .field("active", &self.active)
+            .field("active", &self.streams.active())
             .field("draining", &self.draining)
             .field("error", &self.error)
             .finish_non_exhaustive()

@@ -1,13 +1,13 @@
 //! What both ends do with the frames that both may get: message data and window updates.
 
-use super::client::TUNNEL_ID;
+use super::ids::TUNNEL_ID;
 use super::{Role, Tunnel};
 use crate::budget::{Charge, Earned};
 use crate::error::{Reason, Side};
 use crate::length::on_wire;
 use crate::message::Piece;
 use crate::storage::Storage;
-use crate::stream::{Close, Flag, Terminal};
+use crate::streams::{Flag, Slot, Stream, Terminal};
 use crate::time::Time;
 use crate::types::{End, Envelope, Input, Key, Unread};
 use crate::wire::{
@@ -18,7 +18,7 @@ use crate::wire::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Found {
     /// An open stream's slot.
-    Open(u32),
+    Open(Slot),
     /// A stream that has ended: the frame is late.
     Finished,
     /// No stream yet.
@@ -49,7 +49,7 @@ impl Payload {
 /// A rule that data or credit broke.
 pub(super) enum Refused {
     /// The stream of this slot ends; see `violate`.
-    Stream(u32, Reason),
+    Stream(Slot, Reason),
     /// The tunnel ends.
     Tunnel(Reason),
 }
@@ -92,9 +92,9 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     }
 
     pub(super) fn find(&self, id: i64) -> Found {
-        match self.index.get(&self.slab, id) {
+        match self.streams.by_id(id) {
             Some(slot) => Found::Open(slot),
-            None if id <= self.highest => Found::Finished,
+            None if self.ids.was_used(id) => Found::Finished,
             None => Found::Never,
         }
     }
@@ -109,8 +109,8 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         now: Time,
         id: i64,
         late: Charge,
-    ) -> Result<Option<u32>, Reason> {
-        match self.index.get(&self.slab, id) {
+    ) -> Result<Option<Slot>, Reason> {
+        match self.streams.by_id(id) {
             Some(slot) => Ok(Some(slot)),
             None => self.not_open(now, id, late).map(|()| None),
         }
@@ -141,14 +141,14 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     pub(super) fn violate<'f>(
         &mut self,
         now: Time,
-        slot: u32,
+        slot: Slot,
         reason: Reason,
     ) -> Result<Input<'f>, Reason> {
         self.counters.violations = self.counters.violations.saturating_add(1);
         if reason.is_protocol_error() {
             self.budget.charge(now, Charge::ProtocolError)?;
         }
-        let stream = self.slab.key(slot);
+        let stream = self.streams.key(slot);
         self.end_stream(slot, Terminal::Violation(reason), Unread::Deliver);
         Ok(Input::Ended {
             stream,
@@ -206,15 +206,13 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         };
         let max_message = self.limits.max_message;
         let transparent = self.extensions.contains(Extension::Transparent);
-        let Some(stream) = self.slab.get_mut(slot) else {
-            return Ok(None);
-        };
+        let stream = self.streams.get_mut(slot);
         if stream.has(Flag::PeerDone) {
             self.ignore(now, late_data(message.data))?;
             return Ok(None);
         }
         stream.flags.set(Flag::HeadersDone);
-        let closing = stream.send.close != Close::Open;
+        let closing = stream.send.is_closing();
         if let Err(reason) = take_credit(stream, message.data) {
             return Err(Refused::Stream(slot, reason));
         }
@@ -257,9 +255,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             return Ok(None);
         };
         let max_empty = self.limits.empty_chunks;
-        let Some(stream) = self.slab.get_mut(slot) else {
-            return Ok(None);
-        };
+        let stream = self.streams.get_mut(slot);
         if stream.has(Flag::PeerDone) {
             self.ignore(now, late_data(data))?;
             return Ok(None);
@@ -267,7 +263,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         if let Err(reason) = take_credit(stream, data) {
             return Err(Refused::Stream(slot, reason));
         }
-        if stream.send.close != Close::Open {
+        if stream.send.is_closing() {
             if data.is_empty() {
                 self.ignore(now, Charge::Useless)?;
                 return Ok(None);
@@ -285,23 +281,16 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     fn hand_on(
         &mut self,
         now: Time,
-        slot: u32,
+        slot: Slot,
         bytes: &[u8],
         piece: Piece,
     ) -> Result<Option<Payload>, Refused> {
         let len = on_wire(bytes.len());
         self.growth.count(len);
-        let Some(stream) = self.slab.get(slot) else {
-            return Ok(None);
-        };
+        let stream = self.streams.get(slot);
         let (discard, counted) = (stream.has(Flag::Stopped), stream.revision == Revision::Zero);
-        let sampled = stream.has(Flag::Sampled);
-        let stream = Key {
-            slot,
-            generation: stream.generation,
-        };
-        if sampled {
-            self.watch_data(now, stream, len);
+        if stream.has(Flag::Sampled) {
+            self.watch_data(now, slot, len);
         }
         if discard {
             self.credit(slot, len);
@@ -310,18 +299,18 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         }
         self.budget.earn(Earned::UsefulFrame);
         Ok(Some(Payload {
-            stream,
+            stream: self.streams.key(slot),
             piece,
             discard,
         }))
     }
 
     /// Data that the application no longer wants, while this end closes: credited at once.
-    fn discard(&mut self, slot: u32, bytes: &[u8]) -> Payload {
+    fn discard(&mut self, slot: Slot, bytes: &[u8]) -> Payload {
         self.credit(slot, on_wire(bytes.len()));
         self.budget.earn(Earned::UsefulFrame);
         Payload {
-            stream: self.slab.key(slot),
+            stream: self.streams.key(slot),
             piece: Piece {
                 begins: None,
                 ends: false,
@@ -336,17 +325,15 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             return Ok(());
         };
         self.budget.charge(now, Charge::WindowUpdate)?;
-        let Some(stream) = self.slab.get_mut(slot) else {
-            return Ok(());
-        };
+        let stream = self.streams.get_mut(slot);
         if stream.revision == Revision::Zero || bytes == 0 {
             self.counters.ignored = self.counters.ignored.saturating_add(1);
             return Ok(());
         }
-        if stream.send.window.grant(bytes).is_err() {
+        if stream.send.window_mut().grant(bytes).is_err() {
             return Err(Refused::Stream(slot, Reason::WindowOverflow));
         }
-        self.schedule(slot);
+        self.streams.queue_data(slot);
         Ok(())
     }
 
@@ -365,18 +352,14 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
 
     /// Gives back credit for bytes that nobody will read, or that were read.
     #[inline]
-    pub(super) fn credit(&mut self, slot: u32, bytes: u32) {
-        let Some(stream) = self.slab.get_mut(slot) else {
-            return;
-        };
+    pub(super) fn credit(&mut self, slot: Slot, bytes: u32) {
+        let stream = self.streams.get_mut(slot);
         let due = stream.receive.consume(bytes).unwrap_or(false);
         match stream.revision {
             Revision::Zero => {
                 stream.receive.take_grant();
             }
-            Revision::One if due && stream.grant_is_due() => {
-                self.control.push_back(&mut self.slab, slot);
-            }
+            Revision::One if due => self.streams.queue_control(slot),
             Revision::One => {}
         }
     }
@@ -386,7 +369,7 @@ fn late_data(data: &[u8]) -> Charge {
     Charge::LateData(on_wire(data.len()))
 }
 
-fn take_credit(stream: &mut crate::stream::Stream, data: &[u8]) -> Result<(), Reason> {
+fn take_credit(stream: &mut Stream, data: &[u8]) -> Result<(), Reason> {
     u32::try_from(data.len())
         .ok()
         .and_then(|bytes| stream.receive.receive(bytes).ok())

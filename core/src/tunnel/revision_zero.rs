@@ -4,7 +4,7 @@
 use super::{Role, Tunnel};
 use crate::error::Reason;
 use crate::storage::Storage;
-use crate::stream::{Flag, Stream, Terminal};
+use crate::streams::{Flag, Slot, Stream, Terminal};
 use crate::time::Time;
 use crate::types::{Key, Unread};
 use crate::wire::Revision;
@@ -41,11 +41,9 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     }
 
     /// Notes unread bytes of a stream without flow control.
-    pub(super) fn note_unread(&mut self, now: Time, slot: u32, bytes: u32) -> Result<(), Reason> {
+    pub(super) fn note_unread(&mut self, now: Time, slot: Slot, bytes: u32) -> Result<(), Reason> {
         let limit = self.limits.revision_zero.stream;
-        let Some(stream) = self.slab.get_mut(slot) else {
-            return Ok(());
-        };
+        let stream = self.streams.get_mut(slot);
         if stream.revision == Revision::One {
             return Ok(());
         }
@@ -58,12 +56,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         if self.revision_zero.saw_flow_control {
             // Nobody waits: the stream that goes over pays, and no other.
             let over_all = self.revision_zero.unread > self.limits.revision_zero.tunnel;
-            return if over_all
-                || self
-                    .slab
-                    .get(slot)
-                    .is_some_and(|stream| stream.has(Flag::OverBudget))
-            {
+            return if over_all || stream.has(Flag::OverBudget) {
                 Err(Reason::RevisionZeroBudget)
             } else {
                 Ok(())
@@ -78,11 +71,9 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     }
 
     /// Notes that unread bytes of a stream without flow control are gone.
-    pub(super) fn note_read(&mut self, slot: u32, bytes: u32) {
+    pub(super) fn note_read(&mut self, slot: Slot, bytes: u32) {
         let limit = self.limits.revision_zero.stream;
-        let Some(stream) = self.slab.get_mut(slot) else {
-            return;
-        };
+        let stream = self.streams.get_mut(slot);
         if stream.revision == Revision::One {
             return;
         }
@@ -99,10 +90,8 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     }
 
     /// Notes that a stream has ended: what it left unread is its caller's alone.
-    pub(super) fn forget_unread(&mut self, slot: u32) {
-        let Some(stream) = self.slab.get_mut(slot) else {
-            return;
-        };
+    pub(super) fn forget_unread(&mut self, slot: Slot) {
+        let stream = self.streams.get_mut(slot);
         if stream.revision == Revision::One {
             return;
         }
@@ -130,14 +119,13 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     /// Closes the stream that has the most unread, which is the one that everybody waits for.
     pub(super) fn end_stall(&mut self, now: Time) {
         self.revision_zero.stalled_since = None;
-        let unread = |stream: &Stream| match (stream.ended, stream.revision) {
-            (None, Revision::Zero) => stream.receive.unread(),
-            _ => 0,
-        };
+        let waits = |stream: &Stream| !stream.has_ended() && stream.revision == Revision::Zero;
         let slowest = self
-            .slab
-            .slots()
-            .max_by_key(|slot| self.slab.get(*slot).map_or(0, unread));
+            .streams
+            .iter()
+            .filter(|(_, stream)| waits(stream))
+            .max_by_key(|(_, stream)| stream.receive.unread())
+            .map(|(slot, _)| slot);
         if let Some(slot) = slowest {
             let why = Terminal::Violation(Reason::RevisionZeroBudget);
             self.end_with_event(slot, why, Unread::Deliver);
@@ -151,7 +139,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     /// value is the one with flow control.
     #[must_use]
     pub fn unread_without_flow_control(&self, stream: Key) -> Option<u32> {
-        let stream = self.slab.find(stream)?;
+        let stream = self.streams.find(stream)?;
         (stream.revision == Revision::Zero).then(|| stream.receive.unread())
     }
 }

@@ -1,6 +1,5 @@
 //! The tunnel server: admitting and answering streams, and the frames of a tunnel client.
 
-use super::client::MAX_HEAD;
 use super::liveness::PROBE_METHOD;
 use super::receive::content_reason;
 use super::{Rejection, Server, Tunnel};
@@ -8,7 +7,7 @@ use crate::budget::{Charge, Earned};
 use crate::error::{CommandError, Reason};
 use crate::length::on_wire;
 use crate::storage::{Queue, Storage};
-use crate::stream::{Close, Flag, Once, Sending, Stream, Terminal};
+use crate::streams::{Flag, Stream, Terminal};
 use crate::time::Time;
 use crate::types::{End, Hold, Input, Key, MethodKind, Unread};
 use crate::wire::{ClientKind, Data, Encoded, NewStream, Revision, Timeout, decode_client};
@@ -38,7 +37,8 @@ impl<S: Storage> Tunnel<Server, S> {
     /// # Errors
     /// [`CommandError::Gone`].
     pub fn set_method_kind(&mut self, stream: Key, kind: MethodKind) -> Result<(), CommandError> {
-        self.live_mut(stream)?.kind = kind;
+        let slot = self.live(stream)?;
+        self.streams.get_mut(slot).kind = kind;
         Ok(())
     }
 
@@ -48,19 +48,9 @@ impl<S: Storage> Tunnel<Server, S> {
     /// # Errors
     /// See [`CommandError`]; nothing changed.
     pub fn respond(&mut self, stream: Key, head: Encoded) -> Result<(), CommandError> {
-        let send = &mut self.live_mut(stream)?.send;
-        if send.close != Close::Open {
-            return Err(CommandError::SendSideClosed);
-        }
-        if send.head != Once::Open || send.any_message() {
-            return Err(CommandError::HeadersLate);
-        }
-        if head.len() > MAX_HEAD {
-            return Err(CommandError::HeadTooLarge);
-        }
-        send.head = Once::Pending;
-        send.head_len = head.len();
-        self.schedule(stream.slot);
+        let slot = self.live(stream)?;
+        self.streams.get_mut(slot).send.respond(head)?;
+        self.streams.queue_data(slot);
         Ok(())
     }
 
@@ -82,32 +72,21 @@ impl<S: Storage> Tunnel<Server, S> {
     ) -> Result<(), CommandError> {
         self.handle_timeout(now);
         let peer_extends = self.peer_extends;
-        let record = self.live_mut(stream)?;
-        if record.send.close != Close::Open {
-            return Err(CommandError::SendSideClosed);
-        }
-        if head.len() > MAX_HEAD {
-            return Err(CommandError::HeadTooLarge);
-        }
-        if record.send.is_inside() && record.send.ready < record.send.size {
-            if head.is_ok() {
-                return Err(CommandError::MessageIncomplete);
-            }
-            record.send.sending = Sending::Done;
-        }
-        record.send.close_len = head.len();
+        let slot = self.live(stream)?;
+        let record = self.streams.get_mut(slot);
         let hold = hold.unwrap_or(Hold::of(record.kind));
-        match record.must_hold(hold) {
-            Some(max) if head.is_ok() && !peer_extends => {
-                record.send.close = Close::Held;
-                record.hold_until = now.saturating_add(max);
-                self.timers.update(&mut self.slab, stream.slot);
-                self.wakes = Time::ZERO;
-            }
-            _ => record.send.close = Close::Pending,
+        let hold = record
+            .must_hold(hold)
+            .filter(|_| head.is_ok() && !peer_extends);
+        record.send.close(head, hold.is_some())?;
+        if let Some(max) = hold {
+            let deadline = record.deadline();
+            let until = now.saturating_add(max);
+            self.streams.set_timers(slot, deadline, until);
+            self.wakes = Time::ZERO;
         }
-        self.credit_unread(stream.slot);
-        self.schedule(stream.slot);
+        self.credit_unread(slot);
+        self.streams.queue_data(slot);
         Ok(())
     }
 
@@ -144,10 +123,9 @@ impl<S: Storage> Tunnel<Server, S> {
         if id < 0 {
             return Err(Reason::StreamIdNegative);
         }
-        if id <= self.highest {
+        if !self.ids.receive(id) {
             return Err(Reason::StreamIdNotIncreasing);
         }
-        self.highest = id;
         match self.admit(now, id, &new) {
             Ok((stream, method, deadline)) => self.useful(Input::Opened {
                 stream,
@@ -183,27 +161,21 @@ impl<S: Storage> Tunnel<Server, S> {
             Some(Timeout::After(timeout)) => Some(now.saturating_add(timeout)),
         };
         let encoded = self.take_transparent(new.transparent)?;
-        if self.slab.len() >= self.limits.max_streams {
+        if self.streams.len() >= self.limits.max_streams {
             return Err(Reason::TooManyStreams);
         }
         let initial = self.limits.receive_window.initial;
-        let mut stream = Stream::new(id, revision, new.initial_window_size, initial);
-        stream.deadline = deadline.unwrap_or(Time::MAX);
+        let mut stream =
+            Stream::new(id, revision, new.initial_window_size, initial).with_deadline(deadline);
         if encoded {
             stream.flags.set(Flag::Encoded);
         }
-        let key = self.slab.insert(stream).ok_or(Reason::TooManyStreams)?;
-        if !self.index.push(id, key.slot) {
-            self.slab.remove(key.slot);
-            return Err(Reason::TooManyStreams);
-        }
+        let slot = self.streams.insert(stream).ok_or(Reason::TooManyStreams)?;
         self.revision_zero.saw(revision);
-        self.active = self.active.saturating_add(1);
         self.counters.opened = self.counters.opened.saturating_add(1);
         self.budget.earn(Earned::Stream);
-        self.timers.update(&mut self.slab, key.slot);
         self.wakes = self.wakes.min(deadline.unwrap_or(Time::MAX));
-        Ok((key, method, deadline))
+        Ok((self.streams.key(slot), method, deadline))
     }
 
     /// Refuses a stream: no record, only an answer that waits to be sent.
@@ -237,14 +209,12 @@ impl<S: Storage> Tunnel<Server, S> {
         let Some(slot) = self.open_slot(now, id, Charge::Late)? else {
             return Ok(Input::Ignored);
         };
-        let Some(stream) = self.slab.get_mut(slot) else {
-            return Ok(Input::Ignored);
-        };
+        let stream = self.streams.get_mut(slot);
         if stream.has(Flag::PeerDone) {
             return self.ignore(now, Charge::Useless);
         }
         stream.flags.set(Flag::PeerDone);
-        if stream.send.close == Close::Open {
+        if !stream.send.is_closing() {
             if let Err(reason) = stream.incoming.end() {
                 return self.violate(now, slot, reason);
             }
@@ -254,7 +224,7 @@ impl<S: Storage> Tunnel<Server, S> {
         }
         self.end_hold(slot);
         self.useful(Input::HalfClosed {
-            stream: self.slab.key(slot),
+            stream: self.streams.key(slot),
         })
     }
 
@@ -262,7 +232,7 @@ impl<S: Storage> Tunnel<Server, S> {
         let Some(slot) = self.open_slot(now, id, Charge::Late)? else {
             return Ok(Input::Ignored);
         };
-        let stream = self.slab.key(slot);
+        let stream = self.streams.key(slot);
         self.end_stream(slot, Terminal::PeerCancelled, Unread::Discard);
         self.useful(Input::Ended {
             stream,
