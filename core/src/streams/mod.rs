@@ -127,17 +127,17 @@ impl<S: Storage> Streams<S> {
         self.slot(key).map(|slot| self.get(slot))
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn get(&self, slot: Slot) -> &Stream {
         self.slab.get(slot.0)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn get_mut(&mut self, slot: Slot) -> &mut Stream {
         self.slab.get_mut(slot.0)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn key(&self, slot: Slot) -> Key {
         self.slab.key(slot.0)
     }
@@ -208,7 +208,7 @@ impl<S: Storage> Streams<S> {
     }
 
     /// What is sent next: whose it is, what, and how many bytes of it.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn next_data(&mut self) -> Option<(Slot, Next, u32)> {
         let (slot, next, bytes) = self.turns.next(&mut self.slab)?;
         Some((Slot(slot), next, bytes))
@@ -216,7 +216,7 @@ impl<S: Storage> Streams<S> {
 
     /// Counts a frame of the stream whose turn it is. One that has run dry keeps its place while its
     /// quantum lasts, so that it may be fed again; `dry`: it leaves when that is used up.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn spend(&mut self, slot: Slot, frame: u32, dry: bool) {
         if !self.turns.spend(frame) {
             return;
@@ -229,20 +229,20 @@ impl<S: Storage> Streams<S> {
     }
 
     /// Puts the stream in line if it has a frame that goes ahead of data.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn queue_control(&mut self, slot: Slot) {
         if self.slab.get(slot.0).has_control() {
             self.control.push_back(&mut self.slab, slot.0);
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn has_control(&self) -> bool {
         self.control.front().is_some()
     }
 
     /// The next stream with a frame that goes ahead of data, which leaves the line: it has one.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn pop_control(&mut self) -> Option<Slot> {
         self.control.pop_front(&mut self.slab).map(Slot)
     }

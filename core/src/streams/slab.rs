@@ -43,14 +43,14 @@ impl<S: Storage> Slab<S> {
     }
 
     /// The record in a slot, in use or free.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn get(&self, slot: u32) -> &Stream {
         let record = self.records.as_slice().get(in_memory(slot));
         record.unwrap_or(&self.vacant)
     }
 
     /// The same, mutable.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn get_mut(&mut self, slot: u32) -> &mut Stream {
         let record = self.records.as_mut_slice().get_mut(in_memory(slot));
         record.unwrap_or(&mut self.vacant)

@@ -38,7 +38,7 @@ impl Turns {
     }
 
     /// Takes the stream out; the next one starts with a whole quantum.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn remove<S: Storage>(&mut self, slab: &mut Slab<S>, slot: u32) {
         if self.queue.front() == Some(slot) {
             self.spent = 0;
@@ -47,7 +47,7 @@ impl Turns {
     }
 
     /// What is sent next: whose it is, what, and how many bytes of it.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn next<S: Storage>(&mut self, slab: &mut Slab<S>) -> Option<(u32, Next, u32)> {
         let (slot, next) = self.front(slab)?;
         if let Some(bytes) = self.allows(next) {
@@ -59,7 +59,7 @@ impl Turns {
     }
 
     /// The first stream that has something to send. Those before it leave.
-    #[inline]
+    #[inline(always)]
     fn front<S: Storage>(&mut self, slab: &mut Slab<S>) -> Option<(u32, Next)> {
         loop {
             let slot = self.queue.front()?;
@@ -73,7 +73,7 @@ impl Turns {
 
     /// How many bytes the turn allows; `None`: it is over. A turn that has just begun allows
     /// something of everything.
-    #[inline]
+    #[inline(always)]
     fn allows(&self, next: Next) -> Option<u32> {
         let left = QUANTUM.saturating_sub(self.spent);
         let fresh = self.spent == 0;
@@ -89,14 +89,14 @@ impl Turns {
     }
 
     /// Counts a frame of the stream whose turn it is. True: its quantum is used up.
-    #[inline]
+    #[inline(always)]
     pub(crate) const fn spend(&mut self, frame: u32) -> bool {
         self.spent = self.spent.saturating_add(frame);
         self.spent >= QUANTUM
     }
 
     /// It is the next one's turn.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn end_turn<S: Storage>(&mut self, slab: &mut Slab<S>) {
         self.spent = 0;
         self.queue.rotate(slab);

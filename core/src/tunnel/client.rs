@@ -32,7 +32,7 @@ impl<S: Storage> Tunnel<Client, S> {
                 return Err(OpenError::NotSettled);
             }
             Phase::Finished | Phase::Ended => return Err(OpenError::Ended),
-            Phase::Open if self.draining => return Err(OpenError::Draining),
+            Phase::Open if self.drain.began() => return Err(OpenError::Draining),
             Phase::Open => {}
         }
         if is_too_large(head) {
@@ -46,8 +46,13 @@ impl<S: Storage> Tunnel<Client, S> {
             return Err(OpenError::Full);
         }
         let initial = self.limits.receive_window.initial;
-        let mut stream = Stream::new(NO_ID, self.revision, self.peer_window, initial)
-            .with_deadline(options.deadline);
+        let mut stream = Stream::new(
+            NO_ID,
+            self.handshake.revision(),
+            self.handshake.peer_window(),
+            initial,
+        )
+        .with_deadline(options.deadline);
         stream.kind = options.kind;
         stream.send.open(head);
         let Some(slot) = self.streams.insert(stream) else {
@@ -56,7 +61,9 @@ impl<S: Storage> Tunnel<Client, S> {
         };
         self.counters.opened = self.counters.opened.saturating_add(1);
         self.budget.earn(Earned::Stream);
-        self.wakes = self.wakes.min(options.deadline.unwrap_or(Time::MAX));
+        self.no_timer_before = self
+            .no_timer_before
+            .min(options.deadline.unwrap_or(Time::MAX));
         self.streams.queue_data(slot);
         Ok(self.streams.key(slot))
     }
@@ -121,7 +128,7 @@ impl<S: Storage> Tunnel<Client, S> {
 
     /// The settings that open the tunnel.
     fn receive_first<'f>(&mut self, now: Time, settings: Settings) -> Result<Input<'f>, Reason> {
-        let (revisions, numbers) = self.supported();
+        let (revisions, numbers) = self.handshake.supported();
         let common = revisions
             .iter()
             .copied()
@@ -146,7 +153,9 @@ impl<S: Storage> Tunnel<Client, S> {
         match self.find(id) {
             Found::Open(slot) => self.violate(now, slot, Reason::SettingsOnStream),
             Found::Finished => self.ignore(now, Charge::Useless),
-            Found::Never if id == TUNNEL_ID && self.negotiated => self.ignore(now, Charge::Useless),
+            Found::Never if id == TUNNEL_ID && self.handshake.negotiates() => {
+                self.ignore(now, Charge::Useless)
+            }
             Found::Never if id == TUNNEL_ID => Err(Reason::UnexpectedSettings),
             Found::Never => Err(Reason::StreamNeverCreated),
         }
@@ -177,7 +186,7 @@ impl<S: Storage> Tunnel<Client, S> {
         }
         self.useful(Input::Headers {
             stream: self.streams.key(slot),
-            metadata: headers.metadata.agreed(self.extensions),
+            metadata: headers.metadata.agreed(self.handshake.extensions()),
         })
     }
 
@@ -193,8 +202,7 @@ impl<S: Storage> Tunnel<Client, S> {
         let stream = self.streams.get_mut(slot);
         stream.flags.set(Flag::PeerDone);
         let ok = close.status.code == 0;
-        let unprocessed =
-            close.unprocessed && !ok && self.extensions.contains(Extension::Unprocessed);
+        let unprocessed = close.unprocessed && !ok && self.handshake.agreed(Extension::Unprocessed);
         let single = stream.kind.single_response();
         let fault = if let Some(fault) = close.fault {
             Some(content_reason(fault))
@@ -219,7 +227,7 @@ impl<S: Storage> Tunnel<Client, S> {
             stream: key,
             why: End::Status {
                 status: close.status,
-                trailers: close.trailers.agreed(self.extensions),
+                trailers: close.trailers.agreed(self.handshake.extensions()),
                 unprocessed,
             },
             unread,

@@ -32,7 +32,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         message: Envelope,
         ready: u32,
     ) -> Result<(), CommandError> {
-        let transparent = self.extensions.contains(Extension::Transparent);
+        let transparent = self.handshake.agreed(Extension::Transparent);
         let slot = self.live(stream)?;
         let record = self.streams.get_mut(slot);
         let single = match R::SIDE {

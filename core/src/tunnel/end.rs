@@ -56,7 +56,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         self.release_growth(slot);
         self.streams.remove(slot);
         if core::mem::take(&mut self.may_open_wanted) {
-            self.say().may_open = true;
+            self.notices.may_open();
         }
     }
 
@@ -87,20 +87,17 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     pub(super) fn end_tunnel(&mut self, cause: Reason, carrier: Carrier) {
         self.phase = Phase::Ended;
         self.phase_until = Time::MAX;
-        self.drain_until = Time::MAX;
-        self.settings_due = false;
-        self.drain_due = false;
-        self.extensions_due = false;
-        self.due.responsive = None;
-        self.due.round_trip = None;
-        self.rejections = S::Queue::default();
+        self.drain.end();
+        self.handshake.end();
+        self.notices.forget_peer();
+        self.refusals.clear();
         self.end_all(cause);
         let mut walk = Streams::<S>::walk();
         while let Some(slot) = walk.next(&self.streams) {
             self.streams.drop_notice(slot);
             self.retire(slot);
         }
-        self.say().carrier = Some(carrier);
+        self.notices.carrier(carrier);
     }
 
     /// Gives the tunnel up for a reason that the caller found: a frame that its framer refused,

@@ -1,6 +1,6 @@
-//! What the core has to say by itself.
+//! The events of a tunnel, in their order.
 
-use super::{Due, Role, Tunnel};
+use super::{Role, Tunnel};
 use crate::storage::Storage;
 use crate::streams::{Flag, Slot, Terminal};
 use crate::types::{End, Event};
@@ -23,41 +23,23 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     /// The next event. To be polled until there is none, after every call that is not a getter;
     /// the end of the carrier comes after the ends of all streams.
     pub fn poll_event(&mut self) -> Option<Event> {
-        if !self.streams.has_events() && !self.due.any {
+        if !self.streams.has_events() && !self.notices.any() {
             return None;
         }
         self.next_event()
     }
 
-    /// Something about the tunnel is to be said.
-    pub(super) const fn say(&mut self) -> &mut Due {
-        self.due.any = true;
-        &mut self.due
-    }
-
     fn next_event(&mut self) -> Option<Event> {
-        if core::mem::take(&mut self.due.settled) {
-            return Some(Event::Settled(self.revision));
+        if let Some(event) = self.notices.first() {
+            return Some(event);
         }
         while let Some(slot) = self.streams.pop_event() {
             if let Some(event) = self.stream_event(slot) {
                 return Some(event);
             }
         }
-        if let Some(responsive) = self.due.responsive.take() {
-            return Some(Event::Responsive(responsive));
-        }
-        if let Some(round_trip) = self.due.round_trip.take() {
-            return Some(Event::RoundTrip(round_trip));
-        }
-        if core::mem::take(&mut self.due.draining) {
-            return Some(Event::Draining);
-        }
-        if core::mem::take(&mut self.due.may_open) && !self.draining && self.is_open() {
-            return Some(Event::MayOpen);
-        }
-        self.due.any = false;
-        self.due.carrier.take().map(Event::Carrier)
+        let opens = self.is_open() && !self.drain.began();
+        self.notices.last(opens)
     }
 
     fn stream_event(&mut self, slot: Slot) -> Option<Event> {

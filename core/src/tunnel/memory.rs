@@ -1,9 +1,10 @@
 //! How much memory a tunnel takes: what it holds, and what it never exceeds.
 
-use super::{Rejection, Role, Tunnel};
+use super::refusals::Refusal;
+use super::{Role, Tunnel};
 use crate::limits::Limits;
 use crate::receive_buffer::SPARE;
-use crate::storage::{Queue, Storage};
+use crate::storage::Storage;
 use crate::streams::Streams;
 
 /// What one tunnel and the receive buffers of its streams take at most, whatever the peer does:
@@ -143,7 +144,7 @@ impl Limits {
             heads,
             // The queue may be half empty, and has room for four if it is not empty.
             queue: u64::from(self.pending_rejections.max(2))
-                .saturating_mul(bytes_of(2 * size_of::<Rejection>())),
+                .saturating_mul(bytes_of(2 * size_of::<Refusal>())),
         }
     }
 }
@@ -165,6 +166,6 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     /// place. Never above [`MemoryBound::core`] of [`Limits::memory_bound`].
     #[must_use]
     pub fn memory(&self) -> usize {
-        self.streams.heap().saturating_add(self.rejections.heap())
+        self.streams.heap().saturating_add(self.refusals.heap())
     }
 }

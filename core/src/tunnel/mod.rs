@@ -9,10 +9,13 @@ mod extensions;
 #[cfg(feature = "search")]
 mod fingerprint;
 mod growth;
+mod handshake;
 mod ids;
 mod liveness;
 mod memory;
+mod notices;
 mod receive;
+mod refusals;
 mod revision_zero;
 mod server;
 mod timeout;
@@ -20,22 +23,25 @@ mod transmit;
 
 use core::fmt;
 use core::marker::PhantomData;
-use core::time::Duration;
 
 use crate::budget::Budget;
 use crate::error::{ConfigError, Reason, Side, TunnelError};
-use crate::length::{exceeds, on_wire};
+use crate::length::exceeds;
 use crate::limits::{Budgets, Limits};
-use crate::storage::{Queue, Storage};
+use crate::storage::Storage;
 use crate::streams::Streams;
 use crate::time::Time;
-use crate::types::{Carrier, Config, Counters, Input, Key, Negotiation, Opening};
-use crate::wire::{ExtensionSet, Revision, read_data};
+use crate::types::{Config, Counters, Input, Key, Negotiation, Opening};
+use crate::wire::{Revision, read_data};
+use drain::DrainState;
 use growth::Growth;
+use handshake::Handshake;
 use ids::Ids;
-use liveness::Alive;
+use liveness::LivenessState;
 pub use memory::MemoryBound;
+use notices::Notices;
 use receive::Refused;
+use refusals::Refusals;
 use revision_zero::RevisionZero;
 
 /// Which end of a tunnel a [`Tunnel`] is.
@@ -109,26 +115,6 @@ enum Phase {
     Ended,
 }
 
-/// A stream refused before it had a record.
-#[derive(Clone, Copy, Debug)]
-struct Rejection {
-    id: i64,
-    reason: Reason,
-}
-
-/// The tunnel-wide things that `poll_event` has to say.
-#[derive(Clone, Debug, Default)]
-struct Due {
-    /// Whether any of them is.
-    any: bool,
-    settled: bool,
-    may_open: bool,
-    draining: bool,
-    round_trip: Option<Duration>,
-    responsive: Option<bool>,
-    carrier: Option<Carrier>,
-}
-
 /// One end of a tunnel: `R` says which, `S` where its streams are kept.
 ///
 /// Feed it with `handle_*`, take what is to be done from `poll_*`, command it with the plain
@@ -138,42 +124,26 @@ struct Due {
 #[derive(Clone)]
 pub struct Tunnel<R: Role, S: Storage> {
     limits: Limits,
-    flow_control: bool,
     phase: Phase,
-    /// No timer fires before this; to be set to zero where one may fire earlier. So most frames
-    /// need to look at nothing else.
-    wakes: Time,
     phase_until: Time,
-    negotiated: bool,
-    revision: Revision,
-    peer_window: u32,
-    streams: Streams<S>,
-    rejections: S::Queue<Rejection>,
-    budget: Budget,
-    growth: Growth,
-    counters: Counters,
-    ids: Ids,
+    /// No timer fires before this, so most calls look at no other; to be set to zero where one may
+    /// fire earlier.
+    no_timer_before: Time,
     /// Whether a frame about the tunnel may have to be sent, ahead of those of streams.
     urgent: bool,
-    settings_due: bool,
+    /// `open` was refused, and may be called again once a stream retires.
     may_open_wanted: bool,
-    /// What this end can do, and what both can.
-    own_extensions: ExtensionSet,
-    extensions: ExtensionSet,
-    /// The peer has named its extensions, whichever they are.
-    peer_extends: bool,
-    extensions_due: bool,
-    draining: bool,
-    /// A drained tunnel waits for another that shares its carrier.
-    finish_held: bool,
-    drain_until: Time,
-    /// The highest id when the drain began.
-    drain_last: i64,
-    drain_due: bool,
-    peer_drains: bool,
-    alive: Alive,
+    handshake: Handshake,
+    ids: Ids,
+    streams: Streams<S>,
+    refusals: Refusals<S>,
+    growth: Growth,
     revision_zero: RevisionZero,
-    due: Due,
+    budget: Budget,
+    liveness: LivenessState,
+    drain: DrainState,
+    notices: Notices,
+    counters: Counters,
     error: Option<TunnelError>,
     role: PhantomData<R>,
 }
@@ -197,38 +167,25 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         config.validate()?;
         let budget = Budget::new(&config.limits, now);
         let mut tunnel = Self {
-            flow_control: config.flow_control,
             phase: Phase::Opening,
-            wakes: Time::ZERO,
             phase_until: now.saturating_add(config.limits.open_timeout),
-            negotiated: false,
-            revision: Revision::Zero,
-            peer_window: 0,
-            streams: Streams::new(),
-            rejections: S::Queue::default(),
-            budget,
-            growth: Growth::default(),
-            counters: Counters::default(),
+            no_timer_before: Time::ZERO,
+            urgent: false,
+            may_open_wanted: false,
+            handshake: Handshake::new(config.flow_control, config.extensions),
             ids: match R::SIDE {
                 Side::Client => Ids::of_client(config.first_stream_id),
                 Side::Server => Ids::of_server(),
             },
-            urgent: false,
-            settings_due: false,
-            may_open_wanted: false,
-            own_extensions: config.extensions,
-            extensions: ExtensionSet::EMPTY,
-            peer_extends: false,
-            extensions_due: false,
-            draining: false,
-            finish_held: false,
-            drain_until: Time::MAX,
-            drain_last: -1,
-            drain_due: false,
-            peer_drains: false,
-            alive: Alive::new(now),
+            streams: Streams::new(),
+            refusals: Refusals::new(),
+            growth: Growth::default(),
             revision_zero: RevisionZero::default(),
-            due: Due::default(),
+            budget,
+            liveness: LivenessState::new(now),
+            drain: DrainState::new(),
+            notices: Notices::default(),
+            counters: Counters::default(),
             error: None,
             limits: config.limits,
             role: PhantomData,
@@ -250,34 +207,33 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     }
 
     fn negotiate(&mut self, now: Time, negotiation: Negotiation) {
-        self.negotiated = negotiation == Negotiation::On;
-        self.wakes = Time::ZERO;
+        self.handshake
+            .negotiate(negotiation, R::SIDE == Side::Server);
+        self.no_timer_before = Time::ZERO;
         match (R::SIDE, negotiation) {
             (Side::Client, Negotiation::On) => {
                 self.phase = Phase::Settling;
                 self.phase_until = now.saturating_add(self.limits.settings_timeout);
             }
             (Side::Client, Negotiation::Off) => self.settle(now, Revision::Zero, 0),
-            (Side::Server, negotiation) => {
-                self.settings_due = negotiation == Negotiation::On;
-                self.urgent = self.settings_due;
+            (Side::Server, _) => {
+                self.urgent = self.handshake.is_due();
                 self.phase = Phase::Open;
                 self.phase_until = Time::MAX;
-                self.alive.start(now);
+                self.liveness.start(now);
             }
         }
     }
 
     fn settle(&mut self, now: Time, revision: Revision, peer_window: u32) {
-        self.alive.start(now);
-        self.wakes = Time::ZERO;
-        self.revision = revision;
-        self.peer_window = peer_window;
+        self.liveness.start(now);
+        self.no_timer_before = Time::ZERO;
+        self.handshake.settle(revision, peer_window);
         self.revision_zero.saw(revision);
         self.phase = Phase::Open;
         self.phase_until = Time::MAX;
-        self.say().settled = true;
-        self.say().may_open = true;
+        self.notices.settled(revision);
+        self.notices.may_open();
     }
 
     /// Takes in one frame: the bytes of a `ClientToServer` at a tunnel server, of a
@@ -292,7 +248,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         frame: &'f [u8],
     ) -> Result<Input<'f>, TunnelError> {
         // A frame proves that the peer lives, however late its answer is.
-        self.note_heard(now);
+        self.note_received(now);
         self.handle_timeout(now);
         if self.phase != Phase::Open || exceeds(frame.len(), self.limits.max_frame) {
             return self.handle_odd_frame(now, frame);
@@ -353,7 +309,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     /// Whether the tunnel drains: no new streams.
     #[must_use]
     pub const fn is_draining(&self) -> bool {
-        self.draining
+        self.drain.began()
     }
 
     /// The error that ended the tunnel, if one did.
@@ -371,7 +327,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             Phase::Finished => self.error.is_none(),
             Phase::Opening | Phase::Settling | Phase::Ended => false,
         };
-        (R::SIDE == Side::Client && settled).then_some(self.revision)
+        (R::SIDE == Side::Client && settled).then_some(self.handshake.revision())
     }
 
     /// All bounds in force.
@@ -401,8 +357,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     /// What the peer has left of its budgets at `now`.
     #[must_use]
     pub fn budgets(&self, now: Time) -> Budgets {
-        let waiting = on_wire(self.rejections.len());
-        self.budget.levels(now, waiting)
+        self.budget.levels(now, self.refusals.len())
     }
 
     /// The stream's id on the wire; `None` before it has one, and for an unknown key.
@@ -428,14 +383,6 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         (stream.revision == Revision::One)
             .then(|| (stream.receive.available(), stream.receive.unread()))
     }
-
-    fn supported(&self) -> (&'static [Revision], &'static [i32]) {
-        if self.flow_control {
-            (&[Revision::Zero, Revision::One], &[0, 1])
-        } else {
-            (&[Revision::Zero], &[0])
-        }
-    }
 }
 
 impl<R: Role, S: Storage> fmt::Debug for Tunnel<R, S> {
@@ -444,7 +391,7 @@ impl<R: Role, S: Storage> fmt::Debug for Tunnel<R, S> {
             .field("side", &R::SIDE)
             .field("phase", &self.phase)
             .field("active", &self.streams.active())
-            .field("draining", &self.draining)
+            .field("draining", &self.drain.began())
             .field("error", &self.error)
             .finish_non_exhaustive()
     }

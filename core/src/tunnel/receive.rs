@@ -82,7 +82,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     /// Judges what the peer's metadata holds of the extension `TRANSPARENT`, where that is in
     /// effect: whether messages may be compressed.
     pub(super) fn take_transparent(&self, transparent: Transparent) -> Result<bool, Reason> {
-        if !self.extensions.contains(Extension::Transparent) {
+        if !self.handshake.agreed(Extension::Transparent) {
             return Ok(false);
         }
         match transparent.fault() {
@@ -205,7 +205,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             return Ok(None);
         };
         let max_message = self.limits.max_message;
-        let transparent = self.extensions.contains(Extension::Transparent);
+        let transparent = self.handshake.agreed(Extension::Transparent);
         let stream = self.streams.get_mut(slot);
         if stream.has(Flag::PeerDone) {
             self.ignore(now, late_data(message.data))?;

@@ -13,17 +13,33 @@ use crate::wire::Revision;
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct RevisionZero {
     /// Unread bytes of all of them.
-    pub(super) unread: u64,
+    unread: u64,
     /// How many are over their own budget.
-    pub(super) over: u32,
+    over: u32,
     /// Whether the tunnel has ever carried a stream with flow control: those must never wait.
-    pub(super) saw_flow_control: bool,
-    pub(super) stalled_since: Option<Time>,
+    saw_flow_control: bool,
+    /// Since when nothing is read.
+    stalled_since: Option<Time>,
 }
 
 impl RevisionZero {
     pub(super) fn saw(&mut self, revision: Revision) {
         self.saw_flow_control |= revision == Revision::One;
+    }
+
+    /// Writes what decides the future.
+    #[cfg(feature = "search")]
+    pub(super) fn fingerprint<H: core::hash::Hasher>(&self, now: Time, state: &mut H) {
+        use core::hash::Hash as _;
+
+        let Self {
+            unread,
+            over,
+            saw_flow_control,
+            stalled_since,
+        } = self;
+        (unread, over, saw_flow_control).hash(state);
+        stalled_since.map(|since| since.nanos_left(now)).hash(state);
     }
 }
 
@@ -64,8 +80,8 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         }
         if self.is_over_budget() {
             self.revision_zero.stalled_since.get_or_insert(now);
-            self.alive.paused = true;
-            self.wakes = Time::ZERO;
+            self.liveness.pause();
+            self.no_timer_before = Time::ZERO;
         }
         Ok(())
     }
@@ -85,7 +101,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         }
         if !self.is_over_budget() {
             self.revision_zero.stalled_since = None;
-            self.wakes = Time::ZERO;
+            self.no_timer_before = Time::ZERO;
         }
     }
 
@@ -103,7 +119,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         }
         if !self.is_over_budget() {
             self.revision_zero.stalled_since = None;
-            self.wakes = Time::ZERO;
+            self.no_timer_before = Time::ZERO;
         }
     }
 

@@ -2,11 +2,10 @@
 
 use super::liveness::PROBE_METHOD;
 use super::receive::content_reason;
-use super::{Rejection, Server, Tunnel};
+use super::{Server, Tunnel};
 use crate::budget::{Charge, Earned};
 use crate::error::{CommandError, Reason};
-use crate::length::on_wire;
-use crate::storage::{Queue, Storage};
+use crate::storage::Storage;
 use crate::streams::{Flag, Stream, Terminal};
 use crate::time::Time;
 use crate::types::{End, Hold, Input, Key, MethodKind, Unread};
@@ -71,7 +70,7 @@ impl<S: Storage> Tunnel<Server, S> {
         hold: Option<Hold>,
     ) -> Result<(), CommandError> {
         self.handle_timeout(now);
-        let peer_extends = self.peer_extends;
+        let peer_extends = self.handshake.peer_answered();
         let slot = self.live(stream)?;
         let record = self.streams.get_mut(slot);
         let hold = hold.unwrap_or(Hold::of(record.kind));
@@ -83,7 +82,7 @@ impl<S: Storage> Tunnel<Server, S> {
             let deadline = record.deadline();
             let until = now.saturating_add(max);
             self.streams.set_timers(slot, deadline, until);
-            self.wakes = Time::ZERO;
+            self.no_timer_before = Time::ZERO;
         }
         self.credit_unread(slot);
         self.streams.queue_data(slot);
@@ -130,7 +129,7 @@ impl<S: Storage> Tunnel<Server, S> {
             Ok((stream, method, deadline)) => self.useful(Input::Opened {
                 stream,
                 method,
-                metadata: new.metadata.agreed(self.extensions),
+                metadata: new.metadata.agreed(self.handshake.extensions()),
                 deadline,
             }),
             Err(reason) => self.reject(now, id, reason, new.revision),
@@ -148,7 +147,7 @@ impl<S: Storage> Tunnel<Server, S> {
             1 => Revision::One,
             _ => return Err(Reason::UnsupportedRevision),
         };
-        if self.draining {
+        if self.drain.began() {
             return Err(Reason::ShuttingDown);
         }
         if let Some(fault) = new.fault {
@@ -174,7 +173,7 @@ impl<S: Storage> Tunnel<Server, S> {
         self.revision_zero.saw(revision);
         self.counters.opened = self.counters.opened.saturating_add(1);
         self.budget.earn(Earned::Stream);
-        self.wakes = self.wakes.min(deadline.unwrap_or(Time::MAX));
+        self.no_timer_before = self.no_timer_before.min(deadline.unwrap_or(Time::MAX));
         Ok((self.streams.key(slot), method, deadline))
     }
 
@@ -190,7 +189,7 @@ impl<S: Storage> Tunnel<Server, S> {
         if reason.is_protocol_error() {
             self.budget.charge(now, Charge::ProtocolError)?;
         }
-        let waiting = on_wire(self.rejections.len());
+        let waiting = self.refusals.len();
         self.budget.charge(now, Charge::Rejection(waiting))?;
         // Its client may have sent a window of data, or what there would be room for, before it
         // hears of this.
@@ -199,10 +198,11 @@ impl<S: Storage> Tunnel<Server, S> {
             _ => self.limits.receive_window.initial,
         };
         self.budget.earn(Earned::EndedEarly(in_flight));
-        self.rejections
-            .push_back(Rejection { id, reason })
-            .map_err(|_| Reason::TooManyRejections)?;
-        Ok(Input::Ignored)
+        if self.refusals.push(id, reason) {
+            Ok(Input::Ignored)
+        } else {
+            Err(Reason::TooManyRejections)
+        }
     }
 
     fn receive_half_close<'f>(&mut self, now: Time, id: i64) -> Result<Input<'f>, Reason> {

@@ -17,7 +17,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             .map_or(Time::MAX, |(time, _)| time);
         let earliest = streams
             .min(self.phase_until)
-            .min(self.drain_until)
+            .min(self.drain.until())
             .min(self.liveness_at())
             .min(self.stall_ends());
         (earliest != Time::MAX).then_some(earliest)
@@ -43,7 +43,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         });
         let timers = [
             (self.phase_until, phase),
-            (self.drain_until, Timer::Drain),
+            (self.drain.until(), Timer::Drain),
             (self.stall_ends(), Timer::Stall),
         ];
         stream
@@ -67,7 +67,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     /// Whether a timer may have expired: one comparison.
     #[inline(always)]
     pub(super) fn is_due(&self, now: Time) -> bool {
-        self.wakes <= now
+        self.no_timer_before <= now
     }
 
     /// Kept out of what every frame goes through.
@@ -75,7 +75,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     #[inline(never)]
     fn wake(&mut self, now: Time) {
         self.run_timers(now);
-        self.wakes = self.poll_timeout().unwrap_or(Time::MAX);
+        self.no_timer_before = self.poll_timeout().unwrap_or(Time::MAX);
     }
 
     fn run_timers(&mut self, now: Time) {
@@ -90,8 +90,8 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         while let Some(slot) = self.streams.pop_timer(now) {
             self.expire(now, slot);
         }
-        if self.drain_until.is_due(now) {
-            self.drain_until = Time::MAX;
+        if self.drain.until().is_due(now) {
+            self.drain.lift_limit();
             self.expire_drain();
         }
         if self.stall_ends().is_due(now) {

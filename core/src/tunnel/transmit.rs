@@ -2,10 +2,11 @@
 
 use core::ops::Range;
 
-use super::{Phase, Rejection, Role, Tunnel};
+use super::refusals::Refusal;
+use super::{Phase, Role, Tunnel};
 use crate::budget::Earned;
 use crate::error::{Reason, Side};
-use crate::storage::{Queue, Storage};
+use crate::storage::Storage;
 use crate::streams::{Flag, Next, Slot, Terminal};
 use crate::time::Time;
 use crate::types::{Body, Envelope, Part, Transmit, Unread};
@@ -45,7 +46,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             None
         };
         if transmit.is_some() {
-            self.alive.said = now;
+            self.liveness.sent(now);
         } else {
             self.finish_if_drained(now);
         }
@@ -62,8 +63,8 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
                 return transmit;
             }
         }
-        if let Some(rejection) = self.rejections.pop_front() {
-            return Some(self.rejection_frame(rejection));
+        if let Some(refusal) = self.refusals.pop() {
+            return Some(self.refusal_frame(refusal));
         }
         while let Some(slot) = self.streams.pop_control() {
             if let Some(transmit) = self.control_frame(now, slot) {
@@ -71,15 +72,15 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             }
         }
         let transmit = self.next_data(now);
-        if transmit.is_none() && self.alive.heartbeat_due {
+        if transmit.is_none() && self.liveness.is_heartbeat_due() {
             return self.heartbeat_frame(now);
         }
         transmit
     }
 
-    fn rejection_frame(&self, rejection: Rejection) -> Transmit {
-        let Rejection { id, reason } = rejection;
-        if reason.is_curable() && self.extensions.contains(Extension::Unprocessed) {
+    fn refusal_frame(&self, refusal: Refusal) -> Transmit {
+        let Refusal { id, reason } = refusal;
+        if reason.is_curable() && self.handshake.agreed(Extension::Unprocessed) {
             close_unprocessed(id, reason)
         } else {
             close_with(id, reason)
@@ -99,18 +100,20 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
 
     #[cold]
     fn tunnel_frame(&mut self, now: Time) -> Option<Transmit> {
-        if core::mem::take(&mut self.settings_due) {
+        if self.handshake.take_settings() {
             self.watch_settings(now);
             let window = self.limits.receive_window.initial;
-            let (revisions, _) = self.supported();
-            let offer = (!self.own_extensions.is_empty()).then_some(self.own_extensions);
+            let (revisions, _) = self.handshake.supported();
+            let offer = self.handshake.offer();
             return Some(control(prefix::settings(window, revisions, offer)));
         }
-        if core::mem::take(&mut self.extensions_due) {
-            return Some(control(prefix::extensions(self.own_extensions)));
+        if let Some(own) = self.handshake.take_answer() {
+            return Some(control(prefix::extensions(own)));
         }
-        if core::mem::take(&mut self.drain_due) && R::SIDE == Side::Server {
-            return Some(control(prefix::drain(self.drain_last)));
+        if let Some(last) = self.drain.take_notice()
+            && R::SIDE == Side::Server
+        {
+            return Some(control(prefix::drain(last)));
         }
         self.liveness_frame(now)
     }
@@ -131,8 +134,8 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     #[inline]
     fn has_other_than_data(&self) -> bool {
         self.urgent
-            || self.alive.heartbeat_due
-            || !self.rejections.is_empty()
+            || self.liveness.is_heartbeat_due()
+            || !self.refusals.is_empty()
             || self.streams.has_control()
     }
 

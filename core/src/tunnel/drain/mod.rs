@@ -1,5 +1,7 @@
 //! How a tunnel comes to its end without losing a call.
 
+mod state;
+
 use core::time::Duration;
 
 use super::ids::TUNNEL_ID;
@@ -12,6 +14,8 @@ use crate::time::Time;
 use crate::types::{Carrier, Input, Unread};
 use crate::wire::Extension;
 
+pub(super) use state::DrainState;
+
 impl<R: Role, S: Storage> Tunnel<R, S> {
     /// Begins to drain: no new streams; the carrier is finished when the last stream has ended
     /// and everything was transmitted. Streams that are open after `limit` end UNAVAILABLE.
@@ -22,12 +26,9 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     /// no call yet: its carrier is finished at once, and its error is [`Reason::Aborted`].
     pub fn drain(&mut self, now: Time, limit: Duration) {
         self.handle_timeout(now);
-        if !self.draining {
-            self.draining = true;
-            self.drain_last = self.ids.highest();
-            self.drain_due = self.extensions.contains(Extension::Drain);
-            self.urgent |= self.drain_due;
-        }
+        let known = self.handshake.agreed(Extension::Drain);
+        self.drain.begin(self.ids.highest(), known);
+        self.urgent |= self.drain.is_due();
         match self.phase {
             Phase::Opening | Phase::Settling => {
                 let error = TunnelError::new(R::SIDE, Reason::Aborted);
@@ -37,8 +38,8 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
                 self.finish(now);
             }
             Phase::Open => {
-                self.drain_until = self.drain_until.min(now.saturating_add(limit));
-                self.wakes = Time::ZERO;
+                self.drain.limit(now.saturating_add(limit));
+                self.no_timer_before = Time::ZERO;
             }
             Phase::Finished | Phase::Ended => {}
         }
@@ -46,15 +47,12 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
 
     /// Whether the carrier must not be finished yet, because another tunnel on it needs it.
     pub(crate) const fn hold_finish(&mut self, hold: bool) {
-        self.finish_held = hold;
+        self.drain.hold_finish(hold);
     }
 
     /// Whether `poll_transmit` finishes the carrier when it has no frame.
     pub(super) fn may_finish(&self) -> bool {
-        self.draining
-            && !self.finish_held
-            && self.phase == Phase::Open
-            && self.streams.active() == 0
+        self.drain.may_finish() && self.phase == Phase::Open && self.streams.active() == 0
     }
 
     /// Finishes the carrier once a drain has nothing left to do.
@@ -71,9 +69,9 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     fn finish(&mut self, now: Time) {
         self.phase = Phase::Finished;
         self.phase_until = now.saturating_add(self.limits.finish_grace);
-        self.wakes = Time::ZERO;
-        self.drain_until = Time::MAX;
-        self.say().carrier = Some(Carrier::Finish);
+        self.no_timer_before = Time::ZERO;
+        self.drain.lift_limit();
+        self.notices.carrier(Carrier::Finish);
     }
 
     /// The drain limit: what is held goes out, what is open ends.
@@ -99,14 +97,13 @@ impl<S: Storage> Tunnel<Client, S> {
         id: i64,
         last: i64,
     ) -> Result<Input<'f>, Reason> {
-        if id != TUNNEL_ID || !self.extensions.contains(Extension::Drain) {
+        if id != TUNNEL_ID || !self.handshake.agreed(Extension::Drain) {
             return self.receive_on_stream(now, id, Reason::UnknownFrame);
         }
-        if core::mem::replace(&mut self.peer_drains, true) {
+        if !self.drain.begin_of_peer() {
             return self.ignore(now, Charge::Useless);
         }
-        self.draining = true;
-        self.say().draining = true;
+        self.notices.draining();
         let mut walk = Streams::<S>::walk();
         while let Some(slot) = walk.next(&self.streams) {
             let stream = self.streams.get_mut(slot);
