@@ -15,9 +15,8 @@ use std::time::Duration;
 use grpctunnel_core::receive_buffer::{FixedStore, Gathered, Gatherer, ReceiveBuffer};
 use grpctunnel_core::wire::{self, Encoded, FixedAssembler, HeadOptions, PREFIX_LEN, StatusHead};
 use grpctunnel_core::{
-    Carrier, Cause, Client, Config, ConfigError, Envelope, Event, Fixed, Input, Key, MethodKind,
-    Negotiation, OpenOptions, Opening, Part, Role, Server, Time, Tunnel, boundary_bytes,
-    frame_bytes,
+    Carrier, Cause, Client, Config, Envelope, Event, Fixed, Input, Key, MethodKind, Negotiation,
+    OpenOptions, Opening, Part, Role, Server, Time, Tunnel, boundary_bytes, frame_bytes,
 };
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
@@ -91,7 +90,7 @@ struct End<R: Role> {
 }
 
 impl<R: Role> End<R> {
-    fn new(now: Time) -> Result<Self, ConfigError> {
+    fn new(now: Time) -> Outcome<Self> {
         let config = Config::small(STREAMS as u32, WINDOW as u32);
         Ok(Self {
             frames: FixedAssembler::fixed(config.limits.max_frame),

@@ -397,6 +397,7 @@ impl<S: Storage> Pipe<S> {
 
     /// The next frame, its flag byte included, and whose memory its body names. As
     /// [`Tunnel::poll_transmit`].
+    #[must_use = "a frame that is not sent is lost, and the tunnel with it"]
     pub fn poll_transmit(&mut self, now: Time) -> Option<(Side, Transmit)> {
         self.advance(now);
         self.spread();
@@ -474,6 +475,7 @@ impl<S: Storage> Pipe<S> {
     }
 
     /// The next event. To be polled until there is none, after every call that is not a getter.
+    #[must_use = "an event is not said again"]
     pub fn poll_event(&mut self) -> Option<Event> {
         self.spread();
         if let Some(event) = self.poll_tunnels() {

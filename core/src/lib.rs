@@ -23,10 +23,9 @@
 //!    [`poll_event`](Tunnel::poll_event) for what happened, [`poll_transmit`](Tunnel::poll_transmit)
 //!    for what to send, and [`poll_timeout`](Tunnel::poll_timeout) for when to come back.
 //!
-//! Poll events after each frame, not after a batch of them: what one frame ends is reported
-//! before the next frame is for it. Call [`open`](Tunnel::open) until it answers
-//! [`Full`](OpenError::Full), then wait for [`MayOpen`](Event::MayOpen); nothing queues calls
-//! here.
+//! Poll after each frame, not after a batch of them: what one frame ends must be handled before the
+//! next frame arrives. After [`Full`](OpenError::Full) wait for [`MayOpen`](Event::MayOpen); the
+//! core does not queue calls.
 //!
 //! # The carrier
 //!

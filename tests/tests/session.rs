@@ -28,6 +28,12 @@ fn settings() -> SessionConfig {
     SessionConfig::default()
 }
 
+#[expect(
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a helper of tests states what must hold"
+)]
 impl Two {
     fn with(config: SessionConfig, piece: usize) -> Self {
         let now = Time::from_millis(1);
@@ -85,7 +91,7 @@ impl Two {
         self.rest();
         let incoming = self.ends[SERVER].accept().unwrap();
         assert_eq!(
-            (&incoming.method[..], &incoming.metadata),
+            (incoming.method.as_str(), &incoming.metadata),
             ("svc/method", &metadata)
         );
         (ours, incoming.key)

@@ -4,7 +4,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 
 use bytes::Buf;
-use grpctunnel_core::Opening;
+use grpctunnel_core::{ConfigError, Opening};
 use http::{HeaderMap, Request, Response};
 use http_body::Body;
 use tower_service::Service;
@@ -49,7 +49,8 @@ where
         options,
         metadata,
         NoAcceptor,
-    )?;
+    )
+    .map_err(ConnectError::config)?;
     let channel = Channel::new(shared.clone());
     shared.started().await.map_err(ConnectError::new)?;
     Ok(channel)
@@ -80,7 +81,8 @@ where
 {
     let path = opening::OPEN_REVERSE_TUNNEL;
     let acceptor = HandlerAcceptor::new(handler);
-    let shared = open(carrier, path, runtime, options, metadata, acceptor)?;
+    let shared =
+        open(carrier, path, runtime, options, metadata, acceptor).map_err(ConnectError::config)?;
     let handle = ServerHandle::new(shared.clone());
     shared.started().await.map_err(ConnectError::new)?;
     Ok(handle)
@@ -94,7 +96,7 @@ fn open<R, C, B, A>(
     options: &Options,
     metadata: HeaderMap,
     acceptor: A,
-) -> Result<Arc<Shared<R>>, ConnectError>
+) -> Result<Arc<Shared<R>>, ConfigError>
 where
     R: TunnelRole,
     C: Service<Request<TransmitBody>, Response = Response<B>, Error: Into<BoxError>>,
@@ -108,8 +110,7 @@ where
     } else {
         Opening::Requested
     };
-    let shared = Shared::<R>::new(runtime.clone(), Arc::new(options.clone()), opening)
-        .map_err(ConnectError::config)?;
+    let shared = Shared::<R>::new(runtime.clone(), Arc::new(options.clone()), opening)?;
     let body = TransmitBody::new(shared.clone(), NetworkRole::Client);
     let request = opening::request(path, options, metadata, body);
     let response = async move {

@@ -25,6 +25,7 @@ impl Reading {
 
 /// The next item for a streaming reader, from [`ReceiveBuffer::poll_read`].
 #[derive(Debug, PartialEq, Eq)]
+#[must_use = "what is handed out is not handed out again"]
 pub enum Read<'b, T> {
     /// A message begins.
     Begin(Envelope),

@@ -56,7 +56,7 @@ use crate::limits::ReceiveWindowPolicy;
 use crate::storage::Growing;
 use crate::time::Time;
 use crate::tunnel::{Role, Tunnel};
-use crate::types::{Carrier, Cause, Config, Negotiation, Opening};
+use crate::types::{Carrier, Cause, Config, Negotiation, Opening, Timer};
 use crate::wire::{BinDialect, Extension, ExtensionSet, GrowingAssembler};
 use call::{Call, Calls};
 pub use event::{
@@ -150,7 +150,7 @@ impl Session {
     /// One end of a gRPC stream, on which this end is the client or the server of all calls.
     ///
     /// # Errors
-    /// A setting is out of its range; see [`Config::validate`].
+    /// As [`bare`](Self::bare).
     pub fn grpc(
         now: Time,
         config: SessionConfig,
@@ -250,11 +250,17 @@ impl<T: Trace> Session<T> {
                     bytes = bytes.get(taken..).unwrap_or_default();
                 }
                 Ok((_, None)) => break Ok(()),
-                Err(_) => break self.abort(now, Reason::FrameTooLarge).map_or(Ok(()), Err),
+                Err(_) => match self.abort(now, Reason::FrameTooLarge) {
+                    Some(error) => break Err(error),
+                    None => break Ok(()),
+                },
             }
         };
         self.frames = frames;
-        self.handle_timeout(now);
+        // The beginning of a frame is a sign of life, too.
+        self.advance(now);
+        self.pipe.handle_activity(now);
+        self.pump();
         done
     }
 
@@ -327,6 +333,20 @@ impl<T: Trace> Session<T> {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Time> {
         self.pipe.poll_timeout()
+    }
+
+    /// The timer that `poll_timeout` is about, and the side whose it is.
+    #[must_use]
+    pub fn next_timer(&self) -> Option<(Time, Side, Timer)> {
+        self.pipe.next_timer()
+    }
+
+    /// Says whether bytes that were polled wait because the carrier takes none: an answer to them
+    /// is due only when they have left. Who polls as the carrier takes has no need of it.
+    pub fn set_backlogged(&mut self, now: Time, backlogged: bool) {
+        self.advance(now);
+        self.pipe.set_backlogged(now, backlogged);
+        self.pump();
     }
 
     /// The next event. The one about the carrier is the last one.

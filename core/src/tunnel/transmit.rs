@@ -17,6 +17,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     /// every other call, and for the next frame when the carrier can take one; the ranges of the caller's memory that it names must be read before the next
     /// command on that stream.
     #[inline]
+    #[must_use = "a frame that is not sent is lost, and the tunnel with it"]
     pub fn poll_transmit(&mut self, now: Time) -> Option<Transmit> {
         if self.is_due(now) {
             return self.wake_and_transmit(now);

@@ -12,6 +12,8 @@ pub mod any_peer;
 pub mod frames;
 pub mod link;
 #[cfg(feature = "arbitrary")]
+pub mod sessions;
+#[cfg(feature = "arbitrary")]
 pub mod targets;
 pub mod wire;
 

@@ -9,6 +9,7 @@ use super::fail;
 use super::op::Op;
 use super::pair::Setup;
 use super::play::run;
+use super::sessions::{SessionSetup, SessionStep, run_sessions};
 use super::store::{InPlace, OnHeap};
 use super::wire::{Written, check_client, check_framer, check_roundtrip, check_server};
 
@@ -63,6 +64,12 @@ pub const TARGETS: &[Target] = &[
         operations: true,
         run: server_input,
         show: show::<AnyPeer>,
+    },
+    Target {
+        name: "session",
+        operations: true,
+        run: session,
+        show: show::<Sessions>,
     },
     Target {
         name: "wire_decode",
@@ -146,6 +153,29 @@ struct Isolation {
     of_server: bool,
     left: u8,
     steps: Steps<Step>,
+}
+
+#[derive(Clone, Debug, Arbitrary)]
+struct Sessions {
+    setup: SessionSetup,
+    piece: u8,
+    steps: Steps<Lively>,
+}
+
+/// A step of two sessions, every second of which makes a call go on.
+#[derive(Clone, Debug)]
+struct Lively(SessionStep);
+
+impl<'a> Arbitrary<'a> for Lively {
+    fn arbitrary(u: &mut Unstructured<'a>) -> arbitrary::Result<Self> {
+        Ok(Self(match u.int_in_range(0..=9)? {
+            0 => SessionStep::Open(u.arbitrary()?, None),
+            1 | 2 => SessionStep::Send(u.arbitrary()?, u.arbitrary()?, u.arbitrary()?),
+            3 => SessionStep::Rest,
+            4 => SessionStep::Carry(u.arbitrary()?, u.arbitrary()?),
+            _ => u.arbitrary()?,
+        }))
+    }
 }
 
 #[derive(Clone, Debug, Arbitrary)]
@@ -235,6 +265,22 @@ pub fn framer(bytes: &[u8]) -> Option<usize> {
     let Framed { max, sizes, input } = read(bytes)?;
     check_framer(u32::from(max), &sizes, &input.0);
     Some(1)
+}
+
+/// Any steps of two sessions, and any bytes in between: they never accuse each other, messages are
+/// whole and in order, memory is within the published bound, and pieces do not matter.
+#[must_use]
+pub fn session(bytes: &[u8]) -> Option<usize> {
+    let Sessions {
+        setup,
+        piece,
+        steps,
+    } = read(bytes)?;
+    let steps: Vec<SessionStep> = steps.0.into_iter().map(|Lively(step)| step).collect();
+    let whole = run_sessions(setup, &steps, usize::MAX);
+    let pieces = run_sessions(setup, &steps, usize::from(piece));
+    assert_eq!(whole, pieces, "pieces show");
+    Some(steps.len())
 }
 
 /// Any bytes as a frame from either end: the core's codec and prost agree.

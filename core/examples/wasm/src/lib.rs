@@ -31,19 +31,16 @@ static CLIENT: Mutex<Option<Client>> = Mutex::new(None);
 fn with<T>(now: f64, act: impl FnOnce(&mut Client, Time) -> T) -> T {
     let now = Time::from_millis(now as u64);
     let mut client = CLIENT.lock().unwrap_or_else(PoisonError::into_inner);
-    let client = client.get_or_insert_with(|| Client {
-        session: Session::bare(
-            now,
-            SessionConfig::default(),
-            End::Opener,
-            Directions::Forward,
-        )
-        .expect("the default settings are valid"),
-        calls: [None; SENT.len()],
-        done: 0,
-        failed: false,
-        input: Vec::new(),
-        output: Vec::new(),
+    let client = client.get_or_insert_with(|| {
+        let (config, forward) = (SessionConfig::default(), Directions::Forward);
+        Client {
+            session: Session::bare(now, config, End::Opener, forward).expect("its own defaults"),
+            calls: [None; SENT.len()],
+            done: 0,
+            failed: false,
+            input: Vec::new(),
+            output: Vec::new(),
+        }
     });
     act(client, now)
 }

@@ -95,7 +95,7 @@ impl Device {
             (2, Some(key)) => drop(black_box(self.tunnel.half_close(key).is_ok())),
             (3, Some(key)) => drop(black_box(self.tunnel.cancel(key).is_ok())),
             (4, Some(key)) => {
-                self.tunnel.release(key);
+                black_box(self.tunnel.release(key).is_ok());
                 if let Some(call) = self.calls.get_mut(slot) {
                     *call = None;
                 }
@@ -159,7 +159,7 @@ fn run() -> i32 {
     let config = Config::small(CALLS as u32, WINDOW as u32);
     let frames = FixedAssembler::fixed(config.limits.max_frame);
     let Ok(tunnel) = TunnelClient::new(now, config, Opening::Requested) else {
-        return 1;
+        return 2;
     };
     let mut device = Device {
         frames,
