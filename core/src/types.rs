@@ -3,8 +3,9 @@
 use core::ops::Range;
 use core::time::Duration;
 
-use crate::error::{ConfigError, Reason, TunnelError};
+use crate::error::{ConfigError, TunnelError};
 use crate::limits::Limits;
+use crate::reason::{StreamReason, TunnelReason};
 use crate::time::Time;
 use crate::wire::{ExtensionSet, Metadata, Prefix, Revision, Sink, SinkFull, Status};
 
@@ -133,11 +134,11 @@ pub enum End<'f> {
     /// The deadline passed.
     Deadline,
     /// The peer broke a rule, or a limit was reached.
-    Violation(Reason),
+    Violation(StreamReason),
     /// The tunnel ended, or takes no more calls.
     TunnelLost {
         /// Why.
-        cause: Reason,
+        cause: TunnelReason,
         /// Whether the peer may have processed the call. If not (its `new_stream` was never handed
         /// to the carrier, or the tunnel server has said that it did not handle it), it is safe
         /// to retry. Always true at a tunnel server.
@@ -248,7 +249,7 @@ pub enum Event {
         unread: Unread,
     },
     /// The tunnel server has said that it drains: no call can be opened any more. Those that it
-    /// did not handle end with [`Reason::PeerDraining`]. At the tunnel client only.
+    /// did not handle end with [`TunnelReason::PeerDraining`]. At the tunnel client only.
     Draining,
     /// A probe or ping was answered after this time. See [`Limits::liveness`].
     RoundTrip(Duration),

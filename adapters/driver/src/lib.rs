@@ -129,7 +129,9 @@ pub use error::{
 pub use grpc::headers::{GRPC_CONTENT_TYPE, is_grpc};
 pub use grpc::status::Status;
 pub use grpctunnel_core::wire::BinDialect;
-pub use grpctunnel_core::{Bucket, Code, Limits, MethodKind, Reason, TunnelError};
+pub use grpctunnel_core::{
+    Bucket, Code, Limits, MethodKind, StreamReason, TunnelError, TunnelReason,
+};
 pub use options::{MethodKinds, Options};
 pub use peer::TunnelPeer;
 pub use runtime::{Executor, Runtime, Sleep, Task, Timer};

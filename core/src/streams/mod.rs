@@ -16,7 +16,7 @@ pub(crate) use send::{MessageRules, Next, is_too_large};
 pub(crate) use stream::{Flag, NO_ID, Stream, Terminal};
 pub(crate) use turns::MAX_CHUNK;
 
-use crate::error::Reason;
+use crate::reason::Reason;
 use crate::storage::Storage;
 use crate::time::Time;
 use crate::types::{Key, Unread};

@@ -2,8 +2,9 @@
 
 use super::links::{Link, NO_SLOT};
 use super::send::{Next, SendHalf};
-use crate::error::{Reason, Side};
+use crate::code::Side;
 use crate::message::Incoming;
+use crate::reason::{Reason, StreamReason, TunnelReason};
 use crate::time::Time;
 use crate::types::{Hold, MethodKind, Unread};
 use crate::window::ReceiveWindow;
@@ -19,16 +20,16 @@ pub(crate) enum Terminal {
     PeerCancelled,
     Cancelled,
     Deadline,
-    Violation(Reason),
-    TunnelLost(Reason),
+    Violation(StreamReason),
+    TunnelLost(TunnelReason),
     /// The same, and the peer cannot have processed the call.
-    NotProcessed(Reason),
+    NotProcessed(TunnelReason),
     Closed,
 }
 
 impl Terminal {
     /// The tunnel is gone for the stream. `sent`: its `new_stream` may have been processed.
-    pub(crate) const fn lost(cause: Reason, sent: bool) -> Self {
+    pub(crate) const fn lost(cause: TunnelReason, sent: bool) -> Self {
         if sent {
             Self::TunnelLost(cause)
         } else {

@@ -4,7 +4,9 @@ use super::ids::TUNNEL_ID;
 use super::receive::{Found, content_reason};
 use super::{Client, Phase, Tunnel};
 use crate::budget::{Charge, Earned};
-use crate::error::{CommandError, OpenError, Reason, Side, TunnelError};
+use crate::code::Side;
+use crate::error::{CommandError, OpenError, TunnelError};
+use crate::reason::{StreamReason, TunnelReason};
 use crate::storage::Storage;
 use crate::streams::{Flag, NO_ID, Stream, Terminal, is_too_large};
 use crate::time::Time;
@@ -95,16 +97,17 @@ impl<S: Storage> Tunnel<Client, S> {
         &mut self,
         now: Time,
         frame: &'f [u8],
-    ) -> Result<Input<'f>, Reason> {
-        let frame = decode_server(frame, &self.limits.decode).map_err(|_| Reason::Undecodable)?;
+    ) -> Result<Input<'f>, TunnelReason> {
+        let frame =
+            decode_server(frame, &self.limits.decode).map_err(|_| TunnelReason::Undecodable)?;
         let id = frame.stream_id;
         if self.phase == Phase::Settling {
             return match frame.kind {
                 ServerKind::Settings(settings) if id == TUNNEL_ID => {
                     self.receive_first(now, settings)
                 }
-                ServerKind::Settings(_) => Err(Reason::SettingsStreamId),
-                _ => Err(Reason::NotSettings),
+                ServerKind::Settings(_) => Err(TunnelReason::SettingsStreamId),
+                _ => Err(TunnelReason::NotSettings),
             };
         }
         if self.answers_probe(now, id, &frame.kind) {
@@ -122,12 +125,16 @@ impl<S: Storage> Tunnel<Client, S> {
             ServerKind::Drain { last_stream_id } => self.receive_drain(now, id, last_stream_id),
             ServerKind::Ping(opaque) => self.receive_ping(now, id, opaque),
             ServerKind::Pong(opaque) => self.receive_pong(now, id, opaque),
-            ServerKind::None => self.receive_on_stream(now, id, Reason::UnknownFrame),
+            ServerKind::None => self.receive_on_stream(now, id, StreamReason::UnknownFrame),
         }
     }
 
     /// The settings that open the tunnel.
-    fn receive_first<'f>(&mut self, now: Time, settings: Settings) -> Result<Input<'f>, Reason> {
+    fn receive_first<'f>(
+        &mut self,
+        now: Time,
+        settings: Settings,
+    ) -> Result<Input<'f>, TunnelReason> {
         let (revisions, numbers) = self.handshake.supported();
         let common = revisions
             .iter()
@@ -141,7 +148,7 @@ impl<S: Storage> Tunnel<Client, S> {
                 offered,
                 numbers,
             ));
-            return Err(Reason::NoCommonRevision);
+            return Err(TunnelReason::NoCommonRevision);
         };
         self.settle(now, revision, settings.initial_window_size);
         self.receive_offer(settings.extensions);
@@ -149,15 +156,15 @@ impl<S: Storage> Tunnel<Client, S> {
     }
 
     /// Settings after the first frame: repeats are ignored, and never applied.
-    fn receive_settings<'f>(&mut self, now: Time, id: i64) -> Result<Input<'f>, Reason> {
+    fn receive_settings<'f>(&mut self, now: Time, id: i64) -> Result<Input<'f>, TunnelReason> {
         match self.find(id) {
-            Found::Open(slot) => self.violate(now, slot, Reason::SettingsOnStream),
+            Found::Open(slot) => self.violate(now, slot, StreamReason::SettingsOnStream),
             Found::Finished => self.ignore(now, Charge::Useless),
             Found::Never if id == TUNNEL_ID && self.handshake.negotiates() => {
                 self.ignore(now, Charge::Useless)
             }
-            Found::Never if id == TUNNEL_ID => Err(Reason::UnexpectedSettings),
-            Found::Never => Err(Reason::StreamNeverCreated),
+            Found::Never if id == TUNNEL_ID => Err(TunnelReason::UnexpectedSettings),
+            Found::Never => Err(TunnelReason::StreamNeverCreated),
         }
     }
 
@@ -166,7 +173,7 @@ impl<S: Storage> Tunnel<Client, S> {
         now: Time,
         id: i64,
         headers: Headers<'f>,
-    ) -> Result<Input<'f>, Reason> {
+    ) -> Result<Input<'f>, TunnelReason> {
         let Some(slot) = self.open_slot(now, id, Charge::Late)? else {
             return Ok(Input::Ignored);
         };
@@ -195,7 +202,7 @@ impl<S: Storage> Tunnel<Client, S> {
         now: Time,
         id: i64,
         close: CloseStream<'f>,
-    ) -> Result<Input<'f>, Reason> {
+    ) -> Result<Input<'f>, TunnelReason> {
         let Some(slot) = self.open_slot(now, id, Charge::Late)? else {
             return Ok(Input::Ignored);
         };
@@ -207,9 +214,9 @@ impl<S: Storage> Tunnel<Client, S> {
         let fault = if let Some(fault) = close.fault {
             Some(content_reason(fault))
         } else if ok && stream.incoming.end().is_err() {
-            Some(Reason::Truncated)
+            Some(StreamReason::Truncated)
         } else if ok && single && !stream.incoming.any() {
-            Some(Reason::MissingResponse)
+            Some(StreamReason::MissingResponse)
         } else {
             None
         };

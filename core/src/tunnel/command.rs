@@ -1,7 +1,9 @@
 //! The commands on a stream that both ends have.
 
 use super::{Role, Tunnel};
-use crate::error::{CommandError, Reason, Scope, Side};
+use crate::code::Side;
+use crate::error::CommandError;
+use crate::reason::StreamReason;
 use crate::storage::Storage;
 use crate::streams::{Flag, MessageRules, Slot, Terminal};
 use crate::types::{Envelope, Key, Unread};
@@ -96,13 +98,10 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     /// [`End::Violation`] with this reason follows as an event; what is whole may still be read.
     ///
     /// # Errors
-    /// [`CommandError::Gone`], or [`CommandError::NotOfAStream`] for a reason that ends tunnels.
+    /// [`CommandError::Gone`].
     ///
     /// [`End::Violation`]: crate::End::Violation
-    pub fn fail(&mut self, stream: Key, reason: Reason) -> Result<(), CommandError> {
-        if reason.scope() != Scope::Stream {
-            return Err(CommandError::NotOfAStream);
-        }
+    pub fn fail(&mut self, stream: Key, reason: StreamReason) -> Result<(), CommandError> {
         let slot = self.live(stream)?;
         self.counters.violations = self.counters.violations.saturating_add(1);
         self.end_with_event(slot, Terminal::Violation(reason), Unread::Deliver);
@@ -133,7 +132,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         if unfinished {
             let why = match R::SIDE {
                 Side::Client => Terminal::Cancelled,
-                Side::Server => Terminal::Violation(Reason::HandlerGone),
+                Side::Server => Terminal::Violation(StreamReason::HandlerGone),
             };
             self.end_with_event(slot, why, Unread::Discard);
         }

@@ -2,7 +2,9 @@
 
 use super::{Phase, Role, Tunnel};
 use crate::budget::Earned;
-use crate::error::{Reason, Side, TunnelError};
+use crate::code::Side;
+use crate::error::TunnelError;
+use crate::reason::{Reason, StreamReason, TunnelReason};
 use crate::storage::Storage;
 use crate::streams::{Flag, NO_ID, Notice, Slot, Streams, Terminal};
 use crate::time::Time;
@@ -71,7 +73,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     }
 
     /// Ends every stream, each with an event.
-    pub(super) fn end_all(&mut self, cause: Reason) {
+    pub(super) fn end_all(&mut self, cause: TunnelReason) {
         let unread = match R::SIDE {
             Side::Client => Unread::Deliver,
             Side::Server => Unread::Discard,
@@ -84,7 +86,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     }
 
     /// The tunnel is over: nothing more is transmitted.
-    pub(super) fn end_tunnel(&mut self, cause: Reason, carrier: Carrier) {
+    pub(super) fn end_tunnel(&mut self, cause: TunnelReason, carrier: Carrier) {
         self.phase = Phase::Ended;
         self.phase_until = Time::MAX;
         self.drain.end();
@@ -103,7 +105,16 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     /// Gives the tunnel up for a reason that the caller found: a frame that its framer refused,
     /// a carrier that makes no progress. Returns the error that ended the tunnel, which is the
     /// first one if it had ended before; `None` if it had ended without one.
-    pub fn abort(&mut self, now: Time, reason: Reason) -> Option<TunnelError> {
+    ///
+    /// A reason that ends a stream does not end a tunnel:
+    ///
+    /// ```compile_fail,E0308
+    /// # use grpctunnel_core::*;
+    /// # fn give_up(tunnel: &mut TunnelClient<Fixed<1, 1>>) {
+    /// tunnel.abort(Time::ZERO, StreamReason::Truncated);
+    /// # }
+    /// ```
+    pub fn abort(&mut self, now: Time, reason: TunnelReason) -> Option<TunnelError> {
         self.handle_timeout(now);
         match self.phase {
             Phase::Ended => self.error.clone(),
@@ -112,7 +123,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     }
 
     /// The tunnel has failed. The first error is kept, and returned.
-    pub(super) fn end_with_error(&mut self, reason: Reason) -> TunnelError {
+    pub(super) fn end_with_error(&mut self, reason: TunnelReason) -> TunnelError {
         let error = self
             .error
             .get_or_insert_with(|| TunnelError::new(R::SIDE, reason))
@@ -134,9 +145,11 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
                 self.phase_until = Time::MAX;
                 return;
             }
-            (Phase::Open, Cause::Finished) => (Reason::CarrierFinished, Some(Carrier::Finish)),
-            (_, Cause::Finished) => (Reason::CarrierFinished, None),
-            (_, Cause::Failed) => (Reason::CarrierFailed, None),
+            (Phase::Open, Cause::Finished) => {
+                (TunnelReason::CarrierFinished, Some(Carrier::Finish))
+            }
+            (_, Cause::Finished) => (TunnelReason::CarrierFinished, None),
+            (_, Cause::Failed) => (TunnelReason::CarrierFailed, None),
         };
         let error = TunnelError::new(R::SIDE, reason);
         let carrier = carrier.unwrap_or_else(|| Carrier::Abort(error.clone()));
@@ -146,12 +159,12 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
 }
 
 /// What the tunnel server says about an end that is not its caller's `close`.
-const fn close_reason(why: Terminal) -> Option<Reason> {
+fn close_reason(why: Terminal) -> Option<Reason> {
     match why {
-        Terminal::PeerCancelled | Terminal::Cancelled => Some(Reason::Cancelled),
-        Terminal::Deadline => Some(Reason::DeadlineExceeded),
-        Terminal::Violation(reason) => Some(reason),
-        Terminal::TunnelLost(cause) | Terminal::NotProcessed(cause) => Some(cause),
+        Terminal::PeerCancelled | Terminal::Cancelled => Some(StreamReason::Cancelled.into()),
+        Terminal::Deadline => Some(StreamReason::DeadlineExceeded.into()),
+        Terminal::Violation(reason) => Some(reason.into()),
+        Terminal::TunnelLost(cause) | Terminal::NotProcessed(cause) => Some(cause.into()),
         Terminal::Closed | Terminal::Status => None,
     }
 }

@@ -3,7 +3,7 @@
 use super::ids::TUNNEL_ID;
 use super::{Client, Role, Server, Tunnel};
 use crate::budget::Charge;
-use crate::error::Reason;
+use crate::reason::{StreamReason, TunnelReason};
 use crate::storage::Storage;
 use crate::time::Time;
 use crate::types::Input;
@@ -28,9 +28,9 @@ impl<S: Storage> Tunnel<Server, S> {
         now: Time,
         id: i64,
         theirs: ExtensionSet,
-    ) -> Result<Input<'f>, Reason> {
+    ) -> Result<Input<'f>, TunnelReason> {
         if id != TUNNEL_ID || !self.handshake.expects_answer() {
-            return self.receive_on_stream(now, id, Reason::UnknownFrame);
+            return self.receive_on_stream(now, id, StreamReason::UnknownFrame);
         }
         if self.handshake.peer_answered() || self.ids.highest() >= 0 {
             return self.ignore(now, Charge::Useless);

@@ -6,7 +6,8 @@
 use core::hash::{Hash, Hasher};
 
 use super::{Role, Tunnel};
-use crate::error::{Side, TunnelError};
+use crate::code::Side;
+use crate::error::TunnelError;
 use crate::storage::Storage;
 use crate::time::Time;
 use crate::types::Key;

@@ -28,7 +28,7 @@ mod route;
 use core::time::Duration;
 
 use super::{Role, Tunnel};
-use crate::error::Side;
+use crate::code::Side;
 use crate::limits::ReceiveWindowPolicy;
 use crate::storage::Storage;
 use crate::streams::{Flag, Slot, Stream};

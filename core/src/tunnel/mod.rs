@@ -25,9 +25,11 @@ use core::fmt;
 use core::marker::PhantomData;
 
 use crate::budget::Budget;
-use crate::error::{ConfigError, Reason, Side, TunnelError};
+use crate::code::Side;
+use crate::error::{ConfigError, TunnelError};
 use crate::length::exceeds;
 use crate::limits::{Budgets, Limits};
+use crate::reason::TunnelReason;
 use crate::storage::Storage;
 use crate::streams::Streams;
 use crate::time::Time;
@@ -60,7 +62,7 @@ impl Role for Server {}
 
 pub(crate) mod sealed {
     use super::{Client, Input, Server, Side, Storage, Time, Tunnel};
-    use crate::error::Reason;
+    use crate::reason::TunnelReason;
 
     pub trait Role: Sized {
         const SIDE: Side;
@@ -70,7 +72,7 @@ pub(crate) mod sealed {
             tunnel: &mut Tunnel<Self, S>,
             now: Time,
             frame: &'f [u8],
-        ) -> Result<Input<'f>, Reason>
+        ) -> Result<Input<'f>, TunnelReason>
         where
             Self: super::Role;
     }
@@ -82,7 +84,7 @@ pub(crate) mod sealed {
             tunnel: &mut Tunnel<Self, S>,
             now: Time,
             frame: &'f [u8],
-        ) -> Result<Input<'f>, Reason> {
+        ) -> Result<Input<'f>, TunnelReason> {
             tunnel.receive_from_server(now, frame)
         }
     }
@@ -94,7 +96,7 @@ pub(crate) mod sealed {
             tunnel: &mut Tunnel<Self, S>,
             now: Time,
             frame: &'f [u8],
-        ) -> Result<Input<'f>, Reason> {
+        ) -> Result<Input<'f>, TunnelReason> {
             tunnel.receive_from_client(now, frame)
         }
     }
@@ -289,7 +291,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             return Ok(Input::Ignored);
         }
         if exceeds(frame.len(), self.limits.max_frame) {
-            return Err(self.end_with_error(Reason::FrameTooLarge));
+            return Err(self.end_with_error(TunnelReason::FrameTooLarge));
         }
         R::receive(self, now, frame).map_err(|reason| self.end_with_error(reason))
     }

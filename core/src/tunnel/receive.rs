@@ -3,9 +3,10 @@
 use super::ids::TUNNEL_ID;
 use super::{Role, Tunnel};
 use crate::budget::{Charge, Earned};
-use crate::error::{Reason, Side};
+use crate::code::Side;
 use crate::length::on_wire;
 use crate::message::Piece;
+use crate::reason::{StreamReason, TunnelReason};
 use crate::storage::Storage;
 use crate::streams::{Flag, Slot, Stream, Terminal};
 use crate::time::Time;
@@ -49,39 +50,39 @@ impl Payload {
 /// A rule that data or credit broke.
 pub(super) enum Refused {
     /// The stream of this slot ends; see `violate`.
-    Stream(Slot, Reason),
+    Stream(Slot, StreamReason),
     /// The tunnel ends.
-    Tunnel(Reason),
+    Tunnel(TunnelReason),
 }
 
-impl From<Reason> for Refused {
-    fn from(reason: Reason) -> Self {
+impl From<TunnelReason> for Refused {
+    fn from(reason: TunnelReason) -> Self {
         Self::Tunnel(reason)
     }
 }
 
-pub(super) const fn content_reason(fault: ContentFault) -> Reason {
+pub(super) const fn content_reason(fault: ContentFault) -> StreamReason {
     match fault {
-        ContentFault::NotUtf8 => Reason::NotUtf8,
-        ContentFault::MetadataTooLarge => Reason::MetadataTooLarge,
-        ContentFault::TooManyMetadataEntries => Reason::TooManyMetadataEntries,
-        ContentFault::MethodNameTooLong => Reason::MethodNameTooLong,
-        ContentFault::StatusTooLarge => Reason::StatusTooLarge,
+        ContentFault::NotUtf8 => StreamReason::NotUtf8,
+        ContentFault::MetadataTooLarge => StreamReason::MetadataTooLarge,
+        ContentFault::TooManyMetadataEntries => StreamReason::TooManyMetadataEntries,
+        ContentFault::MethodNameTooLong => StreamReason::MethodNameTooLong,
+        ContentFault::StatusTooLarge => StreamReason::StatusTooLarge,
     }
 }
 
-const fn transparent_reason(fault: TransparentFault) -> Reason {
+const fn transparent_reason(fault: TransparentFault) -> StreamReason {
     match fault {
-        TransparentFault::ContentType => Reason::BadContentType,
-        TransparentFault::Authority => Reason::BadAuthority,
-        TransparentFault::Encoding => Reason::BadEncoding,
+        TransparentFault::ContentType => StreamReason::BadContentType,
+        TransparentFault::Authority => StreamReason::BadAuthority,
+        TransparentFault::Encoding => StreamReason::BadEncoding,
     }
 }
 
 impl<R: Role, S: Storage> Tunnel<R, S> {
     /// Judges what the peer's metadata holds of the extension `TRANSPARENT`, where that is in
     /// effect: whether messages may be compressed.
-    pub(super) fn take_transparent(&self, transparent: Transparent) -> Result<bool, Reason> {
+    pub(super) fn take_transparent(&self, transparent: Transparent) -> Result<bool, StreamReason> {
         if !self.handshake.agreed(Extension::Transparent) {
             return Ok(false);
         }
@@ -109,7 +110,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         now: Time,
         id: i64,
         late: Charge,
-    ) -> Result<Option<Slot>, Reason> {
+    ) -> Result<Option<Slot>, TunnelReason> {
         match self.streams.by_id(id) {
             Some(slot) => Ok(Some(slot)),
             None => self.not_open(now, id, late).map(|()| None),
@@ -117,22 +118,26 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     }
 
     #[cold]
-    fn not_open(&mut self, now: Time, id: i64, late: Charge) -> Result<(), Reason> {
+    fn not_open(&mut self, now: Time, id: i64, late: Charge) -> Result<(), TunnelReason> {
         match self.find(id) {
             Found::Finished => self.ignore(now, late).map(|_| ()),
-            Found::Open(_) | Found::Never => Err(Reason::StreamNeverCreated),
+            Found::Open(_) | Found::Never => Err(TunnelReason::StreamNeverCreated),
         }
     }
 
     /// A frame that means nothing: counted, and charged.
-    pub(super) fn ignore<'f>(&mut self, now: Time, charge: Charge) -> Result<Input<'f>, Reason> {
+    pub(super) fn ignore<'f>(
+        &mut self,
+        now: Time,
+        charge: Charge,
+    ) -> Result<Input<'f>, TunnelReason> {
         self.counters.ignored = self.counters.ignored.saturating_add(1);
         self.budget.charge(now, charge)?;
         Ok(Input::Ignored)
     }
 
     #[inline]
-    pub(super) fn useful<'f>(&mut self, input: Input<'f>) -> Result<Input<'f>, Reason> {
+    pub(super) fn useful<'f>(&mut self, input: Input<'f>) -> Result<Input<'f>, TunnelReason> {
         self.budget.earn(Earned::UsefulFrame);
         Ok(input)
     }
@@ -142,8 +147,8 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         &mut self,
         now: Time,
         slot: Slot,
-        reason: Reason,
-    ) -> Result<Input<'f>, Reason> {
+        reason: StreamReason,
+    ) -> Result<Input<'f>, TunnelReason> {
         self.counters.violations = self.counters.violations.saturating_add(1);
         if reason.is_protocol_error() {
             self.budget.charge(now, Charge::ProtocolError)?;
@@ -183,7 +188,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         now: Time,
         id: i64,
         data: Data<'f>,
-    ) -> Result<Input<'f>, Reason> {
+    ) -> Result<Input<'f>, TunnelReason> {
         let bytes = data.payload();
         match self.receive_data(now, id, data) {
             Ok(Some(payload)) => Ok(payload.into_input(bytes)),
@@ -224,17 +229,20 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             compressed: message.compressed && transparent,
         };
         if envelope.compressed && !stream.has(Flag::Encoded) {
-            return Err(Refused::Stream(slot, Reason::CompressedWithoutEncoding));
+            return Err(Refused::Stream(
+                slot,
+                StreamReason::CompressedWithoutEncoding,
+            ));
         }
         let again = stream.incoming.any();
         let judged = match stream.incoming.envelope(envelope, message.data.len()) {
             Ok(_) if again && R::SIDE == Side::Server && stream.kind.single_request() => {
-                Err(Reason::SecondRequest)
+                Err(StreamReason::SecondRequest)
             }
             Ok(_) if again && R::SIDE == Side::Client && stream.kind.single_response() => {
-                Err(Reason::SecondResponse)
+                Err(StreamReason::SecondResponse)
             }
-            Ok(_) if message.size > max_message => Err(Reason::MessageTooLarge),
+            Ok(_) if message.size > max_message => Err(StreamReason::MessageTooLarge),
             judged => judged,
         };
         match judged {
@@ -331,7 +339,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             return Ok(());
         }
         if stream.send.window_mut().grant(bytes).is_err() {
-            return Err(Refused::Stream(slot, Reason::WindowOverflow));
+            return Err(Refused::Stream(slot, StreamReason::WindowOverflow));
         }
         self.streams.queue_data(slot);
         Ok(())
@@ -342,8 +350,8 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         &mut self,
         now: Time,
         id: i64,
-        reason: Reason,
-    ) -> Result<Input<'f>, Reason> {
+        reason: StreamReason,
+    ) -> Result<Input<'f>, TunnelReason> {
         match self.open_slot(now, id, Charge::Useless)? {
             Some(slot) => self.violate(now, slot, reason),
             None => Ok(Input::Ignored),
@@ -369,9 +377,9 @@ fn late_data(data: &[u8]) -> Charge {
     Charge::LateData(on_wire(data.len()))
 }
 
-fn take_credit(stream: &mut Stream, data: &[u8]) -> Result<(), Reason> {
+fn take_credit(stream: &mut Stream, data: &[u8]) -> Result<(), StreamReason> {
     u32::try_from(data.len())
         .ok()
         .and_then(|bytes| stream.receive.receive(bytes).ok())
-        .ok_or(Reason::WindowExceeded)
+        .ok_or(StreamReason::WindowExceeded)
 }

@@ -1,14 +1,14 @@
 //! Streams that were refused before they had a record, until their refusals are sent.
 
-use crate::error::Reason;
 use crate::length::on_wire;
+use crate::reason::StreamReason;
 use crate::storage::{Queue, Storage};
 
 /// A refused stream.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Refusal {
     pub(super) id: i64,
-    pub(super) reason: Reason,
+    pub(super) reason: StreamReason,
 }
 
 /// See the [module](self).
@@ -35,7 +35,7 @@ impl<S: Storage> Refusals<S> {
     }
 
     /// Adds one. False: there is no room.
-    pub(super) fn push(&mut self, id: i64, reason: Reason) -> bool {
+    pub(super) fn push(&mut self, id: i64, reason: StreamReason) -> bool {
         self.queue.push_back(Refusal { id, reason }).is_ok()
     }
 

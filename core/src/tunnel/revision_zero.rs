@@ -2,7 +2,7 @@
 //! timer for the reader that everybody else waits for.
 
 use super::{Role, Tunnel};
-use crate::error::Reason;
+use crate::reason::StreamReason;
 use crate::storage::Storage;
 use crate::streams::{Flag, Slot, Stream, Terminal};
 use crate::time::Time;
@@ -57,7 +57,12 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     }
 
     /// Notes unread bytes of a stream without flow control.
-    pub(super) fn note_unread(&mut self, now: Time, slot: Slot, bytes: u32) -> Result<(), Reason> {
+    pub(super) fn note_unread(
+        &mut self,
+        now: Time,
+        slot: Slot,
+        bytes: u32,
+    ) -> Result<(), StreamReason> {
         let limit = self.limits.revision_zero.stream;
         let stream = self.streams.get_mut(slot);
         if stream.revision == Revision::One {
@@ -73,7 +78,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             // Nobody waits: the stream that goes over pays, and no other.
             let over_all = self.revision_zero.unread > self.limits.revision_zero.tunnel;
             return if over_all || stream.has(Flag::OverBudget) {
-                Err(Reason::RevisionZeroBudget)
+                Err(StreamReason::RevisionZeroBudget)
             } else {
                 Ok(())
             };
@@ -143,7 +148,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             .max_by_key(|(_, stream)| stream.receive.unread())
             .map(|(slot, _)| slot);
         if let Some(slot) = slowest {
-            let why = Terminal::Violation(Reason::RevisionZeroBudget);
+            let why = Terminal::Violation(StreamReason::RevisionZeroBudget);
             self.end_with_event(slot, why, Unread::Deliver);
         }
         if self.is_over_budget() {

@@ -4,7 +4,8 @@ use super::liveness::PROBE_METHOD;
 use super::receive::content_reason;
 use super::{Server, Tunnel};
 use crate::budget::{Charge, Earned};
-use crate::error::{CommandError, Reason};
+use crate::error::CommandError;
+use crate::reason::{StreamReason, TunnelReason};
 use crate::storage::Storage;
 use crate::streams::{Flag, Stream, Terminal};
 use crate::time::Time;
@@ -12,19 +13,19 @@ use crate::types::{End, Hold, Input, Key, MethodKind, Unread};
 use crate::wire::{ClientKind, Data, Encoded, NewStream, Revision, Timeout, decode_client};
 
 /// The method name without a slash in front, if some service could have it.
-fn method(name: &str) -> Result<&str, Reason> {
+fn method(name: &str) -> Result<&str, StreamReason> {
     if name.is_empty() {
-        return Err(Reason::EmptyMethod);
+        return Err(StreamReason::EmptyMethod);
     }
     let name = name.strip_prefix('/').unwrap_or(name);
     match name.split_once('/') {
-        None => Err(Reason::MalformedMethod),
+        None => Err(StreamReason::MalformedMethod),
         Some((service, method)) if service.is_empty() || method.contains('/') => {
-            Err(Reason::UnknownMethod)
+            Err(StreamReason::UnknownMethod)
         }
-        Some((_, "")) => Err(Reason::UnknownMethod),
+        Some((_, "")) => Err(StreamReason::UnknownMethod),
         // No handler may delay the answer.
-        Some(_) if name == PROBE_METHOD => Err(Reason::UnknownMethod),
+        Some(_) if name == PROBE_METHOD => Err(StreamReason::UnknownMethod),
         Some(_) => Ok(name),
     }
 }
@@ -93,8 +94,9 @@ impl<S: Storage> Tunnel<Server, S> {
         &mut self,
         now: Time,
         frame: &'f [u8],
-    ) -> Result<Input<'f>, Reason> {
-        let frame = decode_client(frame, &self.limits.decode).map_err(|_| Reason::Undecodable)?;
+    ) -> Result<Input<'f>, TunnelReason> {
+        let frame =
+            decode_client(frame, &self.limits.decode).map_err(|_| TunnelReason::Undecodable)?;
         let id = frame.stream_id;
         match frame.kind {
             ClientKind::NewStream(new) => self.receive_new_stream(now, id, new),
@@ -108,7 +110,7 @@ impl<S: Storage> Tunnel<Server, S> {
             ClientKind::Extensions(theirs) => self.receive_extensions(now, id, theirs),
             ClientKind::Ping(opaque) => self.receive_ping(now, id, opaque),
             ClientKind::Pong(opaque) => self.receive_pong(now, id, opaque),
-            ClientKind::None => self.receive_on_stream(now, id, Reason::UnknownFrame),
+            ClientKind::None => self.receive_on_stream(now, id, StreamReason::UnknownFrame),
         }
     }
 
@@ -118,12 +120,12 @@ impl<S: Storage> Tunnel<Server, S> {
         now: Time,
         id: i64,
         new: NewStream<'f>,
-    ) -> Result<Input<'f>, Reason> {
+    ) -> Result<Input<'f>, TunnelReason> {
         if id < 0 {
-            return Err(Reason::StreamIdNegative);
+            return Err(TunnelReason::StreamIdNegative);
         }
         if !self.ids.receive(id) {
-            return Err(Reason::StreamIdNotIncreasing);
+            return Err(TunnelReason::StreamIdNotIncreasing);
         }
         match self.admit(now, id, &new) {
             Ok((stream, method, deadline)) => self.useful(Input::Opened {
@@ -141,14 +143,14 @@ impl<S: Storage> Tunnel<Server, S> {
         now: Time,
         id: i64,
         new: &NewStream<'f>,
-    ) -> Result<(Key, &'f str, Option<Time>), Reason> {
+    ) -> Result<(Key, &'f str, Option<Time>), StreamReason> {
         let revision = match new.revision {
             0 => Revision::Zero,
             1 => Revision::One,
-            _ => return Err(Reason::UnsupportedRevision),
+            _ => return Err(StreamReason::UnsupportedRevision),
         };
         if self.drain.began() {
-            return Err(Reason::ShuttingDown);
+            return Err(StreamReason::ShuttingDown);
         }
         if let Some(fault) = new.fault {
             return Err(content_reason(fault));
@@ -156,12 +158,12 @@ impl<S: Storage> Tunnel<Server, S> {
         let method = method(new.method)?;
         let deadline = match new.timeout {
             None => None,
-            Some(Timeout::Expired) => return Err(Reason::DeadlineExceeded),
+            Some(Timeout::Expired) => return Err(StreamReason::DeadlineExceeded),
             Some(Timeout::After(timeout)) => Some(now.saturating_add(timeout)),
         };
         let encoded = self.take_transparent(new.transparent)?;
         if self.streams.len() >= self.limits.max_streams {
-            return Err(Reason::TooManyStreams);
+            return Err(StreamReason::TooManyStreams);
         }
         let initial = self.limits.receive_window.initial;
         let mut stream =
@@ -169,7 +171,10 @@ impl<S: Storage> Tunnel<Server, S> {
         if encoded {
             stream.flags.set(Flag::Encoded);
         }
-        let slot = self.streams.insert(stream).ok_or(Reason::TooManyStreams)?;
+        let slot = self
+            .streams
+            .insert(stream)
+            .ok_or(StreamReason::TooManyStreams)?;
         self.revision_zero.saw(revision);
         self.counters.opened = self.counters.opened.saturating_add(1);
         self.budget.earn(Earned::Stream);
@@ -182,9 +187,9 @@ impl<S: Storage> Tunnel<Server, S> {
         &mut self,
         now: Time,
         id: i64,
-        reason: Reason,
+        reason: StreamReason,
         revision: i32,
-    ) -> Result<Input<'f>, Reason> {
+    ) -> Result<Input<'f>, TunnelReason> {
         self.counters.refused = self.counters.refused.saturating_add(1);
         if reason.is_protocol_error() {
             self.budget.charge(now, Charge::ProtocolError)?;
@@ -201,11 +206,11 @@ impl<S: Storage> Tunnel<Server, S> {
         if self.refusals.push(id, reason) {
             Ok(Input::Ignored)
         } else {
-            Err(Reason::TooManyRejections)
+            Err(TunnelReason::TooManyRejections)
         }
     }
 
-    fn receive_half_close<'f>(&mut self, now: Time, id: i64) -> Result<Input<'f>, Reason> {
+    fn receive_half_close<'f>(&mut self, now: Time, id: i64) -> Result<Input<'f>, TunnelReason> {
         let Some(slot) = self.open_slot(now, id, Charge::Late)? else {
             return Ok(Input::Ignored);
         };
@@ -219,7 +224,7 @@ impl<S: Storage> Tunnel<Server, S> {
                 return self.violate(now, slot, reason);
             }
             if stream.kind.single_request() && !stream.incoming.any() {
-                return self.violate(now, slot, Reason::MissingRequest);
+                return self.violate(now, slot, StreamReason::MissingRequest);
             }
         }
         self.end_hold(slot);
@@ -228,7 +233,7 @@ impl<S: Storage> Tunnel<Server, S> {
         })
     }
 
-    fn receive_cancel<'f>(&mut self, now: Time, id: i64) -> Result<Input<'f>, Reason> {
+    fn receive_cancel<'f>(&mut self, now: Time, id: i64) -> Result<Input<'f>, TunnelReason> {
         let Some(slot) = self.open_slot(now, id, Charge::Late)? else {
             return Ok(Input::Ignored);
         };
@@ -248,12 +253,12 @@ mod tests {
 
     #[test]
     fn method_names() {
-        assert_eq!(method(""), Err(Reason::EmptyMethod));
+        assert_eq!(method(""), Err(StreamReason::EmptyMethod));
         for name in ["/", "foo", "/foo"] {
-            assert_eq!(method(name), Err(Reason::MalformedMethod), "{name}");
+            assert_eq!(method(name), Err(StreamReason::MalformedMethod), "{name}");
         }
         for name in ["//", "//a/b", "a/b/c", "a/"] {
-            assert_eq!(method(name), Err(Reason::UnknownMethod), "{name}");
+            assert_eq!(method(name), Err(StreamReason::UnknownMethod), "{name}");
         }
         assert_eq!(method("/pkg.S/M"), Ok("pkg.S/M"));
         assert_eq!(method("pkg.S/M"), Ok("pkg.S/M"));

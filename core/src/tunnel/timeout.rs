@@ -1,7 +1,7 @@
 //! Everything that happens because time passes.
 
 use super::{Phase, Role, Tunnel};
-use crate::error::Reason;
+use crate::reason::TunnelReason;
 use crate::storage::Storage;
 use crate::streams::{Slot, Terminal};
 use crate::time::Time;
@@ -81,9 +81,9 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     fn run_timers(&mut self, now: Time) {
         if self.phase_until.is_due(now) {
             match self.phase {
-                Phase::Opening => drop(self.end_with_error(Reason::OpenTimeout)),
-                Phase::Settling => drop(self.end_with_error(Reason::SettingsTimeout)),
-                Phase::Finished => drop(self.end_with_error(Reason::GraceExpired)),
+                Phase::Opening => drop(self.end_with_error(TunnelReason::OpenTimeout)),
+                Phase::Settling => drop(self.end_with_error(TunnelReason::SettingsTimeout)),
+                Phase::Finished => drop(self.end_with_error(TunnelReason::GraceExpired)),
                 Phase::Open | Phase::Ended => self.phase_until = Time::MAX,
             }
         }

@@ -5,7 +5,8 @@ use core::ops::Range;
 use super::refusals::Refusal;
 use super::{Phase, Role, Tunnel};
 use crate::budget::Earned;
-use crate::error::{Reason, Side};
+use crate::code::Side;
+use crate::reason::{Reason, StreamReason};
 use crate::storage::Storage;
 use crate::streams::{Flag, Next, Slot, Terminal};
 use crate::time::Time;
@@ -82,9 +83,9 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     fn refusal_frame(&self, refusal: Refusal) -> Transmit {
         let Refusal { id, reason } = refusal;
         if reason.is_curable() && self.handshake.agreed(Extension::Unprocessed) {
-            close_unprocessed(id, reason)
+            close_unprocessed(id, reason.into())
         } else {
-            close_with(id, reason)
+            close_with(id, reason.into())
         }
     }
 
@@ -204,7 +205,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         if R::SIDE == Side::Client && !self.give_id(slot) {
             self.end_with_event(
                 slot,
-                Terminal::Violation(Reason::TooManyStreams),
+                Terminal::Violation(StreamReason::TooManyStreams),
                 Unread::Discard,
             );
             return None;

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use bytes::Buf;
 use grpctunnel_core::wire::Encoded;
 use grpctunnel_core::wire::Timeout;
-use grpctunnel_core::{Client, Key, MethodKind, OpenError, OpenOptions, Reason, Side, Time};
+use grpctunnel_core::{Client, Key, MethodKind, OpenError, OpenOptions, Side, StreamReason, Time};
 use http::Request;
 use http_body::Body;
 
@@ -156,7 +156,7 @@ fn open_options<B>(
 }
 
 fn deadline_exceeded() -> Status {
-    let reason = Reason::DeadlineExceeded;
+    let reason = StreamReason::DeadlineExceeded;
     Status::new(reason.code(Side::Client), reason.text())
 }
 

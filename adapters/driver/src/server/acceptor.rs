@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use grpctunnel_core::wire::format_timeout;
-use grpctunnel_core::{Code, Key, MethodKind, Reason, Server, Side};
+use grpctunnel_core::{Code, Key, MethodKind, Server, Side, StreamReason};
 use http::header::{CONTENT_TYPE, TE};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderValue, Method, Request, Uri, Version};
@@ -93,7 +93,7 @@ impl<H: Handler> CallAcceptor<Server> for HandlerAcceptor<H> {
 /// The HTTP request of a call.
 fn request(state: &State<Server>, call: &IncomingCall<'_>) -> Result<Request<()>, Status> {
     let uri = uri(call.method, &state.options.authority).ok_or_else(|| {
-        let reason = Reason::UnknownMethod;
+        let reason = StreamReason::UnknownMethod;
         Status::new(reason.code(Side::Server), reason.text())
     })?;
     let mut headers = to_headers(&call.metadata, state.options.bin_dialect)

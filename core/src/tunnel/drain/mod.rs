@@ -7,7 +7,8 @@ use core::time::Duration;
 use super::ids::TUNNEL_ID;
 use super::{Client, Phase, Role, Tunnel};
 use crate::budget::Charge;
-use crate::error::{Reason, TunnelError};
+use crate::error::TunnelError;
+use crate::reason::{StreamReason, TunnelReason};
 use crate::storage::Storage;
 use crate::streams::{Flag, NO_ID, Streams, Terminal};
 use crate::time::Time;
@@ -23,7 +24,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     ///
     /// A tunnel server refuses what is opened from now on, and says so at once with `drain` where
     /// that extension is in effect. A tunnel that waits for its peer's answer or settings carries
-    /// no call yet: its carrier is finished at once, and its error is [`Reason::Aborted`].
+    /// no call yet: its carrier is finished at once, and its error is [`TunnelReason::Aborted`].
     pub fn drain(&mut self, now: Time, limit: Duration) {
         self.handle_timeout(now);
         let known = self.handshake.agreed(Extension::Drain);
@@ -31,10 +32,10 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         self.urgent |= self.drain.is_due();
         match self.phase {
             Phase::Opening | Phase::Settling => {
-                let error = TunnelError::new(R::SIDE, Reason::Aborted);
+                let error = TunnelError::new(R::SIDE, TunnelReason::Aborted);
                 self.error.get_or_insert(error);
                 // A server may have taken calls in that came ahead of the answer.
-                self.end_tunnel(Reason::Aborted, Carrier::Finish);
+                self.end_tunnel(TunnelReason::Aborted, Carrier::Finish);
                 self.finish(now);
             }
             Phase::Open => {
@@ -83,7 +84,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             if stream.send.is_all_but_closed() {
                 continue;
             }
-            let why = Terminal::lost(Reason::DrainLimit, stream.on_wire(R::SIDE));
+            let why = Terminal::lost(TunnelReason::DrainLimit, stream.on_wire(R::SIDE));
             self.end_with_event(slot, why, Unread::Discard);
         }
     }
@@ -96,9 +97,9 @@ impl<S: Storage> Tunnel<Client, S> {
         now: Time,
         id: i64,
         last: i64,
-    ) -> Result<Input<'f>, Reason> {
+    ) -> Result<Input<'f>, TunnelReason> {
         if id != TUNNEL_ID || !self.handshake.agreed(Extension::Drain) {
-            return self.receive_on_stream(now, id, Reason::UnknownFrame);
+            return self.receive_on_stream(now, id, StreamReason::UnknownFrame);
         }
         if !self.drain.begin_of_peer() {
             return self.ignore(now, Charge::Useless);
@@ -112,7 +113,7 @@ impl<S: Storage> Tunnel<Client, S> {
             }
             // The server refuses it or never hears of it: it needs no `cancel`.
             stream.flags.set(Flag::PeerDone);
-            let why = Terminal::NotProcessed(Reason::PeerDraining);
+            let why = Terminal::NotProcessed(TunnelReason::PeerDraining);
             self.end_with_event(slot, why, Unread::Discard);
         }
         Ok(Input::Ignored)

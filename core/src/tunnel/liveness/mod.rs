@@ -12,7 +12,8 @@ use super::ids::TUNNEL_ID;
 use super::transmit::{control, with_text};
 use super::{Phase, Role, Tunnel};
 use crate::budget::Charge;
-use crate::error::{Reason, Side};
+use crate::code::Side;
+use crate::reason::{StreamReason, TunnelReason};
 use crate::storage::Storage;
 use crate::time::Time;
 use crate::types::{Input, Timer, Transmit};
@@ -133,7 +134,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             Verdict::Unchanged => {}
             Verdict::Silent => self.notices.responsive(false),
             Verdict::Dead => {
-                self.end_with_error(Reason::Unresponsive);
+                self.end_with_error(TunnelReason::Unresponsive);
                 return;
             }
         }
@@ -199,9 +200,9 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         now: Time,
         id: i64,
         opaque: u64,
-    ) -> Result<Input<'f>, Reason> {
+    ) -> Result<Input<'f>, TunnelReason> {
         if id != TUNNEL_ID || !self.pings() {
-            return self.receive_on_stream(now, id, Reason::UnknownFrame);
+            return self.receive_on_stream(now, id, StreamReason::UnknownFrame);
         }
         self.budget.charge(now, Charge::Heartbeat)?;
         self.liveness.pinged(opaque);
@@ -215,9 +216,9 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         now: Time,
         id: i64,
         opaque: u64,
-    ) -> Result<Input<'f>, Reason> {
+    ) -> Result<Input<'f>, TunnelReason> {
         if id != TUNNEL_ID || !self.pings() {
-            return self.receive_on_stream(now, id, Reason::UnknownFrame);
+            return self.receive_on_stream(now, id, StreamReason::UnknownFrame);
         }
         let answer = self.liveness.ponged(now, opaque);
         if self.note_round_trip(answer) {
