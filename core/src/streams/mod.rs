@@ -248,6 +248,7 @@ impl<S: Storage> Streams<S> {
     }
 
     /// Notes an event of the stream.
+    #[inline]
     pub(crate) fn raise(&mut self, slot: Slot, event: Flag) {
         self.slab.get_mut(slot.0).flags.set(event);
         self.events.push_back(&mut self.slab, slot.0);

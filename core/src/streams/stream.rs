@@ -1,12 +1,13 @@
 //! The record of one stream.
 
+use super::Slot;
 use super::links::{Link, NO_SLOT};
 use super::send::{Next, SendHalf};
 use crate::code::Side;
 use crate::message::Incoming;
 use crate::reason::{Reason, StreamReason, TunnelReason};
 use crate::time::Time;
-use crate::types::{Hold, MethodKind, Unread};
+use crate::types::{Hold, Key, MethodKind, Unread};
 use crate::window::ReceiveWindow;
 use crate::wire::Revision;
 
@@ -166,6 +167,15 @@ impl Stream {
 
     pub(crate) const fn hold_until(&self) -> Time {
         self.hold_until
+    }
+
+    /// Its key, if it is in this slot.
+    #[inline(always)]
+    pub(crate) const fn key(&self, slot: Slot) -> Key {
+        Key {
+            slot: slot.0,
+            generation: self.generation,
+        }
     }
 
     /// How it ended, and what becomes of what was not read.

@@ -44,8 +44,8 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     }
 
     fn stream_event(&mut self, slot: Slot) -> Option<Event> {
-        let key = self.streams.key(slot);
         let stream = self.streams.get_mut(slot);
+        let key = stream.key(slot);
         let writable = stream.flags.take(Flag::WritableDue) && !stream.has_ended();
         let ended = stream.flags.take(Flag::EndDue);
         let (terminal, unread) = stream.ended();

@@ -55,6 +55,30 @@ pub(super) enum Refused {
     Tunnel(TunnelReason),
 }
 
+/// What decides where payload goes: read while the record is at hand.
+#[derive(Clone, Copy)]
+struct Known {
+    slot: Slot,
+    stream: Key,
+    discard: bool,
+    /// It has no flow control, so that unread bytes are counted.
+    counted: bool,
+    sampled: bool,
+}
+
+impl Known {
+    #[inline(always)]
+    fn of(stream: &Stream, slot: Slot) -> Self {
+        Self {
+            slot,
+            stream: stream.key(slot),
+            discard: stream.has(Flag::Stopped),
+            counted: stream.revision == Revision::Zero,
+            sampled: stream.has(Flag::Sampled),
+        }
+    }
+}
+
 impl From<TunnelReason> for Refused {
     fn from(reason: TunnelReason) -> Self {
         Self::Tunnel(reason)
@@ -245,8 +269,9 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             Ok(_) if message.size > max_message => Err(StreamReason::MessageTooLarge),
             judged => judged,
         };
+        let known = Known::of(stream, slot);
         match judged {
-            Ok(piece) => self.hand_on(now, slot, message.data, piece),
+            Ok(piece) => self.hand_on(now, known, message.data, piece),
             Err(reason) => Err(Refused::Stream(slot, reason)),
         }
     }
@@ -278,8 +303,9 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             }
             return Ok(Some(self.discard(slot, data)));
         }
+        let known = Known::of(stream, slot);
         match stream.incoming.more(data.len(), max_empty) {
-            Ok(Some(piece)) => self.hand_on(now, slot, data, piece),
+            Ok(Some(piece)) => self.hand_on(now, known, data, piece),
             Ok(None) => Ok(None),
             Err(reason) => Err(Refused::Stream(slot, reason)),
         }
@@ -289,15 +315,20 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     fn hand_on(
         &mut self,
         now: Time,
-        slot: Slot,
+        known: Known,
         bytes: &[u8],
         piece: Piece,
     ) -> Result<Option<Payload>, Refused> {
         let len = on_wire(bytes.len());
         self.growth.count(len);
-        let stream = self.streams.get(slot);
-        let (discard, counted) = (stream.has(Flag::Stopped), stream.revision == Revision::Zero);
-        if stream.has(Flag::Sampled) {
+        let Known {
+            slot,
+            stream,
+            discard,
+            counted,
+            sampled,
+        } = known;
+        if sampled {
             self.watch_data(now, slot, len);
         }
         if discard {
@@ -307,7 +338,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         }
         self.budget.earn(Earned::UsefulFrame);
         Ok(Some(Payload {
-            stream: self.streams.key(slot),
+            stream,
             piece,
             discard,
         }))

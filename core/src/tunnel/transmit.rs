@@ -174,9 +174,9 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     /// The next bytes of a message. `all`: no more of it are at hand.
     #[inline]
     fn chunk(&mut self, slot: Slot, bytes: u32, all: bool) -> Transmit {
-        let key = self.streams.key(slot);
         let mut prefix = Prefix::EMPTY;
         let stream = self.streams.get_mut(slot);
+        let key = stream.key(slot);
         let (range, begins) = stream.send.take_chunk(stream.revision, bytes);
         match begins {
             Some(Envelope { size, compressed }) => {

@@ -198,10 +198,16 @@ impl LivenessState {
 
     /// When the next question is due.
     pub(in crate::tunnel) fn question_at(&self, rules: Rules) -> Time {
-        if self.ask_due || self.asked.is_some() {
+        if self.asked.is_some() {
             return Time::MAX;
         }
+        self.interval_ends(rules)
+    }
+
+    /// The same, once no question is out.
+    fn interval_ends(&self, rules: Rules) -> Time {
         match rules.asks {
+            _ if self.ask_due => Time::MAX,
             Asks::Never => Time::MAX,
             Asks::WithProbe => self.last_received.saturating_add(rules.limits.probe),
             Asks::WithPing => self.last_asked.saturating_add(rules.limits.ping),
@@ -396,7 +402,7 @@ impl LivenessState {
             pongs,
         } = self;
         let times = [
-            self.question_at(rules),
+            self.interval_ends(rules),
             self.heartbeat_at(rules),
             self.answer_at(rules),
             self.half_close_at(rules),
