@@ -7,7 +7,7 @@ use core::ops::Range;
 
 use crate::error::CommandError;
 use crate::types::Envelope;
-use crate::window::SendWindow;
+use crate::window::{SendWindow, WindowError};
 use crate::wire::{Encoded, Revision};
 
 /// No peer takes a head near its frame limit of 4 MiB.
@@ -93,12 +93,15 @@ impl SendHalf {
         }
     }
 
-    pub(crate) const fn window(&self) -> &SendWindow<u32> {
-        &self.window
+    /// Bytes that the peer's credit still allows.
+    #[cfg(feature = "search")]
+    pub(crate) const fn credit(&self) -> u32 {
+        self.window.available()
     }
 
-    pub(crate) const fn window_mut(&mut self) -> &mut SendWindow<u32> {
-        &mut self.window
+    /// The peer grants so many more bytes.
+    pub(crate) fn grant(&mut self, bytes: u32) -> Result<(), WindowError> {
+        self.window.grant(bytes)
     }
 
     /// Has the head of `open` sent.

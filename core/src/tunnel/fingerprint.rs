@@ -67,7 +67,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     #[must_use]
     pub fn send_credit(&self, stream: Key) -> Option<u32> {
         let stream = self.streams.find(stream)?;
-        (stream.revision == crate::wire::Revision::One).then(|| stream.send.window().available())
+        (stream.revision == crate::wire::Revision::One).then(|| stream.send.credit())
     }
 
     /// From now on nothing is granted on the stream before `bytes` are to be granted:

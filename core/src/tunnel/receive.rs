@@ -369,7 +369,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             self.counters.ignored = self.counters.ignored.saturating_add(1);
             return Ok(());
         }
-        if stream.send.window_mut().grant(bytes).is_err() {
+        if stream.send.grant(bytes).is_err() {
             return Err(Refused::Stream(slot, StreamReason::WindowOverflow));
         }
         self.streams.queue_data(slot);
