@@ -51,9 +51,9 @@ impl<const QUEUE: usize> StreamQueue<QUEUE> {
         let own = core::mem::take(Self::link(slab.get_mut(front)));
         // Ends with the queue, whatever the links say: a stream that was taken out has none.
         self.head = own.following();
-        match self.head {
-            NO_SLOT => self.tail = NO_SLOT,
-            next => Self::link(slab.get_mut(next)).previous = NO_SLOT,
+        match slab.neighbour(self.head) {
+            Some(next) => Self::link(next).previous = NO_SLOT,
+            None => self.tail = NO_SLOT,
         }
         Some(front)
     }
@@ -69,9 +69,9 @@ impl<const QUEUE: usize> StreamQueue<QUEUE> {
             previous: tail,
             next: NO_SLOT,
         };
-        match tail {
-            NO_SLOT => self.head = slot,
-            last => Self::link(slab.get_mut(last)).next = slot,
+        match slab.neighbour(tail) {
+            Some(last) => Self::link(last).next = slot,
+            None => self.head = slot,
         }
         self.tail = slot;
     }
@@ -84,13 +84,13 @@ impl<const QUEUE: usize> StreamQueue<QUEUE> {
         }
         let Link { previous, next } = *own;
         *own = Link::default();
-        match previous {
-            NO_SLOT => self.head = next,
-            before => Self::link(slab.get_mut(before)).next = next,
+        match slab.neighbour(previous) {
+            Some(before) => Self::link(before).next = next,
+            None => self.head = next,
         }
-        match next {
-            NO_SLOT => self.tail = previous,
-            after => Self::link(slab.get_mut(after)).previous = previous,
+        match slab.neighbour(next) {
+            Some(after) => Self::link(after).previous = previous,
+            None => self.tail = previous,
         }
     }
 

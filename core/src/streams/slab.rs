@@ -19,6 +19,19 @@ pub(crate) struct Slab<S: Storage> {
     pub(super) vacant: Stream,
 }
 
+/// Apart from the look-ups, which need no registers for it.
+#[cold]
+#[inline(never)]
+const fn vacant(vacant: &Stream) -> &Stream {
+    vacant
+}
+
+#[cold]
+#[inline(never)]
+const fn vacant_mut(vacant: &mut Stream) -> &mut Stream {
+    vacant
+}
+
 impl<S: Storage> Slab<S> {
     pub(crate) fn new() -> Self {
         Self {
@@ -45,15 +58,25 @@ impl<S: Storage> Slab<S> {
     /// The record in a slot, in use or free.
     #[inline(always)]
     pub(crate) fn get(&self, slot: u32) -> &Stream {
-        let record = self.records.as_slice().get(in_memory(slot));
-        record.unwrap_or(&self.vacant)
+        match self.records.as_slice().get(in_memory(slot)) {
+            Some(record) => record,
+            None => vacant(&self.vacant),
+        }
     }
 
     /// The same, mutable.
     #[inline(always)]
     pub(crate) fn get_mut(&mut self, slot: u32) -> &mut Stream {
-        let record = self.records.as_mut_slice().get_mut(in_memory(slot));
-        record.unwrap_or(&mut self.vacant)
+        match self.records.as_mut_slice().get_mut(in_memory(slot)) {
+            Some(record) => record,
+            None => vacant_mut(&mut self.vacant),
+        }
+    }
+
+    /// The record of a neighbour in a queue. `None`: that is where the queue ends.
+    #[inline(always)]
+    pub(super) fn neighbour(&mut self, slot: u32) -> Option<&mut Stream> {
+        self.records.as_mut_slice().get_mut(in_memory(slot))
     }
 
     /// The slot of the record that a key refers to, if it was not reused.
