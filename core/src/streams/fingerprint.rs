@@ -72,7 +72,6 @@ fn write_stream<H: Hasher>(stream: &Stream, base: i64, now: Time, state: &mut H)
         flags,
         ended,
         unread,
-        close_due,
         withheld,
     } = stream;
     (*id != NO_ID).then(|| id.wrapping_sub(base)).hash(state);
@@ -83,5 +82,5 @@ fn write_stream<H: Hasher>(stream: &Stream, base: i64, now: Time, state: &mut H)
         send.fingerprint(state);
     }
     (kind, revision, flags).hash(state);
-    (ended, unread, close_due).hash(state);
+    (ended, unread).hash(state);
 }

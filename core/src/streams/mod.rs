@@ -16,7 +16,6 @@ pub(crate) use send::{MessageRules, Next, is_too_large};
 pub(crate) use stream::{Flag, NO_ID, Stream, Terminal};
 pub(crate) use turns::MAX_CHUNK;
 
-use crate::reason::Reason;
 use crate::storage::Storage;
 use crate::time::Time;
 use crate::types::{Key, Unread};
@@ -37,7 +36,7 @@ pub(crate) struct Slot(u32);
 pub(crate) enum Notice {
     Nothing,
     Cancel,
-    Close(Reason),
+    Close,
 }
 
 /// The streams that are not retired. Whatever changes where a stream stands goes through here: its
@@ -272,7 +271,7 @@ impl<S: Storage> Streams<S> {
         match notice {
             Notice::Nothing => {}
             Notice::Cancel => stream.flags.set(Flag::CancelDue),
-            Notice::Close(reason) => stream.close_due = Some(reason),
+            Notice::Close => stream.flags.set(Flag::CloseDue),
         }
         let (id, has_control) = (stream.id, stream.has_control());
         self.timers.update(&mut self.slab, slot);
@@ -293,7 +292,7 @@ impl<S: Storage> Streams<S> {
     pub(crate) fn drop_notice(&mut self, slot: Slot) {
         let stream = self.slab.get_mut(slot.0);
         stream.flags.clear(Flag::CancelDue);
-        stream.close_due = None;
+        stream.flags.clear(Flag::CloseDue);
         self.control.remove(&mut self.slab, slot.0);
     }
 

@@ -5,7 +5,7 @@ use super::links::{Link, NO_SLOT};
 use super::send::{Next, SendHalf};
 use crate::code::Side;
 use crate::message::Incoming;
-use crate::reason::{Reason, StreamReason, TunnelReason};
+use crate::reason::{StreamReason, TunnelReason};
 use crate::time::Time;
 use crate::types::{Hold, Key, MethodKind, Unread};
 use crate::window::ReceiveWindow;
@@ -55,6 +55,8 @@ pub(crate) enum Flag {
     EndDue = 1 << 4,
     WritableDue = 1 << 5,
     CancelDue = 1 << 6,
+    /// A `close_stream` of the core's own, which its end decides.
+    CloseDue = 1 << 12,
     Released = 1 << 7,
     InUse = 1 << 8,
     /// The peer has named an encoding, so that its messages may be compressed.
@@ -112,8 +114,6 @@ pub(crate) struct Stream {
     pub(crate) flags: Flags,
     pub(super) ended: Option<Terminal>,
     pub(super) unread: Unread,
-    /// A `close_stream` of the core's own that has not been sent yet.
-    pub(super) close_due: Option<Reason>,
     /// Nothing is granted before so much is to be granted.
     #[cfg(feature = "search")]
     pub(crate) withheld: u16,
@@ -140,7 +140,6 @@ impl Stream {
             flags: Flags::of(Flag::InUse),
             ended: None,
             unread: Unread::Deliver,
-            close_due: None,
             #[cfg(feature = "search")]
             withheld: 0,
         }
@@ -183,9 +182,10 @@ impl Stream {
         (self.ended, self.unread)
     }
 
-    /// What is due of the core's own, which is taken.
-    pub(crate) const fn take_close(&mut self) -> Option<Reason> {
-        self.close_due.take()
+    /// How it ended, if the core has that to tell, which is taken.
+    pub(crate) fn take_close(&mut self) -> Option<Terminal> {
+        let due = self.flags.take(Flag::CloseDue);
+        self.ended.filter(|_| due)
     }
 
     #[inline]
@@ -208,7 +208,7 @@ impl Stream {
 
     /// Whether the core has a control frame to send for it.
     pub(crate) fn has_control(&self) -> bool {
-        self.has(Flag::CancelDue) || self.close_due.is_some() || self.grant_is_due()
+        self.has(Flag::CancelDue) || self.has(Flag::CloseDue) || self.grant_is_due()
     }
 
     /// Whether a `window_update` is due. None is once the peer can send no more.

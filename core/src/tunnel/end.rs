@@ -29,7 +29,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             _ if !peer_listens => Notice::Nothing,
             Side::Client if stream.id() != NO_ID && early => Notice::Cancel,
             Side::Client => Notice::Nothing,
-            Side::Server => close_reason(why).map_or(Notice::Nothing, Notice::Close),
+            Side::Server => close_reason(why).map_or(Notice::Nothing, |_| Notice::Close),
         };
         // A client that ends the stream itself knows that what it sends behind that is useless.
         // A server may not: a Go handler can go on sending behind its own end.
@@ -159,7 +159,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
 }
 
 /// What the tunnel server says about an end that is not its caller's `close`.
-fn close_reason(why: Terminal) -> Option<Reason> {
+pub(super) fn close_reason(why: Terminal) -> Option<Reason> {
     match why {
         Terminal::PeerCancelled | Terminal::Cancelled => Some(StreamReason::Cancelled.into()),
         Terminal::Deadline => Some(StreamReason::DeadlineExceeded.into()),

@@ -2,6 +2,7 @@
 
 use core::ops::Range;
 
+use super::end::close_reason;
 use super::refusals::Refusal;
 use super::{Phase, Role, Tunnel};
 use crate::budget::Earned;
@@ -148,7 +149,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         let id = stream.id();
         let transmit = if stream.flags.take(Flag::CancelDue) {
             control(prefix::cancel(id))
-        } else if let Some(reason) = stream.take_close() {
+        } else if let Some(reason) = stream.take_close().and_then(close_reason) {
             close_with(id, reason)
         } else if stream.grant_is_due() {
             return Some(self.grant_frame(now, slot));
