@@ -36,7 +36,7 @@
 //! assert!(acceptor.client().is_some_and(|client| client.is_open()));
 //!
 //! // A flag that means nothing ends both tunnels of an end.
-//! assert_eq!(acceptor.handle_frame(now, 1, b"").unwrap_err().reason(), Reason::FrameFlags);
+//! assert_eq!(acceptor.handle_frame(now, 1, b"").unwrap_err().reason(), TunnelReason::FrameFlags);
 //! assert!(acceptor.client().is_some_and(|client| client.is_ended()));
 //! assert!(acceptor.server().is_some_and(|server| server.is_ended()));
 //! # Ok::<(), Box<dyn core::error::Error>>(())
@@ -44,7 +44,9 @@
 
 use core::time::Duration;
 
-use crate::error::{ConfigError, Reason, Side, TunnelError};
+use crate::code::Side;
+use crate::error::{ConfigError, TunnelError};
+use crate::reason::TunnelReason;
 use crate::storage::Storage;
 use crate::time::Time;
 use crate::tunnel::{Role, Tunnel, TunnelClient, TunnelServer};
@@ -215,7 +217,7 @@ impl<S: Storage> Pipe<S> {
     ///
     /// # Errors
     /// The pipe has ended, because of this frame or before; the first error is returned again.
-    /// A flag byte of no enabled direction is [`Reason::FrameFlags`].
+    /// A flag byte of no enabled direction is [`TunnelReason::FrameFlags`].
     pub fn handle_frame<'f>(
         &mut self,
         now: Time,
@@ -235,7 +237,7 @@ impl<S: Storage> Pipe<S> {
             }
             // Two tunnels that have ended without an error have nothing to say to it.
             _ => {
-                return match self.abort(now, Reason::FrameFlags) {
+                return match self.abort(now, TunnelReason::FrameFlags) {
                     Some(error) => Err(error),
                     None => Ok((Side::Client, Input::Ignored)),
                 };
@@ -315,7 +317,7 @@ impl<S: Storage> Pipe<S> {
     /// byte stream that ended inside one, or that makes no progress. Returns the error that ended
     /// the pipe, which is the first one if it had ended before; `None` if it had ended without
     /// one.
-    pub fn abort(&mut self, now: Time, reason: Reason) -> Option<TunnelError> {
+    pub fn abort(&mut self, now: Time, reason: TunnelReason) -> Option<TunnelError> {
         self.handle_timeout(now);
         let client = self.client.as_mut().and_then(|it| it.abort(now, reason));
         let server = self.server.as_mut().and_then(|it| it.abort(now, reason));
@@ -555,7 +557,7 @@ impl<S: Storage> Pipe<S> {
         };
         self.over = self.is_ended();
         // A tunnel client that has not settled is given up when it is drained, as it was told to be.
-        let told = |error: &TunnelError| draining && error.reason() == Reason::Aborted;
+        let told = |error: &TunnelError| draining && error.reason() == TunnelReason::Aborted;
         if self.over && self.error.is_none() && !self.clean {
             self.error = error.filter(|error| !told(error));
         }
@@ -571,9 +573,9 @@ fn end_both<R: Role, Q: Role, S: Storage>(
 ) -> Option<TunnelError> {
     let error = ended.error();
     let clean = error.is_none_or(|error| match error.reason() {
-        Reason::CarrierFinished => true,
+        TunnelReason::CarrierFinished => true,
         // A tunnel client that has not settled has nothing to wait for when it is drained.
-        Reason::Aborted => draining,
+        TunnelReason::Aborted => draining,
         _ => false,
     });
     let waits = clean && draining;

@@ -1,7 +1,7 @@
 //! The one place where everything is charged that a peer can do for free.
 
-use crate::error::Reason;
 use crate::limits::{Bucket, Budgets, Limits};
+use crate::reason::TunnelReason;
 use crate::time::Time;
 
 const NANOS: u64 = 1_000_000_000;
@@ -199,23 +199,23 @@ impl Budget {
     }
 
     /// Charges the peer; an overdraft ends the tunnel with the reason returned.
-    pub(crate) fn charge(&mut self, now: Time, charge: Charge) -> Result<(), Reason> {
+    pub(crate) fn charge(&mut self, now: Time, charge: Charge) -> Result<(), TunnelReason> {
         let (paid, reason) = match charge {
-            Charge::Useless => (self.useless.take(now), Reason::TooManyUselessFrames),
+            Charge::Useless => (self.useless.take(now), TunnelReason::TooManyUselessFrames),
             Charge::Late => (
                 self.late.take_frame() || self.useless.take(now),
-                Reason::TooManyUselessFrames,
+                TunnelReason::TooManyUselessFrames,
             ),
             Charge::LateData(bytes) => (
                 self.late.take_data(bytes) || self.useless.take(now),
-                Reason::TooManyUselessFrames,
+                TunnelReason::TooManyUselessFrames,
             ),
             Charge::WindowUpdate => {
                 let answers = self.unanswered > 0;
                 self.unanswered = self.unanswered.saturating_sub(1);
                 (
                     answers || self.window_updates.take(now),
-                    Reason::TooManyWindowUpdates,
+                    TunnelReason::TooManyWindowUpdates,
                 )
             }
             Charge::Heartbeat => {
@@ -226,15 +226,19 @@ impl Budget {
                     self.last_heartbeat = Some(now);
                     return Ok(());
                 }
-                (self.window_updates.take(now), Reason::TooManyWindowUpdates)
+                (
+                    self.window_updates.take(now),
+                    TunnelReason::TooManyWindowUpdates,
+                )
             }
             Charge::ProtocolError => (
                 self.protocol_errors.take(now),
-                Reason::TooManyProtocolErrors,
+                TunnelReason::TooManyProtocolErrors,
             ),
-            Charge::Rejection(waiting) => {
-                (waiting < self.pending_rejections, Reason::TooManyRejections)
-            }
+            Charge::Rejection(waiting) => (
+                waiting < self.pending_rejections,
+                TunnelReason::TooManyRejections,
+            ),
         };
         if paid { Ok(()) } else { Err(reason) }
     }
@@ -267,7 +271,7 @@ mod tests {
         }
         assert_eq!(
             budget.charge(Time::ZERO, Charge::Useless),
-            Err(Reason::TooManyUselessFrames)
+            Err(TunnelReason::TooManyUselessFrames)
         );
         let second = Time::from_millis(1_000);
         for _ in 0..100 {

@@ -37,10 +37,10 @@
 //!   [`set_backlogged`](Tunnel::set_backlogged), unless frames are polled one by one as the
 //!   carrier takes them.
 //! - The carrier has taken no byte for too long (60 s, or 10 minutes at revision zero): the core
-//!   cannot see that, and no timer of its own runs out. `abort` it with [`Reason::Stalled`].
+//!   cannot see that, and no timer of its own runs out. `abort` it with [`TunnelReason::Stalled`].
 //!
-//! Whatever a peer sends is data: it can end its stream or its tunnel ([`Reason::scope`] says
-//! which), it cannot panic us, and no bound is left open ([`Limits`]). Every stream that was
+//! Whatever a peer sends is data: it can end its stream ([`StreamReason`]) or its tunnel
+//! ([`TunnelReason`]), it cannot panic us, and no bound is left open ([`Limits`]). Every stream that was
 //! opened yields exactly one [`End`].
 //!
 //! A unary call between two ends, with storage in place that follows from two numbers:
@@ -159,23 +159,20 @@ extern crate std;
 
 pub mod bare;
 mod budget;
+mod code;
 mod error;
-mod index;
 mod length;
 mod limits;
-mod links;
 mod message;
 mod preset;
-mod queue;
+mod reason;
 pub mod receive_buffer;
 #[cfg(feature = "alloc")]
 pub mod session;
-mod slab;
 pub mod states;
 mod storage;
-mod stream;
+mod streams;
 mod time;
-mod timers;
 mod tunnel;
 mod types;
 #[cfg(feature = "internals")]
@@ -186,11 +183,11 @@ pub mod window;
 mod window;
 pub mod wire;
 
-pub use error::{
-    Code, CommandError, ConfigError, MISSING_RESPONSE, OpenError, Reason, Scope, Side, TunnelError,
-};
+pub use code::{Code, Side};
+pub use error::{CommandError, ConfigError, OpenError, TunnelError};
 pub use limits::{Bucket, Budgets, Limits, Liveness, ReceiveWindowPolicy, RevisionZeroLimits};
 pub use preset::{boundary_bytes, frame_bytes};
+pub use reason::{MISSING_RESPONSE, Reason, StreamReason, TunnelReason};
 #[cfg(feature = "alloc")]
 pub use session::Session;
 #[cfg(feature = "alloc")]

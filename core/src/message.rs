@@ -1,6 +1,6 @@
 //! Judges what arrives as message data: envelopes, chunks and ends, without holding a byte.
 
-use crate::error::Reason;
+use crate::reason::StreamReason;
 use crate::types::Envelope;
 
 /// What a piece of payload is.
@@ -31,15 +31,19 @@ impl Incoming {
 
     /// `*_message { size, data }`, with `len` bytes of data.
     #[inline(always)]
-    pub(crate) fn envelope(&mut self, envelope: Envelope, len: usize) -> Result<Piece, Reason> {
+    pub(crate) fn envelope(
+        &mut self,
+        envelope: Envelope,
+        len: usize,
+    ) -> Result<Piece, StreamReason> {
         if self.inside {
-            return Err(Reason::MessageInterrupted);
+            return Err(StreamReason::MessageInterrupted);
         }
-        let len = u32::try_from(len).map_err(|_| Reason::DataBeyondSize)?;
+        let len = u32::try_from(len).map_err(|_| StreamReason::DataBeyondSize)?;
         self.need = envelope
             .size
             .checked_sub(len)
-            .ok_or(Reason::DataBeyondSize)?;
+            .ok_or(StreamReason::DataBeyondSize)?;
         self.inside = self.need > 0;
         self.empty_chunks = 0;
         self.messages = self.messages.saturating_add(1).min(2);
@@ -51,19 +55,26 @@ impl Incoming {
 
     /// `more_*_data` of `len` bytes. `None`: an empty chunk, nothing to hand on.
     #[inline(always)]
-    pub(crate) fn more(&mut self, len: usize, max_empty: u8) -> Result<Option<Piece>, Reason> {
+    pub(crate) fn more(
+        &mut self,
+        len: usize,
+        max_empty: u8,
+    ) -> Result<Option<Piece>, StreamReason> {
         if !self.inside {
-            return Err(Reason::DataWithoutMessage);
+            return Err(StreamReason::DataWithoutMessage);
         }
         if len == 0 {
             if self.empty_chunks >= max_empty {
-                return Err(Reason::TooManyEmptyChunks);
+                return Err(StreamReason::TooManyEmptyChunks);
             }
             self.empty_chunks = self.empty_chunks.saturating_add(1);
             return Ok(None);
         }
-        let len = u32::try_from(len).map_err(|_| Reason::DataBeyondSize)?;
-        self.need = self.need.checked_sub(len).ok_or(Reason::DataBeyondSize)?;
+        let len = u32::try_from(len).map_err(|_| StreamReason::DataBeyondSize)?;
+        self.need = self
+            .need
+            .checked_sub(len)
+            .ok_or(StreamReason::DataBeyondSize)?;
         self.inside = self.need > 0;
         self.empty_chunks = 0;
         Ok(Some(Piece {
@@ -73,9 +84,9 @@ impl Incoming {
     }
 
     /// The peer ended its side with success.
-    pub(crate) const fn end(&self) -> Result<(), Reason> {
+    pub(crate) const fn end(&self) -> Result<(), StreamReason> {
         if self.inside {
-            Err(Reason::Truncated)
+            Err(StreamReason::Truncated)
         } else {
             Ok(())
         }
@@ -107,7 +118,7 @@ mod tests {
                     assert_eq!(rest, Ok(Some(piece(None, true))));
                 }
                 assert_eq!(incoming.end(), Ok(()));
-                assert_eq!(incoming.more(1, 0), Err(Reason::DataWithoutMessage));
+                assert_eq!(incoming.more(1, 0), Err(StreamReason::DataWithoutMessage));
             }
         }
     }
@@ -116,14 +127,14 @@ mod tests {
     fn every_rule_has_its_reason() {
         let mut incoming = Incoming::default();
         let too_much = incoming.envelope(Envelope::new(0), 2);
-        assert_eq!(too_much, Err(Reason::DataBeyondSize));
+        assert_eq!(too_much, Err(StreamReason::DataBeyondSize));
         let mut incoming = Incoming::default();
         incoming.envelope(Envelope::new(10), 1).unwrap();
         let again = incoming.envelope(Envelope::new(10), 1);
-        assert_eq!(again, Err(Reason::MessageInterrupted));
-        assert_eq!(incoming.more(10, 0), Err(Reason::DataBeyondSize));
-        assert_eq!(incoming.end(), Err(Reason::Truncated));
+        assert_eq!(again, Err(StreamReason::MessageInterrupted));
+        assert_eq!(incoming.more(10, 0), Err(StreamReason::DataBeyondSize));
+        assert_eq!(incoming.end(), Err(StreamReason::Truncated));
         assert_eq!(incoming.more(0, 1), Ok(None));
-        assert_eq!(incoming.more(0, 1), Err(Reason::TooManyEmptyChunks));
+        assert_eq!(incoming.more(0, 1), Err(StreamReason::TooManyEmptyChunks));
     }
 }

@@ -1,10 +1,9 @@
 //! Sizes that follow from the number of streams and the receive window.
 
 use crate::limits::ReceiveWindowPolicy;
+use crate::streams::MAX_CHUNK;
 use crate::types::Config;
 
-/// Payload bytes of the largest chunk that known peers send.
-const MAX_CHUNK: u32 = 16_384;
 /// Bytes that heads, statuses and method names of a small tunnel take in one frame at most.
 const HEADS: u32 = 1_024;
 /// Ids, sizes, tags and lengths around them.

@@ -47,6 +47,16 @@ impl Time {
         self <= now && self != Self::MAX
     }
 
+    /// Nanoseconds left until this time, for fingerprints: an expired timer has wrapped.
+    #[cfg(feature = "search")]
+    pub(crate) fn nanos_left(self, now: Self) -> u64 {
+        if self == Self::MAX {
+            u64::MAX
+        } else {
+            self.0.wrapping_sub(now.0)
+        }
+    }
+
     /// The time elapsed since `earlier`, or zero if `earlier` is later.
     #[must_use]
     pub const fn saturating_since(self, earlier: Self) -> Duration {

@@ -68,5 +68,8 @@ fn a_server_without_room_refuses_and_without_room_for_that_gives_up() {
     assert_eq!(server.budgets(Time::ZERO).pending_rejections, waiting - 1);
     assert_eq!(server.counters().refused, 1);
     let refused = server.handle_frame(Time::ZERO, &frames[2]);
-    assert_eq!(refused.unwrap_err().reason(), Reason::TooManyRejections);
+    assert_eq!(
+        refused.unwrap_err().reason(),
+        TunnelReason::TooManyRejections
+    );
 }

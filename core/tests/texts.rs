@@ -7,8 +7,8 @@ use grpctunnel_core::receive_buffer::{FixedStore, PushError, ReceiveBuffer};
 use grpctunnel_core::window::WindowError;
 use grpctunnel_core::wire::{DecodeError, EncodeError, FrameTooLarge, SinkFull};
 use grpctunnel_core::{
-    Code, CommandError, Config, Fixed, Negotiation, OpenError, Opening, Reason, Scope, Side, Time,
-    TunnelClient,
+    Code, CommandError, Config, Fixed, Negotiation, OpenError, Opening, Reason, Side, StreamReason,
+    Time, TunnelClient, TunnelReason,
 };
 
 fn distinct(errors: &[&dyn Display]) {
@@ -34,7 +34,6 @@ fn errors_differ_in_their_texts() {
         &Command::HeadersLate,
         &Command::CompressionNotAgreed,
         &Command::HeadTooLarge,
-        &Command::NotOfAStream,
     ]);
     distinct(&[
         &OpenError::NotSettled,
@@ -77,16 +76,17 @@ fn errors_differ_in_their_texts() {
 }
 
 #[test]
-fn every_reason_has_a_text_a_scope_and_a_code_of_its_side() {
-    let all: Vec<&dyn Display> = Reason::ALL.iter().map(|reason| reason as _).collect();
-    distinct(&all);
-    for reason in Reason::ALL {
+fn every_reason_has_a_text_and_a_code_of_its_side() {
+    let of_streams = StreamReason::ALL.iter().copied().map(Reason::from);
+    let of_tunnels = TunnelReason::ALL.iter().copied().map(Reason::from);
+    let all: Vec<Reason> = of_streams.chain(of_tunnels).collect();
+    let texts: Vec<&dyn Display> = all.iter().map(|reason| reason as _).collect();
+    distinct(&texts);
+    for reason in &all {
         for side in [Side::Client, Side::Server] {
             assert_ne!(reason.code(side), Code::Ok, "{reason:?}");
         }
     }
-    assert_eq!(Reason::NotUtf8.scope(), Scope::Stream);
-    assert_eq!(Reason::Undecodable.scope(), Scope::Tunnel);
 }
 
 #[test]
@@ -112,9 +112,11 @@ fn what_is_shown_of_a_tunnel_is_its_state() {
     assert!(format!("{tunnel:?}").contains("Open"), "{tunnel:?}");
     assert!(!tunnel.is_draining());
     assert_eq!(tunnel.limits().max_frame, 4 << 20);
-    let error = tunnel.abort(Time::ZERO, Reason::FrameTruncated).unwrap();
-    assert_eq!(error.to_string(), Reason::FrameTruncated.text());
-    assert_eq!(tunnel.abort(Time::ZERO, Reason::Stalled), Some(error));
+    let error = tunnel
+        .abort(Time::ZERO, TunnelReason::FrameTruncated)
+        .unwrap();
+    assert_eq!(error.to_string(), TunnelReason::FrameTruncated.text());
+    assert_eq!(tunnel.abort(Time::ZERO, TunnelReason::Stalled), Some(error));
     assert!(
         format!("{tunnel:?}").contains("FrameTruncated"),
         "{tunnel:?}"

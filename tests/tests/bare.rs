@@ -16,7 +16,7 @@ use grpctunnel_core::wire::{
 };
 use grpctunnel_core::{
     Body, Carrier, Cause, Config, End, Envelope, Event as TunnelEvent, Hold, Input, Key, OpenError,
-    OpenOptions, Reason, Side, Storage, Time, TunnelError,
+    OpenOptions, Side, Storage, Time, TunnelError, TunnelReason,
 };
 use grpctunnel_tests::both_stores;
 use grpctunnel_tests::harness::{InPlace, OnHeap, Store, frames};
@@ -321,7 +321,7 @@ both_stores! {
                     // What the frame holds does not matter.
                     let frame = frames::cancel(7);
                     let error = end.handle(Time::ZERO, *flag, &frame).unwrap_err();
-                    assert_eq!(error.reason(), Reason::FrameFlags);
+                    assert_eq!(error.reason(), TunnelReason::FrameFlags);
                     assert!(end.pipe.is_ended());
                     assert_eq!(end.pipe.error(), Some(&error));
                     assert!(end.transmit(Time::ZERO).is_none());
@@ -347,7 +347,7 @@ both_stores! {
             let end = &mut ends.acceptor;
             assert_eq!(end.take_seen(), ["server opened"]);
             let error = end.handle(Time::ZERO, flag, b"\xff").unwrap_err();
-            assert_eq!(error.reason(), Reason::Undecodable);
+            assert_eq!(error.reason(), TunnelReason::Undecodable);
             let seen = end.take_seen();
             let (client, server) = match flag {
                 FORWARD => ("CarrierFailed", "Undecodable"),
@@ -391,7 +391,7 @@ both_stores! {
     fn a_tunnel_given_up_takes_the_other_along<S>() {
         let mut ends = Ends::<S::Streams>::new(Directions::Both);
         ends.opener.open();
-        ends.opener.server().abort(Time::ZERO, Reason::Stalled);
+        ends.opener.server().abort(Time::ZERO, TunnelReason::Stalled);
         assert!(ends.opener.transmit(Time::ZERO).is_none());
         let seen = ends.opener.take_seen();
         assert_eq!(seen, ["client lost CarrierFailed false", "abort Stalled"]);
@@ -670,7 +670,7 @@ fn step<S: Storage>(ends: &mut Ends<S>, opener: bool, what: u8) {
             ends.opener.pipe.handle_timeout(ends.now);
             ends.acceptor.pipe.handle_timeout(ends.now);
         }
-        23 => drop(end.client().abort(now, Reason::Stalled)),
+        23 => drop(end.client().abort(now, TunnelReason::Stalled)),
         18 => end.pipe.handle_end(now, Cause::Finished),
         19 => end.pipe.handle_end(now, Cause::Failed),
         20 => drop(end.handle(now, 7, &[])),

@@ -1,6 +1,8 @@
 //! Rows 163 to 169 of the catalogue: the end of the carrier, at every point of a call.
 
-use grpctunnel_core::{Cause, Hold, Negotiation, OpenError, OpenOptions, Opening, Reason, Server};
+use grpctunnel_core::{
+    Cause, Hold, Negotiation, OpenError, OpenOptions, Opening, Server, TunnelReason,
+};
 use grpctunnel_tests::both_stores;
 use grpctunnel_tests::harness::frames::{close, half, hdr, more, msg, new, set};
 use grpctunnel_tests::harness::{Over, Script, Store, client, client_with, config, server};
@@ -49,7 +51,7 @@ fn at_point<S: Store>(point: usize) -> (Script<Server, S>, bool) {
     (t, (1..steps.len()).contains(&point))
 }
 
-fn every_point<S: Store>(cause: Cause, reason: Reason, carrier: &str) {
+fn every_point<S: Store>(cause: Cause, reason: TunnelReason, carrier: &str) {
     for point in 0..=8 {
         let (mut t, live) = at_point::<S>(point);
         t.ends(cause);
@@ -92,11 +94,11 @@ both_stores! {
     }
 
     fn conf_165_the_end_at_every_point<S>() {
-        every_point::<S>(Cause::Finished, Reason::CarrierFinished, "finish");
+        every_point::<S>(Cause::Finished, TunnelReason::CarrierFinished, "finish");
     }
 
     fn conf_166_a_cut_at_every_point<S>() {
-        every_point::<S>(Cause::Failed, Reason::CarrierFailed, "abort(UNAVAILABLE,CarrierFailed)");
+        every_point::<S>(Cause::Failed, TunnelReason::CarrierFailed, "abort(UNAVAILABLE,CarrierFailed)");
     }
 
     fn conf_167_the_server_ends_the_tunnel_during_calls<S>() {
@@ -119,7 +121,7 @@ both_stores! {
             "ended(1,UNAVAILABLE,CarrierFailed,sent)",
             "abort(UNAVAILABLE,CarrierFailed)",
         ]);
-        assert_eq!(t.end.tunnel.error().unwrap().reason(), Reason::CarrierFailed);
+        assert_eq!(t.end.tunnel.error().unwrap().reason(), TunnelReason::CarrierFailed);
     }
 
     fn conf_169_the_end_at_every_point_of_a_call<S>() {

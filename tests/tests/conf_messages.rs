@@ -1,6 +1,8 @@
 //! Rows 65 to 84 of the catalogue: message data, at both ends.
 
-use grpctunnel_core::{Client, Config, MethodKind, Negotiation, Opening, Reason, Role, Server};
+use grpctunnel_core::{
+    Client, Config, MethodKind, Negotiation, Opening, Role, Server, StreamReason,
+};
 use grpctunnel_tests::both_stores;
 use grpctunnel_tests::harness::frames::{
     Frame, cancel, close, content, half, hdr, more, more_from, msg, new, set,
@@ -10,7 +12,7 @@ use grpctunnel_tests::harness::{
 };
 
 /// Frames on a live call 1, the messages that its reader gets, and the rule that ends it.
-type Row<'a> = (&'a [Frame], &'a [&'a str], Option<Reason>);
+type Row<'a> = (&'a [Frame], &'a [&'a str], Option<StreamReason>);
 
 /// Plays a row, at the end of which this is said. The reader looks only when everything has come:
 /// what is whole comes first, then the end.
@@ -107,49 +109,49 @@ both_stores! {
     }
 
     fn conf_068_data_in_an_empty_message_server<S>() {
-        play_server::<S>((&[msg(1, 0, 2)], &[], Some(Reason::DataBeyondSize)), INVALID);
+        play_server::<S>((&[msg(1, 0, 2)], &[], Some(StreamReason::DataBeyondSize)), INVALID);
     }
 
     fn conf_068_data_in_an_empty_message_client<S>() {
-        play_client::<S>((&[msg(1, 0, 2)], &[], Some(Reason::DataBeyondSize)));
+        play_client::<S>((&[msg(1, 0, 2)], &[], Some(StreamReason::DataBeyondSize)));
     }
 
     fn conf_069_more_of_no_message_server<S>() {
-        play_server::<S>((&[more(1, 1)], &[], Some(Reason::DataWithoutMessage)), INVALID);
+        play_server::<S>((&[more(1, 1)], &[], Some(StreamReason::DataWithoutMessage)), INVALID);
     }
 
     fn conf_069_more_of_no_message_client<S>() {
-        play_client::<S>((&[more(1, 1)], &[], Some(Reason::DataWithoutMessage)));
+        play_client::<S>((&[more(1, 1)], &[], Some(StreamReason::DataWithoutMessage)));
     }
 
     fn conf_070_the_whole_message_first_then_the_error_server<S>() {
         let frames = [msg(1, 7, 7), more(1, 0)];
-        play_server::<S>((&frames, &["got(1,7)"], Some(Reason::DataWithoutMessage)), INVALID);
+        play_server::<S>((&frames, &["got(1,7)"], Some(StreamReason::DataWithoutMessage)), INVALID);
     }
 
     fn conf_070_the_whole_message_first_then_the_error_client<S>() {
         let frames = [msg(1, 7, 7), more(1, 0)];
-        play_client::<S>((&frames, &["got(1,7)"], Some(Reason::DataWithoutMessage)));
+        play_client::<S>((&frames, &["got(1,7)"], Some(StreamReason::DataWithoutMessage)));
     }
 
     fn conf_071_an_envelope_inside_a_message_server<S>() {
         let frames = [msg(1, 10, 1), msg(1, 10, 1)];
-        play_server::<S>((&frames, &[], Some(Reason::MessageInterrupted)), INVALID);
+        play_server::<S>((&frames, &[], Some(StreamReason::MessageInterrupted)), INVALID);
     }
 
     fn conf_071_an_envelope_inside_a_message_client<S>() {
         let frames = [msg(1, 10, 1), msg(1, 10, 1)];
-        play_client::<S>((&frames, &[], Some(Reason::MessageInterrupted)));
+        play_client::<S>((&frames, &[], Some(StreamReason::MessageInterrupted)));
     }
 
     fn conf_072_more_than_the_size_server<S>() {
         let frames = [msg(1, 2, 2), msg(1, 3, 1), more(1, 3)];
-        play_server::<S>((&frames, &["got(1,2)"], Some(Reason::DataBeyondSize)), INVALID);
+        play_server::<S>((&frames, &["got(1,2)"], Some(StreamReason::DataBeyondSize)), INVALID);
     }
 
     fn conf_072_more_than_the_size_client<S>() {
         let frames = [msg(1, 2, 2), msg(1, 3, 1), more(1, 3)];
-        play_client::<S>((&frames, &["got(1,2)"], Some(Reason::DataBeyondSize)));
+        play_client::<S>((&frames, &["got(1,2)"], Some(StreamReason::DataBeyondSize)));
     }
 
     fn conf_073_a_chunk_as_large_as_the_window_server<S>() {
@@ -193,7 +195,7 @@ both_stores! {
     }
 
     fn conf_076_a_declared_size_takes_no_memory_server<S>() {
-        let row = (&[msg(1, u32::MAX, 0)][..], &[][..], Some(Reason::MessageTooLarge));
+        let row = (&[msg(1, u32::MAX, 0)][..], &[][..], Some(StreamReason::MessageTooLarge));
         play_server::<S>(row, "RESOURCE_EXHAUSTED");
         let mut t = limited_server::<S>(|config| config.limits.max_message = u32::MAX);
         let before = t.end.buffer_memory(1);
@@ -205,7 +207,7 @@ both_stores! {
     }
 
     fn conf_076_a_declared_size_takes_no_memory_client<S>() {
-        play_client::<S>((&[msg(1, u32::MAX, 0)], &[], Some(Reason::MessageTooLarge)));
+        play_client::<S>((&[msg(1, u32::MAX, 0)], &[], Some(StreamReason::MessageTooLarge)));
         let mut t = limited_client::<S>(|config| config.limits.max_message = u32::MAX);
         let before = t.end.buffer_memory(1);
         t.get(msg(1, u32::MAX, 0));
@@ -281,7 +283,7 @@ both_stores! {
         let mut t = server::<S>();
         t.open_kind(1, MethodKind::ClientStreaming);
         let frames = [msg(1, 7, 7), msg(1, 10, 1), half(1)];
-        let row = (&frames[..], &["got(1,7)"][..], Some(Reason::Truncated));
+        let row = (&frames[..], &["got(1,7)"][..], Some(StreamReason::Truncated));
         play(t, row, "close(1,INTERNAL)");
     }
 
@@ -289,7 +291,7 @@ both_stores! {
         let mut t = server::<S>();
         t.open_kind(1, MethodKind::Unary);
         let frames = [msg(1, 10, 1), half(1)];
-        play(t, (&frames, &[], Some(Reason::Truncated)), "close(1,INTERNAL)");
+        play(t, (&frames, &[], Some(StreamReason::Truncated)), "close(1,INTERNAL)");
     }
 
     fn conf_084_a_truncated_response<S>() {
@@ -339,7 +341,7 @@ fn empty_chunks<R: Role, S: Store>(mut t: Script<R, S>, says: &str) {
     assert!(t.end.buffer_memory(1) <= before + 64);
     t.get(more(1, 0)).says(&[says]);
     t.seen();
-    assert_eq!(t.over(1), Over::Violation(Reason::TooManyEmptyChunks));
+    assert_eq!(t.over(1), Over::Violation(StreamReason::TooManyEmptyChunks));
     t.lives();
 }
 

@@ -3,7 +3,7 @@
 use grpctunnel_core::wire::{self, EncodeError, Encoded, HeadOptions, StatusHead};
 use grpctunnel_core::{
     Code, CommandError, Config, Envelope, Growing, Hold, Input, MethodKind, Negotiation, OpenError,
-    OpenOptions, Opening, Reason, Side, Time, TunnelServer,
+    OpenOptions, Opening, Side, StreamReason, Time, TunnelServer,
 };
 use grpctunnel_tests::both_stores;
 use grpctunnel_tests::harness::frames::{Fields, cancel, close, close_with, half, msg, new, set};
@@ -294,9 +294,7 @@ both_stores! {
         let mut t = client::<S>().with_call();
         let key = t.end.key(1);
         let failed = t.act(|end, _| {
-            let refused = end.tunnel.fail(key, Reason::Undecodable);
-            assert_eq!(refused, Err(CommandError::NotOfAStream));
-            let failed = end.tunnel.fail(key, Reason::ReceiveBufferFull);
+            let failed = end.tunnel.fail(key, StreamReason::ReceiveBufferFull);
             // What follows is seen.
             assert!(!end.read(1, 0));
             failed
@@ -304,14 +302,14 @@ both_stores! {
         assert_eq!(failed, Ok(()));
         t.settle();
         t.sees(&["ended(1,RESOURCE_EXHAUSTED,ReceiveBufferFull)"]).says(&["cancel(1)"]);
-        let again = t.act(|end, _| end.tunnel.fail(key, Reason::ReceiveBufferFull));
+        let again = t.act(|end, _| end.tunnel.fail(key, StreamReason::ReceiveBufferFull));
         assert_eq!(again, Err(CommandError::Gone));
         assert_eq!(t.end.tunnel.counters().violations, 1);
         t.lives();
 
         let mut t = server::<S>().with_call();
         let key = t.end.key(1);
-        assert_eq!(t.act(|end, _| end.tunnel.fail(key, Reason::NotUtf8)), Ok(()));
+        assert_eq!(t.act(|end, _| end.tunnel.fail(key, StreamReason::NotUtf8)), Ok(()));
         t.sees(&["ended(1,INVALID_ARGUMENT,NotUtf8)"]).says(&["close(1,INVALID_ARGUMENT)"]);
         t.lives();
     }
@@ -325,7 +323,7 @@ both_stores! {
             t.end.tunnel.release(key),
             t.end.tunnel.stop_reading(key),
             t.end.tunnel.consumed(key, 0),
-            t.end.tunnel.fail(key, Reason::NotUtf8),
+            t.end.tunnel.fail(key, StreamReason::NotUtf8),
         ] {
             assert_eq!(answer, Err(CommandError::Gone));
         }

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use grpctunnel_core::{Client, Config, Negotiation, Opening, Reason, Server};
+use grpctunnel_core::{Client, Config, Negotiation, Opening, Server, TunnelReason};
 use grpctunnel_tests::both_stores;
 use grpctunnel_tests::harness::frames::{
     self, close, extensions, half, hdr, msg, new, set, set_with, wu,
@@ -397,6 +397,6 @@ both_stores! {
             "ended(1,UNAVAILABLE,Unresponsive,sent)",
             "abort(UNAVAILABLE,Unresponsive)",
         ]);
-        assert_eq!(t.end.tunnel.error().unwrap().reason(), Reason::Unresponsive);
+        assert_eq!(t.end.tunnel.error().unwrap().reason(), TunnelReason::Unresponsive);
     }
 }

@@ -9,7 +9,7 @@ use grpctunnel_core::session::{
 };
 use grpctunnel_core::{
     Carrier, Cause, Code, MethodKind, Negotiation, OpenError, OpenOptions, Opening, Reason,
-    Session, Side, Time,
+    Session, Side, StreamReason, Time, TunnelReason,
 };
 
 /// Two ends, and what is on its way to each.
@@ -232,7 +232,10 @@ fn both_ends_call_and_a_cancelled_call_is_known_at_once() {
     assert_eq!(two.ends[CLIENT].send(ours, b""), Err(SendError::Gone));
     two.ends[CLIENT].cancel(incoming.key).unwrap();
     two.rest();
-    assert_eq!(two.ended(SERVER, theirs).reason, Some(Reason::Cancelled));
+    assert_eq!(
+        two.ended(SERVER, theirs).reason,
+        Some(Reason::Stream(StreamReason::Cancelled))
+    );
     assert_eq!(two.ended(SERVER, other).status.code(), Code::Internal);
     // One that nobody accepted is gone before anybody does.
     let unseen = two.ends[CLIENT].open("a/B", &OwnedMetadata::new(), OpenOptions::default());
@@ -300,7 +303,7 @@ fn refusals_name_their_cause() {
     assert_eq!(server.respond(theirs, &none), Err(RespondError::Late));
     // A frame with another flag is not one of a gRPC stream.
     let error = server.handle_bytes(now, &[1, 0, 0, 0, 0]).unwrap_err();
-    assert_eq!(error.reason(), Reason::FrameFlags);
+    assert_eq!(error.reason(), TunnelReason::FrameFlags);
     assert_eq!(server.handle_bytes(now, &[]), Ok(()));
     assert_eq!(server.handle_bytes(now, &[0, 0, 0, 0, 0]), Err(error));
     assert!(server.is_closed());
@@ -376,9 +379,12 @@ fn an_end_that_is_no_end_of_a_frame_is_an_error_and_one_with_calls_loses_them() 
     two.ends[SERVER].handle_bytes(two.now, &[0, 0]).unwrap();
     two.ends[SERVER].handle_end(two.now, Cause::Finished);
     let error = two.ends[SERVER].error().unwrap();
-    assert_eq!(error.reason(), Reason::FrameTruncated);
+    assert_eq!(error.reason(), TunnelReason::FrameTruncated);
     let end = two.ended(SERVER, theirs);
-    assert_eq!(end.reason, Some(Reason::FrameTruncated));
+    assert_eq!(
+        end.reason,
+        Some(Reason::Tunnel(TunnelReason::FrameTruncated))
+    );
     let unsent = two.ends[CLIENT].open("a/B", &OwnedMetadata::new(), OpenOptions::default());
     two.ends[CLIENT].handle_end(two.now, Cause::Failed);
     assert!(!two.ended(CLIENT, ours).unprocessed);
@@ -409,7 +415,7 @@ struct Seen {
     frames_in: usize,
     frames_out: usize,
     states: Vec<(Side, TunnelState)>,
-    limits: Vec<Reason>,
+    limits: Vec<StreamReason>,
 }
 
 impl Trace for Seen {
@@ -422,7 +428,7 @@ impl Trace for Seen {
     fn state(&mut self, _: Time, side: Side, state: TunnelState) {
         self.states.push((side, state));
     }
-    fn limit(&mut self, _: Time, _: CallKey, reason: Reason) {
+    fn limit(&mut self, _: Time, _: CallKey, reason: StreamReason) {
         self.limits.push(reason);
     }
 }
@@ -446,11 +452,11 @@ fn a_trace_sees_frames_states_and_limits() {
     bytes.clear();
     client.poll_bytes(now, &mut bytes);
     server.handle_bytes(now, &bytes).unwrap();
-    let error = server.abort(now, Reason::Stalled).unwrap();
+    let error = server.abort(now, TunnelReason::Stalled).unwrap();
     let seen = server.trace();
     // The answer to the offer of extensions, the call, its message.
     assert_eq!((seen.frames_in, seen.frames_out), (3, 1));
-    assert_eq!(seen.limits, [Reason::MessageTooLarge]);
+    assert_eq!(seen.limits, [StreamReason::MessageTooLarge]);
     assert_eq!(
         seen.states,
         [(Side::Server, TunnelState::Failed(error.reason()))]

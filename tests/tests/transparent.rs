@@ -1,6 +1,6 @@
 //! The extension `TRANSPARENT`: what a receiver checks of what it brings.
 
-use grpctunnel_core::Reason;
+use grpctunnel_core::StreamReason;
 use grpctunnel_tests::both_stores;
 use grpctunnel_tests::harness::frames::{self, Fields, content, new, on, strings};
 use grpctunnel_tests::harness::{OnHeap, client_agreed, server_agreed};
@@ -94,46 +94,58 @@ both_stores! {
 }
 
 /// One end's metadata, and what is wrong with it.
-type Checked = (&'static [(&'static str, &'static str)], Option<Reason>);
+type Checked = (
+    &'static [(&'static str, &'static str)],
+    Option<StreamReason>,
+);
 
 const HEADERS: &[Checked] = &[
     (&[], None),
     (&[("content-type", "application/grpc")], None),
     (&[("content-type", "application/grpc+proto")], None),
     (&[("content-type", "application/grpc;charset=utf-8")], None),
-    (&[("content-type", "")], Some(Reason::BadContentType)),
+    (&[("content-type", "")], Some(StreamReason::BadContentType)),
     (
         &[("content-type", "application/grp")],
-        Some(Reason::BadContentType),
+        Some(StreamReason::BadContentType),
     ),
     (
         &[("content-type", "application/grpc-web")],
-        Some(Reason::BadContentType),
+        Some(StreamReason::BadContentType),
     ),
     (
         &[("content-type", "application/json")],
-        Some(Reason::BadContentType),
+        Some(StreamReason::BadContentType),
     ),
     (
         &[("content-type", "application/grpc+a\nb")],
-        Some(Reason::BadContentType),
+        Some(StreamReason::BadContentType),
     ),
     (&[(":authority", "example.com:443")], None),
     (&[(":authority", "[::1]:80")], None),
-    (&[(":authority", "")], Some(Reason::BadAuthority)),
-    (&[(":authority", "a/b")], Some(Reason::BadAuthority)),
-    (&[(":authority", "a b")], Some(Reason::BadAuthority)),
-    (&[(":authority", "\u{fc}")], Some(Reason::BadAuthority)),
+    (&[(":authority", "")], Some(StreamReason::BadAuthority)),
+    (&[(":authority", "a/b")], Some(StreamReason::BadAuthority)),
+    (&[(":authority", "a b")], Some(StreamReason::BadAuthority)),
+    (
+        &[(":authority", "\u{fc}")],
+        Some(StreamReason::BadAuthority),
+    ),
     (&[("grpc-encoding", "gzip")], None),
     (&[("grpc-encoding", "identity")], None),
-    (&[("grpc-encoding", "")], Some(Reason::BadEncoding)),
-    (&[("grpc-encoding", "gzip,br")], Some(Reason::BadEncoding)),
-    (&[("grpc-encoding", "g zip")], Some(Reason::BadEncoding)),
+    (&[("grpc-encoding", "")], Some(StreamReason::BadEncoding)),
+    (
+        &[("grpc-encoding", "gzip,br")],
+        Some(StreamReason::BadEncoding),
+    ),
+    (
+        &[("grpc-encoding", "g zip")],
+        Some(StreamReason::BadEncoding),
+    ),
     // The last entry of a key counts.
     (&[("grpc-encoding", ""), ("grpc-encoding", "gzip")], None),
     (
         &[("grpc-encoding", "gzip"), ("grpc-encoding", "")],
-        Some(Reason::BadEncoding),
+        Some(StreamReason::BadEncoding),
     ),
     (
         &[("content-type", "x"), ("content-type", "application/grpc")],

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use grpctunnel_core::{
-    Carrier, Cause, Client, Negotiation, OpenError, Opening, Reason, Role, Server,
+    Carrier, Cause, Client, Negotiation, OpenError, Opening, Role, Server, TunnelReason,
 };
 use grpctunnel_tests::both_stores;
 use grpctunnel_tests::harness::frames::{
@@ -97,7 +97,7 @@ fn every_end<R: Role, S: Store>(make: impl Fn() -> Script<R, S>) {
         t.act(|end, now| match way {
             0 => end.ended(now, Cause::Finished),
             1 => end.ended(now, Cause::Failed),
-            2 => drop(end.tunnel.abort(now, Reason::Stalled)),
+            2 => drop(end.tunnel.abort(now, TunnelReason::Stalled)),
             3 => drop(end.feed(now, &[0xff; 20])),
             _ => {
                 // Finished, then given up.
@@ -140,7 +140,7 @@ both_stores! {
             t.sees(&["finish"]).says(&[]);
             assert!(t.end.tunnel.is_ended());
             assert_eq!(t.end.tunnel.revision(), None);
-            assert_eq!(t.end.tunnel.error().map(|error| error.reason()), Some(Reason::Aborted));
+            assert_eq!(t.end.tunnel.error().map(|error| error.reason()), Some(TunnelReason::Aborted));
             let opened = t.act(|end, now| end.open(now, "svc/m", &[], Default::default()));
             assert_eq!(opened, Err(OpenError::Ended));
             // The peer's half of the carrier is open: it is given up when the grace has passed.
@@ -170,7 +170,7 @@ both_stores! {
         t.act(|end, now| end.drain(now, SECOND));
         assert_eq!(t.seen().last(), Some(&Seen::Carrier(Carrier::Finish)));
         t.ends(Cause::Finished).sees(&[]);
-        let error = t.act(|end, now| end.tunnel.abort(now, Reason::Stalled));
+        let error = t.act(|end, now| end.tunnel.abort(now, TunnelReason::Stalled));
         assert_eq!(error, None);
         assert_eq!(t.end.tunnel.error(), None);
         assert_eq!(t.end.feed(t.now(), &close(1, 0)), Ok(()));

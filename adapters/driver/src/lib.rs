@@ -148,7 +148,9 @@ pub use grpc::headers::{GRPC_CONTENT_TYPE, is_grpc};
 pub use grpc::status::Status;
 pub use grpctunnel_core::MemoryBound as CoreMemoryBound;
 pub use grpctunnel_core::wire::{BinDialect, Extension, ExtensionSet};
-pub use grpctunnel_core::{Bucket, Code, Limits, MethodKind, Reason, TunnelError};
+pub use grpctunnel_core::{
+    Bucket, Code, Limits, MethodKind, StreamReason, TunnelError, TunnelReason,
+};
 pub use memory::MemoryBound;
 pub use options::{MethodKinds, Options};
 pub use peer::TunnelPeer;

@@ -16,8 +16,8 @@ use common::{
     on_both, until, with_clock,
 };
 use grpctunnel_driver::{
-    Code, Handler, Options, Reason, RequestBody, ResponseBody, Runtime, Status, TunnelService,
-    connect,
+    Code, Handler, Options, RequestBody, ResponseBody, Runtime, Status, TunnelReason,
+    TunnelService, connect,
 };
 use http::{HeaderMap, Request, Response};
 use tower_service::Service;
@@ -180,7 +180,10 @@ fn a_server_whose_carrier_takes_nothing_is_cut_after_limit_and_grace() {
 #[test]
 fn a_client_whose_carrier_takes_nothing_is_cut_after_limit_and_grace() {
     on_both(|runtime| async move {
-        for (sends, reason) in [(true, Reason::DrainLimit), (false, Reason::GraceExpired)] {
+        for (sends, reason) in [
+            (true, TunnelReason::DrainLimit),
+            (false, TunnelReason::GraceExpired),
+        ] {
             client_is_cut(&runtime, sends, reason).await;
         }
     });
@@ -190,7 +193,7 @@ fn a_client_whose_carrier_takes_nothing_is_cut_after_limit_and_grace() {
     clippy::unwrap_used,
     reason = "a helper of tests states what must hold"
 )]
-async fn client_is_cut(runtime: &Runtime, sends: bool, reason: Reason) {
+async fn client_is_cut(runtime: &Runtime, sends: bool, reason: TunnelReason) {
     let clock = FakeClock::new();
     let grace = Options::default().limits.finish_grace;
     let runtime = with_clock(runtime, &clock);

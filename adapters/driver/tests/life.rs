@@ -19,7 +19,7 @@ use common::{
     until, with_clock,
 };
 use grpctunnel_driver::{
-    Channel, Code, Options, Reason, Runtime, Status, TransmitBody, connect, serve_reverse,
+    Channel, Code, Options, Runtime, Status, TransmitBody, TunnelReason, connect, serve_reverse,
 };
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body::Body;
@@ -294,7 +294,7 @@ fn conf_170_a_peer_that_breaks_the_protocol_of_a_reverse_tunnel_is_told() {
         assert!(read(body).await.is_err());
         let end = handle.closed().await;
         let reason = end.error().unwrap().reason();
-        assert_eq!(reason, Reason::StreamNeverCreated);
+        assert_eq!(reason, TunnelReason::StreamNeverCreated);
         until(|| frames.is_closed()).await;
     });
 }
@@ -326,7 +326,7 @@ fn conf_173_a_channel_that_is_closed_finishes_its_side_and_waits_not_long() {
         // The RPC is dropped.
         until(|| frames.is_closed()).await;
         let end = channel.closed().await;
-        assert_eq!(end.error().unwrap().reason(), Reason::GraceExpired);
+        assert_eq!(end.error().unwrap().reason(), TunnelReason::GraceExpired);
     });
 }
 

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use super::event::{CallEnd, CallKey, IncomingCall};
 use super::owned::OwnedMetadata;
-use crate::error::Side;
+use crate::code::Side;
 use crate::receive_buffer::{Gatherer, GrowingStore, ReceiveBuffer};
 use crate::types::{Key, MethodKind, Part, Unread};
 use crate::wire::Encoded;

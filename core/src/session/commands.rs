@@ -9,7 +9,8 @@ use super::event::{
 };
 use super::owned::{OwnedMetadata, OwnedStatus};
 use super::trace::Trace;
-use crate::error::{CommandError, Side};
+use crate::code::Side;
+use crate::error::CommandError;
 use crate::receive_buffer::Gathered;
 use crate::types::{Envelope, MethodKind, OpenOptions};
 use crate::wire::{ExtensionSet, HeadOptions, encode_close, encode_headers, encode_open};

@@ -6,7 +6,9 @@ use core::fmt;
 use core::time::Duration;
 
 use super::owned::{OwnedMetadata, OwnedStatus};
-use crate::error::{OpenError, Reason, Side};
+use crate::code::Side;
+use crate::error::OpenError;
+use crate::reason::{Reason, StreamReason};
 use crate::time::Time;
 use crate::types::{Carrier, End, Key};
 use crate::wire::{BinDialect, EncodeError};
@@ -81,7 +83,8 @@ pub struct CallEnd {
 }
 
 impl CallEnd {
-    pub(super) fn of_reason(reason: Reason, side: Side) -> Self {
+    pub(super) fn of_reason(reason: impl Into<Reason>, side: Side) -> Self {
+        let reason = reason.into();
         Self {
             status: OwnedStatus::of_reason(reason, side),
             trailers: OwnedMetadata::new(),
@@ -106,10 +109,10 @@ impl CallEnd {
                 unprocessed: !sent,
                 ..Self::of_reason(cause, side)
             },
-            End::Deadline => Self::of_reason(Reason::DeadlineExceeded, side),
+            End::Deadline => Self::of_reason(StreamReason::DeadlineExceeded, side),
             End::Violation(reason) => Self::of_reason(reason, side),
             End::PeerCancelled | End::Cancelled | End::Closed => {
-                Self::of_reason(Reason::Cancelled, side)
+                Self::of_reason(StreamReason::Cancelled, side)
             }
         }
     }

@@ -8,7 +8,9 @@ use super::owned::OwnedMetadata;
 use super::trace::{Trace, TunnelState};
 use super::{OwnedStatus, Session};
 use crate::bare;
-use crate::error::{Reason, Side, TunnelError};
+use crate::code::Side;
+use crate::error::TunnelError;
+use crate::reason::StreamReason;
 use crate::time::Time;
 use crate::types::{Carrier, End, Envelope, Event, Input, Key, MethodKind, Unread};
 
@@ -82,13 +84,13 @@ impl<T: Trace> Session<T> {
             return;
         };
         if call.buffer.push(bytes, begins, ends).is_err() {
-            self.fail(key, Reason::ReceiveBufferFull);
+            self.fail(key, StreamReason::ReceiveBufferFull);
         }
         self.readable(key);
     }
 
     /// Ends a call for a reason of the session's own.
-    fn fail(&mut self, key: CallKey, reason: Reason) {
+    fn fail(&mut self, key: CallKey, reason: StreamReason) {
         let Some(call) = self.live(key) else {
             return;
         };

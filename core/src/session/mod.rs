@@ -25,7 +25,7 @@
 //! - While [`wants_read`](Session::wants_read) is false, the carrier is not to be read.
 //!
 //! **A carrier that is stuck.** The session cannot see that written bytes do not leave. A caller
-//! whose carrier accepts nothing for long ([`Reason::Stalled`] is for 60 s) calls
+//! whose carrier accepts nothing for long ([`TunnelReason::Stalled`] is for 60 s) calls
 //! [`abort`](Session::abort).
 //!
 //! # Carriers
@@ -51,8 +51,10 @@ use core::fmt;
 use core::time::Duration;
 
 use crate::bare::{Directions, End, Pipe};
-use crate::error::{ConfigError, Reason, Side, TunnelError};
+use crate::code::Side;
+use crate::error::{ConfigError, TunnelError};
 use crate::limits::ReceiveWindowPolicy;
+use crate::reason::TunnelReason;
 use crate::storage::Growing;
 use crate::time::Time;
 use crate::tunnel::{Role, Tunnel};
@@ -250,7 +252,7 @@ impl<T: Trace> Session<T> {
                     bytes = bytes.get(taken..).unwrap_or_default();
                 }
                 Ok((_, None)) => break Ok(()),
-                Err(_) => match self.abort(now, Reason::FrameTooLarge) {
+                Err(_) => match self.abort(now, TunnelReason::FrameTooLarge) {
                     Some(error) => break Err(error),
                     None => break Ok(()),
                 },
@@ -272,7 +274,7 @@ impl<T: Trace> Session<T> {
         if self.frames.is_between_frames() || self.pipe.is_ended() {
             self.pipe.handle_end(now, cause);
         } else {
-            drop(self.pipe.abort(now, Reason::FrameTruncated));
+            drop(self.pipe.abort(now, TunnelReason::FrameTruncated));
         }
         self.pump();
     }
@@ -286,7 +288,7 @@ impl<T: Trace> Session<T> {
 
     /// Gives the session up for a reason that the caller found. Returns the error that ended it,
     /// which is the first one if it had ended before; `None` if it had ended without one.
-    pub fn abort(&mut self, now: Time, reason: Reason) -> Option<TunnelError> {
+    pub fn abort(&mut self, now: Time, reason: TunnelReason) -> Option<TunnelError> {
         self.advance(now);
         let error = self.pipe.abort(now, reason);
         self.pump();
@@ -319,7 +321,7 @@ impl<T: Trace> Session<T> {
             let memory = |stream, part| calls.part(*side, stream, part);
             if transmit.write_to(out, memory).is_err() {
                 // There is no memory for it, and no tunnel without it.
-                drop(self.pipe.abort(now, Reason::CarrierFailed));
+                drop(self.pipe.abort(now, TunnelReason::CarrierFailed));
             }
             let frame = out.get(before..).unwrap_or_default();
             self.trace.frame_out(now, frame);

@@ -4,7 +4,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::error::{Code, Reason, Side};
+use crate::code::{Code, Side};
+use crate::reason::Reason;
 use crate::wire::{BinDialect, Metadata, Status, StatusHead};
 
 /// Metadata of a call: values under keys, in order, the values of one key next to each other.
@@ -162,7 +163,8 @@ impl OwnedStatus {
         Code::from_i32(self.code).unwrap_or(Code::Unknown)
     }
 
-    pub(super) fn of_reason(reason: Reason, side: Side) -> Self {
+    pub(super) fn of_reason(reason: impl Into<Reason>, side: Side) -> Self {
+        let reason = reason.into();
         Self::new(reason.code(side), reason.text())
     }
 

@@ -1,7 +1,8 @@
 //! A hook that sees what a session does.
 
 use super::event::CallKey;
-use crate::error::{Reason, Side};
+use crate::code::Side;
+use crate::reason::{StreamReason, TunnelReason};
 use crate::time::Time;
 use crate::wire::Revision;
 
@@ -16,7 +17,7 @@ pub enum TunnelState {
     /// It is over, and this end has finished the carrier.
     Finished,
     /// It is over because of this.
-    Failed(Reason),
+    Failed(TunnelReason),
 }
 
 /// Sees what a session does, for logs and measurements. Each method does nothing unless it is
@@ -38,7 +39,7 @@ pub trait Trace {
     }
 
     /// A call was ended by this end because of a rule or a limit; the text of the reason names which.
-    fn limit(&mut self, now: Time, call: CallKey, reason: Reason) {
+    fn limit(&mut self, now: Time, call: CallKey, reason: StreamReason) {
         let _ = (now, call, reason);
     }
 }

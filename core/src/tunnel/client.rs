@@ -1,21 +1,19 @@
 //! The tunnel client: opening streams, and the frames of a tunnel server.
 
+use super::ids::TUNNEL_ID;
 use super::receive::{Found, content_reason};
 use super::{Client, Phase, Tunnel};
 use crate::budget::{Charge, Earned};
-use crate::error::{CommandError, OpenError, Reason, Side, TunnelError};
+use crate::code::Side;
+use crate::error::{CommandError, OpenError, TunnelError};
+use crate::reason::{StreamReason, TunnelReason};
 use crate::storage::Storage;
-use crate::stream::{Flag, NO_ID, Once, Stream, Terminal};
+use crate::streams::{Flag, NO_ID, Stream, Terminal, is_too_large};
 use crate::time::Time;
 use crate::types::{End, Input, Key, OpenOptions, Unread};
 use crate::wire::{
     CloseStream, Data, Encoded, Extension, Headers, ServerKind, Settings, decode_server,
 };
-
-/// The stream id of frames that concern the tunnel.
-pub(super) const TUNNEL_ID: i64 = -1;
-/// No peer takes a head near its frame limit of 4 MiB.
-pub(super) const MAX_HEAD: u32 = 1 << 20;
 
 impl<S: Storage> Tunnel<Client, S> {
     /// Opens a stream. Its id is given when `new_stream` leaves, so that ids rise on the wire;
@@ -36,37 +34,40 @@ impl<S: Storage> Tunnel<Client, S> {
                 return Err(OpenError::NotSettled);
             }
             Phase::Finished | Phase::Ended => return Err(OpenError::Ended),
-            Phase::Open if self.draining => return Err(OpenError::Draining),
+            Phase::Open if self.drain.began() => return Err(OpenError::Draining),
             Phase::Open => {}
         }
-        if head.len() > MAX_HEAD {
+        if is_too_large(head) {
             return Err(OpenError::HeadTooLarge);
         }
         if !self.has_spare_id() {
             return Err(OpenError::IdsExhausted);
         }
-        if self.slab.len() >= self.limits.max_streams {
+        if self.streams.len() >= self.limits.max_streams {
             self.may_open_wanted = true;
             return Err(OpenError::Full);
         }
         let initial = self.limits.receive_window.initial;
-        let mut stream = Stream::new(NO_ID, self.revision, self.peer_window, initial);
+        let mut stream = Stream::new(
+            NO_ID,
+            self.handshake.revision(),
+            self.handshake.peer_window(),
+            initial,
+        )
+        .with_deadline(options.deadline);
         stream.kind = options.kind;
-        stream.deadline = options.deadline.unwrap_or(Time::MAX);
-        stream.send.head = Once::Pending;
-        stream.send.head_len = head.len();
-        let Some(key) = self.slab.insert(stream) else {
+        stream.send.open(head);
+        let Some(slot) = self.streams.insert(stream) else {
             self.may_open_wanted = true;
             return Err(OpenError::Full);
         };
-        self.unsent = self.unsent.saturating_add(1);
-        self.active = self.active.saturating_add(1);
         self.counters.opened = self.counters.opened.saturating_add(1);
         self.budget.earn(Earned::Stream);
-        self.timers.update(&mut self.slab, key.slot);
-        self.wakes = self.wakes.min(options.deadline.unwrap_or(Time::MAX));
-        self.schedule(key.slot);
-        Ok(key)
+        self.no_timer_before = self
+            .no_timer_before
+            .min(options.deadline.unwrap_or(Time::MAX));
+        self.streams.queue_data(slot);
+        Ok(self.streams.key(slot))
     }
 
     /// Says that no further message follows. Again: nothing happens.
@@ -75,15 +76,9 @@ impl<S: Storage> Tunnel<Client, S> {
     /// [`CommandError::Gone`], or [`CommandError::MessageIncomplete`] while the message is not
     /// wholly provided.
     pub fn half_close(&mut self, stream: Key) -> Result<(), CommandError> {
-        let send = &mut self.live_mut(stream)?.send;
-        if send.half_close != Once::Open {
-            return Ok(());
-        }
-        if send.is_inside() && send.ready < send.size {
-            return Err(CommandError::MessageIncomplete);
-        }
-        send.half_close = Once::Pending;
-        self.schedule(stream.slot);
+        let slot = self.live(stream)?;
+        self.streams.get_mut(slot).send.half_close()?;
+        self.streams.queue_data(slot);
         Ok(())
     }
 
@@ -93,8 +88,8 @@ impl<S: Storage> Tunnel<Client, S> {
     /// # Errors
     /// [`CommandError::Gone`].
     pub fn cancel(&mut self, stream: Key) -> Result<(), CommandError> {
-        self.live_mut(stream)?;
-        self.end_with_event(stream.slot, Terminal::Cancelled, Unread::Discard);
+        let slot = self.live(stream)?;
+        self.end_with_event(slot, Terminal::Cancelled, Unread::Discard);
         Ok(())
     }
 
@@ -102,16 +97,17 @@ impl<S: Storage> Tunnel<Client, S> {
         &mut self,
         now: Time,
         frame: &'f [u8],
-    ) -> Result<Input<'f>, Reason> {
-        let frame = decode_server(frame, &self.limits.decode).map_err(|_| Reason::Undecodable)?;
+    ) -> Result<Input<'f>, TunnelReason> {
+        let frame =
+            decode_server(frame, &self.limits.decode).map_err(|_| TunnelReason::Undecodable)?;
         let id = frame.stream_id;
         if self.phase == Phase::Settling {
             return match frame.kind {
                 ServerKind::Settings(settings) if id == TUNNEL_ID => {
                     self.receive_first(now, settings)
                 }
-                ServerKind::Settings(_) => Err(Reason::SettingsStreamId),
-                _ => Err(Reason::NotSettings),
+                ServerKind::Settings(_) => Err(TunnelReason::SettingsStreamId),
+                _ => Err(TunnelReason::NotSettings),
             };
         }
         if self.answers_probe(now, id, &frame.kind) {
@@ -129,13 +125,17 @@ impl<S: Storage> Tunnel<Client, S> {
             ServerKind::Drain { last_stream_id } => self.receive_drain(now, id, last_stream_id),
             ServerKind::Ping(opaque) => self.receive_ping(now, id, opaque),
             ServerKind::Pong(opaque) => self.receive_pong(now, id, opaque),
-            ServerKind::None => self.receive_on_stream(now, id, Reason::UnknownFrame),
+            ServerKind::None => self.receive_on_stream(now, id, StreamReason::UnknownFrame),
         }
     }
 
     /// The settings that open the tunnel.
-    fn receive_first<'f>(&mut self, now: Time, settings: Settings) -> Result<Input<'f>, Reason> {
-        let (revisions, numbers) = self.supported();
+    fn receive_first<'f>(
+        &mut self,
+        now: Time,
+        settings: Settings,
+    ) -> Result<Input<'f>, TunnelReason> {
+        let (revisions, numbers) = self.handshake.supported();
         let common = revisions
             .iter()
             .copied()
@@ -148,7 +148,7 @@ impl<S: Storage> Tunnel<Client, S> {
                 offered,
                 numbers,
             ));
-            return Err(Reason::NoCommonRevision);
+            return Err(TunnelReason::NoCommonRevision);
         };
         self.settle(now, revision, settings.initial_window_size);
         self.receive_offer(settings.extensions);
@@ -156,13 +156,15 @@ impl<S: Storage> Tunnel<Client, S> {
     }
 
     /// Settings after the first frame: repeats are ignored, and never applied.
-    fn receive_settings<'f>(&mut self, now: Time, id: i64) -> Result<Input<'f>, Reason> {
+    fn receive_settings<'f>(&mut self, now: Time, id: i64) -> Result<Input<'f>, TunnelReason> {
         match self.find(id) {
-            Found::Open(slot) => self.violate(now, slot, Reason::SettingsOnStream),
+            Found::Open(slot) => self.violate(now, slot, StreamReason::SettingsOnStream),
             Found::Finished => self.ignore(now, Charge::Useless),
-            Found::Never if id == TUNNEL_ID && self.negotiated => self.ignore(now, Charge::Useless),
-            Found::Never if id == TUNNEL_ID => Err(Reason::UnexpectedSettings),
-            Found::Never => Err(Reason::StreamNeverCreated),
+            Found::Never if id == TUNNEL_ID && self.handshake.negotiates() => {
+                self.ignore(now, Charge::Useless)
+            }
+            Found::Never if id == TUNNEL_ID => Err(TunnelReason::UnexpectedSettings),
+            Found::Never => Err(TunnelReason::StreamNeverCreated),
         }
     }
 
@@ -171,7 +173,7 @@ impl<S: Storage> Tunnel<Client, S> {
         now: Time,
         id: i64,
         headers: Headers<'f>,
-    ) -> Result<Input<'f>, Reason> {
+    ) -> Result<Input<'f>, TunnelReason> {
         let Some(slot) = self.open_slot(now, id, Charge::Late)? else {
             return Ok(Input::Ignored);
         };
@@ -179,20 +181,19 @@ impl<S: Storage> Tunnel<Client, S> {
             return self.violate(now, slot, content_reason(fault));
         }
         let encoded = self.take_transparent(headers.transparent);
-        match self.slab.get_mut(slot) {
-            Some(stream) if !stream.has(Flag::HeadersDone) => {
-                stream.flags.set(Flag::HeadersDone);
-                match encoded {
-                    Ok(true) => stream.flags.set(Flag::Encoded),
-                    Ok(false) => {}
-                    Err(reason) => return self.violate(now, slot, reason),
-                }
-            }
-            _ => return self.ignore(now, Charge::Useless),
+        let stream = self.streams.get_mut(slot);
+        if stream.has(Flag::HeadersDone) {
+            return self.ignore(now, Charge::Useless);
+        }
+        stream.flags.set(Flag::HeadersDone);
+        match encoded {
+            Ok(true) => stream.flags.set(Flag::Encoded),
+            Ok(false) => {}
+            Err(reason) => return self.violate(now, slot, reason),
         }
         self.useful(Input::Headers {
-            stream: self.slab.key(slot),
-            metadata: headers.metadata.agreed(self.extensions),
+            stream: self.streams.key(slot),
+            metadata: headers.metadata.agreed(self.handshake.extensions()),
         })
     }
 
@@ -201,24 +202,21 @@ impl<S: Storage> Tunnel<Client, S> {
         now: Time,
         id: i64,
         close: CloseStream<'f>,
-    ) -> Result<Input<'f>, Reason> {
+    ) -> Result<Input<'f>, TunnelReason> {
         let Some(slot) = self.open_slot(now, id, Charge::Late)? else {
             return Ok(Input::Ignored);
         };
-        let Some(stream) = self.slab.get_mut(slot) else {
-            return Ok(Input::Ignored);
-        };
+        let stream = self.streams.get_mut(slot);
         stream.flags.set(Flag::PeerDone);
         let ok = close.status.code == 0;
-        let unprocessed =
-            close.unprocessed && !ok && self.extensions.contains(Extension::Unprocessed);
+        let unprocessed = close.unprocessed && !ok && self.handshake.agreed(Extension::Unprocessed);
         let single = stream.kind.single_response();
         let fault = if let Some(fault) = close.fault {
             Some(content_reason(fault))
         } else if ok && stream.incoming.end().is_err() {
-            Some(Reason::Truncated)
+            Some(StreamReason::Truncated)
         } else if ok && single && !stream.incoming.any() {
-            Some(Reason::MissingResponse)
+            Some(StreamReason::MissingResponse)
         } else {
             None
         };
@@ -230,13 +228,13 @@ impl<S: Storage> Tunnel<Client, S> {
         } else {
             Unread::Deliver
         };
-        let key = self.slab.key(slot);
+        let key = self.streams.key(slot);
         self.end_stream(slot, Terminal::Status, unread);
         self.useful(Input::Ended {
             stream: key,
             why: End::Status {
                 status: close.status,
-                trailers: close.trailers.agreed(self.extensions),
+                trailers: close.trailers.agreed(self.handshake.extensions()),
                 unprocessed,
             },
             unread,

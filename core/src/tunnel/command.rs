@@ -1,18 +1,23 @@
 //! The commands on a stream that both ends have.
 
 use super::{Role, Tunnel};
-use crate::error::{CommandError, Reason, Scope, Side};
+use crate::code::Side;
+use crate::error::CommandError;
+use crate::reason::StreamReason;
 use crate::storage::Storage;
-use crate::stream::{Close, Flag, Once, Sending, Stream, Terminal};
+use crate::streams::{Flag, MessageRules, Slot, Terminal};
 use crate::types::{Envelope, Key, Unread};
 use crate::wire::Extension;
 
 impl<R: Role, S: Storage> Tunnel<R, S> {
-    pub(super) fn live_mut(&mut self, stream: Key) -> Result<&mut Stream, CommandError> {
-        self.slab
-            .find_mut(stream)
-            .filter(|stream| stream.ended.is_none() && !stream.has(Flag::Released))
-            .ok_or(CommandError::Gone)
+    /// The stream, if it takes commands.
+    pub(super) fn live(&self, stream: Key) -> Result<Slot, CommandError> {
+        let slot = self.streams.slot(stream).ok_or(CommandError::Gone)?;
+        let stream = self.streams.get(slot);
+        if stream.has_ended() || stream.has(Flag::Released) {
+            return Err(CommandError::Gone);
+        }
+        Ok(slot)
     }
 
     /// Begins a message of which `ready` bytes are at hand. Its bytes are named by
@@ -29,35 +34,19 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         message: Envelope,
         ready: u32,
     ) -> Result<(), CommandError> {
-        let transparent = self.extensions.contains(Extension::Transparent);
-        let record = self.live_mut(stream)?;
+        let transparent = self.handshake.agreed(Extension::Transparent);
+        let slot = self.live(stream)?;
+        let record = self.streams.get_mut(slot);
         let single = match R::SIDE {
             Side::Client => record.kind.single_request(),
             Side::Server => record.kind.single_response(),
         };
-        let send = &mut record.send;
-        if send.half_close != Once::Open || send.close != Close::Open {
-            return Err(CommandError::SendSideClosed);
-        }
-        if send.is_inside() {
-            return Err(CommandError::Busy);
-        }
-        if single && send.any_message() {
-            return Err(CommandError::SecondMessage);
-        }
-        if message.compressed && !transparent {
-            return Err(CommandError::CompressionNotAgreed);
-        }
-        if ready > message.size {
-            return Err(CommandError::TooManyBytes);
-        }
-        send.sending = Sending::Begins {
-            compressed: message.compressed,
+        let rules = MessageRules {
+            single,
+            compressed: transparent,
         };
-        send.size = message.size;
-        send.ready = ready;
-        send.sent = 0;
-        self.schedule(stream.slot);
+        record.send.begin(message, ready, rules)?;
+        self.streams.queue_data(slot);
         Ok(())
     }
 
@@ -66,13 +55,9 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     /// # Errors
     /// [`CommandError::TooManyBytes`] beyond its size, or where no message is being sent.
     pub fn provide(&mut self, stream: Key, bytes: u32) -> Result<(), CommandError> {
-        let send = &mut self.live_mut(stream)?.send;
-        let ready = send.ready.checked_add(bytes);
-        match ready {
-            Some(ready) if send.is_inside() && ready <= send.size => send.ready = ready,
-            _ => return Err(CommandError::TooManyBytes),
-        }
-        self.schedule(stream.slot);
+        let slot = self.live(stream)?;
+        self.streams.get_mut(slot).send.provide(bytes)?;
+        self.streams.queue_data(slot);
         Ok(())
     }
 
@@ -83,15 +68,16 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     /// # Errors
     /// [`CommandError::TooManyBytes`] if so many are not unread.
     pub fn consumed(&mut self, stream: Key, bytes: u32) -> Result<(), CommandError> {
-        let record = self.live_mut(stream)?;
+        let slot = self.live(stream)?;
+        let record = self.streams.get(slot);
         if record.discards() {
             return Ok(());
         }
         if bytes > record.receive.unread() {
             return Err(CommandError::TooManyBytes);
         }
-        self.credit(stream.slot, bytes);
-        self.note_read(stream.slot, bytes);
+        self.credit(slot, bytes);
+        self.note_read(slot, bytes);
         Ok(())
     }
 
@@ -101,9 +87,9 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     /// # Errors
     /// [`CommandError::Gone`].
     pub fn stop_reading(&mut self, stream: Key) -> Result<(), CommandError> {
-        self.live_mut(stream)?;
-        self.credit_unread(stream.slot);
-        self.live_mut(stream)?.flags.set(Flag::Stopped);
+        let slot = self.live(stream)?;
+        self.credit_unread(slot);
+        self.streams.get_mut(slot).flags.set(Flag::Stopped);
         Ok(())
     }
 
@@ -112,25 +98,19 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     /// [`End::Violation`] with this reason follows as an event; what is whole may still be read.
     ///
     /// # Errors
-    /// [`CommandError::Gone`], or [`CommandError::NotOfAStream`] for a reason that ends tunnels.
+    /// [`CommandError::Gone`].
     ///
     /// [`End::Violation`]: crate::End::Violation
-    pub fn fail(&mut self, stream: Key, reason: Reason) -> Result<(), CommandError> {
-        if reason.scope() != Scope::Stream {
-            return Err(CommandError::NotOfAStream);
-        }
-        self.live_mut(stream)?;
+    pub fn fail(&mut self, stream: Key, reason: StreamReason) -> Result<(), CommandError> {
+        let slot = self.live(stream)?;
         self.counters.violations = self.counters.violations.saturating_add(1);
-        self.end_with_event(stream.slot, Terminal::Violation(reason), Unread::Deliver);
+        self.end_with_event(slot, Terminal::Violation(reason), Unread::Deliver);
         Ok(())
     }
 
     /// Credits everything unread, because nobody will read it.
-    pub(super) fn credit_unread(&mut self, slot: u32) {
-        let Some(stream) = self.slab.get(slot) else {
-            return;
-        };
-        let unread = stream.receive.unread();
+    pub(super) fn credit_unread(&mut self, slot: Slot) {
+        let unread = self.streams.get(slot).receive.unread();
         self.credit(slot, unread);
         self.note_read(slot, unread);
     }
@@ -143,32 +123,21 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     /// # Errors
     /// [`CommandError::Gone`] if it was released before, or the key is none of a stream.
     pub fn release(&mut self, stream: Key) -> Result<(), CommandError> {
-        let record = self.slab.find_mut(stream);
-        let record = record
-            .filter(|record| !record.has(Flag::Released))
-            .ok_or(CommandError::Gone)?;
-        let unfinished = record.ended.is_none() && record.send.close == Close::Open;
+        let slot = self.streams.slot(stream).ok_or(CommandError::Gone)?;
+        let record = self.streams.get(slot);
+        if record.has(Flag::Released) {
+            return Err(CommandError::Gone);
+        }
+        let unfinished = !record.has_ended() && !record.send.is_closing();
         if unfinished {
             let why = match R::SIDE {
                 Side::Client => Terminal::Cancelled,
-                Side::Server => Terminal::Violation(Reason::HandlerGone),
+                Side::Server => Terminal::Violation(StreamReason::HandlerGone),
             };
-            self.end_with_event(stream.slot, why, Unread::Discard);
+            self.end_with_event(slot, why, Unread::Discard);
         }
-        if let Some(record) = self.slab.find_mut(stream) {
-            record.flags.set(Flag::Released);
-        }
-        self.retire(stream.slot);
+        self.streams.get_mut(slot).flags.set(Flag::Released);
+        self.retire(slot);
         Ok(())
-    }
-
-    /// Puts the stream in line if it has something to send.
-    pub(super) fn schedule(&mut self, slot: u32) {
-        let Some(stream) = self.slab.get(slot) else {
-            return;
-        };
-        if stream.next().is_some() {
-            self.data.push_back(&mut self.slab, slot);
-        }
     }
 }

@@ -2,9 +2,11 @@
 
 use super::{Phase, Role, Tunnel};
 use crate::budget::Earned;
-use crate::error::{Reason, Side, TunnelError};
+use crate::code::Side;
+use crate::error::TunnelError;
+use crate::reason::{Reason, StreamReason, TunnelReason};
 use crate::storage::Storage;
-use crate::stream::{Close, Flag, NO_ID, Terminal};
+use crate::streams::{Flag, NO_ID, Notice, Slot, Streams, Terminal};
 use crate::time::Time;
 use crate::types::{Carrier, Cause, Unread};
 use crate::wire::Revision;
@@ -12,30 +14,23 @@ use crate::wire::Revision;
 impl<R: Role, S: Storage> Tunnel<R, S> {
     /// Ends a stream, and tells the peer where it does not know. Its terminal state is written
     /// once: a second end changes nothing.
-    pub(super) fn end_stream(&mut self, slot: u32, why: Terminal, unread: Unread) {
+    pub(super) fn end_stream(&mut self, slot: Slot, why: Terminal, unread: Unread) {
         let peer_listens = self.phase == Phase::Open;
-        let Some(stream) = self.slab.get_mut(slot) else {
-            return;
-        };
-        if stream.ended.is_some() {
+        let stream = self.streams.get(slot);
+        if stream.has_ended() {
             return;
         }
-        stream.ended = Some(why);
-        stream.unread = unread;
-        let id = stream.id;
         let early = !stream.has(Flag::PeerDone);
         let in_flight = match stream.revision {
             Revision::One => stream.receive.available(),
             Revision::Zero => self.limits.revision_zero.stream,
         };
-        if peer_listens {
-            match R::SIDE {
-                Side::Client if id != NO_ID && early => stream.flags.set(Flag::CancelDue),
-                Side::Client => {}
-                Side::Server => stream.close_due = close_reason(why),
-            }
-        }
-        let has_control = stream.has_control();
+        let notice = match R::SIDE {
+            _ if !peer_listens => Notice::Nothing,
+            Side::Client if stream.id() != NO_ID && early => Notice::Cancel,
+            Side::Client => Notice::Nothing,
+            Side::Server => close_reason(why).map_or(Notice::Nothing, |_| Notice::Close),
+        };
         // A client that ends the stream itself knows that what it sends behind that is useless.
         // A server may not: a Go handler can go on sending behind its own end.
         if (early || R::SIDE == Side::Client) && why != Terminal::PeerCancelled {
@@ -43,112 +38,83 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         }
         self.forget_unread(slot);
         self.end_growth(slot, unread == Unread::Deliver);
-        self.timers.update(&mut self.slab, slot);
-        self.leave_data(slot);
-        self.control.remove(&mut self.slab, slot);
-        if has_control {
-            self.control.push_back(&mut self.slab, slot);
-        }
-        if id == NO_ID {
-            self.unsent = self.unsent.saturating_sub(1);
-        } else {
-            self.index.remove(&self.slab, id);
-        }
-        self.active = self.active.saturating_sub(1);
+        self.streams.end(slot, why, unread, notice);
         self.retire(slot);
     }
 
     /// Ends a stream whose end no frame tells.
-    pub(super) fn end_with_event(&mut self, slot: u32, why: Terminal, unread: Unread) {
-        match self.slab.get_mut(slot) {
-            Some(stream) if stream.ended.is_none() => stream.flags.set(Flag::EndDue),
-            _ => return,
+    pub(super) fn end_with_event(&mut self, slot: Slot, why: Terminal, unread: Unread) {
+        if !self.streams.get(slot).has_ended() {
+            self.streams.raise(slot, Flag::EndDue);
+            self.end_stream(slot, why, unread);
         }
-        self.events.push_back(&mut self.slab, slot);
-        self.end_stream(slot, why, unread);
-    }
-
-    /// Takes a stream out of the data queue; the next one starts with a whole quantum.
-    pub(super) fn leave_data(&mut self, slot: u32) {
-        if self.data.front() == Some(slot) {
-            self.spent = 0;
-        }
-        self.data.remove(&mut self.slab, slot);
     }
 
     /// Frees the slot of a stream of which nothing is needed any more.
-    pub(super) fn retire(&mut self, slot: u32) {
-        let retired = self
-            .slab
-            .get(slot)
-            .is_some_and(|stream| stream.has(Flag::InUse) && stream.is_retired());
-        if !retired {
+    pub(super) fn retire(&mut self, slot: Slot) {
+        if !self.streams.get(slot).is_retired() {
             return;
         }
-        self.events.remove(&mut self.slab, slot);
-        self.control.remove(&mut self.slab, slot);
-        self.leave_data(slot);
         self.release_growth(slot);
-        self.slab.remove(slot);
+        self.streams.remove(slot);
         if core::mem::take(&mut self.may_open_wanted) {
-            self.say().may_open = true;
+            self.notices.may_open();
         }
     }
 
     /// A held OK goes out now.
-    pub(super) fn end_hold(&mut self, slot: u32) {
-        if let Some(stream) = self.slab.get_mut(slot)
-            && stream.send.close == Close::Held
-        {
-            stream.send.close = Close::Pending;
-            stream.hold_until = Time::MAX;
-            self.timers.update(&mut self.slab, slot);
-            self.schedule(slot);
+    pub(super) fn end_hold(&mut self, slot: Slot) {
+        let stream = self.streams.get_mut(slot);
+        if stream.send.release_hold() {
+            let deadline = stream.deadline();
+            self.streams.set_timers(slot, deadline, Time::MAX);
+            self.streams.queue_data(slot);
         }
     }
 
     /// Ends every stream, each with an event.
-    pub(super) fn end_all(&mut self, cause: Reason) {
+    pub(super) fn end_all(&mut self, cause: TunnelReason) {
         let unread = match R::SIDE {
             Side::Client => Unread::Deliver,
             Side::Server => Unread::Discard,
         };
-        for slot in 0..self.slab.slots_ever() {
-            let Some(stream) = self.slab.get(slot).filter(|stream| stream.has(Flag::InUse)) else {
-                continue;
-            };
-            let sent = stream.on_wire(R::SIDE);
+        let mut walk = Streams::<S>::walk();
+        while let Some(slot) = walk.next(&self.streams) {
+            let sent = self.streams.get(slot).on_wire(R::SIDE);
             self.end_with_event(slot, Terminal::lost(cause, sent), unread);
         }
     }
 
     /// The tunnel is over: nothing more is transmitted.
-    pub(super) fn end_tunnel(&mut self, cause: Reason, carrier: Carrier) {
+    pub(super) fn end_tunnel(&mut self, cause: TunnelReason, carrier: Carrier) {
         self.phase = Phase::Ended;
         self.phase_until = Time::MAX;
-        self.drain_until = Time::MAX;
-        self.settings_due = false;
-        self.drain_due = false;
-        self.extensions_due = false;
-        self.due.responsive = None;
-        self.due.round_trip = None;
-        self.rejections = S::Queue::default();
+        self.drain.end();
+        self.handshake.end();
+        self.notices.forget_peer();
+        self.refusals.clear();
         self.end_all(cause);
-        for slot in 0..self.slab.slots_ever() {
-            if let Some(stream) = self.slab.get_mut(slot) {
-                stream.flags.clear(Flag::CancelDue);
-                stream.close_due = None;
-            }
-            self.control.remove(&mut self.slab, slot);
+        let mut walk = Streams::<S>::walk();
+        while let Some(slot) = walk.next(&self.streams) {
+            self.streams.drop_notice(slot);
             self.retire(slot);
         }
-        self.say().carrier = Some(carrier);
+        self.notices.carrier(carrier);
     }
 
     /// Gives the tunnel up for a reason that the caller found: a frame that its framer refused,
     /// a carrier that makes no progress. Returns the error that ended the tunnel, which is the
     /// first one if it had ended before; `None` if it had ended without one.
-    pub fn abort(&mut self, now: Time, reason: Reason) -> Option<TunnelError> {
+    ///
+    /// A reason that ends a stream does not end a tunnel:
+    ///
+    /// ```compile_fail,E0308
+    /// # use grpctunnel_core::*;
+    /// # fn give_up(tunnel: &mut TunnelClient<Fixed<1, 1>>) {
+    /// tunnel.abort(Time::ZERO, StreamReason::Truncated);
+    /// # }
+    /// ```
+    pub fn abort(&mut self, now: Time, reason: TunnelReason) -> Option<TunnelError> {
         self.handle_timeout(now);
         match self.phase {
             Phase::Ended => self.error.clone(),
@@ -157,7 +123,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     }
 
     /// The tunnel has failed. The first error is kept, and returned.
-    pub(super) fn end_with_error(&mut self, reason: Reason) -> TunnelError {
+    pub(super) fn end_with_error(&mut self, reason: TunnelReason) -> TunnelError {
         let error = self
             .error
             .get_or_insert_with(|| TunnelError::new(R::SIDE, reason))
@@ -179,9 +145,11 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
                 self.phase_until = Time::MAX;
                 return;
             }
-            (Phase::Open, Cause::Finished) => (Reason::CarrierFinished, Some(Carrier::Finish)),
-            (_, Cause::Finished) => (Reason::CarrierFinished, None),
-            (_, Cause::Failed) => (Reason::CarrierFailed, None),
+            (Phase::Open, Cause::Finished) => {
+                (TunnelReason::CarrierFinished, Some(Carrier::Finish))
+            }
+            (_, Cause::Finished) => (TunnelReason::CarrierFinished, None),
+            (_, Cause::Failed) => (TunnelReason::CarrierFailed, None),
         };
         let error = TunnelError::new(R::SIDE, reason);
         let carrier = carrier.unwrap_or_else(|| Carrier::Abort(error.clone()));
@@ -191,12 +159,12 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
 }
 
 /// What the tunnel server says about an end that is not its caller's `close`.
-const fn close_reason(why: Terminal) -> Option<Reason> {
+pub(super) fn close_reason(why: Terminal) -> Option<Reason> {
     match why {
-        Terminal::PeerCancelled | Terminal::Cancelled => Some(Reason::Cancelled),
-        Terminal::Deadline => Some(Reason::DeadlineExceeded),
-        Terminal::Violation(reason) => Some(reason),
-        Terminal::TunnelLost(cause) | Terminal::NotProcessed(cause) => Some(cause),
+        Terminal::PeerCancelled | Terminal::Cancelled => Some(StreamReason::Cancelled.into()),
+        Terminal::Deadline => Some(StreamReason::DeadlineExceeded.into()),
+        Terminal::Violation(reason) => Some(reason.into()),
+        Terminal::TunnelLost(cause) | Terminal::NotProcessed(cause) => Some(cause.into()),
         Terminal::Closed | Terminal::Status => None,
     }
 }

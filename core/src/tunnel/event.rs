@@ -1,8 +1,8 @@
-//! What the core has to say by itself.
+//! The events of a tunnel, in their order.
 
-use super::{Due, Role, Tunnel};
+use super::{Role, Tunnel};
 use crate::storage::Storage;
-use crate::stream::{Flag, Terminal};
+use crate::streams::{Flag, Slot, Terminal};
 use crate::types::{End, Event};
 
 const fn end(why: Terminal) -> Option<End<'static>> {
@@ -24,54 +24,32 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     /// the end of the carrier comes after the ends of all streams.
     #[must_use = "an event is not said again"]
     pub fn poll_event(&mut self) -> Option<Event> {
-        if self.events.front().is_none() && !self.due.any {
+        if !self.streams.has_events() && !self.notices.any() {
             return None;
         }
         self.next_event()
     }
 
-    /// Something about the tunnel is to be said.
-    pub(super) const fn say(&mut self) -> &mut Due {
-        self.due.any = true;
-        &mut self.due
-    }
-
     fn next_event(&mut self) -> Option<Event> {
-        if core::mem::take(&mut self.due.settled) {
-            return Some(Event::Settled(self.revision));
+        if let Some(event) = self.notices.first() {
+            return Some(event);
         }
-        while let Some(slot) = self.events.front() {
+        while let Some(slot) = self.streams.pop_event() {
             if let Some(event) = self.stream_event(slot) {
                 return Some(event);
             }
         }
-        if let Some(responsive) = self.due.responsive.take() {
-            return Some(Event::Responsive(responsive));
-        }
-        if let Some(round_trip) = self.due.round_trip.take() {
-            return Some(Event::RoundTrip(round_trip));
-        }
-        if core::mem::take(&mut self.due.draining) {
-            return Some(Event::Draining);
-        }
-        if core::mem::take(&mut self.due.may_open) && !self.draining && self.is_open() {
-            return Some(Event::MayOpen);
-        }
-        self.due.any = false;
-        self.due.carrier.take().map(Event::Carrier)
+        let opens = self.is_open() && !self.drain.began();
+        self.notices.last(opens)
     }
 
-    fn stream_event(&mut self, slot: u32) -> Option<Event> {
-        let key = self.slab.key(slot);
-        let Some(stream) = self.slab.get_mut(slot) else {
-            self.events.remove(&mut self.slab, slot);
-            return None;
-        };
-        let writable = stream.flags.take(Flag::WritableDue) && stream.ended.is_none();
+    fn stream_event(&mut self, slot: Slot) -> Option<Event> {
+        let stream = self.streams.get_mut(slot);
+        let key = stream.key(slot);
+        let writable = stream.flags.take(Flag::WritableDue) && !stream.has_ended();
         let ended = stream.flags.take(Flag::EndDue);
-        let unread = stream.unread;
-        let why = stream.ended.filter(|_| ended).and_then(end);
-        self.events.remove(&mut self.slab, slot);
+        let (terminal, unread) = stream.ended();
+        let why = terminal.filter(|_| ended).and_then(end);
         if writable {
             return Some(Event::Writable(key));
         }

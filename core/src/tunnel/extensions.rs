@@ -1,9 +1,9 @@
 //! The extensions between our own ends: the offer in `settings`, the answer, and what follows.
 
-use super::client::TUNNEL_ID;
+use super::ids::TUNNEL_ID;
 use super::{Client, Role, Server, Tunnel};
 use crate::budget::Charge;
-use crate::error::Reason;
+use crate::reason::{StreamReason, TunnelReason};
 use crate::storage::Storage;
 use crate::time::Time;
 use crate::types::Input;
@@ -17,13 +17,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     /// [`HeadOptions::extensions`]: crate::wire::HeadOptions::extensions
     #[must_use]
     pub const fn extensions(&self) -> ExtensionSet {
-        self.extensions
-    }
-
-    /// The other end has named its own.
-    pub(super) const fn agree(&mut self, theirs: ExtensionSet) {
-        self.peer_extends = true;
-        self.extensions = self.own_extensions.intersection(theirs);
+        self.handshake.extensions()
     }
 }
 
@@ -34,18 +28,19 @@ impl<S: Storage> Tunnel<Server, S> {
         now: Time,
         id: i64,
         theirs: ExtensionSet,
-    ) -> Result<Input<'f>, Reason> {
-        if id != TUNNEL_ID || !self.negotiated || self.own_extensions.is_empty() {
-            return self.receive_on_stream(now, id, Reason::UnknownFrame);
+    ) -> Result<Input<'f>, TunnelReason> {
+        if id != TUNNEL_ID || !self.handshake.expects_answer() {
+            return self.receive_on_stream(now, id, StreamReason::UnknownFrame);
         }
-        if self.peer_extends || self.highest >= 0 {
+        if self.handshake.peer_answered() || self.ids.highest() >= 0 {
             return self.ignore(now, Charge::Useless);
         }
-        self.agree(theirs);
-        self.alive.start(now);
-        self.wakes = Time::ZERO;
-        self.drain_due = self.draining && self.extensions.contains(Extension::Drain);
-        self.urgent |= self.drain_due;
+        self.handshake.receive_answer(theirs);
+        self.liveness.start(now);
+        self.no_timer_before = Time::ZERO;
+        let known = self.handshake.agreed(Extension::Drain);
+        self.drain.set_known(known);
+        self.urgent |= self.drain.is_due();
         Ok(Input::Ignored)
     }
 }
@@ -54,8 +49,7 @@ impl<S: Storage> Tunnel<Client, S> {
     /// The server's offer, which is answered at once.
     pub(super) fn receive_offer(&mut self, offer: Option<ExtensionSet>) {
         if let Some(theirs) = offer {
-            self.agree(theirs);
-            self.extensions_due = true;
+            self.handshake.receive_offer(theirs);
             self.urgent = true;
         }
     }

@@ -28,10 +28,10 @@ mod route;
 use core::time::Duration;
 
 use super::{Role, Tunnel};
-use crate::error::Side;
+use crate::code::Side;
 use crate::limits::ReceiveWindowPolicy;
 use crate::storage::Storage;
-use crate::stream::{Flag, Stream};
+use crate::streams::{Flag, Slot, Stream};
 use crate::time::Time;
 use crate::types::Key;
 use crate::wire::Revision;
@@ -137,7 +137,7 @@ fn grown(stream: &Stream, policy: ReceiveWindowPolicy) -> u32 {
 
 fn may_grow(stream: &Stream) -> bool {
     stream.revision == Revision::One
-        && stream.ended.is_none()
+        && !stream.has_ended()
         && !stream.has(Flag::PeerDone)
         && !stream.discards()
 }
@@ -149,12 +149,13 @@ fn keeps_up(stream: &Stream) -> bool {
 
 impl<R: Role, S: Storage> Tunnel<R, S> {
     /// A grant leaves, and was not added yet; or the `new_stream` that grants the first window.
-    pub(super) fn watch_grant(&mut self, now: Time, slot: u32, first: bool) {
+    pub(super) fn watch_grant(&mut self, now: Time, slot: Slot, first: bool) {
         let max = self.limits.receive_window.max;
-        let grows = |stream: &&mut Stream| may_grow(stream) && stream.receive.size() < max;
-        let Some(stream) = self.slab.get_mut(slot).filter(grows) else {
+        let key = self.streams.key(slot);
+        let stream = self.streams.get_mut(slot);
+        if !may_grow(stream) || stream.receive.size() >= max {
             return;
-        };
+        }
         // What follows the grant of its growth shows how the old window did; what follows the next
         // one, how the new one does.
         let passed = stream.flags.take(Flag::HasGrown) || stream.has(Flag::Sampled);
@@ -163,10 +164,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         }
         let allowed = if first { 0 } else { stream.receive.available() };
         let sample = Sample {
-            stream: Key {
-                slot,
-                generation: stream.generation,
-            },
+            stream: key,
             since: now,
             arrived: self.growth.arrived,
             allowed,
@@ -176,11 +174,9 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         if !self.growth.samples.iter().any(Option::is_none) && !self.drop_sample(now) {
             return;
         }
-        if let Some(place) = self.growth.samples.iter_mut().find(|it| it.is_none())
-            && let Some(stream) = self.slab.get_mut(slot)
-        {
+        if let Some(place) = self.growth.samples.iter_mut().find(|it| it.is_none()) {
             *place = Some(sample);
-            stream.flags.set(Flag::Sampled);
+            self.streams.get_mut(slot).flags.set(Flag::Sampled);
         }
     }
 
@@ -189,37 +185,36 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     fn drop_sample(&mut self, now: Time) -> bool {
         let mut samples = self.growth.samples.iter().flatten();
         let useless = samples.find(|sample| {
-            let live = self.slab.find(sample.stream).is_some_and(may_grow);
+            let live = self.streams.find(sample.stream).is_some_and(may_grow);
             !live || self.growth.is_stale(now, sample)
         });
         let Some(stream) = useless.map(|sample| sample.stream) else {
             return false;
         };
         self.growth.take_sample(stream);
-        if let Some(stream) = self.slab.find_mut(stream) {
-            stream.flags.clear(Flag::Sampled);
+        if let Some(slot) = self.streams.slot(stream) {
+            self.streams.get_mut(slot).flags.clear(Flag::Sampled);
         }
         true
     }
 
     /// Bytes of a sampled stream came, and were taken from its window.
-    pub(super) fn watch_data(&mut self, now: Time, stream: Key, bytes: u32) {
+    pub(super) fn watch_data(&mut self, now: Time, slot: Slot, bytes: u32) {
+        let stream = self.streams.key(slot);
         let mut samples = self.growth.samples.iter_mut().flatten();
         let Some(sample) = samples.find(|sample| sample.stream == stream) else {
             return;
         };
         match sample.left.checked_sub(bytes) {
             Some(left) => sample.left = left,
-            None => self.judge_sample(now, stream, bytes),
+            None => self.judge_sample(now, slot, stream, bytes),
         }
     }
 
     /// The first bytes beyond the sampled stream's allowance came.
     #[cold]
-    fn judge_sample(&mut self, now: Time, key: Key, bytes: u32) {
-        let Some(stream) = self.slab.find_mut(key) else {
-            return;
-        };
+    fn judge_sample(&mut self, now: Time, slot: Slot, key: Key, bytes: u32) {
+        let stream = self.streams.get_mut(slot);
         stream.flags.clear(Flag::Sampled);
         // By now a reader that keeps up has read what was there when the grant left; of what has
         // just come it had no chance yet.
@@ -233,14 +228,14 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         };
         if sample.kept_up && keeps_up {
             let target = self.growth.route.target(size, &sample, nanos);
-            self.grow(key.slot, target, self.free_growth());
+            self.grow(slot, target, self.free_growth());
         }
     }
 
     /// A frame of the stream leaves that its peer may hear a grant behind: its window becomes as
     /// large as another stream's was seen to be used, within its share of the free budget.
     #[inline(always)]
-    pub(super) fn grow_as_learned(&mut self, slot: u32) {
+    pub(super) fn grow_as_learned(&mut self, slot: Slot) {
         // Nothing, on most tunnels.
         if self.growth.route.learned != 0 {
             self.grow_to_learned(slot);
@@ -248,11 +243,11 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     }
 
     #[inline(never)]
-    fn grow_to_learned(&mut self, slot: u32) {
+    fn grow_to_learned(&mut self, slot: Slot) {
         let learned = self.growth.route.learned;
         let smaller = |stream: &Stream| stream.receive.size() < learned && keeps_up(stream);
-        if self.slab.get(slot).is_some_and(smaller) {
-            let streams = u64::from(self.active).saturating_add(1);
+        if smaller(self.streams.get(slot)) {
+            let streams = u64::from(self.streams.active()).saturating_add(1);
             self.grow(slot, learned, self.free_growth() / streams);
         }
     }
@@ -265,30 +260,26 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
 
     /// Makes a window as large as `target`, as far as its limit and `most` more bytes go.
     #[cold]
-    fn grow(&mut self, slot: u32, target: u32, most: u64) {
+    fn grow(&mut self, slot: Slot, target: u32, most: u64) {
         let max = self.limits.receive_window.max;
-        let Some(stream) = self.slab.get_mut(slot).filter(|stream| may_grow(stream)) else {
+        let stream = self.streams.get_mut(slot);
+        if !may_grow(stream) {
             return;
-        };
+        }
         let wanted = target.min(max).saturating_sub(stream.receive.size());
         let by = wanted.min(u32::try_from(most).unwrap_or(u32::MAX));
         if by == 0 || stream.receive.grow(by).is_err() {
             return;
         }
         stream.flags.set(Flag::HasGrown);
-        let due = stream.grant_is_due();
         self.growth.in_use = self.growth.in_use.saturating_add(u64::from(by));
-        if due {
-            self.control.push_back(&mut self.slab, slot);
-        }
+        self.streams.queue_control(slot);
     }
 
     /// A stream has ended: it gives its growth back, but for what its reader has still to read.
-    pub(super) fn end_growth(&mut self, slot: u32, held: bool) {
+    pub(super) fn end_growth(&mut self, slot: Slot, held: bool) {
         let policy = self.limits.receive_window;
-        let Some(stream) = self.slab.get_mut(slot) else {
-            return;
-        };
+        let stream = self.streams.get_mut(slot);
         let grown = grown(stream, policy);
         let kept = if held {
             grown.min(stream.receive.unread().saturating_sub(policy.initial))
@@ -302,11 +293,9 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     }
 
     /// A stream that has ended is released: nothing of it is held any more.
-    pub(super) fn release_growth(&mut self, slot: u32) {
-        let Some(stream) = self.slab.get(slot) else {
-            return;
-        };
-        if stream.revision == Revision::One && stream.ended.is_some() {
+    pub(super) fn release_growth(&mut self, slot: Slot) {
+        let stream = self.streams.get(slot);
+        if stream.revision == Revision::One && stream.has_ended() {
             self.give_growth_back(stream.receive.size());
         }
     }
@@ -319,8 +308,8 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     /// `None` without flow control, and for a stream that has ended or never was.
     #[must_use]
     pub fn receive_window(&self, stream: Key) -> Option<u32> {
-        let stream = self.slab.find(stream)?;
-        let live = stream.revision == Revision::One && stream.ended.is_none();
+        let stream = self.streams.find(stream)?;
+        let live = stream.revision == Revision::One && !stream.has_ended();
         live.then(|| stream.receive.size())
     }
 

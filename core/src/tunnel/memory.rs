@@ -1,12 +1,11 @@
 //! How much memory a tunnel takes: what it holds, and what it never exceeds.
 
-use super::{Rejection, Role, Tunnel};
-use crate::index::Index;
+use super::refusals::Refusal;
+use super::{Role, Tunnel};
 use crate::limits::Limits;
 use crate::receive_buffer::SPARE;
-use crate::slab::Slab;
-use crate::storage::{Queue, Storage};
-use crate::timers::TimerHeap;
+use crate::storage::Storage;
+use crate::streams::Streams;
 
 /// What one tunnel and the receive buffers of its streams take at most, whatever the peer does:
 /// `fixed + streams * (record + receive + heads) + growth + queue`, in bytes.
@@ -145,7 +144,7 @@ impl Limits {
             heads,
             // The queue may be half empty, and has room for four if it is not empty.
             queue: u64::from(self.pending_rejections.max(2))
-                .saturating_mul(bytes_of(2 * size_of::<Rejection>())),
+                .saturating_mul(bytes_of(2 * size_of::<Refusal>())),
         }
     }
 }
@@ -156,8 +155,7 @@ type Any = crate::storage::Growing;
 type Any = crate::storage::Fixed<1, 1>;
 
 /// Bytes of what the core keeps of one stream.
-pub(super) const RECORD: usize =
-    Slab::<Any>::STREAM + Index::<Any>::STREAM + TimerHeap::<Any>::STREAM;
+pub(super) const RECORD: usize = Streams::<Any>::STREAM;
 
 fn bytes_of(size: usize) -> u64 {
     u64::try_from(size).unwrap_or(u64::MAX)
@@ -168,10 +166,6 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     /// place. Never above [`MemoryBound::core`] of [`Limits::memory_bound`].
     #[must_use]
     pub fn memory(&self) -> usize {
-        self.slab
-            .heap()
-            .saturating_add(self.index.heap())
-            .saturating_add(self.timers.heap())
-            .saturating_add(self.rejections.heap())
+        self.streams.heap().saturating_add(self.refusals.heap())
     }
 }

@@ -9,9 +9,13 @@ mod extensions;
 #[cfg(feature = "search")]
 mod fingerprint;
 mod growth;
+mod handshake;
+mod ids;
 mod liveness;
 mod memory;
+mod notices;
 mod receive;
+mod refusals;
 mod revision_zero;
 mod server;
 mod timeout;
@@ -19,24 +23,27 @@ mod transmit;
 
 use core::fmt;
 use core::marker::PhantomData;
-use core::time::Duration;
 
 use crate::budget::Budget;
-use crate::error::{ConfigError, Reason, Side, TunnelError};
-use crate::index::Index;
-use crate::length::{exceeds, on_wire};
+use crate::code::Side;
+use crate::error::{ConfigError, TunnelError};
+use crate::length::exceeds;
 use crate::limits::{Budgets, Limits};
-use crate::queue::{self, StreamQueue};
-use crate::slab::Slab;
-use crate::storage::{Queue, Storage};
+use crate::reason::TunnelReason;
+use crate::storage::Storage;
+use crate::streams::Streams;
 use crate::time::Time;
-use crate::timers::TimerHeap;
-use crate::types::{Carrier, Config, Counters, Input, Key, Negotiation, Opening};
-use crate::wire::{ExtensionSet, Revision, read_data};
+use crate::types::{Config, Counters, Input, Key, Negotiation, Opening};
+use crate::wire::{Revision, read_data};
+use drain::DrainState;
 use growth::Growth;
-use liveness::Alive;
+use handshake::Handshake;
+use ids::Ids;
+use liveness::LivenessState;
 pub use memory::MemoryBound;
+use notices::Notices;
 use receive::Refused;
+use refusals::Refusals;
 use revision_zero::RevisionZero;
 
 /// Which end of a tunnel a [`Tunnel`] is.
@@ -55,7 +62,7 @@ impl Role for Server {}
 
 pub(crate) mod sealed {
     use super::{Client, Input, Server, Side, Storage, Time, Tunnel};
-    use crate::error::Reason;
+    use crate::reason::TunnelReason;
 
     pub trait Role: Sized {
         const SIDE: Side;
@@ -65,7 +72,7 @@ pub(crate) mod sealed {
             tunnel: &mut Tunnel<Self, S>,
             now: Time,
             frame: &'f [u8],
-        ) -> Result<Input<'f>, Reason>
+        ) -> Result<Input<'f>, TunnelReason>
         where
             Self: super::Role;
     }
@@ -77,7 +84,7 @@ pub(crate) mod sealed {
             tunnel: &mut Tunnel<Self, S>,
             now: Time,
             frame: &'f [u8],
-        ) -> Result<Input<'f>, Reason> {
+        ) -> Result<Input<'f>, TunnelReason> {
             tunnel.receive_from_server(now, frame)
         }
     }
@@ -89,7 +96,7 @@ pub(crate) mod sealed {
             tunnel: &mut Tunnel<Self, S>,
             now: Time,
             frame: &'f [u8],
-        ) -> Result<Input<'f>, Reason> {
+        ) -> Result<Input<'f>, TunnelReason> {
             tunnel.receive_from_client(now, frame)
         }
     }
@@ -110,26 +117,6 @@ enum Phase {
     Ended,
 }
 
-/// A stream refused before it had a record.
-#[derive(Clone, Copy, Debug)]
-struct Rejection {
-    id: i64,
-    reason: Reason,
-}
-
-/// The tunnel-wide things that `poll_event` has to say.
-#[derive(Clone, Debug, Default)]
-struct Due {
-    /// Whether any of them is.
-    any: bool,
-    settled: bool,
-    may_open: bool,
-    draining: bool,
-    round_trip: Option<Duration>,
-    responsive: Option<bool>,
-    carrier: Option<Carrier>,
-}
-
 /// One end of a tunnel: `R` says which, `S` where its streams are kept.
 ///
 /// Feed it with `handle_*`, take what is to be done from `poll_*`, command it with the plain
@@ -139,55 +126,26 @@ struct Due {
 #[derive(Clone)]
 pub struct Tunnel<R: Role, S: Storage> {
     limits: Limits,
-    flow_control: bool,
     phase: Phase,
-    /// No timer fires before this; to be set to zero where one may fire earlier. So most frames
-    /// need to look at nothing else.
-    wakes: Time,
     phase_until: Time,
-    negotiated: bool,
-    revision: Revision,
-    peer_window: u32,
-    slab: Slab<S>,
-    index: Index<S>,
-    timers: TimerHeap<S>,
-    data: StreamQueue<{ queue::DATA }>,
-    control: StreamQueue<{ queue::CONTROL }>,
-    events: StreamQueue<{ queue::EVENTS }>,
-    /// Bytes that the first stream of `data` has sent of its quantum.
-    spent: u32,
-    rejections: S::Queue<Rejection>,
-    budget: Budget,
-    growth: Growth,
-    counters: Counters,
-    /// The highest id seen or sent; frames up to it that name no open stream are late.
-    highest: i64,
-    next_id: i64,
-    /// Streams of a client whose id is not given yet.
-    unsent: u32,
-    /// Streams that have not ended.
-    active: u32,
+    /// No timer fires before this, so most calls look at no other; to be set to zero where one may
+    /// fire earlier.
+    no_timer_before: Time,
     /// Whether a frame about the tunnel may have to be sent, ahead of those of streams.
     urgent: bool,
-    settings_due: bool,
+    /// `open` was refused, and may be called again once a stream retires.
     may_open_wanted: bool,
-    /// What this end can do, and what both can.
-    own_extensions: ExtensionSet,
-    extensions: ExtensionSet,
-    /// The peer has named its extensions, whichever they are.
-    peer_extends: bool,
-    extensions_due: bool,
-    draining: bool,
-    /// A drained tunnel waits for another that shares its carrier.
-    finish_held: bool,
-    drain_until: Time,
-    /// The highest id when the drain began.
-    drain_last: i64,
-    drain_due: bool,
-    peer_drains: bool,
-    alive: Alive,
+    handshake: Handshake,
+    ids: Ids,
+    streams: Streams<S>,
+    refusals: Refusals<S>,
+    growth: Growth,
     revision_zero: RevisionZero,
-    due: Due,
+    budget: Budget,
+    liveness: LivenessState,
+    drain: DrainState,
+    notices: Notices,
+    counters: Counters,
     error: Option<TunnelError>,
     role: PhantomData<R>,
 }
@@ -211,49 +169,25 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         config.validate()?;
         let budget = Budget::new(&config.limits, now);
         let mut tunnel = Self {
-            flow_control: config.flow_control,
             phase: Phase::Opening,
-            wakes: Time::ZERO,
             phase_until: now.saturating_add(config.limits.open_timeout),
-            negotiated: false,
-            revision: Revision::Zero,
-            peer_window: 0,
-            slab: Slab::new(),
-            index: Index::new(),
-            timers: TimerHeap::new(),
-            data: StreamQueue::new(),
-            control: StreamQueue::new(),
-            events: StreamQueue::new(),
-            spent: 0,
-            rejections: S::Queue::default(),
-            budget,
-            growth: Growth::default(),
-            counters: Counters::default(),
-            // Known tunnel servers count ids from -1, so that frames for negative ids are late;
-            // for a tunnel client no id is late before it has used one.
-            highest: match R::SIDE {
-                Side::Client => i64::MIN,
-                Side::Server => -1,
-            },
-            next_id: config.first_stream_id,
-            unsent: 0,
-            active: 0,
+            no_timer_before: Time::ZERO,
             urgent: false,
-            settings_due: false,
             may_open_wanted: false,
-            own_extensions: config.extensions,
-            extensions: ExtensionSet::EMPTY,
-            peer_extends: false,
-            extensions_due: false,
-            draining: false,
-            finish_held: false,
-            drain_until: Time::MAX,
-            drain_last: -1,
-            drain_due: false,
-            peer_drains: false,
-            alive: Alive::new(now),
+            handshake: Handshake::new(config.flow_control, config.extensions),
+            ids: match R::SIDE {
+                Side::Client => Ids::of_client(config.first_stream_id),
+                Side::Server => Ids::of_server(),
+            },
+            streams: Streams::new(),
+            refusals: Refusals::new(),
+            growth: Growth::default(),
             revision_zero: RevisionZero::default(),
-            due: Due::default(),
+            budget,
+            liveness: LivenessState::new(now),
+            drain: DrainState::new(),
+            notices: Notices::default(),
+            counters: Counters::default(),
             error: None,
             limits: config.limits,
             role: PhantomData,
@@ -275,34 +209,33 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     }
 
     fn negotiate(&mut self, now: Time, negotiation: Negotiation) {
-        self.negotiated = negotiation == Negotiation::On;
-        self.wakes = Time::ZERO;
+        self.handshake
+            .negotiate(negotiation, R::SIDE == Side::Server);
+        self.no_timer_before = Time::ZERO;
         match (R::SIDE, negotiation) {
             (Side::Client, Negotiation::On) => {
                 self.phase = Phase::Settling;
                 self.phase_until = now.saturating_add(self.limits.settings_timeout);
             }
             (Side::Client, Negotiation::Off) => self.settle(now, Revision::Zero, 0),
-            (Side::Server, negotiation) => {
-                self.settings_due = negotiation == Negotiation::On;
-                self.urgent = self.settings_due;
+            (Side::Server, _) => {
+                self.urgent = self.handshake.is_due();
                 self.phase = Phase::Open;
                 self.phase_until = Time::MAX;
-                self.alive.start(now);
+                self.liveness.start(now);
             }
         }
     }
 
     fn settle(&mut self, now: Time, revision: Revision, peer_window: u32) {
-        self.alive.start(now);
-        self.wakes = Time::ZERO;
-        self.revision = revision;
-        self.peer_window = peer_window;
+        self.liveness.start(now);
+        self.no_timer_before = Time::ZERO;
+        self.handshake.settle(revision, peer_window);
         self.revision_zero.saw(revision);
         self.phase = Phase::Open;
         self.phase_until = Time::MAX;
-        self.say().settled = true;
-        self.say().may_open = true;
+        self.notices.settled(revision);
+        self.notices.may_open();
     }
 
     /// Takes in one frame: the bytes of a `ClientToServer` at a tunnel server, of a
@@ -317,7 +250,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         frame: &'f [u8],
     ) -> Result<Input<'f>, TunnelError> {
         // A frame proves that the peer lives, however late its answer is.
-        self.note_heard(now);
+        self.note_received(now);
         self.handle_timeout(now);
         if self.phase != Phase::Open || exceeds(frame.len(), self.limits.max_frame) {
             return self.handle_odd_frame(now, frame);
@@ -358,7 +291,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             return Ok(Input::Ignored);
         }
         if exceeds(frame.len(), self.limits.max_frame) {
-            return Err(self.end_with_error(Reason::FrameTooLarge));
+            return Err(self.end_with_error(TunnelReason::FrameTooLarge));
         }
         R::receive(self, now, frame).map_err(|reason| self.end_with_error(reason))
     }
@@ -378,7 +311,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     /// Whether the tunnel drains: no new streams.
     #[must_use]
     pub const fn is_draining(&self) -> bool {
-        self.draining
+        self.drain.began()
     }
 
     /// The error that ended the tunnel, if one did.
@@ -396,7 +329,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             Phase::Finished => self.error.is_none(),
             Phase::Opening | Phase::Settling | Phase::Ended => false,
         };
-        (R::SIDE == Side::Client && settled).then_some(self.revision)
+        (R::SIDE == Side::Client && settled).then_some(self.handshake.revision())
     }
 
     /// All bounds in force.
@@ -408,26 +341,28 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     /// Streams that have not ended.
     #[must_use]
     pub const fn active_streams(&self) -> usize {
-        self.active as usize
+        self.streams.active() as usize
     }
 
     /// Streams that are not retired: not ended, or not released, or with something to say.
     #[must_use]
     pub const fn streams(&self) -> usize {
-        self.slab.len() as usize
+        self.streams.len() as usize
     }
 
     /// Streams that can be opened now, by this end or its peer: none before the tunnel is open, while
     /// it drains and once all ids were used.
     #[must_use]
     pub fn room(&self) -> usize {
-        if self.phase != Phase::Open || self.draining || !self.has_spare_id() {
+        if self.phase != Phase::Open || self.drain.began() {
             return 0;
         }
-        let used = self.next_id.saturating_add(i64::from(self.unsent));
-        let ids = i64::MAX.saturating_sub(used).saturating_add(1);
-        let room = self.limits.max_streams.saturating_sub(self.slab.len());
-        room.min(u32::try_from(ids).unwrap_or(u32::MAX)) as usize
+        let ids = match R::SIDE {
+            Side::Client => self.ids.left(self.streams.unsent()),
+            Side::Server => u32::MAX,
+        };
+        let room = self.limits.max_streams.saturating_sub(self.streams.len());
+        room.min(ids) as usize
     }
 
     /// What was counted so far.
@@ -439,22 +374,21 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     /// What the peer has left of its budgets at `now`.
     #[must_use]
     pub fn budgets(&self, now: Time) -> Budgets {
-        let waiting = on_wire(self.rejections.len());
-        self.budget.levels(now, waiting)
+        self.budget.levels(now, self.refusals.len())
     }
 
     /// The stream's id on the wire; `None` before it has one, and for an unknown key.
     #[must_use]
     pub fn stream_id(&self, stream: Key) -> Option<i64> {
-        let id = self.slab.find(stream)?.id;
+        let id = self.streams.find(stream)?.id();
         (id >= 0).then_some(id)
     }
 
     /// Whether the stream has bytes to send and only the peer's credit is missing.
     #[must_use]
     pub fn is_blocked_on_credit(&self, stream: Key) -> bool {
-        self.slab.find(stream).is_some_and(|stream| {
-            stream.ended.is_none() && stream.send.is_blocked_on_credit(stream.revision)
+        self.streams.find(stream).is_some_and(|stream| {
+            !stream.has_ended() && stream.send.is_blocked_on_credit(stream.revision)
         })
     }
 
@@ -462,17 +396,9 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     /// having been consumed; revision one only.
     #[must_use]
     pub fn receive_credit(&self, stream: Key) -> Option<(u32, u32)> {
-        let stream = self.slab.find(stream)?;
+        let stream = self.streams.find(stream)?;
         (stream.revision == Revision::One)
             .then(|| (stream.receive.available(), stream.receive.unread()))
-    }
-
-    fn supported(&self) -> (&'static [Revision], &'static [i32]) {
-        if self.flow_control {
-            (&[Revision::Zero, Revision::One], &[0, 1])
-        } else {
-            (&[Revision::Zero], &[0])
-        }
     }
 }
 
@@ -481,8 +407,8 @@ impl<R: Role, S: Storage> fmt::Debug for Tunnel<R, S> {
         f.debug_struct("Tunnel")
             .field("side", &R::SIDE)
             .field("phase", &self.phase)
-            .field("active", &self.active)
-            .field("draining", &self.draining)
+            .field("active", &self.streams.active())
+            .field("draining", &self.drain.began())
             .field("error", &self.error)
             .finish_non_exhaustive()
     }

@@ -1,13 +1,14 @@
 //! What both ends do with the frames that both may get: message data and window updates.
 
-use super::client::TUNNEL_ID;
+use super::ids::TUNNEL_ID;
 use super::{Role, Tunnel};
 use crate::budget::{Charge, Earned};
-use crate::error::{Reason, Side};
+use crate::code::Side;
 use crate::length::on_wire;
 use crate::message::Piece;
+use crate::reason::{StreamReason, TunnelReason};
 use crate::storage::Storage;
-use crate::stream::{Close, Flag, Terminal};
+use crate::streams::{Flag, Slot, Stream, Terminal};
 use crate::time::Time;
 use crate::types::{End, Envelope, Input, Key, Unread};
 use crate::wire::{
@@ -18,7 +19,7 @@ use crate::wire::{
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Found {
     /// An open stream's slot.
-    Open(u32),
+    Open(Slot),
     /// A stream that has ended: the frame is late.
     Finished,
     /// No stream yet.
@@ -49,40 +50,64 @@ impl Payload {
 /// A rule that data or credit broke.
 pub(super) enum Refused {
     /// The stream of this slot ends; see `violate`.
-    Stream(u32, Reason),
+    Stream(Slot, StreamReason),
     /// The tunnel ends.
-    Tunnel(Reason),
+    Tunnel(TunnelReason),
 }
 
-impl From<Reason> for Refused {
-    fn from(reason: Reason) -> Self {
+/// What decides where payload goes: read while the record is at hand.
+#[derive(Clone, Copy)]
+struct Known {
+    slot: Slot,
+    stream: Key,
+    discard: bool,
+    /// It has no flow control, so that unread bytes are counted.
+    counted: bool,
+    sampled: bool,
+}
+
+impl Known {
+    #[inline(always)]
+    fn of(stream: &Stream, slot: Slot) -> Self {
+        Self {
+            slot,
+            stream: stream.key(slot),
+            discard: stream.has(Flag::Stopped),
+            counted: stream.revision == Revision::Zero,
+            sampled: stream.has(Flag::Sampled),
+        }
+    }
+}
+
+impl From<TunnelReason> for Refused {
+    fn from(reason: TunnelReason) -> Self {
         Self::Tunnel(reason)
     }
 }
 
-pub(super) const fn content_reason(fault: ContentFault) -> Reason {
+pub(super) const fn content_reason(fault: ContentFault) -> StreamReason {
     match fault {
-        ContentFault::NotUtf8 => Reason::NotUtf8,
-        ContentFault::MetadataTooLarge => Reason::MetadataTooLarge,
-        ContentFault::TooManyMetadataEntries => Reason::TooManyMetadataEntries,
-        ContentFault::MethodNameTooLong => Reason::MethodNameTooLong,
-        ContentFault::StatusTooLarge => Reason::StatusTooLarge,
+        ContentFault::NotUtf8 => StreamReason::NotUtf8,
+        ContentFault::MetadataTooLarge => StreamReason::MetadataTooLarge,
+        ContentFault::TooManyMetadataEntries => StreamReason::TooManyMetadataEntries,
+        ContentFault::MethodNameTooLong => StreamReason::MethodNameTooLong,
+        ContentFault::StatusTooLarge => StreamReason::StatusTooLarge,
     }
 }
 
-const fn transparent_reason(fault: TransparentFault) -> Reason {
+const fn transparent_reason(fault: TransparentFault) -> StreamReason {
     match fault {
-        TransparentFault::ContentType => Reason::BadContentType,
-        TransparentFault::Authority => Reason::BadAuthority,
-        TransparentFault::Encoding => Reason::BadEncoding,
+        TransparentFault::ContentType => StreamReason::BadContentType,
+        TransparentFault::Authority => StreamReason::BadAuthority,
+        TransparentFault::Encoding => StreamReason::BadEncoding,
     }
 }
 
 impl<R: Role, S: Storage> Tunnel<R, S> {
     /// Judges what the peer's metadata holds of the extension `TRANSPARENT`, where that is in
     /// effect: whether messages may be compressed.
-    pub(super) fn take_transparent(&self, transparent: Transparent) -> Result<bool, Reason> {
-        if !self.extensions.contains(Extension::Transparent) {
+    pub(super) fn take_transparent(&self, transparent: Transparent) -> Result<bool, StreamReason> {
+        if !self.handshake.agreed(Extension::Transparent) {
             return Ok(false);
         }
         match transparent.fault() {
@@ -92,9 +117,9 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     }
 
     pub(super) fn find(&self, id: i64) -> Found {
-        match self.index.get(&self.slab, id) {
+        match self.streams.by_id(id) {
             Some(slot) => Found::Open(slot),
-            None if id <= self.highest => Found::Finished,
+            None if self.ids.was_used(id) => Found::Finished,
             None => Found::Never,
         }
     }
@@ -109,30 +134,34 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         now: Time,
         id: i64,
         late: Charge,
-    ) -> Result<Option<u32>, Reason> {
-        match self.index.get(&self.slab, id) {
+    ) -> Result<Option<Slot>, TunnelReason> {
+        match self.streams.by_id(id) {
             Some(slot) => Ok(Some(slot)),
             None => self.not_open(now, id, late).map(|()| None),
         }
     }
 
     #[cold]
-    fn not_open(&mut self, now: Time, id: i64, late: Charge) -> Result<(), Reason> {
+    fn not_open(&mut self, now: Time, id: i64, late: Charge) -> Result<(), TunnelReason> {
         match self.find(id) {
             Found::Finished => self.ignore(now, late).map(|_| ()),
-            Found::Open(_) | Found::Never => Err(Reason::StreamNeverCreated),
+            Found::Open(_) | Found::Never => Err(TunnelReason::StreamNeverCreated),
         }
     }
 
     /// A frame that means nothing: counted, and charged.
-    pub(super) fn ignore<'f>(&mut self, now: Time, charge: Charge) -> Result<Input<'f>, Reason> {
+    pub(super) fn ignore<'f>(
+        &mut self,
+        now: Time,
+        charge: Charge,
+    ) -> Result<Input<'f>, TunnelReason> {
         self.counters.ignored = self.counters.ignored.saturating_add(1);
         self.budget.charge(now, charge)?;
         Ok(Input::Ignored)
     }
 
     #[inline]
-    pub(super) fn useful<'f>(&mut self, input: Input<'f>) -> Result<Input<'f>, Reason> {
+    pub(super) fn useful<'f>(&mut self, input: Input<'f>) -> Result<Input<'f>, TunnelReason> {
         self.budget.earn(Earned::UsefulFrame);
         Ok(input)
     }
@@ -141,14 +170,14 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     pub(super) fn violate<'f>(
         &mut self,
         now: Time,
-        slot: u32,
-        reason: Reason,
-    ) -> Result<Input<'f>, Reason> {
+        slot: Slot,
+        reason: StreamReason,
+    ) -> Result<Input<'f>, TunnelReason> {
         self.counters.violations = self.counters.violations.saturating_add(1);
         if reason.is_protocol_error() {
             self.budget.charge(now, Charge::ProtocolError)?;
         }
-        let stream = self.slab.key(slot);
+        let stream = self.streams.key(slot);
         self.end_stream(slot, Terminal::Violation(reason), Unread::Deliver);
         Ok(Input::Ended {
             stream,
@@ -183,7 +212,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         now: Time,
         id: i64,
         data: Data<'f>,
-    ) -> Result<Input<'f>, Reason> {
+    ) -> Result<Input<'f>, TunnelReason> {
         let bytes = data.payload();
         match self.receive_data(now, id, data) {
             Ok(Some(payload)) => Ok(payload.into_input(bytes)),
@@ -205,16 +234,14 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             return Ok(None);
         };
         let max_message = self.limits.max_message;
-        let transparent = self.extensions.contains(Extension::Transparent);
-        let Some(stream) = self.slab.get_mut(slot) else {
-            return Ok(None);
-        };
+        let transparent = self.handshake.agreed(Extension::Transparent);
+        let stream = self.streams.get_mut(slot);
         if stream.has(Flag::PeerDone) {
             self.ignore(now, late_data(message.data))?;
             return Ok(None);
         }
         stream.flags.set(Flag::HeadersDone);
-        let closing = stream.send.close != Close::Open;
+        let closing = stream.send.is_closing();
         if let Err(reason) = take_credit(stream, message.data) {
             return Err(Refused::Stream(slot, reason));
         }
@@ -226,21 +253,25 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             compressed: message.compressed && transparent,
         };
         if envelope.compressed && !stream.has(Flag::Encoded) {
-            return Err(Refused::Stream(slot, Reason::CompressedWithoutEncoding));
+            return Err(Refused::Stream(
+                slot,
+                StreamReason::CompressedWithoutEncoding,
+            ));
         }
         let again = stream.incoming.any();
         let judged = match stream.incoming.envelope(envelope, message.data.len()) {
             Ok(_) if again && R::SIDE == Side::Server && stream.kind.single_request() => {
-                Err(Reason::SecondRequest)
+                Err(StreamReason::SecondRequest)
             }
             Ok(_) if again && R::SIDE == Side::Client && stream.kind.single_response() => {
-                Err(Reason::SecondResponse)
+                Err(StreamReason::SecondResponse)
             }
-            Ok(_) if message.size > max_message => Err(Reason::MessageTooLarge),
+            Ok(_) if message.size > max_message => Err(StreamReason::MessageTooLarge),
             judged => judged,
         };
+        let known = Known::of(stream, slot);
         match judged {
-            Ok(piece) => self.hand_on(now, slot, message.data, piece),
+            Ok(piece) => self.hand_on(now, known, message.data, piece),
             Err(reason) => Err(Refused::Stream(slot, reason)),
         }
     }
@@ -257,9 +288,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             return Ok(None);
         };
         let max_empty = self.limits.empty_chunks;
-        let Some(stream) = self.slab.get_mut(slot) else {
-            return Ok(None);
-        };
+        let stream = self.streams.get_mut(slot);
         if stream.has(Flag::PeerDone) {
             self.ignore(now, late_data(data))?;
             return Ok(None);
@@ -267,15 +296,16 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         if let Err(reason) = take_credit(stream, data) {
             return Err(Refused::Stream(slot, reason));
         }
-        if stream.send.close != Close::Open {
+        if stream.send.is_closing() {
             if data.is_empty() {
                 self.ignore(now, Charge::Useless)?;
                 return Ok(None);
             }
             return Ok(Some(self.discard(slot, data)));
         }
+        let known = Known::of(stream, slot);
         match stream.incoming.more(data.len(), max_empty) {
-            Ok(Some(piece)) => self.hand_on(now, slot, data, piece),
+            Ok(Some(piece)) => self.hand_on(now, known, data, piece),
             Ok(None) => Ok(None),
             Err(reason) => Err(Refused::Stream(slot, reason)),
         }
@@ -285,23 +315,21 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     fn hand_on(
         &mut self,
         now: Time,
-        slot: u32,
+        known: Known,
         bytes: &[u8],
         piece: Piece,
     ) -> Result<Option<Payload>, Refused> {
         let len = on_wire(bytes.len());
         self.growth.count(len);
-        let Some(stream) = self.slab.get(slot) else {
-            return Ok(None);
-        };
-        let (discard, counted) = (stream.has(Flag::Stopped), stream.revision == Revision::Zero);
-        let sampled = stream.has(Flag::Sampled);
-        let stream = Key {
+        let Known {
             slot,
-            generation: stream.generation,
-        };
+            stream,
+            discard,
+            counted,
+            sampled,
+        } = known;
         if sampled {
-            self.watch_data(now, stream, len);
+            self.watch_data(now, slot, len);
         }
         if discard {
             self.credit(slot, len);
@@ -317,11 +345,11 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     }
 
     /// Data that the application no longer wants, while this end closes: credited at once.
-    fn discard(&mut self, slot: u32, bytes: &[u8]) -> Payload {
+    fn discard(&mut self, slot: Slot, bytes: &[u8]) -> Payload {
         self.credit(slot, on_wire(bytes.len()));
         self.budget.earn(Earned::UsefulFrame);
         Payload {
-            stream: self.slab.key(slot),
+            stream: self.streams.key(slot),
             piece: Piece {
                 begins: None,
                 ends: false,
@@ -336,17 +364,15 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             return Ok(());
         };
         self.budget.charge(now, Charge::WindowUpdate)?;
-        let Some(stream) = self.slab.get_mut(slot) else {
-            return Ok(());
-        };
+        let stream = self.streams.get_mut(slot);
         if stream.revision == Revision::Zero || bytes == 0 {
             self.counters.ignored = self.counters.ignored.saturating_add(1);
             return Ok(());
         }
-        if stream.send.window.grant(bytes).is_err() {
-            return Err(Refused::Stream(slot, Reason::WindowOverflow));
+        if stream.send.grant(bytes).is_err() {
+            return Err(Refused::Stream(slot, StreamReason::WindowOverflow));
         }
-        self.schedule(slot);
+        self.streams.queue_data(slot);
         Ok(())
     }
 
@@ -355,8 +381,8 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         &mut self,
         now: Time,
         id: i64,
-        reason: Reason,
-    ) -> Result<Input<'f>, Reason> {
+        reason: StreamReason,
+    ) -> Result<Input<'f>, TunnelReason> {
         match self.open_slot(now, id, Charge::Useless)? {
             Some(slot) => self.violate(now, slot, reason),
             None => Ok(Input::Ignored),
@@ -365,18 +391,14 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
 
     /// Gives back credit for bytes that nobody will read, or that were read.
     #[inline]
-    pub(super) fn credit(&mut self, slot: u32, bytes: u32) {
-        let Some(stream) = self.slab.get_mut(slot) else {
-            return;
-        };
+    pub(super) fn credit(&mut self, slot: Slot, bytes: u32) {
+        let stream = self.streams.get_mut(slot);
         let due = stream.receive.consume(bytes).unwrap_or(false);
         match stream.revision {
             Revision::Zero => {
                 stream.receive.take_grant();
             }
-            Revision::One if due && stream.grant_is_due() => {
-                self.control.push_back(&mut self.slab, slot);
-            }
+            Revision::One if due => self.streams.queue_control(slot),
             Revision::One => {}
         }
     }
@@ -386,9 +408,9 @@ fn late_data(data: &[u8]) -> Charge {
     Charge::LateData(on_wire(data.len()))
 }
 
-fn take_credit(stream: &mut crate::stream::Stream, data: &[u8]) -> Result<(), Reason> {
+fn take_credit(stream: &mut Stream, data: &[u8]) -> Result<(), StreamReason> {
     u32::try_from(data.len())
         .ok()
         .and_then(|bytes| stream.receive.receive(bytes).ok())
-        .ok_or(Reason::WindowExceeded)
+        .ok_or(StreamReason::WindowExceeded)
 }

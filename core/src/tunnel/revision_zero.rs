@@ -2,9 +2,9 @@
 //! timer for the reader that everybody else waits for.
 
 use super::{Role, Tunnel};
-use crate::error::Reason;
+use crate::reason::StreamReason;
 use crate::storage::Storage;
-use crate::stream::{Flag, Stream, Terminal};
+use crate::streams::{Flag, Slot, Stream, Terminal};
 use crate::time::Time;
 use crate::types::{Key, Unread};
 use crate::wire::Revision;
@@ -13,17 +13,33 @@ use crate::wire::Revision;
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct RevisionZero {
     /// Unread bytes of all of them.
-    pub(super) unread: u64,
+    unread: u64,
     /// How many are over their own budget.
-    pub(super) over: u32,
+    over: u32,
     /// Whether the tunnel has ever carried a stream with flow control: those must never wait.
-    pub(super) saw_flow_control: bool,
-    pub(super) stalled_since: Option<Time>,
+    saw_flow_control: bool,
+    /// Since when nothing is read.
+    stalled_since: Option<Time>,
 }
 
 impl RevisionZero {
     pub(super) fn saw(&mut self, revision: Revision) {
         self.saw_flow_control |= revision == Revision::One;
+    }
+
+    /// Writes what decides the future.
+    #[cfg(feature = "search")]
+    pub(super) fn fingerprint<H: core::hash::Hasher>(&self, now: Time, state: &mut H) {
+        use core::hash::Hash as _;
+
+        let Self {
+            unread,
+            over,
+            saw_flow_control,
+            stalled_since,
+        } = self;
+        (unread, over, saw_flow_control).hash(state);
+        stalled_since.map(|since| since.nanos_left(now)).hash(state);
     }
 }
 
@@ -41,11 +57,14 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     }
 
     /// Notes unread bytes of a stream without flow control.
-    pub(super) fn note_unread(&mut self, now: Time, slot: u32, bytes: u32) -> Result<(), Reason> {
+    pub(super) fn note_unread(
+        &mut self,
+        now: Time,
+        slot: Slot,
+        bytes: u32,
+    ) -> Result<(), StreamReason> {
         let limit = self.limits.revision_zero.stream;
-        let Some(stream) = self.slab.get_mut(slot) else {
-            return Ok(());
-        };
+        let stream = self.streams.get_mut(slot);
         if stream.revision == Revision::One {
             return Ok(());
         }
@@ -58,31 +77,24 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         if self.revision_zero.saw_flow_control {
             // Nobody waits: the stream that goes over pays, and no other.
             let over_all = self.revision_zero.unread > self.limits.revision_zero.tunnel;
-            return if over_all
-                || self
-                    .slab
-                    .get(slot)
-                    .is_some_and(|stream| stream.has(Flag::OverBudget))
-            {
-                Err(Reason::RevisionZeroBudget)
+            return if over_all || stream.has(Flag::OverBudget) {
+                Err(StreamReason::RevisionZeroBudget)
             } else {
                 Ok(())
             };
         }
         if self.is_over_budget() {
             self.revision_zero.stalled_since.get_or_insert(now);
-            self.alive.paused = true;
-            self.wakes = Time::ZERO;
+            self.liveness.pause();
+            self.no_timer_before = Time::ZERO;
         }
         Ok(())
     }
 
     /// Notes that unread bytes of a stream without flow control are gone.
-    pub(super) fn note_read(&mut self, slot: u32, bytes: u32) {
+    pub(super) fn note_read(&mut self, slot: Slot, bytes: u32) {
         let limit = self.limits.revision_zero.stream;
-        let Some(stream) = self.slab.get_mut(slot) else {
-            return;
-        };
+        let stream = self.streams.get_mut(slot);
         if stream.revision == Revision::One {
             return;
         }
@@ -94,15 +106,13 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         }
         if !self.is_over_budget() {
             self.revision_zero.stalled_since = None;
-            self.wakes = Time::ZERO;
+            self.no_timer_before = Time::ZERO;
         }
     }
 
     /// Notes that a stream has ended: what it left unread is its caller's alone.
-    pub(super) fn forget_unread(&mut self, slot: u32) {
-        let Some(stream) = self.slab.get_mut(slot) else {
-            return;
-        };
+    pub(super) fn forget_unread(&mut self, slot: Slot) {
+        let stream = self.streams.get_mut(slot);
         if stream.revision == Revision::One {
             return;
         }
@@ -114,7 +124,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         }
         if !self.is_over_budget() {
             self.revision_zero.stalled_since = None;
-            self.wakes = Time::ZERO;
+            self.no_timer_before = Time::ZERO;
         }
     }
 
@@ -130,16 +140,15 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     /// Closes the stream that has the most unread, which is the one that everybody waits for.
     pub(super) fn end_stall(&mut self, now: Time) {
         self.revision_zero.stalled_since = None;
-        let unread = |stream: &Stream| match (stream.ended, stream.revision) {
-            (None, Revision::Zero) => stream.receive.unread(),
-            _ => 0,
-        };
+        let waits = |stream: &Stream| !stream.has_ended() && stream.revision == Revision::Zero;
         let slowest = self
-            .slab
-            .slots()
-            .max_by_key(|slot| self.slab.get(*slot).map_or(0, unread));
+            .streams
+            .iter()
+            .filter(|(_, stream)| waits(stream))
+            .max_by_key(|(_, stream)| stream.receive.unread())
+            .map(|(slot, _)| slot);
         if let Some(slot) = slowest {
-            let why = Terminal::Violation(Reason::RevisionZeroBudget);
+            let why = Terminal::Violation(StreamReason::RevisionZeroBudget);
             self.end_with_event(slot, why, Unread::Deliver);
         }
         if self.is_over_budget() {
@@ -151,7 +160,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     /// value is the one with flow control.
     #[must_use]
     pub fn unread_without_flow_control(&self, stream: Key) -> Option<u32> {
-        let stream = self.slab.find(stream)?;
+        let stream = self.streams.find(stream)?;
         (stream.revision == Revision::Zero).then(|| stream.receive.unread())
     }
 }

@@ -1,32 +1,31 @@
 //! The tunnel server: admitting and answering streams, and the frames of a tunnel client.
 
-use super::client::MAX_HEAD;
 use super::liveness::PROBE_METHOD;
 use super::receive::content_reason;
-use super::{Rejection, Server, Tunnel};
+use super::{Server, Tunnel};
 use crate::budget::{Charge, Earned};
-use crate::error::{CommandError, Reason};
-use crate::length::on_wire;
-use crate::storage::{Queue, Storage};
-use crate::stream::{Close, Flag, Once, Sending, Stream, Terminal};
+use crate::error::CommandError;
+use crate::reason::{StreamReason, TunnelReason};
+use crate::storage::Storage;
+use crate::streams::{Flag, Stream, Terminal};
 use crate::time::Time;
 use crate::types::{End, Hold, Input, Key, MethodKind, Unread};
 use crate::wire::{ClientKind, Data, Encoded, NewStream, Revision, Timeout, decode_client};
 
 /// The method name without a slash in front, if some service could have it.
-fn method(name: &str) -> Result<&str, Reason> {
+fn method(name: &str) -> Result<&str, StreamReason> {
     if name.is_empty() {
-        return Err(Reason::EmptyMethod);
+        return Err(StreamReason::EmptyMethod);
     }
     let name = name.strip_prefix('/').unwrap_or(name);
     match name.split_once('/') {
-        None => Err(Reason::MalformedMethod),
+        None => Err(StreamReason::MalformedMethod),
         Some((service, method)) if service.is_empty() || method.contains('/') => {
-            Err(Reason::UnknownMethod)
+            Err(StreamReason::UnknownMethod)
         }
-        Some((_, "")) => Err(Reason::UnknownMethod),
+        Some((_, "")) => Err(StreamReason::UnknownMethod),
         // No handler may delay the answer.
-        Some(_) if name == PROBE_METHOD => Err(Reason::UnknownMethod),
+        Some(_) if name == PROBE_METHOD => Err(StreamReason::UnknownMethod),
         Some(_) => Ok(name),
     }
 }
@@ -38,7 +37,8 @@ impl<S: Storage> Tunnel<Server, S> {
     /// # Errors
     /// [`CommandError::Gone`].
     pub fn set_method_kind(&mut self, stream: Key, kind: MethodKind) -> Result<(), CommandError> {
-        self.live_mut(stream)?.kind = kind;
+        let slot = self.live(stream)?;
+        self.streams.get_mut(slot).kind = kind;
         Ok(())
     }
 
@@ -48,19 +48,9 @@ impl<S: Storage> Tunnel<Server, S> {
     /// # Errors
     /// See [`CommandError`]; nothing changed.
     pub fn respond(&mut self, stream: Key, head: Encoded) -> Result<(), CommandError> {
-        let send = &mut self.live_mut(stream)?.send;
-        if send.close != Close::Open {
-            return Err(CommandError::SendSideClosed);
-        }
-        if send.head != Once::Open || send.any_message() {
-            return Err(CommandError::HeadersLate);
-        }
-        if head.len() > MAX_HEAD {
-            return Err(CommandError::HeadTooLarge);
-        }
-        send.head = Once::Pending;
-        send.head_len = head.len();
-        self.schedule(stream.slot);
+        let slot = self.live(stream)?;
+        self.streams.get_mut(slot).send.respond(head)?;
+        self.streams.queue_data(slot);
         Ok(())
     }
 
@@ -81,33 +71,22 @@ impl<S: Storage> Tunnel<Server, S> {
         hold: Option<Hold>,
     ) -> Result<(), CommandError> {
         self.handle_timeout(now);
-        let peer_extends = self.peer_extends;
-        let record = self.live_mut(stream)?;
-        if record.send.close != Close::Open {
-            return Err(CommandError::SendSideClosed);
-        }
-        if head.len() > MAX_HEAD {
-            return Err(CommandError::HeadTooLarge);
-        }
-        if record.send.is_inside() && record.send.ready < record.send.size {
-            if head.is_ok() {
-                return Err(CommandError::MessageIncomplete);
-            }
-            record.send.sending = Sending::Done;
-        }
-        record.send.close_len = head.len();
+        let peer_extends = self.handshake.peer_answered();
+        let slot = self.live(stream)?;
+        let record = self.streams.get_mut(slot);
         let hold = hold.unwrap_or(Hold::of(record.kind));
-        match record.must_hold(hold) {
-            Some(max) if head.is_ok() && !peer_extends => {
-                record.send.close = Close::Held;
-                record.hold_until = now.saturating_add(max);
-                self.timers.update(&mut self.slab, stream.slot);
-                self.wakes = Time::ZERO;
-            }
-            _ => record.send.close = Close::Pending,
+        let hold = record
+            .must_hold(hold)
+            .filter(|_| head.is_ok() && !peer_extends);
+        record.send.close(head, hold.is_some())?;
+        if let Some(max) = hold {
+            let deadline = record.deadline();
+            let until = now.saturating_add(max);
+            self.streams.set_timers(slot, deadline, until);
+            self.no_timer_before = Time::ZERO;
         }
-        self.credit_unread(stream.slot);
-        self.schedule(stream.slot);
+        self.credit_unread(slot);
+        self.streams.queue_data(slot);
         Ok(())
     }
 
@@ -115,8 +94,9 @@ impl<S: Storage> Tunnel<Server, S> {
         &mut self,
         now: Time,
         frame: &'f [u8],
-    ) -> Result<Input<'f>, Reason> {
-        let frame = decode_client(frame, &self.limits.decode).map_err(|_| Reason::Undecodable)?;
+    ) -> Result<Input<'f>, TunnelReason> {
+        let frame =
+            decode_client(frame, &self.limits.decode).map_err(|_| TunnelReason::Undecodable)?;
         let id = frame.stream_id;
         match frame.kind {
             ClientKind::NewStream(new) => self.receive_new_stream(now, id, new),
@@ -130,7 +110,7 @@ impl<S: Storage> Tunnel<Server, S> {
             ClientKind::Extensions(theirs) => self.receive_extensions(now, id, theirs),
             ClientKind::Ping(opaque) => self.receive_ping(now, id, opaque),
             ClientKind::Pong(opaque) => self.receive_pong(now, id, opaque),
-            ClientKind::None => self.receive_on_stream(now, id, Reason::UnknownFrame),
+            ClientKind::None => self.receive_on_stream(now, id, StreamReason::UnknownFrame),
         }
     }
 
@@ -140,19 +120,18 @@ impl<S: Storage> Tunnel<Server, S> {
         now: Time,
         id: i64,
         new: NewStream<'f>,
-    ) -> Result<Input<'f>, Reason> {
+    ) -> Result<Input<'f>, TunnelReason> {
         if id < 0 {
-            return Err(Reason::StreamIdNegative);
+            return Err(TunnelReason::StreamIdNegative);
         }
-        if id <= self.highest {
-            return Err(Reason::StreamIdNotIncreasing);
+        if !self.ids.receive(id) {
+            return Err(TunnelReason::StreamIdNotIncreasing);
         }
-        self.highest = id;
         match self.admit(now, id, &new) {
             Ok((stream, method, deadline)) => self.useful(Input::Opened {
                 stream,
                 method,
-                metadata: new.metadata.agreed(self.extensions),
+                metadata: new.metadata.agreed(self.handshake.extensions()),
                 deadline,
             }),
             Err(reason) => self.reject(now, id, reason, new.revision),
@@ -164,14 +143,14 @@ impl<S: Storage> Tunnel<Server, S> {
         now: Time,
         id: i64,
         new: &NewStream<'f>,
-    ) -> Result<(Key, &'f str, Option<Time>), Reason> {
+    ) -> Result<(Key, &'f str, Option<Time>), StreamReason> {
         let revision = match new.revision {
             0 => Revision::Zero,
             1 => Revision::One,
-            _ => return Err(Reason::UnsupportedRevision),
+            _ => return Err(StreamReason::UnsupportedRevision),
         };
-        if self.draining {
-            return Err(Reason::ShuttingDown);
+        if self.drain.began() {
+            return Err(StreamReason::ShuttingDown);
         }
         if let Some(fault) = new.fault {
             return Err(content_reason(fault));
@@ -179,31 +158,28 @@ impl<S: Storage> Tunnel<Server, S> {
         let method = method(new.method)?;
         let deadline = match new.timeout {
             None => None,
-            Some(Timeout::Expired) => return Err(Reason::DeadlineExceeded),
+            Some(Timeout::Expired) => return Err(StreamReason::DeadlineExceeded),
             Some(Timeout::After(timeout)) => Some(now.saturating_add(timeout)),
         };
         let encoded = self.take_transparent(new.transparent)?;
-        if self.slab.len() >= self.limits.max_streams {
-            return Err(Reason::TooManyStreams);
+        if self.streams.len() >= self.limits.max_streams {
+            return Err(StreamReason::TooManyStreams);
         }
         let initial = self.limits.receive_window.initial;
-        let mut stream = Stream::new(id, revision, new.initial_window_size, initial);
-        stream.deadline = deadline.unwrap_or(Time::MAX);
+        let mut stream =
+            Stream::new(id, revision, new.initial_window_size, initial).with_deadline(deadline);
         if encoded {
             stream.flags.set(Flag::Encoded);
         }
-        let key = self.slab.insert(stream).ok_or(Reason::TooManyStreams)?;
-        if !self.index.push(id, key.slot) {
-            self.slab.remove(key.slot);
-            return Err(Reason::TooManyStreams);
-        }
+        let slot = self
+            .streams
+            .insert(stream)
+            .ok_or(StreamReason::TooManyStreams)?;
         self.revision_zero.saw(revision);
-        self.active = self.active.saturating_add(1);
         self.counters.opened = self.counters.opened.saturating_add(1);
         self.budget.earn(Earned::Stream);
-        self.timers.update(&mut self.slab, key.slot);
-        self.wakes = self.wakes.min(deadline.unwrap_or(Time::MAX));
-        Ok((key, method, deadline))
+        self.no_timer_before = self.no_timer_before.min(deadline.unwrap_or(Time::MAX));
+        Ok((self.streams.key(slot), method, deadline))
     }
 
     /// Refuses a stream: no record, only an answer that waits to be sent.
@@ -211,14 +187,14 @@ impl<S: Storage> Tunnel<Server, S> {
         &mut self,
         now: Time,
         id: i64,
-        reason: Reason,
+        reason: StreamReason,
         revision: i32,
-    ) -> Result<Input<'f>, Reason> {
+    ) -> Result<Input<'f>, TunnelReason> {
         self.counters.refused = self.counters.refused.saturating_add(1);
         if reason.is_protocol_error() {
             self.budget.charge(now, Charge::ProtocolError)?;
         }
-        let waiting = on_wire(self.rejections.len());
+        let waiting = self.refusals.len();
         self.budget.charge(now, Charge::Rejection(waiting))?;
         // Its client may have sent a window of data, or what there would be room for, before it
         // hears of this.
@@ -227,42 +203,41 @@ impl<S: Storage> Tunnel<Server, S> {
             _ => self.limits.receive_window.initial,
         };
         self.budget.earn(Earned::EndedEarly(in_flight));
-        self.rejections
-            .push_back(Rejection { id, reason })
-            .map_err(|_| Reason::TooManyRejections)?;
-        Ok(Input::Ignored)
+        if self.refusals.push(id, reason) {
+            Ok(Input::Ignored)
+        } else {
+            Err(TunnelReason::TooManyRejections)
+        }
     }
 
-    fn receive_half_close<'f>(&mut self, now: Time, id: i64) -> Result<Input<'f>, Reason> {
+    fn receive_half_close<'f>(&mut self, now: Time, id: i64) -> Result<Input<'f>, TunnelReason> {
         let Some(slot) = self.open_slot(now, id, Charge::Late)? else {
             return Ok(Input::Ignored);
         };
-        let Some(stream) = self.slab.get_mut(slot) else {
-            return Ok(Input::Ignored);
-        };
+        let stream = self.streams.get_mut(slot);
         if stream.has(Flag::PeerDone) {
             return self.ignore(now, Charge::Useless);
         }
         stream.flags.set(Flag::PeerDone);
-        if stream.send.close == Close::Open {
+        if !stream.send.is_closing() {
             if let Err(reason) = stream.incoming.end() {
                 return self.violate(now, slot, reason);
             }
             if stream.kind.single_request() && !stream.incoming.any() {
-                return self.violate(now, slot, Reason::MissingRequest);
+                return self.violate(now, slot, StreamReason::MissingRequest);
             }
         }
         self.end_hold(slot);
         self.useful(Input::HalfClosed {
-            stream: self.slab.key(slot),
+            stream: self.streams.key(slot),
         })
     }
 
-    fn receive_cancel<'f>(&mut self, now: Time, id: i64) -> Result<Input<'f>, Reason> {
+    fn receive_cancel<'f>(&mut self, now: Time, id: i64) -> Result<Input<'f>, TunnelReason> {
         let Some(slot) = self.open_slot(now, id, Charge::Late)? else {
             return Ok(Input::Ignored);
         };
-        let stream = self.slab.key(slot);
+        let stream = self.streams.key(slot);
         self.end_stream(slot, Terminal::PeerCancelled, Unread::Discard);
         self.useful(Input::Ended {
             stream,
@@ -278,12 +253,12 @@ mod tests {
 
     #[test]
     fn method_names() {
-        assert_eq!(method(""), Err(Reason::EmptyMethod));
+        assert_eq!(method(""), Err(StreamReason::EmptyMethod));
         for name in ["/", "foo", "/foo"] {
-            assert_eq!(method(name), Err(Reason::MalformedMethod), "{name}");
+            assert_eq!(method(name), Err(StreamReason::MalformedMethod), "{name}");
         }
         for name in ["//", "//a/b", "a/b/c", "a/"] {
-            assert_eq!(method(name), Err(Reason::UnknownMethod), "{name}");
+            assert_eq!(method(name), Err(StreamReason::UnknownMethod), "{name}");
         }
         assert_eq!(method("/pkg.S/M"), Ok("pkg.S/M"));
         assert_eq!(method("pkg.S/M"), Ok("pkg.S/M"));

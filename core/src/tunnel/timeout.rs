@@ -1,9 +1,9 @@
 //! Everything that happens because time passes.
 
 use super::{Phase, Role, Tunnel};
-use crate::error::Reason;
+use crate::reason::TunnelReason;
 use crate::storage::Storage;
-use crate::stream::{Close, Terminal};
+use crate::streams::{Slot, Terminal};
 use crate::time::Time;
 use crate::types::{Timer, Unread};
 
@@ -12,12 +12,12 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Time> {
         let streams = self
-            .timers
-            .earliest(&self.slab)
+            .streams
+            .next_timer()
             .map_or(Time::MAX, |(time, _)| time);
         let earliest = streams
             .min(self.phase_until)
-            .min(self.drain_until)
+            .min(self.drain.until())
             .min(self.liveness_at())
             .min(self.stall_ends());
         (earliest != Time::MAX).then_some(earliest)
@@ -32,10 +32,9 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             Phase::Settling => Timer::Settings,
             Phase::Open | Phase::Finished | Phase::Ended => Timer::Grace,
         };
-        let stream = self.timers.earliest(&self.slab).map(|(time, slot)| {
-            let key = self.slab.key(slot);
-            let held = self.slab.get(slot).is_some_and(|it| it.hold_until == time);
-            let timer = if held {
+        let stream = self.streams.next_timer().map(|(time, slot)| {
+            let key = self.streams.key(slot);
+            let timer = if self.streams.get(slot).hold_until() == time {
                 Timer::Hold(key)
             } else {
                 Timer::Deadline(key)
@@ -44,7 +43,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         });
         let timers = [
             (self.phase_until, phase),
-            (self.drain_until, Timer::Drain),
+            (self.drain.until(), Timer::Drain),
             (self.stall_ends(), Timer::Stall),
         ];
         stream
@@ -68,7 +67,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     /// Whether a timer may have expired: one comparison.
     #[inline(always)]
     pub(super) fn is_due(&self, now: Time) -> bool {
-        self.wakes <= now
+        self.no_timer_before <= now
     }
 
     /// Kept out of what every frame goes through.
@@ -76,25 +75,23 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     #[inline(never)]
     fn wake(&mut self, now: Time) {
         self.run_timers(now);
-        self.wakes = self.poll_timeout().unwrap_or(Time::MAX);
+        self.no_timer_before = self.poll_timeout().unwrap_or(Time::MAX);
     }
 
     fn run_timers(&mut self, now: Time) {
         if self.phase_until.is_due(now) {
             match self.phase {
-                Phase::Opening => drop(self.end_with_error(Reason::OpenTimeout)),
-                Phase::Settling => drop(self.end_with_error(Reason::SettingsTimeout)),
-                Phase::Finished => drop(self.end_with_error(Reason::GraceExpired)),
+                Phase::Opening => drop(self.end_with_error(TunnelReason::OpenTimeout)),
+                Phase::Settling => drop(self.end_with_error(TunnelReason::SettingsTimeout)),
+                Phase::Finished => drop(self.end_with_error(TunnelReason::GraceExpired)),
                 Phase::Open | Phase::Ended => self.phase_until = Time::MAX,
             }
         }
-        while let Some((time, slot)) = self.timers.earliest(&self.slab)
-            && time <= now
-        {
+        while let Some(slot) = self.streams.pop_timer(now) {
             self.expire(now, slot);
         }
-        if self.drain_until.is_due(now) {
-            self.drain_until = Time::MAX;
+        if self.drain.until().is_due(now) {
+            self.drain.lift_limit();
             self.expire_drain();
         }
         if self.stall_ends().is_due(now) {
@@ -103,23 +100,22 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         self.run_liveness(now);
     }
 
-    fn expire(&mut self, now: Time, slot: u32) {
-        let Some(stream) = self.slab.get_mut(slot) else {
-            return;
-        };
-        let deadline = stream.deadline.is_due(now);
-        let held = stream.send.close == Close::Held;
+    fn expire(&mut self, now: Time, slot: Slot) {
+        let stream = self.streams.get(slot);
+        let deadline = stream.deadline().is_due(now);
+        let held = stream.send.is_held();
         if deadline && (!held || stream.send.is_inside()) {
             self.counters.deadlines = self.counters.deadlines.saturating_add(1);
             self.end_with_event(slot, Terminal::Deadline, Unread::Discard);
             return;
         }
-        // The handler was done in time, and all that it said has left: its OK goes out.
-        if deadline {
-            stream.deadline = Time::MAX;
-        }
-        stream.hold_until = Time::MAX;
-        self.timers.update(&mut self.slab, slot);
+        // The handler was done in time, and everything it sent has left: its OK goes out.
+        let later = if deadline {
+            Time::MAX
+        } else {
+            stream.deadline()
+        };
+        self.streams.set_timers(slot, later, Time::MAX);
         self.end_hold(slot);
     }
 }

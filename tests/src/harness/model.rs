@@ -2,7 +2,7 @@
 
 mod call;
 
-use grpctunnel_core::{Carrier, Reason, Side, Time};
+use grpctunnel_core::{Carrier, Side, Time, TunnelReason};
 
 use super::fail;
 use super::frames::content;
@@ -192,11 +192,11 @@ impl Model {
             (Over::Deadline, _) => call.deadline.is_some_and(|deadline| deadline <= now),
             (Over::Closed, Side::Server) => call.closed.is_some(),
             (Over::Lost { cause, .. }, _) => match cause {
-                Reason::DrainLimit => limit_passed,
-                Reason::CarrierFinished => finished,
-                Reason::CarrierFailed => cut,
-                Reason::Unresponsive => true,
-                Reason::PeerDraining => server_drains && call.id.is_none(),
+                TunnelReason::DrainLimit => limit_passed,
+                TunnelReason::CarrierFinished => finished,
+                TunnelReason::CarrierFailed => cut,
+                TunnelReason::Unresponsive => true,
+                TunnelReason::PeerDraining => server_drains && call.id.is_none(),
                 _ => false,
             },
             (Over::Violation(reason), _) => call.may_violate(side, *reason, zero),
@@ -232,15 +232,15 @@ impl Model {
         };
         let late = now >= Time::from_millis(10_000);
         let allowed = match error.reason() {
-            Reason::CarrierFailed => cut,
-            Reason::CarrierFinished => self.client.drains || self.server.drains,
-            Reason::OpenTimeout | Reason::SettingsTimeout => late,
+            TunnelReason::CarrierFailed => cut,
+            TunnelReason::CarrierFinished => self.client.drains || self.server.drains,
+            TunnelReason::OpenTimeout | TunnelReason::SettingsTimeout => late,
             // A client that hears of the drain finishes too.
-            Reason::GraceExpired => end.drains || told,
+            TunnelReason::GraceExpired => end.drains || told,
             // The same, drained before it was settled.
-            Reason::Aborted => end.drains,
+            TunnelReason::Aborted => end.drains,
             // Nothing was delivered for so long.
-            Reason::Unresponsive => now >= Time::from_millis(30_000),
+            TunnelReason::Unresponsive => now >= Time::from_millis(30_000),
             _ => false,
         };
         assert!(allowed, "{side:?} gave up: {error}");

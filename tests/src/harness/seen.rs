@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::fmt;
 
 use grpctunnel_core::wire::{self, Revision};
-use grpctunnel_core::{Carrier, End, Reason, Side, Time, Unread};
+use grpctunnel_core::{Carrier, End, Side, StreamReason, Time, TunnelReason, Unread};
 
 use super::said::{Headers, Status, code_name};
 
@@ -27,11 +27,11 @@ pub enum Over {
     /// The deadline.
     Deadline,
     /// A rule that was broken, or a limit.
-    Violation(Reason),
+    Violation(StreamReason),
     /// The end of the tunnel.
     Lost {
         /// Why.
-        cause: Reason,
+        cause: TunnelReason,
         /// Whether the call had been sent.
         sent: bool,
     },

@@ -8,7 +8,9 @@ use grpctunnel_core::bare::{Directions, End};
 use grpctunnel_core::session::{
     CallEnd, CallKey, OwnedMetadata, OwnedStatus, Received, SessionConfig, SessionEvent,
 };
-use grpctunnel_core::{Cause, MethodKind, OpenOptions, Reason, Session, Side, Time};
+use grpctunnel_core::{
+    Cause, MethodKind, OpenOptions, Reason, Session, Side, StreamReason, Time, TunnelReason,
+};
 
 use super::fail;
 
@@ -413,7 +415,7 @@ impl Sessions {
             }
             if let Some(error) = end.session.error()
                 && !junk
-                && !is_honest(error.reason())
+                && !is_honest(error.reason().into())
             {
                 fail(format_args!("a session was ended by {error}"));
             }
@@ -425,21 +427,24 @@ impl Sessions {
 const fn is_honest(reason: Reason) -> bool {
     matches!(
         reason,
-        Reason::Cancelled
-            | Reason::DeadlineExceeded
-            | Reason::HandlerGone
-            | Reason::PeerDraining
-            | Reason::ShuttingDown
-            | Reason::TooManyStreams
-            | Reason::ReceiveBufferFull
-            | Reason::Truncated
-            | Reason::SettingsTimeout
-            | Reason::CarrierFinished
-            | Reason::CarrierFailed
-            | Reason::FrameTruncated
-            | Reason::Unresponsive
-            | Reason::DrainLimit
-            | Reason::GraceExpired
-            | Reason::Aborted
+        Reason::Stream(
+            StreamReason::Cancelled
+                | StreamReason::DeadlineExceeded
+                | StreamReason::HandlerGone
+                | StreamReason::ShuttingDown
+                | StreamReason::TooManyStreams
+                | StreamReason::ReceiveBufferFull
+                | StreamReason::Truncated
+        ) | Reason::Tunnel(
+            TunnelReason::PeerDraining
+                | TunnelReason::SettingsTimeout
+                | TunnelReason::CarrierFinished
+                | TunnelReason::CarrierFailed
+                | TunnelReason::FrameTruncated
+                | TunnelReason::Unresponsive
+                | TunnelReason::DrainLimit
+                | TunnelReason::GraceExpired
+                | TunnelReason::Aborted
+        )
     )
 }

@@ -100,7 +100,7 @@ impl State {
                 let input = tunnel!(self, side, tunnel => tunnel.handle_frame(now, &frame.bytes));
                 match input {
                     Ok(input) => self.take_in(world, side, &frame, input),
-                    Err(error) if is_fair(error.reason()) => Ok(()),
+                    Err(error) if is_fair(error.reason().into()) => Ok(()),
                     Err(error) => Err(format!("the {side:?} ends the tunnel: {error:?}")),
                 }
             }

@@ -336,7 +336,7 @@ impl State {
                 return Err("a handler saw the call, and it is said that none did".into());
             }
             End::Status { .. } if calm && world.scope.may_refuse() => {}
-            End::Violation(reason) if !is_fair(reason) => {
+            End::Violation(reason) if !is_fair(reason.into()) => {
                 return Err(format!("an end is accused: {reason:?}"));
             }
             why if calm => return Err(format!("nothing went wrong, and yet {why:?}")),
@@ -348,17 +348,18 @@ impl State {
 
 /// Whether a call or a tunnel may end so though neither end did wrong.
 pub(super) const fn is_fair(reason: grpctunnel_core::Reason) -> bool {
-    use grpctunnel_core::Reason;
+    use grpctunnel_core::{Reason, StreamReason, TunnelReason};
     matches!(
         reason,
-        Reason::OpenTimeout
-            | Reason::SettingsTimeout
-            | Reason::GraceExpired
-            | Reason::Unresponsive
-            | Reason::CarrierFinished
-            | Reason::CarrierFailed
-            | Reason::Aborted
-            | Reason::HandlerGone
-            | Reason::RevisionZeroBudget
+        Reason::Stream(StreamReason::HandlerGone | StreamReason::RevisionZeroBudget)
+            | Reason::Tunnel(
+                TunnelReason::OpenTimeout
+                    | TunnelReason::SettingsTimeout
+                    | TunnelReason::GraceExpired
+                    | TunnelReason::Unresponsive
+                    | TunnelReason::CarrierFinished
+                    | TunnelReason::CarrierFailed
+                    | TunnelReason::Aborted
+            )
     )
 }

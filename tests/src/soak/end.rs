@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use grpctunnel_core::{Budgets, Event, Growing, Input, Key, Reason, Role, Time, Tunnel};
+use grpctunnel_core::{Budgets, Event, Growing, Input, Key, Role, Time, Tunnel, TunnelReason};
 
 use super::template::Template;
 use super::{Report, Scenario, lower};
@@ -21,7 +21,7 @@ pub(super) struct End<R: Role> {
     pub(super) releases: bool,
     lowest: Budgets,
     frames: u64,
-    tripped: Option<Reason>,
+    tripped: Option<TunnelReason>,
 }
 
 impl<R: Role> End<R> {

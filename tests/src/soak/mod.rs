@@ -19,7 +19,7 @@ mod template;
 use std::fmt;
 use std::time::Duration;
 
-use grpctunnel_core::{Budgets, Reason};
+use grpctunnel_core::{Budgets, TunnelReason};
 
 pub use template::Template;
 
@@ -82,7 +82,7 @@ pub struct Report {
     /// The lowest level that each budget had.
     pub lowest: Budgets,
     /// What ended the tunnel.
-    pub tripped: Option<Reason>,
+    pub tripped: Option<TunnelReason>,
     /// Streams that were left once the last call's steps were over.
     pub left: usize,
     /// Periods that left a budget lower than they found it, a minute of warming up aside.

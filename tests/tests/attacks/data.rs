@@ -5,7 +5,8 @@ use std::iter::repeat_n;
 use grpctunnel_core::receive_buffer::{FixedStore, PushError, ReceiveBuffer};
 use grpctunnel_core::wire::PREFIX_LEN;
 use grpctunnel_core::{
-    Body, Config, Envelope, Growing, Negotiation, OpenOptions, Opening, Reason, Role, Time,
+    Body, Config, Envelope, Growing, Negotiation, OpenOptions, Opening, Role, StreamReason, Time,
+    TunnelReason,
 };
 use grpctunnel_tests::harness::frames::{Frame, cancel, close, half, more, msg, new, set, wu};
 use grpctunnel_tests::harness::{
@@ -162,7 +163,7 @@ fn empty_chunks<R: Role, S: Store>(mut end: Endpoint<R, S>) {
     let late = (0..most).find(|_| end.feed(Time::ZERO, &empty).is_err());
     assert!(late.unwrap_or(most) <= W as u64 + 10_000);
     let error = end.tunnel.error().unwrap();
-    assert_eq!(error.reason(), Reason::TooManyUselessFrames);
+    assert_eq!(error.reason(), TunnelReason::TooManyUselessFrames);
 }
 
 #[test]
@@ -210,7 +211,10 @@ fn attack_a09_large_messages_that_drip() {
     // Beyond the limit it is the envelope that is refused.
     let mut end = server_end::<OnHeap>();
     end.feed(Time::ZERO, &msg(1, u32::MAX, 0)).unwrap();
-    assert_eq!(end.over(1), Some(&Over::Violation(Reason::MessageTooLarge)));
+    assert_eq!(
+        end.over(1),
+        Some(&Over::Violation(StreamReason::MessageTooLarge))
+    );
     assert_eq!(
         end.buffer_memory(1),
         server_end::<OnHeap>().buffer_memory(1)
@@ -330,7 +334,7 @@ fn attack_a21_a_reader_of_a_byte_a_second() {
     });
     assert_eq!(info.count_total, 0);
     // Whoever watches the carrier gives the tunnel up, and every call hears of it.
-    t.tunnel.abort(t.now, Reason::Stalled);
+    t.tunnel.abort(t.now, TunnelReason::Stalled);
     t.poll();
     assert_eq!(t.ends, 1_024);
     assert_eq!(t.tunnel.poll_transmit(t.now).map(|_| ()), None);

@@ -3,7 +3,7 @@
 use std::thread;
 
 use grpctunnel_core::wire::{ClientKind, ContentFault, DecodeLimits, decode_client};
-use grpctunnel_core::{Config, Fixed, Growing, Reason};
+use grpctunnel_core::{Config, Fixed, Growing, TunnelReason};
 use grpctunnel_tests::harness::frames::{
     Fields, Frame, close_with, hdr, metadata, new, on, set, strings,
 };
@@ -101,11 +101,11 @@ fn attack_a18_deep_groups() {
         for frame in groups(0x7b, 0x7c).into_iter().chain(groups(0x63, 0x64)) {
             let mut t = server::<Fixed<4, 4>>(4);
             assert!(!t.get(&frame));
-            assert_eq!(t.cut, Some(Reason::Undecodable));
+            assert_eq!(t.cut, Some(TunnelReason::Undecodable));
             let mut t = client::<Fixed<4, 4>>(4);
             t.open();
             assert!(!t.get(&frame));
-            assert_eq!(t.cut, Some(Reason::Undecodable));
+            assert_eq!(t.cut, Some(TunnelReason::Undecodable));
         }
     };
     let thread = thread::Builder::new().stack_size(64 << 10).spawn(deep);
@@ -153,7 +153,7 @@ fn attack_a19_the_largest_frame() {
         let mut t = client::<Fixed<4, 4>>(4);
         t.open();
         assert_eq!(t.get(&frame), lives);
-        assert!(lives || t.cut == Some(Reason::FrameTooLarge));
+        assert!(lives || t.cut == Some(TunnelReason::FrameTooLarge));
     }
 }
 

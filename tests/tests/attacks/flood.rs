@@ -2,8 +2,8 @@
 
 use grpctunnel_core::wire::Encoded;
 use grpctunnel_core::{
-    Body, Client, Config, Event, Input, Key, Negotiation, OpenOptions, Opening, Reason, Role,
-    Server, Storage, Time, Tunnel,
+    Body, Client, Config, Event, Input, Key, Negotiation, OpenOptions, Opening, Role, Server,
+    Storage, Time, Tunnel, TunnelReason,
 };
 use grpctunnel_tests::harness::frames::set;
 use grpctunnel_tests::harness::tunnel;
@@ -38,7 +38,7 @@ pub(crate) struct Flood<R: Role, S: Storage> {
     pub(crate) ends: u64,
     pub(crate) last: Option<Key>,
     /// What ended the tunnel.
-    pub(crate) cut: Option<Reason>,
+    pub(crate) cut: Option<TunnelReason>,
 }
 
 /// A tunnel server for `streams` streams.

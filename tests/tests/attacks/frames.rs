@@ -1,7 +1,7 @@
 //! Frames that cost their sender nothing.
 
 use grpctunnel_core::wire::{Encoded, ExtensionSet};
-use grpctunnel_core::{Config, Envelope, Fixed, Growing, MethodKind, Reason, Role, Storage};
+use grpctunnel_core::{Config, Envelope, Fixed, Growing, MethodKind, Role, Storage, TunnelReason};
 use grpctunnel_tests::harness::frames::{
     Frame, cancel, close, extensions, half, hdr, metadata, more, msg, new, none, set, strings, wu,
 };
@@ -46,7 +46,7 @@ fn never_read<S: Storage + Clone>(streams: u32, refusals: u64) {
     }
     assert_eq!(
         t.cut,
-        Some(Reason::TooManyRejections),
+        Some(TunnelReason::TooManyRejections),
         "after {frames} frames"
     );
 }
@@ -89,17 +89,17 @@ fn attack_a12_window_updates_for_nothing() {
         t.get(&cancel(FIRST - 1));
         t.get(&Frame::from(new(FIRST, "svc/m")));
         assert_eq!(taken(&mut t, &frame), 1_000);
-        assert_eq!(t.cut, Some(Reason::TooManyWindowUpdates));
+        assert_eq!(t.cut, Some(TunnelReason::TooManyWindowUpdates));
 
         let mut t = client::<Growing>(64);
         t.open();
         assert_eq!(taken(&mut t, &frame), 1_000);
-        assert_eq!(t.cut, Some(Reason::TooManyWindowUpdates));
+        assert_eq!(t.cut, Some(TunnelReason::TooManyWindowUpdates));
     }
     // The heartbeat is free once a second, and no more.
     let mut t = server::<Growing>(64);
     assert_eq!(taken(&mut t, &wu(-1, 0)), 1_001);
-    assert_eq!(t.cut, Some(Reason::TooManyWindowUpdates));
+    assert_eq!(t.cut, Some(TunnelReason::TooManyWindowUpdates));
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn attack_a13_frames_for_streams_that_have_ended() {
         t.get(&Frame::from(new(FIRST, "svc/m")));
         t.get(&cancel(FIRST));
         assert_eq!(taken(&mut t, &frame), 10_000);
-        assert_eq!(t.cut, Some(Reason::TooManyUselessFrames));
+        assert_eq!(t.cut, Some(TunnelReason::TooManyUselessFrames));
     }
 }
 
@@ -184,7 +184,7 @@ fn attack_a13_refusals_between() {
             }
         }
     }
-    assert_eq!(t.cut, Some(Reason::TooManyUselessFrames));
+    assert_eq!(t.cut, Some(TunnelReason::TooManyUselessFrames));
     assert!(frames < 14_000, "{frames}");
 }
 
@@ -201,7 +201,7 @@ fn attack_a13_repeats() {
         t.open();
         t.get(&hdr(FIRST, &[]));
         assert_eq!(taken(&mut t, &frame), 10_000);
-        assert_eq!(t.cut, Some(Reason::TooManyUselessFrames));
+        assert_eq!(t.cut, Some(TunnelReason::TooManyUselessFrames));
     }
 }
 
@@ -225,7 +225,7 @@ fn attack_a13_frames_for_a_probe() {
     for frame in kinds {
         let mut t = probed();
         assert_eq!(taken(&mut t, &frame), 10_000, "{frame:?}");
-        assert_eq!(t.cut, Some(Reason::TooManyUselessFrames));
+        assert_eq!(t.cut, Some(TunnelReason::TooManyUselessFrames));
         // An answer in between is not the worse for them.
         let mut t = probed();
         assert!(t.get(&frame) && t.get(&close(FIRST, 12)));
@@ -246,7 +246,7 @@ fn attack_a13_empty_chunks_for_a_stream_that_closes() {
         .close(t.now, key, Encoded::kept(5, false), None)
         .unwrap();
     assert_eq!(taken(&mut t, &more(FIRST, 0)), 10_000);
-    assert_eq!(t.cut, Some(Reason::TooManyUselessFrames));
+    assert_eq!(t.cut, Some(TunnelReason::TooManyUselessFrames));
 }
 
 /// Everything that a tunnel server is made to say by one frame.

@@ -1,6 +1,6 @@
 //! Streams without end, and what they make an end do.
 
-use grpctunnel_core::{Config, Fixed, Growing, MethodKind, Reason, Server, Storage};
+use grpctunnel_core::{Config, Fixed, Growing, MethodKind, Server, Storage, TunnelReason};
 use grpctunnel_tests::harness::frames::{Frame, cancel, half, more, msg, new, none, set, wu};
 use grpctunnel_tests::soak::{FIRST, Template};
 
@@ -103,7 +103,7 @@ fn made_to_close<S: Storage>(streams: u32) {
         let broken = break_streams(&mut t, &frames, full(100_000));
         // One a second came back.
         assert!((1_024..=1_026).contains(&broken), "{broken}");
-        assert_eq!(t.cut, Some(Reason::TooManyProtocolErrors));
+        assert_eq!(t.cut, Some(TunnelReason::TooManyProtocolErrors));
         assert_eq!(t.tunnel.streams(), 0);
 
         // Handlers that do not end count, and the excess is refused.
@@ -139,7 +139,7 @@ fn attack_a03_a_server_that_breaks_the_protocol() {
                 break;
             }
         }
-        assert_eq!(t.cut, Some(Reason::TooManyProtocolErrors));
+        assert_eq!(t.cut, Some(TunnelReason::TooManyProtocolErrors));
         assert_eq!(t.tunnel.streams(), 0);
     }
 }
@@ -185,9 +185,9 @@ fn attack_a29_ids_are_data() {
     assert!(t.get(&Frame::from(new(i64::MAX, "svc/m"))));
     assert_eq!(t.tunnel.streams(), opened + 1);
     assert!(!t.get(&Frame::from(new(5, "svc/m"))));
-    assert_eq!(t.cut, Some(Reason::StreamIdNotIncreasing));
+    assert_eq!(t.cut, Some(TunnelReason::StreamIdNotIncreasing));
 
     let mut t = server_with::<Growing>(Config::default());
     assert!(!t.get(&Frame::from(new(-1, "svc/m"))));
-    assert_eq!(t.cut, Some(Reason::StreamIdNegative));
+    assert_eq!(t.cut, Some(TunnelReason::StreamIdNegative));
 }

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use grpctunnel_core::{
-    Carrier, Config, Event, Growing, Negotiation, Opening, Reason, Time, TunnelClient,
+    Carrier, Config, Event, Growing, Negotiation, Opening, Time, TunnelClient, TunnelReason,
 };
 use grpctunnel_tests::harness::frames::{half, msg, new};
 use grpctunnel_tests::soak::{FIRST, Template};
@@ -14,8 +14,8 @@ use crate::flood::{full, server};
 fn attack_a20_tunnels_that_never_settle() {
     let (opened, accepted) = (Opening::Requested, Opening::Accepted(Negotiation::On));
     for (opening, reason) in [
-        (opened, Reason::OpenTimeout),
-        (accepted, Reason::SettingsTimeout),
+        (opened, TunnelReason::OpenTimeout),
+        (accepted, TunnelReason::SettingsTimeout),
     ] {
         let mut tunnels = vec![
             TunnelClient::<Growing>::new(Time::ZERO, Config::default(), opening)

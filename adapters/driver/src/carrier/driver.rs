@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
 use grpctunnel_core::wire::{Deframer, Piece};
-use grpctunnel_core::{Cause, Negotiation, Reason, Side, Time};
+use grpctunnel_core::{Cause, Negotiation, Side, Time, TunnelReason};
 use http::Response;
 use http::response::Parts;
 use http_body::Body;
@@ -181,7 +181,7 @@ where
         if self.deframer.is_between_messages() || cause == Cause::Failed {
             state.tunnel.handle_end(state.now, cause);
         } else {
-            state.tunnel.abort(state.now, Reason::FrameTruncated);
+            state.tunnel.abort(state.now, TunnelReason::FrameTruncated);
         }
     }
 
@@ -204,14 +204,14 @@ where
                 // All of it was processed.
                 Ok((_, None)) => return,
                 Err(_) => {
-                    state.tunnel.abort(state.now, Reason::FrameTooLarge);
+                    state.tunnel.abort(state.now, TunnelReason::FrameTooLarge);
                     return;
                 }
             };
             match piece {
                 Piece::Begin { flags: 0, .. } => {}
                 Piece::Begin { .. } => {
-                    state.tunnel.abort(state.now, Reason::FrameFlags);
+                    state.tunnel.abort(state.now, TunnelReason::FrameFlags);
                     return;
                 }
                 Piece::Data { bytes, ends: false } => {
@@ -287,7 +287,7 @@ fn handle_timeouts<R: TunnelRole>(state: &mut State<R>, deferred: &mut Deferred)
         if state.outgoing.batch.is_empty() {
             state.outgoing.last_polled = now;
         } else {
-            state.tunnel.abort(now, Reason::Stalled);
+            state.tunnel.abort(now, TunnelReason::Stalled);
         }
     }
     let grace = state.options.limits.finish_grace;

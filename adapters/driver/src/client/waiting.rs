@@ -6,7 +6,8 @@ use std::task::{Context, Poll};
 use bytes::Buf;
 use grpctunnel_core::wire::{Encoded, Extension, Timeout};
 use grpctunnel_core::{
-    Client, Code, Growing, Key, MethodKind, OpenError, OpenOptions, Reason, Side, Time, Tunnel,
+    Client, Code, Growing, Key, MethodKind, OpenError, OpenOptions, Side, StreamReason, Time,
+    Tunnel,
 };
 use http::{HeaderMap, Request, Uri};
 use http_body::Body;
@@ -158,7 +159,7 @@ fn open_options<B>(
 }
 
 fn deadline_exceeded() -> Status {
-    let reason = Reason::DeadlineExceeded;
+    let reason = StreamReason::DeadlineExceeded;
     Status::new(reason.code(Side::Client), reason.text())
 }
 

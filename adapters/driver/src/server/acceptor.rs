@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use grpctunnel_core::wire::{Extension, Metadata, format_timeout};
-use grpctunnel_core::{Code, MethodKind, Reason, Server, Side};
+use grpctunnel_core::{Code, MethodKind, Server, Side, StreamReason};
 use http::header::{CONTENT_TYPE, TE};
 use http::uri::{Authority, InvalidUri, PathAndQuery, Scheme};
 use http::{HeaderValue, Method, Request, Uri, Version};
@@ -96,9 +96,10 @@ impl<H: Handler> CallAcceptor<Server> for HandlerAcceptor<H> {
 
 /// The HTTP request of a call.
 fn request(state: &State<Server>, call: &IncomingCall<'_>) -> Result<Request<()>, Status> {
-    let broken = |reason: Reason| Status::new(reason.code(Side::Server), reason.text());
-    let authority = authority(state, &call.metadata).map_err(|_| broken(Reason::BadAuthority))?;
-    let uri = uri(call.method, authority).ok_or_else(|| broken(Reason::UnknownMethod))?;
+    let broken = |reason: StreamReason| Status::new(reason.code(Side::Server), reason.text());
+    let authority =
+        authority(state, &call.metadata).map_err(|_| broken(StreamReason::BadAuthority))?;
+    let uri = uri(call.method, authority).ok_or_else(|| broken(StreamReason::UnknownMethod))?;
     let mut headers = to_headers(&call.metadata, state.read_options())
         .map_err(|bad| Status::new(Code::InvalidArgument, bad.text()))?;
     headers.insert(TE, HeaderValue::from_static("trailers"));

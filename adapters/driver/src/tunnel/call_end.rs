@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use grpctunnel_core::wire::{self, Metadata};
-use grpctunnel_core::{Code, End, Reason, Side};
+use grpctunnel_core::{Code, End, Side, StreamReason};
 use http::HeaderMap;
 use http::header::CONTENT_TYPE;
 
@@ -67,7 +67,7 @@ impl CallEnd {
     }
 
     /// The end of a call by a rule or limit of the tunnel.
-    fn reason(reason: Reason, side: Side) -> Self {
+    fn reason(reason: StreamReason, side: Side) -> Self {
         Self::status(Status::new(reason.code(side), reason.text()))
     }
 
@@ -89,7 +89,7 @@ impl CallEnd {
                 Code::Aborted,
                 "the call was cancelled by its caller",
             )),
-            End::Deadline => Self::reason(Reason::DeadlineExceeded, side),
+            End::Deadline => Self::reason(StreamReason::DeadlineExceeded, side),
             End::Violation(reason) => Self::reason(*reason, side),
             End::TunnelLost { cause, sent } => {
                 let text = format!("{}{carrier}", cause.text());
@@ -98,7 +98,7 @@ impl CallEnd {
             _ if side == Side::Server => {
                 Self::status(Status::new(Code::Aborted, "the call has ended"))
             }
-            _ => Self::reason(Reason::Cancelled, side),
+            _ => Self::reason(StreamReason::Cancelled, side),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use grpctunnel_core::{Reason, Time};
+use grpctunnel_core::{Time, TunnelReason};
 
 use crate::deferred::Deferred;
 use crate::tunnel::state::{State, TunnelRole};
@@ -64,7 +64,7 @@ impl<R: TunnelRole> State<R> {
             // From now, not from the limit: a process that slept has not had it yet.
             DrainTimeout::Limit(_) => DrainTimeout::Grace(now.saturating_add(grace)),
             DrainTimeout::Grace(_) if self.carrier.is_none() => {
-                self.tunnel.abort(now, Reason::DrainLimit);
+                self.tunnel.abort(now, TunnelReason::DrainLimit);
                 DrainTimeout::None
             }
             DrainTimeout::None | DrainTimeout::Grace(_) => DrainTimeout::None,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use grpctunnel_core::receive_buffer::PushError;
 use grpctunnel_core::wire::Metadata;
-use grpctunnel_core::{Code, CommandError, Input, Key, Reason, Time};
+use grpctunnel_core::{Code, CommandError, Input, Key, StreamReason, Time};
 
 use crate::deferred::Deferred;
 use crate::grpc::metadata::{ReadOptions, to_headers};
@@ -119,7 +119,7 @@ impl<R: TunnelRole> State<R> {
     fn fail_push(&mut self, stream: Key, error: PushError, deferred: &mut Deferred) {
         let status = match error {
             PushError::Full => {
-                let reason = Reason::ReceiveBufferFull;
+                let reason = StreamReason::ReceiveBufferFull;
                 Status::new(reason.code(R::OWN_SIDE), reason.text())
             }
             error => Status::new(Code::Internal, error.to_string()),

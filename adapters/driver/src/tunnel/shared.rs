@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use grpctunnel_core::{ConfigError, Opening, Reason, Time};
+use grpctunnel_core::{ConfigError, Opening, Time, TunnelReason};
 
 use crate::body::send_queue::SendQueue;
 use crate::counters::Counters;
@@ -133,7 +133,7 @@ impl<R: TunnelRole> Shared<R> {
 
     pub(crate) fn abort(&self) {
         self.with_now(|state, _| {
-            state.tunnel.abort(state.now, Reason::Aborted);
+            state.tunnel.abort(state.now, TunnelReason::Aborted);
         });
     }
 

@@ -1,6 +1,6 @@
 //! What is known of one call: what was done with it at both ends.
 
-use grpctunnel_core::{Code, CommandError, MethodKind, Reason, Side, Time};
+use grpctunnel_core::{Code, CommandError, MethodKind, Side, StreamReason, Time};
 
 use super::super::said::{Headers, Status};
 use super::super::seen::Over;
@@ -179,16 +179,18 @@ impl Call {
 
 impl Call {
     /// Our own ends never accuse each other: what is left is what is true.
-    pub(super) fn may_violate(&self, side: Side, reason: Reason, zero: bool) -> bool {
+    pub(super) fn may_violate(&self, side: Side, reason: StreamReason, zero: bool) -> bool {
         match (reason, side) {
-            (Reason::HandlerGone, Side::Server) => self.server.released && self.closed.is_none(),
-            (Reason::MissingRequest, Side::Server) => {
+            (StreamReason::HandlerGone, Side::Server) => {
+                self.server.released && self.closed.is_none()
+            }
+            (StreamReason::MissingRequest, Side::Server) => {
                 self.single_request() && self.half_closed && self.client.sent.is_empty()
             }
-            (Reason::MissingResponse, Side::Client) => {
+            (StreamReason::MissingResponse, Side::Client) => {
                 self.single_response() && self.closed.is_some() && self.server.sent.is_empty()
             }
-            (Reason::RevisionZeroBudget, _) => zero,
+            (StreamReason::RevisionZeroBudget, _) => zero,
             _ => false,
         }
     }

@@ -26,4 +26,9 @@ impl Link {
     pub(crate) const fn is_member(self) -> bool {
         self.next != NOT_A_MEMBER
     }
+
+    /// The stream behind it, or `NO_SLOT`.
+    pub(crate) const fn following(self) -> u32 {
+        if self.is_member() { self.next } else { NO_SLOT }
+    }
 }

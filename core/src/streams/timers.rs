@@ -1,14 +1,14 @@
 //! The timers of streams: a binary heap of slots, with one entry for each stream that has a timer.
 
-use crate::links::NO_SLOT;
-use crate::slab::Slab;
+use super::links::NO_SLOT;
+use super::slab::Slab;
 use crate::storage::{List, Storage};
 use crate::time::Time;
 
 /// A binary min-heap of the streams that have a timer. Each record has its position in the heap.
 #[derive(Clone, Debug)]
 pub(crate) struct TimerHeap<S: Storage> {
-    pub(crate) slots: S::Streams<u32>,
+    pub(super) slots: S::Streams<u32>,
 }
 
 impl<S: Storage> TimerHeap<S> {
@@ -28,20 +28,29 @@ impl<S: Storage> TimerHeap<S> {
 
     fn at(&self, slab: &Slab<S>, position: usize) -> Option<Time> {
         let slot = *self.slots.as_slice().get(position)?;
-        Some(slab.get(slot)?.fires_at())
+        Some(slab.get(slot).fires_at())
     }
 
     /// The earliest timer: its time, and its slot.
     pub(crate) fn earliest(&self, slab: &Slab<S>) -> Option<(Time, u32)> {
         let slot = *self.slots.as_slice().first()?;
-        Some((slab.get(slot)?.fires_at(), slot))
+        Some((slab.get(slot).fires_at(), slot))
+    }
+
+    /// Takes the earliest timer out if it is due: its slot.
+    pub(crate) fn pop_due(&mut self, slab: &mut Slab<S>, now: Time) -> Option<u32> {
+        let (time, slot) = self.earliest(slab)?;
+        if time > now {
+            return None;
+        }
+        slab.get_mut(slot).timer = NO_SLOT;
+        self.remove(slab, 0);
+        Some(slot)
     }
 
     /// Adds, moves, or removes the entry of a stream whose record has changed.
     pub(crate) fn update(&mut self, slab: &mut Slab<S>, slot: u32) {
-        let Some(stream) = slab.get_mut(slot) else {
-            return;
-        };
+        let stream = slab.get_mut(slot);
         let wanted = stream.fires_at() != Time::MAX && stream.ended.is_none();
         let position = stream.timer;
         match (wanted, position) {
@@ -80,9 +89,7 @@ impl<S: Storage> TimerHeap<S> {
         if let Some(entry) = self.slots.as_mut_slice().get_mut(position) {
             *entry = slot;
         }
-        if let Some(stream) = slab.get_mut(slot) {
-            stream.timer = u32::try_from(position).unwrap_or(NO_SLOT);
-        }
+        slab.get_mut(slot).timer = u32::try_from(position).unwrap_or(NO_SLOT);
     }
 
     fn swap(&mut self, slab: &mut Slab<S>, left: usize, right: usize) {
@@ -129,7 +136,7 @@ impl<S: Storage> TimerHeap<S> {
 mod tests {
     use super::*;
     use crate::storage::Fixed;
-    use crate::stream::Stream;
+    use crate::streams::stream::Stream;
     use crate::wire::Revision;
 
     type Store = Fixed<64, 1>;
@@ -149,16 +156,15 @@ mod tests {
         }
         for _ in 0..5_000 {
             let slot = u32::try_from(random() % 64).unwrap();
-            let stream = slab.get_mut(slot).unwrap();
+            let stream = slab.get_mut(slot);
             stream.deadline = match random() % 4 {
                 0 => Time::MAX,
                 _ => Time::from_nanos(random() % 1_000),
             };
             heap.update(&mut slab, slot);
             let expected = slab
-                .slots()
-                .filter_map(|slot| slab.get(slot))
-                .map(Stream::fires_at)
+                .slots_from(0)
+                .map(|slot| slab.get(slot).fires_at())
                 .filter(|time| *time != Time::MAX)
                 .min();
             assert_eq!(heap.earliest(&slab).map(|(time, _)| time), expected);
@@ -191,7 +197,7 @@ mod tests {
             let (time, slot) = heap.earliest(&slab).unwrap();
             assert!(last <= time);
             last = time;
-            slab.get_mut(slot).unwrap().deadline = Time::MAX;
+            slab.get_mut(slot).deadline = Time::MAX;
             // To look at all of them each time would take longer than everything else.
             let before = (left % 500 == 0).then(|| heap.slots.clone());
             heap.update(&mut slab, slot);

@@ -1,16 +1,21 @@
 //! How a tunnel comes to its end without losing a call.
 
+mod state;
+
 use core::time::Duration;
 
-use super::client::TUNNEL_ID;
+use super::ids::TUNNEL_ID;
 use super::{Client, Phase, Role, Tunnel};
 use crate::budget::Charge;
-use crate::error::{Reason, TunnelError};
+use crate::error::TunnelError;
+use crate::reason::{StreamReason, TunnelReason};
 use crate::storage::Storage;
-use crate::stream::{Close, Flag, NO_ID, Stream, Terminal};
+use crate::streams::{Flag, NO_ID, Streams, Terminal};
 use crate::time::Time;
 use crate::types::{Carrier, Input, Unread};
 use crate::wire::Extension;
+
+pub(super) use state::DrainState;
 
 impl<R: Role, S: Storage> Tunnel<R, S> {
     /// Begins to drain: no new streams; the carrier is finished when the last stream has ended
@@ -19,26 +24,23 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     ///
     /// A tunnel server refuses what is opened from now on, and says so at once with `drain` where
     /// that extension is in effect. A tunnel that waits for its peer's answer or settings carries
-    /// no call yet: its carrier is finished at once, and its error is [`Reason::Aborted`].
+    /// no call yet: its carrier is finished at once, and its error is [`TunnelReason::Aborted`].
     pub fn drain(&mut self, now: Time, limit: Duration) {
         self.handle_timeout(now);
-        if !self.draining {
-            self.draining = true;
-            self.drain_last = self.highest;
-            self.drain_due = self.extensions.contains(Extension::Drain);
-            self.urgent |= self.drain_due;
-        }
+        let known = self.handshake.agreed(Extension::Drain);
+        self.drain.begin(self.ids.highest(), known);
+        self.urgent |= self.drain.is_due();
         match self.phase {
             Phase::Opening | Phase::Settling => {
-                let error = TunnelError::new(R::SIDE, Reason::Aborted);
+                let error = TunnelError::new(R::SIDE, TunnelReason::Aborted);
                 self.error.get_or_insert(error);
                 // A server may have taken calls in that came ahead of the answer.
-                self.end_tunnel(Reason::Aborted, Carrier::Finish);
+                self.end_tunnel(TunnelReason::Aborted, Carrier::Finish);
                 self.finish(now);
             }
             Phase::Open => {
-                self.drain_until = self.drain_until.min(now.saturating_add(limit));
-                self.wakes = Time::ZERO;
+                self.drain.limit(now.saturating_add(limit));
+                self.no_timer_before = Time::ZERO;
             }
             Phase::Finished | Phase::Ended => {}
         }
@@ -46,12 +48,12 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
 
     /// Whether the carrier must not be finished yet, because another tunnel on it needs it.
     pub(crate) const fn hold_finish(&mut self, hold: bool) {
-        self.finish_held = hold;
+        self.drain.hold_finish(hold);
     }
 
     /// Whether `poll_transmit` finishes the carrier when it has no frame.
     pub(super) fn may_finish(&self) -> bool {
-        self.draining && !self.finish_held && self.phase == Phase::Open && self.active == 0
+        self.drain.may_finish() && self.phase == Phase::Open && self.streams.active() == 0
     }
 
     /// Finishes the carrier once a drain has nothing left to do.
@@ -68,26 +70,21 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     fn finish(&mut self, now: Time) {
         self.phase = Phase::Finished;
         self.phase_until = now.saturating_add(self.limits.finish_grace);
-        self.wakes = Time::ZERO;
-        self.drain_until = Time::MAX;
-        self.say().carrier = Some(Carrier::Finish);
+        self.no_timer_before = Time::ZERO;
+        self.drain.lift_limit();
+        self.notices.carrier(Carrier::Finish);
     }
 
     /// The drain limit: what is held goes out, what is open ends.
     pub(super) fn expire_drain(&mut self) {
-        for slot in 0..self.slab.slots_ever() {
+        let mut walk = Streams::<S>::walk();
+        while let Some(slot) = walk.next(&self.streams) {
             self.end_hold(slot);
-        }
-        let held_back =
-            |stream: &Stream| stream.send.close == Close::Pending && !stream.send.is_inside();
-        for slot in 0..self.slab.slots_ever() {
-            let Some(stream) = self.slab.get(slot) else {
-                continue;
-            };
-            if !stream.has(Flag::InUse) || held_back(stream) {
+            let stream = self.streams.get(slot);
+            if stream.send.is_all_but_closed() {
                 continue;
             }
-            let why = Terminal::lost(Reason::DrainLimit, stream.on_wire(R::SIDE));
+            let why = Terminal::lost(TunnelReason::DrainLimit, stream.on_wire(R::SIDE));
             self.end_with_event(slot, why, Unread::Discard);
         }
     }
@@ -100,23 +97,23 @@ impl<S: Storage> Tunnel<Client, S> {
         now: Time,
         id: i64,
         last: i64,
-    ) -> Result<Input<'f>, Reason> {
-        if id != TUNNEL_ID || !self.extensions.contains(Extension::Drain) {
-            return self.receive_on_stream(now, id, Reason::UnknownFrame);
+    ) -> Result<Input<'f>, TunnelReason> {
+        if id != TUNNEL_ID || !self.handshake.agreed(Extension::Drain) {
+            return self.receive_on_stream(now, id, StreamReason::UnknownFrame);
         }
-        if core::mem::replace(&mut self.peer_drains, true) {
+        if !self.drain.begin_of_peer() {
             return self.ignore(now, Charge::Useless);
         }
-        self.draining = true;
-        self.say().draining = true;
-        for slot in 0..self.slab.slots_ever() {
-            let unhandled = |stream: &&mut Stream| stream.id == NO_ID || stream.id > last;
-            let Some(stream) = self.slab.get_mut(slot).filter(unhandled) else {
+        self.notices.draining();
+        let mut walk = Streams::<S>::walk();
+        while let Some(slot) = walk.next(&self.streams) {
+            let stream = self.streams.get_mut(slot);
+            if stream.id() != NO_ID && stream.id() <= last {
                 continue;
-            };
+            }
             // The server refuses it or never hears of it: it needs no `cancel`.
             stream.flags.set(Flag::PeerDone);
-            let why = Terminal::NotProcessed(Reason::PeerDraining);
+            let why = Terminal::NotProcessed(TunnelReason::PeerDraining);
             self.end_with_event(slot, why, Unread::Discard);
         }
         Ok(Input::Ignored)

@@ -1,9 +1,9 @@
 //! Intrusive queues of streams: their links are in the records, so that they need no memory.
 
-use crate::links::{Link, NO_SLOT};
-use crate::slab::Slab;
+use super::links::{Link, NO_SLOT};
+use super::slab::Slab;
+use super::stream::Stream;
 use crate::storage::Storage;
-use crate::stream::Stream;
 
 /// Streams with heads, messages, or their end to send, in that order.
 pub(crate) const DATA: usize = 0;
@@ -39,17 +39,29 @@ impl<const QUEUE: usize> StreamQueue<QUEUE> {
         }
     }
 
+    #[inline]
     pub(crate) fn front(&self) -> Option<u32> {
         (self.head != NO_SLOT).then_some(self.head)
+    }
+
+    /// Takes the stream at the front out.
+    #[inline]
+    pub(crate) fn pop_front<S: Storage>(&mut self, slab: &mut Slab<S>) -> Option<u32> {
+        let front = self.front()?;
+        let own = core::mem::take(Self::link(slab.get_mut(front)));
+        // Ends with the queue, whatever the links say: a stream that was taken out has none.
+        self.head = own.following();
+        match slab.neighbour(self.head) {
+            Some(next) => Self::link(next).previous = NO_SLOT,
+            None => self.tail = NO_SLOT,
+        }
+        Some(front)
     }
 
     /// Adds the stream at the back, unless it is in the queue.
     pub(crate) fn push_back<S: Storage>(&mut self, slab: &mut Slab<S>, slot: u32) {
         let tail = self.tail;
-        let Some(stream) = slab.get_mut(slot) else {
-            return;
-        };
-        let own = Self::link(stream);
+        let own = Self::link(slab.get_mut(slot));
         if own.is_member() {
             return;
         }
@@ -57,7 +69,7 @@ impl<const QUEUE: usize> StreamQueue<QUEUE> {
             previous: tail,
             next: NO_SLOT,
         };
-        match slab.get_mut(tail) {
+        match slab.neighbour(tail) {
             Some(last) => Self::link(last).next = slot,
             None => self.head = slot,
         }
@@ -66,20 +78,17 @@ impl<const QUEUE: usize> StreamQueue<QUEUE> {
 
     /// Removes the stream, if it is in the queue.
     pub(crate) fn remove<S: Storage>(&mut self, slab: &mut Slab<S>, slot: u32) {
-        let Some(stream) = slab.get_mut(slot) else {
-            return;
-        };
-        let own = Self::link(stream);
+        let own = Self::link(slab.get_mut(slot));
         if !own.is_member() {
             return;
         }
         let Link { previous, next } = *own;
         *own = Link::default();
-        match slab.get_mut(previous) {
+        match slab.neighbour(previous) {
             Some(before) => Self::link(before).next = next,
             None => self.head = next,
         }
-        match slab.get_mut(next) {
+        match slab.neighbour(next) {
             Some(after) => Self::link(after).previous = previous,
             None => self.tail = previous,
         }

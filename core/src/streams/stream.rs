@@ -1,11 +1,14 @@
 //! The record of one stream.
 
-use crate::error::{Reason, Side};
-use crate::links::{Link, NO_SLOT};
+use super::Slot;
+use super::links::{Link, NO_SLOT};
+use super::send::{Next, SendHalf};
+use crate::code::Side;
 use crate::message::Incoming;
+use crate::reason::{StreamReason, TunnelReason};
 use crate::time::Time;
-use crate::types::{Hold, MethodKind, Unread};
-use crate::window::{ReceiveWindow, SendWindow};
+use crate::types::{Hold, Key, MethodKind, Unread};
+use crate::window::ReceiveWindow;
 use crate::wire::Revision;
 
 /// A tunnel client's stream has no id before its `new_stream` leaves.
@@ -18,125 +21,21 @@ pub(crate) enum Terminal {
     PeerCancelled,
     Cancelled,
     Deadline,
-    Violation(Reason),
-    TunnelLost(Reason),
+    Violation(StreamReason),
+    TunnelLost(TunnelReason),
     /// The same, and the peer cannot have processed the call.
-    NotProcessed(Reason),
+    NotProcessed(TunnelReason),
     Closed,
 }
 
 impl Terminal {
     /// The tunnel is gone for the stream. `sent`: its `new_stream` may have been processed.
-    pub(crate) const fn lost(cause: Reason, sent: bool) -> Self {
+    pub(crate) const fn lost(cause: TunnelReason, sent: bool) -> Self {
         if sent {
             Self::TunnelLost(cause)
         } else {
             Self::NotProcessed(cause)
         }
-    }
-}
-
-/// A frame of the caller's that is due once a stream.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) enum Once {
-    #[default]
-    Open,
-    Pending,
-    Sent,
-}
-
-/// The tunnel server's `close_stream`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) enum Close {
-    #[default]
-    Open,
-    /// OK, waiting for the half-close.
-    Held,
-    Pending,
-}
-
-/// The messages that this end sends on a stream.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) enum Sending {
-    /// The envelope is due.
-    Begins { compressed: bool },
-    /// The envelope is gone, the message not yet.
-    Continues,
-    /// None was ever begun.
-    #[default]
-    Nothing,
-    /// The last one is gone, or given up.
-    Done,
-}
-
-/// What this end sends on a stream.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct SendHalf {
-    pub(crate) window: SendWindow<u32>,
-    /// The message that is being sent: its size, the bytes provided, the bytes gone.
-    pub(crate) size: u32,
-    pub(crate) ready: u32,
-    pub(crate) sent: u32,
-    /// Length of the head of `open` or `respond`.
-    pub(crate) head_len: u32,
-    pub(crate) close_len: u32,
-    pub(crate) sending: Sending,
-    /// `new_stream` of a client, `response_headers` of a server.
-    pub(crate) head: Once,
-    pub(crate) half_close: Once,
-    pub(crate) close: Close,
-}
-
-/// The next frame that a stream has to send, in its own order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Next {
-    Head,
-    /// A chunk of at most so many bytes.
-    Chunk(u32),
-    HalfClose,
-    Close,
-}
-
-impl SendHalf {
-    /// Whether a message has been begun and is not gone.
-    pub(crate) const fn is_inside(&self) -> bool {
-        matches!(self.sending, Sending::Begins { .. } | Sending::Continues)
-    }
-
-    /// Whether a message was ever begun.
-    pub(crate) const fn any_message(&self) -> bool {
-        !matches!(self.sending, Sending::Nothing)
-    }
-
-    /// What can be sent now. `None`: nothing, or nothing without credit or bytes.
-    pub(crate) fn next(&self, revision: Revision) -> Option<Next> {
-        if self.head == Once::Pending {
-            return Some(Next::Head);
-        }
-        if self.is_inside() {
-            if self.size == 0 {
-                return Some(Next::Chunk(0));
-            }
-            let ready = self.ready.saturating_sub(self.sent);
-            let allowed = match revision {
-                Revision::Zero => ready,
-                Revision::One => ready.min(self.window.available()),
-            };
-            return (allowed > 0).then_some(Next::Chunk(allowed));
-        }
-        if self.half_close == Once::Pending {
-            return Some(Next::HalfClose);
-        }
-        (self.close == Close::Pending).then_some(Next::Close)
-    }
-
-    /// Whether bytes are at hand and only credit is missing.
-    pub(crate) fn is_blocked_on_credit(&self, revision: Revision) -> bool {
-        revision == Revision::One
-            && self.head != Once::Pending
-            && self.is_inside()
-            && self.ready > self.sent
-            && self.window.available() == 0
     }
 }
 
@@ -156,6 +55,8 @@ pub(crate) enum Flag {
     EndDue = 1 << 4,
     WritableDue = 1 << 5,
     CancelDue = 1 << 6,
+    /// A `close_stream` of the core's own, which its end decides.
+    CloseDue = 1 << 12,
     Released = 1 << 7,
     InUse = 1 << 8,
     /// The peer has named an encoding, so that its messages may be compressed.
@@ -167,7 +68,7 @@ pub(crate) enum Flag {
 }
 
 /// The flags that are set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Flags(u16);
 
 impl Flags {
@@ -198,23 +99,21 @@ impl Flags {
 /// Everything the core keeps of one stream.
 #[derive(Clone, Debug)]
 pub(crate) struct Stream {
-    pub(crate) id: i64,
-    pub(crate) deadline: Time,
-    pub(crate) hold_until: Time,
-    pub(crate) generation: u32,
+    pub(super) id: i64,
+    pub(super) deadline: Time,
+    pub(super) hold_until: Time,
+    pub(super) generation: u32,
     /// Position in the timer heap, or `NO_SLOT`.
-    pub(crate) timer: u32,
-    pub(crate) links: [Link; 3],
+    pub(super) timer: u32,
+    pub(super) links: [Link; 3],
     pub(crate) receive: ReceiveWindow<u32>,
     pub(crate) incoming: Incoming,
     pub(crate) send: SendHalf,
     pub(crate) kind: MethodKind,
     pub(crate) revision: Revision,
     pub(crate) flags: Flags,
-    pub(crate) ended: Option<Terminal>,
-    pub(crate) unread: Unread,
-    /// A `close_stream` of the core's own that has not been sent yet.
-    pub(crate) close_due: Option<Reason>,
+    pub(super) ended: Option<Terminal>,
+    pub(super) unread: Unread,
     /// Nothing is granted before so much is to be granted.
     #[cfg(feature = "search")]
     pub(crate) withheld: u16,
@@ -235,19 +134,63 @@ impl Stream {
             links: [Link::default(); 3],
             receive: ReceiveWindow::new(receive),
             incoming: Incoming::default(),
-            send: SendHalf {
-                window: SendWindow::new(send_window),
-                ..SendHalf::default()
-            },
+            send: SendHalf::new(send_window),
             kind: MethodKind::Unknown,
             revision,
             flags: Flags::of(Flag::InUse),
             ended: None,
             unread: Unread::Deliver,
-            close_due: None,
             #[cfg(feature = "search")]
             withheld: 0,
         }
+    }
+
+    /// What is in no slot: ended, in no queue, with nothing to send.
+    pub(super) fn vacant() -> Self {
+        Self {
+            flags: Flags::default(),
+            ended: Some(Terminal::Closed),
+            ..Self::new(NO_ID, Revision::Zero, 0, 0)
+        }
+    }
+
+    /// Its id on the wire; [`NO_ID`] before it has one.
+    #[inline]
+    pub(crate) const fn id(&self) -> i64 {
+        self.id
+    }
+
+    pub(crate) const fn deadline(&self) -> Time {
+        self.deadline
+    }
+
+    pub(crate) const fn hold_until(&self) -> Time {
+        self.hold_until
+    }
+
+    /// Its key, if it is in this slot.
+    #[inline(always)]
+    pub(crate) const fn key(&self, slot: Slot) -> Key {
+        Key {
+            slot: slot.0,
+            generation: self.generation,
+        }
+    }
+
+    /// How it ended, and what becomes of what was not read.
+    pub(crate) const fn ended(&self) -> (Option<Terminal>, Unread) {
+        (self.ended, self.unread)
+    }
+
+    /// How it ended, if the core has that to tell, which is taken.
+    pub(crate) fn take_close(&mut self) -> Option<Terminal> {
+        let due = self.flags.take(Flag::CloseDue);
+        self.ended.filter(|_| due)
+    }
+
+    #[inline]
+    pub(crate) const fn has_ended(&self) -> bool {
+        self.ended.is_some()
     }
 
     #[inline]
@@ -265,7 +208,7 @@ impl Stream {
 
     /// Whether the core has a control frame to send for it.
     pub(crate) fn has_control(&self) -> bool {
-        self.has(Flag::CancelDue) || self.close_due.is_some() || self.grant_is_due()
+        self.has(Flag::CancelDue) || self.has(Flag::CloseDue) || self.grant_is_due()
     }
 
     /// Whether a `window_update` is due. None is once the peer can send no more.
@@ -279,6 +222,15 @@ impl Stream {
             && self.ended.is_none()
             && !self.has(Flag::PeerDone)
             && self.receive.is_due()
+    }
+
+    /// When the core ends it; before it is among the streams.
+    pub(crate) const fn with_deadline(mut self, deadline: Option<Time>) -> Self {
+        self.deadline = match deadline {
+            Some(deadline) => deadline,
+            None => Time::MAX,
+        };
+        self
     }
 
     /// When its earliest timer fires.
@@ -296,7 +248,7 @@ impl Stream {
 
     /// Whether the peer is heard no more, so that its bytes are credited at once.
     pub(crate) fn discards(&self) -> bool {
-        self.has(Flag::Stopped) || self.send.close != Close::Open
+        self.has(Flag::Stopped) || self.send.is_closing()
     }
 
     /// Whether this end has sent, or tried to send, its `new_stream`.

@@ -1,20 +1,35 @@
 //! The records of the streams of a tunnel, by slot.
 
+use super::links::NO_SLOT;
+use super::stream::{Flag, Stream};
 use crate::length::in_memory;
-use crate::links::NO_SLOT;
 use crate::storage::{List, Storage};
-use crate::stream::{Flag, Stream};
 use crate::types::Key;
 
 /// A slab: records in numbered slots, where freed slots are reused. Each operation looks at one slot,
 /// and allocates only if every slot is in use.
 #[derive(Clone, Debug)]
 pub(crate) struct Slab<S: Storage> {
-    pub(crate) records: S::Streams<Stream>,
+    pub(super) records: S::Streams<Stream>,
     /// The head of the list of free slots, the one freed last. The `id` of a free slot's record is
     /// the next one in the list.
-    pub(crate) free: u32,
-    pub(crate) in_use: u32,
+    pub(super) free: u32,
+    pub(super) in_use: u32,
+    /// What a slot without a record stands for, so that no look-up has to answer for one.
+    pub(super) vacant: Stream,
+}
+
+/// Apart from the look-ups, which need no registers for it.
+#[cold]
+#[inline(never)]
+const fn vacant(vacant: &Stream) -> &Stream {
+    vacant
+}
+
+#[cold]
+#[inline(never)]
+const fn vacant_mut(vacant: &mut Stream) -> &mut Stream {
+    vacant
 }
 
 impl<S: Storage> Slab<S> {
@@ -23,6 +38,7 @@ impl<S: Storage> Slab<S> {
             records: S::Streams::default(),
             free: NO_SLOT,
             in_use: 0,
+            vacant: Stream::vacant(),
         }
     }
 
@@ -39,43 +55,46 @@ impl<S: Storage> Slab<S> {
         self.in_use
     }
 
-    /// Number of slots, in use or free.
-    pub(crate) fn slots_ever(&self) -> u32 {
-        u32::try_from(self.records.as_slice().len()).unwrap_or(NO_SLOT)
-    }
-
     /// The record in a slot, in use or free.
-    pub(crate) fn get(&self, slot: u32) -> Option<&Stream> {
-        self.records.as_slice().get(in_memory(slot))
+    #[inline(always)]
+    pub(crate) fn get(&self, slot: u32) -> &Stream {
+        match self.records.as_slice().get(in_memory(slot)) {
+            Some(record) => record,
+            None => vacant(&self.vacant),
+        }
     }
 
     /// The same, mutable.
-    pub(crate) fn get_mut(&mut self, slot: u32) -> Option<&mut Stream> {
+    #[inline(always)]
+    pub(crate) fn get_mut(&mut self, slot: u32) -> &mut Stream {
+        match self.records.as_mut_slice().get_mut(in_memory(slot)) {
+            Some(record) => record,
+            None => vacant_mut(&mut self.vacant),
+        }
+    }
+
+    /// The record of a neighbour in a queue. `None`: that is where the queue ends.
+    #[inline(always)]
+    pub(super) fn neighbour(&mut self, slot: u32) -> Option<&mut Stream> {
         self.records.as_mut_slice().get_mut(in_memory(slot))
     }
 
-    /// The record that a key refers to, if its slot was not reused.
-    pub(crate) fn find(&self, key: Key) -> Option<&Stream> {
-        self.get(key.slot)
-            .filter(|stream| stream.has(Flag::InUse) && stream.generation == key.generation)
+    /// The slot of the record that a key refers to, if it was not reused.
+    pub(crate) fn find(&self, key: Key) -> Option<u32> {
+        let stream = self.get(key.slot);
+        (stream.has(Flag::InUse) && stream.generation == key.generation).then_some(key.slot)
     }
 
-    /// The same, mutable.
-    pub(crate) fn find_mut(&mut self, key: Key) -> Option<&mut Stream> {
-        self.get_mut(key.slot)
-            .filter(|stream| stream.has(Flag::InUse) && stream.generation == key.generation)
-    }
-
-    /// The key of a slot that is in use.
+    /// The key of a slot.
     pub(crate) fn key(&self, slot: u32) -> Key {
-        let generation = self.get(slot).map_or(0, |stream| stream.generation);
+        let generation = self.get(slot).generation;
         Key { slot, generation }
     }
 
     /// Stores a record. `None` if there is no room.
     pub(crate) fn insert(&mut self, mut stream: Stream) -> Option<Key> {
         let free = self.free;
-        let slot = if let Some(record) = self.get_mut(free) {
+        let slot = if let Some(record) = self.records.as_mut_slice().get_mut(in_memory(free)) {
             let next = u32::try_from(record.id).unwrap_or(NO_SLOT);
             stream.generation = record.generation.wrapping_add(1);
             *record = stream;
@@ -97,9 +116,7 @@ impl<S: Storage> Slab<S> {
     /// Frees a slot.
     pub(crate) fn remove(&mut self, slot: u32) {
         let free = self.free;
-        let Some(stream) = self.get_mut(slot) else {
-            return;
-        };
+        let stream = self.get_mut(slot);
         if stream.flags.take(Flag::InUse) {
             stream.id = i64::from(free);
             self.free = slot;
@@ -107,12 +124,13 @@ impl<S: Storage> Slab<S> {
         }
     }
 
-    /// The slots in use, in ascending order.
-    pub(crate) fn slots(&self) -> impl Iterator<Item = u32> + '_ {
+    /// The slots in use, in ascending order, from one on.
+    pub(crate) fn slots_from(&self, first: u32) -> impl Iterator<Item = u32> + '_ {
         self.records
             .as_slice()
             .iter()
             .zip(0..)
+            .skip(in_memory(first))
             .filter(|(stream, _)| stream.has(Flag::InUse))
             .map(|(_, slot)| slot)
     }

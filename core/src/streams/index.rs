@@ -12,7 +12,7 @@
 //! entry has its slot and the low bits of its id, and if those are ambiguous, its record has the whole
 //! id. An ended stream has no slot, which leaves room for its whole id.
 
-use crate::slab::Slab;
+use super::slab::Slab;
 use crate::storage::{List, Storage};
 
 /// The share of one stream in the memory of the list: three words, while an entry takes two.
@@ -59,7 +59,7 @@ impl Entry {
     fn id<S: Storage>(self, slab: &Slab<S>) -> i64 {
         let [high, low] = self.0;
         match self.slot() {
-            Some(slot) => slab.get(slot).map_or(i64::MAX, |stream| stream.id),
+            Some(slot) => slab.get(slot).id,
             None => i64::from(high) << 31 | i64::from(low >> 1),
         }
     }
@@ -272,7 +272,7 @@ impl<S: Storage> Index<S> {
 mod tests {
     use super::*;
     use crate::storage::Fixed;
-    use crate::stream::Stream;
+    use crate::streams::stream::Stream;
     use crate::wire::Revision;
 
     const STREAMS: usize = 512;

@@ -1,0 +1,541 @@
+//! What one end knows about the other's life, and when it asks.
+
+use core::time::Duration;
+
+use crate::limits::Liveness;
+use crate::time::Time;
+
+/// Pongs that wait to be sent. Our own ends have one ping out at a time.
+const PONGS: usize = 4;
+
+/// How this end asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::tunnel) enum Asks {
+    Never,
+    WithProbe,
+    WithPing,
+}
+
+/// What decides when something is sent.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::tunnel) struct Rules {
+    pub(in crate::tunnel) limits: Liveness,
+    pub(in crate::tunnel) asks: Asks,
+    pub(in crate::tunnel) heartbeats: bool,
+}
+
+/// The half-close of a probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum HalfClose {
+    NotDue,
+    Pending,
+    Sent,
+}
+
+/// A question that was asked.
+#[derive(Clone, Copy, Debug)]
+enum Question {
+    /// A stream of the core's own, which holds no record.
+    Probe {
+        id: i64,
+        half_close: HalfClose,
+    },
+    Ping(u64),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    question: Question,
+    at: Time,
+    /// Something was received since.
+    heard: bool,
+    /// The carrier has taken it. Its answer is due from then on.
+    taken: bool,
+    /// The caller asked, ahead of time: a missing answer ends nothing.
+    early: bool,
+}
+
+/// A frame that goes ahead of the streams'.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::tunnel) enum Urgent {
+    Pong(u64),
+    Ping(u64),
+    /// A probe is to be opened; [`LivenessState::probed`] is to be told.
+    Probe,
+    /// The half-close of the probe with this id.
+    HalfClose(i64),
+}
+
+/// What the timers have found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::tunnel) enum Verdict {
+    /// Nothing new.
+    Unchanged,
+    /// A question was answered by nothing, and is asked again.
+    Silent,
+    /// Two were.
+    Dead,
+}
+
+/// See the [module](self).
+#[derive(Clone, Debug)]
+pub(in crate::tunnel) struct LivenessState {
+    last_received: Time,
+    last_sent: Time,
+    last_asked: Time,
+    asked: Option<Asked>,
+    ask_due: bool,
+    /// The question that is due is the caller's.
+    ask_early: bool,
+    heartbeat_due: bool,
+    /// The last question was answered by nothing.
+    missed: bool,
+    /// The application did not read, so nothing could be heard.
+    paused: bool,
+    /// What was sent waits in the caller's memory until the carrier takes it.
+    backlogged: bool,
+    /// The number of the last ping.
+    pings: u64,
+    pongs: heapless::Deque<u64, PONGS>,
+    round_trip: Option<Duration>,
+}
+
+impl LivenessState {
+    pub(in crate::tunnel) const fn new(now: Time) -> Self {
+        Self {
+            last_received: now,
+            last_sent: now,
+            last_asked: now,
+            asked: None,
+            ask_due: false,
+            ask_early: false,
+            heartbeat_due: false,
+            missed: false,
+            paused: false,
+            backlogged: false,
+            pings: 0,
+            pongs: heapless::Deque::new(),
+            round_trip: None,
+        }
+    }
+
+    /// All intervals begin anew.
+    pub(in crate::tunnel) const fn start(&mut self, now: Time) {
+        self.last_received = now;
+        self.last_sent = now;
+        self.last_asked = now;
+    }
+
+    pub(in crate::tunnel) const fn round_trip(&self) -> Option<Duration> {
+        self.round_trip
+    }
+
+    pub(in crate::tunnel) const fn is_responsive(&self) -> bool {
+        !self.missed
+    }
+
+    /// A frame was sent.
+    #[inline(always)]
+    pub(in crate::tunnel) const fn sent(&mut self, now: Time) {
+        self.last_sent = now;
+    }
+
+    /// Bytes were received. True: a question waits for that, see [`hear`](Self::hear).
+    #[inline(always)]
+    pub(in crate::tunnel) const fn received(&mut self, now: Time) -> bool {
+        self.last_received = now;
+        self.asked.is_some() || self.missed
+    }
+
+    /// What was received answers for the question that is out. True: the peer was silent before.
+    pub(in crate::tunnel) const fn hear(&mut self) -> bool {
+        if let Some(asked) = &mut self.asked {
+            asked.heard = true;
+        }
+        core::mem::replace(&mut self.missed, false)
+    }
+
+    /// The application does not read: silence proves nothing.
+    pub(in crate::tunnel) const fn pause(&mut self) {
+        self.paused = true;
+    }
+
+    /// Whether frames wait in the caller's memory.
+    pub(in crate::tunnel) const fn set_backlogged(&mut self, backlogged: bool) {
+        self.backlogged = backlogged;
+        if backlogged && let Some(asked) = &mut self.asked {
+            asked.taken = false;
+        }
+    }
+
+    /// The carrier has taken whatever was sent, unless it waits: the peer's time to answer begins.
+    pub(in crate::tunnel) const fn taken(&mut self, now: Time) {
+        if !self.backlogged
+            && let Some(asked) = &mut self.asked
+            && !asked.taken
+        {
+            asked.taken = true;
+            asked.at = now;
+        }
+    }
+
+    /// Whether there is something to send ahead of the streams.
+    pub(in crate::tunnel) fn is_urgent(&self) -> bool {
+        let half_close = matches!(
+            self.asked,
+            Some(Asked {
+                question: Question::Probe {
+                    half_close: HalfClose::Pending,
+                    ..
+                },
+                ..
+            })
+        );
+        // The next poll tells that the carrier has taken the question.
+        let taking = !self.backlogged && self.asked.is_some_and(|asked| !asked.taken);
+        self.ask_due || half_close || taking || !self.pongs.is_empty()
+    }
+
+    #[inline(always)]
+    pub(in crate::tunnel) const fn is_heartbeat_due(&self) -> bool {
+        self.heartbeat_due
+    }
+
+    /// When the next question is due.
+    pub(in crate::tunnel) fn question_at(&self, rules: Rules) -> Time {
+        if self.is_asking() {
+            return Time::MAX;
+        }
+        self.interval_ends(rules)
+    }
+
+    /// Whether a question is out whose answer will be due.
+    fn is_asking(&self) -> bool {
+        self.asked.is_some_and(|asked| !asked.early)
+    }
+
+    /// Queues a question of the caller's. False: one is out to which nothing was received, one is
+    /// due, or this end has no question.
+    pub(in crate::tunnel) fn ask_early(&mut self, asks: Asks) -> bool {
+        let out = self.asked.is_some_and(|asked| !asked.heard);
+        if out || self.ask_due || asks == Asks::Never {
+            return false;
+        }
+        self.ask_early = true;
+        self.ask_due = true;
+        true
+    }
+
+    /// The same, once no question is out.
+    fn interval_ends(&self, rules: Rules) -> Time {
+        match rules.asks {
+            _ if self.ask_due => Time::MAX,
+            Asks::Never => Time::MAX,
+            Asks::WithProbe => self.last_received.saturating_add(rules.limits.probe),
+            Asks::WithPing => self.last_asked.saturating_add(rules.limits.ping),
+        }
+    }
+
+    pub(in crate::tunnel) fn heartbeat_at(&self, rules: Rules) -> Time {
+        if rules.heartbeats && !self.heartbeat_due {
+            self.last_sent.saturating_add(rules.limits.heartbeat)
+        } else {
+            Time::MAX
+        }
+    }
+
+    pub(in crate::tunnel) fn answer_at(&self, rules: Rules) -> Time {
+        match self.asked {
+            Some(asked) if asked.taken && !asked.early => {
+                asked.at.saturating_add(rules.limits.answer)
+            }
+            Some(_) | None => Time::MAX,
+        }
+    }
+
+    /// When the probe's `half_close` is due: not with it, but only where no answer has come in half
+    /// of its time. A server that shuts down refuses the probe, and the Go module's then takes
+    /// what follows for a frame of no stream, which would end the tunnel and every call on it.
+    pub(in crate::tunnel) fn half_close_at(&self, rules: Rules) -> Time {
+        match self.asked {
+            Some(Asked {
+                question:
+                    Question::Probe {
+                        half_close: HalfClose::NotDue,
+                        ..
+                    },
+                at,
+                taken: true,
+                ..
+            }) => at.saturating_add(rules.limits.answer / 2),
+            _ => Time::MAX,
+        }
+    }
+
+    /// Runs the timers, unless the application does not read.
+    pub(in crate::tunnel) fn run(&mut self, now: Time, rules: Rules) -> Verdict {
+        if core::mem::take(&mut self.paused) {
+            // How long the answer took, or whether there was one, is not known.
+            self.last_received = now;
+            self.asked = None;
+        }
+        let mut verdict = Verdict::Unchanged;
+        if self.answer_at(rules).is_due(now)
+            && let Some(asked) = self.asked.take()
+            && !asked.heard
+        {
+            if self.missed {
+                return Verdict::Dead;
+            }
+            self.missed = true;
+            self.ask_due = true;
+            verdict = Verdict::Silent;
+        }
+        if self.half_close_at(rules).is_due(now)
+            && let Some(Asked {
+                question: Question::Probe { half_close, .. },
+                ..
+            }) = &mut self.asked
+        {
+            *half_close = HalfClose::Pending;
+        }
+        if self.question_at(rules).is_due(now) {
+            self.asked = None;
+            self.ask_due = true;
+        }
+        if self.heartbeat_at(rules).is_due(now) {
+            self.heartbeat_due = true;
+        }
+        verdict
+    }
+
+    /// The next frame that goes ahead of the streams'.
+    pub(in crate::tunnel) fn next(&mut self, now: Time, asks: Asks) -> Option<Urgent> {
+        self.taken(now);
+        if let Some(opaque) = self.pongs.pop_front() {
+            return Some(Urgent::Pong(opaque));
+        }
+        if let Some(Asked {
+            question: Question::Probe { id, half_close },
+            ..
+        }) = &mut self.asked
+            && *half_close == HalfClose::Pending
+        {
+            *half_close = HalfClose::Sent;
+            return Some(Urgent::HalfClose(*id));
+        }
+        if !core::mem::take(&mut self.ask_due) {
+            return None;
+        }
+        match asks {
+            Asks::Never => None,
+            Asks::WithProbe => Some(Urgent::Probe),
+            Asks::WithPing => {
+                self.pings = self.pings.wrapping_add(1);
+                self.ask(now, Question::Ping(self.pings));
+                Some(Urgent::Ping(self.pings))
+            }
+        }
+    }
+
+    /// The probe is sent, as the stream of this id.
+    pub(in crate::tunnel) const fn probed(&mut self, now: Time, id: i64) {
+        let half_close = HalfClose::NotDue;
+        self.ask(now, Question::Probe { id, half_close });
+    }
+
+    const fn ask(&mut self, now: Time, question: Question) {
+        let early = core::mem::replace(&mut self.ask_early, false);
+        if !early {
+            self.last_asked = now;
+        }
+        self.asked = Some(Asked {
+            question,
+            at: now,
+            heard: false,
+            taken: false,
+            early,
+        });
+    }
+
+    /// Takes the heartbeat that is due. False: what was sent in the meantime does as well.
+    pub(in crate::tunnel) fn take_heartbeat(&mut self, now: Time, rules: Rules) -> bool {
+        self.heartbeat_due = false;
+        self.heartbeat_at(rules).is_due(now)
+    }
+
+    /// A ping is to be answered. The oldest of too many is not.
+    pub(in crate::tunnel) fn pinged(&mut self, opaque: u64) {
+        if self.pongs.is_full() {
+            self.pongs.pop_front();
+        }
+        // There is room: the oldest has just gone.
+        let _ = self.pongs.push_back(opaque);
+    }
+
+    /// The stream of this id was closed. If it is the probe, that is the answer, after so long.
+    pub(in crate::tunnel) fn probe_closed(&mut self, now: Time, closed: i64) -> Option<Duration> {
+        match self.asked {
+            Some(Asked {
+                question: Question::Probe { id, .. },
+                at,
+                ..
+            }) if id == closed => Some(self.answered(now, at)),
+            _ => None,
+        }
+    }
+
+    /// A pong came. If it is for the ping that is out, that is the answer, after so long.
+    pub(in crate::tunnel) fn ponged(&mut self, now: Time, opaque: u64) -> Option<Duration> {
+        match self.asked {
+            Some(Asked {
+                question: Question::Ping(ping),
+                at,
+                ..
+            }) if ping == opaque => Some(self.answered(now, at)),
+            _ => None,
+        }
+    }
+
+    const fn answered(&mut self, now: Time, asked_at: Time) -> Duration {
+        let round_trip = now.saturating_since(asked_at);
+        self.asked = None;
+        self.round_trip = Some(round_trip);
+        round_trip
+    }
+
+    /// Writes what decides the future; points in time count as far as they lead to a timer. Of a
+    /// probe's id, the distance from `base`.
+    #[cfg(feature = "search")]
+    pub(in crate::tunnel) fn fingerprint<H: core::hash::Hasher>(
+        &self,
+        rules: Rules,
+        base: i64,
+        now: Time,
+        state: &mut H,
+    ) {
+        use core::hash::Hash as _;
+
+        let Self {
+            last_received: _,
+            last_sent: _,
+            last_asked: _,
+            pings: _,
+            round_trip: _,
+            asked,
+            ask_due,
+            ask_early,
+            heartbeat_due,
+            missed,
+            paused,
+            backlogged,
+            pongs,
+        } = self;
+        let times = [
+            self.interval_ends(rules),
+            self.heartbeat_at(rules),
+            self.answer_at(rules),
+            self.half_close_at(rules),
+        ];
+        for time in times {
+            time.nanos_left(now).hash(state);
+        }
+        (ask_due, ask_early, heartbeat_due, missed, paused).hash(state);
+        (backlogged, pongs.len()).hash(state);
+        if let Some(asked) = asked {
+            let Asked {
+                question,
+                at: _,
+                heard,
+                taken,
+                early,
+            } = asked;
+            (heard, taken, early).hash(state);
+            match question {
+                Question::Probe { id, half_close } => {
+                    (id.wrapping_sub(base), half_close).hash(state);
+                }
+                Question::Ping(_) => 1_u8.hash(state),
+            }
+        }
+        asked.is_some().hash(state);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn limits() -> Liveness {
+        Liveness {
+            heartbeat: SECOND * 20,
+            probe: SECOND * 30,
+            ping: SECOND * 10,
+            answer: SECOND * 8,
+        }
+    }
+
+    fn rules(asks: Asks) -> Rules {
+        Rules {
+            limits: limits(),
+            asks,
+            heartbeats: false,
+        }
+    }
+
+    fn at(seconds: u64) -> Time {
+        Time::from_millis(seconds * 1_000)
+    }
+
+    #[test]
+    fn two_questions_without_an_answer_mean_that_the_peer_is_dead() {
+        let rules = rules(Asks::WithPing);
+        let mut state = LivenessState::new(at(0));
+        assert_eq!(state.question_at(rules), at(10));
+        assert_eq!(state.run(at(10), rules), Verdict::Unchanged);
+        assert_eq!(state.next(at(10), rules.asks), Some(Urgent::Ping(1)));
+        assert_eq!(state.answer_at(rules), Time::MAX, "the carrier has it not");
+        state.taken(at(11));
+        assert_eq!(state.answer_at(rules), at(19));
+        assert_eq!(state.run(at(19), rules), Verdict::Silent);
+        assert!(!state.is_responsive());
+        assert_eq!(state.next(at(19), rules.asks), Some(Urgent::Ping(2)));
+        state.taken(at(19));
+        assert_eq!(state.run(at(27), rules), Verdict::Dead);
+    }
+
+    #[test]
+    fn whatever_is_received_answers_but_only_the_pong_measures() {
+        let rules = rules(Asks::WithPing);
+        let mut state = LivenessState::new(at(0));
+        state.run(at(10), rules);
+        state.next(at(10), rules.asks);
+        state.taken(at(10));
+        assert!(state.received(at(12)) && !state.hear());
+        assert_eq!(state.ponged(at(13), 7), None);
+        assert_eq!(state.ponged(at(13), 1), Some(SECOND * 3));
+        assert_eq!(state.run(at(18), rules), Verdict::Unchanged);
+        assert_eq!(state.round_trip(), Some(SECOND * 3));
+    }
+
+    #[test]
+    fn a_backlog_puts_the_answer_off() {
+        let rules = rules(Asks::WithProbe);
+        let mut state = LivenessState::new(at(0));
+        state.run(at(30), rules);
+        assert_eq!(state.next(at(30), rules.asks), Some(Urgent::Probe));
+        state.probed(at(30), 5);
+        state.set_backlogged(true);
+        state.taken(at(31));
+        assert_eq!(state.answer_at(rules), Time::MAX);
+        state.set_backlogged(false);
+        state.taken(at(40));
+        assert_eq!(state.half_close_at(rules), at(44));
+        state.run(at(44), rules);
+        assert_eq!(state.next(at(44), rules.asks), Some(Urgent::HalfClose(5)));
+        assert_eq!(state.probe_closed(at(45), 4), None);
+        assert_eq!(state.probe_closed(at(45), 5), Some(SECOND * 5));
+    }
+}
