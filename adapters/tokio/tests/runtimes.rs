@@ -144,8 +144,11 @@ async fn waits(mut channel: Channel) -> Outcome {
     let (_requests, mut request) = call();
     let timeout = HeaderValue::from_static("20m");
     request.headers_mut().insert("grpc-timeout", timeout);
-    let late = channel.call(request).await;
-    let code = late.err().map(|status| status.code());
+    let code = match channel.call(request).await {
+        Ok(response) => tonic::Status::from_header_map(response.headers()),
+        Err(status) => Some(status),
+    }
+    .map(|status| status.code());
     assert_eq!(code, Some(tonic::Code::DeadlineExceeded));
     drop(open);
     Ok(())
