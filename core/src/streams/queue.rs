@@ -39,6 +39,18 @@ impl<const QUEUE: usize> StreamQueue<QUEUE> {
         }
     }
 
+    /// Whether the stream of this record is in the queue.
+    #[inline(always)]
+    pub(crate) const fn holds(&self, stream: &Stream) -> bool {
+        let [data, control, events] = &stream.links;
+        match QUEUE {
+            DATA => data,
+            CONTROL => control,
+            _ => events,
+        }
+        .is_member()
+    }
+
     #[inline]
     pub(crate) fn front(&self) -> Option<u32> {
         (self.head != NO_SLOT).then_some(self.head)
