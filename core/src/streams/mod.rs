@@ -205,8 +205,10 @@ impl<S: Storage> Streams<S> {
     }
 
     /// Puts the stream in line if it has something to send.
+    #[inline]
     pub(crate) fn queue_data(&mut self, slot: Slot) {
-        if self.slab.get(slot.0).next().is_some() {
+        let stream = self.slab.get(slot.0);
+        if !self.turns.holds(stream) && stream.next().is_some() {
             self.turns.push(&mut self.slab, slot.0);
         }
     }

@@ -71,6 +71,7 @@ impl<const QUEUE: usize> StreamQueue<QUEUE> {
     }
 
     /// Adds the stream at the back, unless it is in the queue.
+    #[inline]
     pub(crate) fn push_back<S: Storage>(&mut self, slab: &mut Slab<S>, slot: u32) {
         let tail = self.tail;
         let own = Self::link(slab.get_mut(slot));

@@ -38,6 +38,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     ///
     /// # Errors
     /// See [`CommandError`]; nothing changed.
+    #[inline]
     pub fn send_message(
         &mut self,
         stream: Key,
