@@ -127,6 +127,7 @@ impl<U: Width> ReceiveWindow<U> {
     }
 
     /// Bytes that were received but not consumed.
+    #[inline]
     pub fn unread(&self) -> U {
         self.size
             .checked_sub(self.available)
@@ -144,6 +145,7 @@ impl<U: Width> ReceiveWindow<U> {
     ///
     /// # Errors
     /// The peer exceeded its window. The window does not change.
+    #[inline]
     pub fn receive(&mut self, bytes: U) -> Result<(), WindowError> {
         self.available = self.available.checked_sub(bytes).ok_or(WindowError)?;
         Ok(())
@@ -154,6 +156,7 @@ impl<U: Width> ReceiveWindow<U> {
     ///
     /// # Errors
     /// More than is unread. The window does not change.
+    #[inline]
     pub fn consume(&mut self, bytes: U) -> Result<bool, WindowError> {
         if bytes > self.unread() {
             return Err(WindowError);
@@ -187,17 +190,20 @@ impl<U: Width> ReceiveWindow<U> {
     /// It is [`Width::BATCH`], so that updates are few, or one 32nd of a window for which that is
     /// more. It is at most half the window, so that the peer does not run out of credit while some
     /// is held back.
+    #[inline]
     pub fn threshold(&self) -> U {
         let batch = U::BATCH.max(self.size.part());
         self.size.half().min(batch).max(U::ONE)
     }
 
     /// Whether a grant is due.
+    #[inline]
     pub fn is_due(&self) -> bool {
         self.pending >= self.threshold()
     }
 
     /// Grants all pending credit and returns its amount, which may be zero.
+    #[inline]
     pub fn take_grant(&mut self) -> U {
         let grant = self.pending;
         // By the invariant the sum is at most `size`.

@@ -117,6 +117,7 @@ impl<S: Storage> Streams<S> {
     }
 
     /// The stream of this key, ended or not.
+    #[inline(always)]
     pub(crate) fn slot(&self, key: Key) -> Option<Slot> {
         self.slab.find(key).map(Slot)
     }
@@ -124,6 +125,14 @@ impl<S: Storage> Streams<S> {
     /// The record of the stream of this key, ended or not.
     pub(crate) fn find(&self, key: Key) -> Option<&Stream> {
         self.slot(key).map(|slot| self.get(slot))
+    }
+
+    /// The same, to be changed, with its slot.
+    #[inline(always)]
+    pub(crate) fn find_mut(&mut self, key: Key) -> Option<(Slot, &mut Stream)> {
+        self.slab
+            .find_mut(key)
+            .map(|stream| (Slot(key.slot), stream))
     }
 
     #[inline(always)]
@@ -196,8 +205,10 @@ impl<S: Storage> Streams<S> {
     }
 
     /// Puts the stream in line if it has something to send.
+    #[inline]
     pub(crate) fn queue_data(&mut self, slot: Slot) {
-        if self.slab.get(slot.0).next().is_some() {
+        let stream = self.slab.get(slot.0);
+        if !self.turns.holds(stream) && stream.next().is_some() {
             self.turns.push(&mut self.slab, slot.0);
         }
     }
@@ -230,7 +241,9 @@ impl<S: Storage> Streams<S> {
     /// Puts the stream in line if it has a frame that goes ahead of data.
     #[inline(always)]
     pub(crate) fn queue_control(&mut self, slot: Slot) {
-        if self.slab.get(slot.0).has_control() {
+        let stream = self.slab.get(slot.0);
+        // Once it stands there, every further byte that is consumed comes here.
+        if !self.control.holds(stream) && stream.has_control() {
             self.control.push_back(&mut self.slab, slot.0);
         }
     }

@@ -39,6 +39,18 @@ impl<const QUEUE: usize> StreamQueue<QUEUE> {
         }
     }
 
+    /// Whether the stream of this record is in the queue.
+    #[inline(always)]
+    pub(crate) const fn holds(&self, stream: &Stream) -> bool {
+        let [data, control, events] = &stream.links;
+        match QUEUE {
+            DATA => data,
+            CONTROL => control,
+            _ => events,
+        }
+        .is_member()
+    }
+
     #[inline]
     pub(crate) fn front(&self) -> Option<u32> {
         (self.head != NO_SLOT).then_some(self.head)
@@ -59,6 +71,7 @@ impl<const QUEUE: usize> StreamQueue<QUEUE> {
     }
 
     /// Adds the stream at the back, unless it is in the queue.
+    #[inline]
     pub(crate) fn push_back<S: Storage>(&mut self, slab: &mut Slab<S>, slot: u32) {
         let tail = self.tail;
         let own = Self::link(slab.get_mut(slot));

@@ -126,6 +126,7 @@ impl SendHalf {
     }
 
     /// Begins a message of which `ready` bytes are at hand.
+    #[inline]
     pub(crate) fn begin(
         &mut self,
         message: Envelope,
@@ -155,6 +156,7 @@ impl SendHalf {
     }
 
     /// So many more bytes of the message are at hand.
+    #[inline]
     pub(crate) fn provide(&mut self, bytes: u32) -> Result<(), CommandError> {
         match self.ready.checked_add(bytes) {
             Some(ready) if self.is_inside() && ready <= self.size => {
@@ -284,6 +286,7 @@ impl SendHalf {
     }
 
     /// What can be sent now. `None`: nothing, or nothing without credit or bytes.
+    #[inline(always)]
     pub(crate) fn next(&self, revision: Revision) -> Option<Next> {
         if self.head == Head::Pending {
             return Some(Next::Head(self.head_len));

@@ -80,12 +80,21 @@ impl<S: Storage> Slab<S> {
     }
 
     /// The slot of the record that a key refers to, if it was not reused.
+    #[inline(always)]
     pub(crate) fn find(&self, key: Key) -> Option<u32> {
         let stream = self.get(key.slot);
         (stream.has(Flag::InUse) && stream.generation == key.generation).then_some(key.slot)
     }
 
+    /// The record that a key refers to, if its slot was not reused.
+    #[inline(always)]
+    pub(crate) fn find_mut(&mut self, key: Key) -> Option<&mut Stream> {
+        let record = self.records.as_mut_slice().get_mut(in_memory(key.slot))?;
+        (record.has(Flag::InUse) && record.generation == key.generation).then_some(record)
+    }
+
     /// The key of a slot.
+    #[inline(always)]
     pub(crate) fn key(&self, slot: u32) -> Key {
         let generation = self.get(slot).generation;
         Key { slot, generation }

@@ -199,6 +199,7 @@ impl Stream {
     }
 
     /// Whether the stream has to send, in the order of its frames.
+    #[inline(always)]
     pub(crate) fn next(&self) -> Option<Next> {
         if self.ended.is_some() {
             return None;
@@ -247,6 +248,7 @@ impl Stream {
     }
 
     /// Whether the peer is heard no more, so that its bytes are credited at once.
+    #[inline]
     pub(crate) fn discards(&self) -> bool {
         self.has(Flag::Stopped) || self.send.is_closing()
     }

@@ -3,6 +3,7 @@
 use super::queue::{self, StreamQueue};
 use super::send::Next;
 use super::slab::Slab;
+use super::stream::Stream;
 use crate::storage::Storage;
 
 /// Payload bytes of the largest chunk that known peers send, and that we do.
@@ -30,6 +31,12 @@ impl Turns {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.queue.front().is_none()
+    }
+
+    /// Whether the stream of this record has a turn to come.
+    #[inline(always)]
+    pub(crate) const fn holds(&self, stream: &Stream) -> bool {
+        self.queue.holds(stream)
     }
 
     /// Adds the stream, unless it has a turn to come.
@@ -108,7 +115,6 @@ mod tests {
     use super::*;
     use crate::storage::Fixed;
     use crate::streams::send::MessageRules;
-    use crate::streams::stream::Stream;
     use crate::types::Envelope;
     use crate::wire::Revision;
 

@@ -5,12 +5,13 @@ use crate::code::Side;
 use crate::error::CommandError;
 use crate::reason::StreamReason;
 use crate::storage::Storage;
-use crate::streams::{Flag, MessageRules, Slot, Terminal};
+use crate::streams::{Flag, MessageRules, Slot, Stream, Terminal};
 use crate::types::{Envelope, Key, Unread};
-use crate::wire::Extension;
+use crate::wire::{Extension, Revision};
 
 impl<R: Role, S: Storage> Tunnel<R, S> {
     /// The stream, if it takes commands.
+    #[inline(always)]
     pub(super) fn live(&self, stream: Key) -> Result<Slot, CommandError> {
         let slot = self.streams.slot(stream).ok_or(CommandError::Gone)?;
         let stream = self.streams.get(slot);
@@ -18,6 +19,15 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             return Err(CommandError::Gone);
         }
         Ok(slot)
+    }
+
+    /// The same, with its record.
+    #[inline(always)]
+    fn live_mut(&mut self, stream: Key) -> Result<(Slot, &mut Stream), CommandError> {
+        self.streams
+            .find_mut(stream)
+            .filter(|(_, stream)| !stream.has_ended() && !stream.has(Flag::Released))
+            .ok_or(CommandError::Gone)
     }
 
     /// Begins a message of which `ready` bytes are at hand. Its bytes are named by
@@ -28,6 +38,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     ///
     /// # Errors
     /// See [`CommandError`]; nothing changed.
+    #[inline]
     pub fn send_message(
         &mut self,
         stream: Key,
@@ -35,8 +46,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         ready: u32,
     ) -> Result<(), CommandError> {
         let transparent = self.handshake.agreed(Extension::Transparent);
-        let slot = self.live(stream)?;
-        let record = self.streams.get_mut(slot);
+        let (slot, record) = self.live_mut(stream)?;
         let single = match R::SIDE {
             Side::Client => record.kind.single_request(),
             Side::Server => record.kind.single_response(),
@@ -55,8 +65,8 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     /// # Errors
     /// [`CommandError::TooManyBytes`] beyond its size, or where no message is being sent.
     pub fn provide(&mut self, stream: Key, bytes: u32) -> Result<(), CommandError> {
-        let slot = self.live(stream)?;
-        self.streams.get_mut(slot).send.provide(bytes)?;
+        let (slot, record) = self.live_mut(stream)?;
+        record.send.provide(bytes)?;
         self.streams.queue_data(slot);
         Ok(())
     }
@@ -67,17 +77,23 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     ///
     /// # Errors
     /// [`CommandError::TooManyBytes`] if so many are not unread.
+    #[inline]
     pub fn consumed(&mut self, stream: Key, bytes: u32) -> Result<(), CommandError> {
-        let slot = self.live(stream)?;
-        let record = self.streams.get(slot);
+        let (slot, record) = self.live_mut(stream)?;
         if record.discards() {
             return Ok(());
         }
-        if bytes > record.receive.unread() {
+        let Ok(due) = record.receive.consume(bytes) else {
             return Err(CommandError::TooManyBytes);
+        };
+        match record.revision {
+            Revision::Zero => {
+                record.receive.take_grant();
+                self.note_read(slot, bytes);
+            }
+            Revision::One if due => self.streams.queue_control(slot),
+            Revision::One => {}
         }
-        self.credit(slot, bytes);
-        self.note_read(slot, bytes);
         Ok(())
     }
 

@@ -159,7 +159,7 @@ impl<'f> NewStreamParts<'f> {
         }
         NewStream {
             method: core::str::from_utf8(self.method).unwrap_or_default(),
-            metadata: Metadata::new(from, Place::Request),
+            metadata: Metadata::new(from, Place::Request, &self.scan),
             initial_window_size: self.window,
             revision: self.revision,
             timeout: self.scan.timeout,
@@ -273,7 +273,7 @@ impl<'f> CloseParts<'f> {
     fn finish(self, from: &'f [u8], limits: &DecodeLimits) -> CloseStream<'f> {
         CloseStream {
             status: self.status.finish(from),
-            trailers: Metadata::new(from, Place::Trailers),
+            trailers: Metadata::new(from, Place::Trailers, &self.scan),
             unprocessed: self.unprocessed,
             fault: self.scan.fault.or_else(|| self.status.fault(limits)),
         }
@@ -339,7 +339,7 @@ fn decode_any_server<'f>(
     let from = common.run.from;
     let kind = match common.run.member {
         2 => ServerKind::Headers(Headers {
-            metadata: Metadata::new(from, Place::Headers),
+            metadata: Metadata::new(from, Place::Headers, &headers),
             transparent: headers.transparent,
             fault: headers.fault,
         }),

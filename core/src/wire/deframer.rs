@@ -72,6 +72,8 @@ pub enum Piece<'a> {
 #[derive(Clone, Debug)]
 pub struct Deframer {
     max: u32,
+    /// What has come of a prefix that is split. It stays full once a message was refused, so that the
+    /// usual way has one thing to look at.
     prefix: heapless::Vec<u8, PREFIX_LEN>,
     /// Bytes of the message that are missing. `None` before its prefix is complete.
     need: Option<u32>,
@@ -113,21 +115,22 @@ impl Deframer {
             let ends = left == 0;
             return Ok((wanted, Some(Piece::Data { bytes, ends })));
         }
+        if !self.prefix.is_empty() {
+            return self.gather(input);
+        }
         // The usual case: the whole prefix is in the input.
-        if self.prefix.is_empty()
-            && self.refused.is_none()
-            && let Some((prefix, _)) = input.split_first_chunk::<PREFIX_LEN>()
-        {
+        if let Some((prefix, _)) = input.split_first_chunk::<PREFIX_LEN>() {
             return Ok((PREFIX_LEN, Some(self.begin(*prefix)?)));
         }
         // Nearly always there is nothing more.
-        if input.is_empty() && self.refused.is_none() {
+        if input.is_empty() {
             return Ok((0, None));
         }
         self.gather(input)
     }
 
-    /// Collects a prefix that is split.
+    /// Collects a prefix that is split, or tells again what was refused.
+    #[inline(never)]
     fn gather<'a>(&mut self, input: &'a [u8]) -> Result<(usize, Option<Piece<'a>>), FrameTooLarge> {
         if let Some(refused) = self.refused {
             return Err(refused);
@@ -164,6 +167,8 @@ impl Deframer {
     #[cold]
     pub(super) fn refuse(&mut self, len: u32, max: u32) -> FrameTooLarge {
         self.need = None;
+        // Its bytes mean nothing: `refused` is looked at first.
+        self.prefix = heapless::Vec::from_array([0; PREFIX_LEN]);
         *self.refused.insert(FrameTooLarge { len, max })
     }
 

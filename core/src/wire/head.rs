@@ -124,23 +124,33 @@ where
 {
     let raw = options.extensions.contains(Extension::RawMetadata);
     let mut status = Fitted::new(status, in_memory(options.max_status), raw);
-    let own = status.raw_details.is_some();
-    let with = |details: Option<_>| {
-        let others = trailers.clone().filter_map(move |(key, value)| {
-            // The caller's own would be a second one.
-            (!own || key != STATUS_DETAILS).then_some((key, value))
-        });
-        let details = details.map(|details| (STATUS_DETAILS, details));
-        Pairs::new(others.chain(details), options)
+    let Some(details) = status.raw_details else {
+        return write_close(out, &Pairs::new(trailers, options)?, &status, mark);
     };
-    let trailers = match with(status.raw_details) {
+    // The caller's own would be a second one.
+    let others =
+        trailers.filter_map(|(key, value)| (key != STATUS_DETAILS).then_some((key, value)));
+    let all = others.clone().chain([(STATUS_DETAILS, details)]);
+    match Pairs::new(all, options) {
         // The call is to end all the same.
-        Err(EncodeError::MetadataTooLarge | EncodeError::TooManyMetadataEntries) if own => {
+        Err(EncodeError::MetadataTooLarge | EncodeError::TooManyMetadataEntries) => {
             status.dropped = status.dropped.saturating_add(1);
-            with(None)?
+            write_close(out, &Pairs::new(others, options)?, &status, mark)
         }
-        trailers => trailers?,
-    };
+        pairs => write_close(out, &pairs?, &status, mark),
+    }
+}
+
+/// Writes a `CloseStream` with these trailers.
+fn write_close<'m, I>(
+    out: &mut impl Sink,
+    trailers: &Pairs<'_, I>,
+    status: &Fitted<'_>,
+    mark: &[u8],
+) -> Result<Encoded, EncodeError>
+where
+    I: Iterator<Item = (&'m str, &'m [u8])> + Clone,
+{
     let status_len = status.len();
     let mut len = mark.len();
     for part in [trailers.len, status_len] {

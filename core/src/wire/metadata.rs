@@ -31,14 +31,17 @@ pub struct Metadata<'f> {
     place: Place,
     /// Whether `Values.raw` is a field that we know.
     raw: bool,
+    /// Whether a key may come twice. False is certain.
+    repeats: bool,
 }
 
 impl<'f> Metadata<'f> {
-    pub(super) const fn new(frame: &'f [u8], place: Place) -> Self {
+    pub(super) const fn new(frame: &'f [u8], place: Place, scan: &Scan) -> Self {
         Self {
             frame,
             place,
             raw: true,
+            repeats: scan.keys.repeat,
         }
     }
 
@@ -51,12 +54,13 @@ impl<'f> Metadata<'f> {
 
     /// The entries, in wire order, without those that a later one replaces.
     ///
-    /// It looks ahead for each entry, so its time grows with the square of their number, which
-    /// [`DecodeLimits::metadata_entries`] bounds.
+    /// Where a key may come twice it looks ahead for each entry, so that its time grows with the
+    /// square of their number, which [`DecodeLimits::metadata_entries`] bounds.
     #[must_use]
     pub const fn iter(&self) -> Entries<'f> {
         Entries {
             all: self.all_entries(),
+            repeats: self.repeats,
         }
     }
 
@@ -124,6 +128,7 @@ impl<'f> IntoIterator for &Metadata<'f> {
 #[derive(Clone, Debug)]
 pub struct Entries<'f> {
     all: AllEntries<'f>,
+    repeats: bool,
 }
 
 impl<'f> Iterator for Entries<'f> {
@@ -132,6 +137,9 @@ impl<'f> Iterator for Entries<'f> {
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             let entry = self.all.next()?;
+            if !self.repeats {
+                return Some(entry);
+            }
             let mut later = self.all.clone();
             if !later.any(|later| later.key() == entry.key()) {
                 return Some(entry);
@@ -260,11 +268,53 @@ impl<'f> Iterator for EntryValues<'f> {
     }
 }
 
+/// The keys that were read, as a Bloom filter: whether any of them may have come before.
+#[derive(Clone, Copy, Debug, Default)]
+struct Keys {
+    seen: [u64; 4],
+    repeat: bool,
+}
+
+impl Keys {
+    #[inline]
+    fn add(&mut self, key: &[u8]) {
+        let hash = hash(key);
+        // Two bits of one word.
+        let bits = (1 << (hash >> 58)) | (1 << ((hash >> 52) & 63));
+        let [a, b, c, d] = &mut self.seen;
+        let word = match (hash >> 50) & 3 {
+            0 => a,
+            1 => b,
+            2 => c,
+            _ => d,
+        };
+        self.repeat |= *word & bits == bits;
+        *word |= bits;
+    }
+}
+
+/// A number whose upper bits tell most keys apart, by their lengths and both their ends. Keys that it
+/// does not tell apart cost what equal ones do.
+#[inline]
+fn hash(key: &[u8]) -> u64 {
+    const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
+    let ends = match (key.first_chunk(), key.last_chunk()) {
+        (Some(first), Some(last)) => {
+            u64::from_le_bytes(*first).rotate_left(23) ^ u64::from_le_bytes(*last)
+        }
+        _ => key
+            .iter()
+            .fold(0, |bytes, byte| (bytes << 8) | u64::from(*byte)),
+    };
+    (ends ^ key.len() as u64).wrapping_mul(FACTOR)
+}
+
 /// What is learned while metadata is decoded.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Scan {
     bytes: u64,
     entries: u64,
+    keys: Keys,
     pub(super) fault: Option<ContentFault>,
     pub(super) timeout: Option<Timeout>,
     pub(super) transparent: Transparent,
@@ -328,6 +378,7 @@ impl Scan {
             self.timeout = last.and_then(Timeout::parse);
         }
         self.transparent.note(key, strings, last);
+        self.keys.add(key);
         // As HTTP/2 counts a header list: every value is a line with its name and 32 bytes.
         let lines = values.max(1);
         let names = lines.saturating_mul((key.len() as u64).saturating_add(32));

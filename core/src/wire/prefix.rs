@@ -102,7 +102,7 @@ pub fn message(id: i64, size: u32, chunk: u32, compressed: bool) -> Prefix {
 }
 
 /// The same, written in place.
-#[inline]
+#[inline(always)]
 pub(crate) fn put_message(prefix: &mut Prefix, id: i64, size: u32, chunk: u32, compressed: bool) {
     let short = |number, wire_type, value| match value {
         0 => Some(Word::EMPTY),
@@ -151,7 +151,7 @@ pub fn more(id: i64, chunk: u32) -> Prefix {
 }
 
 /// The same, written in place.
-#[inline]
+#[inline(always)]
 pub(crate) fn put_more(prefix: &mut Prefix, id: i64, chunk: u32) {
     prefix.begin(id);
     prefix.length(4, chunk);
