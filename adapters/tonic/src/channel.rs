@@ -65,7 +65,7 @@ impl Channel {
     }
 
     /// Whether a new call would be taken at once: see
-    /// [`TunnelState::takes_calls`](crate::TunnelState::takes_calls).
+    /// [`TunnelState::takes_calls`](grpctunnel_driver::TunnelState::takes_calls).
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.inner.is_open()
@@ -78,8 +78,8 @@ impl Channel {
     }
 
     /// The extensions in effect, which tell what the tunnel can carry: with
-    /// [`Extension::RawMetadata`](crate::Extension) any bytes in `-bin` metadata, with
-    /// [`Extension::Transparent`](crate::Extension) compressed messages, content types and
+    /// [`Extension::RawMetadata`](grpctunnel_driver::Extension) any bytes in `-bin` metadata, with
+    /// [`Extension::Transparent`](grpctunnel_driver::Extension) compressed messages, content types and
     /// authorities. They do not change.
     #[must_use]
     pub fn extensions(&self) -> ExtensionSet {

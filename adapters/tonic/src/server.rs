@@ -34,8 +34,8 @@ pub struct ReverseTunnel {
     pub extensions: Extensions,
 }
 
-/// Accepts tunnels: the service `grpctunnel.v1.TunnelService`, for a [`Server`](crate::Server), or
-/// for `add_service` of tonic's.
+/// Accepts tunnels: the service `grpctunnel.v1.TunnelService`, for the `Server` of a
+/// runtime's crate, or for `add_service` of tonic's.
 ///
 /// A new one takes no tunnels: say with [`forward`](TunnelServer::forward) and
 /// [`reverse`](TunnelServer::reverse) which it takes. Clones share their tunnels.
