@@ -91,6 +91,7 @@ impl Directions {
 
 /// What a pipe has to say without a frame having said it.
 #[derive(Clone, Debug)]
+#[must_use = "an event is not said again"]
 pub enum Event {
     /// An event of one of this end's tunnels; never [`Event::Carrier`](crate::Event::Carrier).
     Tunnel(Side, crate::Event),

@@ -56,6 +56,7 @@ impl<T: Trace> Session<T> {
     }
 
     /// The next call that came in.
+    #[must_use = "a call that nobody closes stays open until its client gives up"]
     pub fn accept(&mut self) -> Option<IncomingCall> {
         let key = self.incoming.pop_front()?;
         let incoming = self.calls.get(key)?.incoming.take();
@@ -143,6 +144,7 @@ impl<T: Trace> Session<T> {
     /// The next thing that was received on a call; `None`: nothing now, and
     /// [`SessionEvent::Readable`](super::SessionEvent::Readable) follows. Each message that is taken
     /// lets the peer send as many bytes more.
+    #[must_use = "what was received is not handed out again"]
     pub fn recv(&mut self, key: CallKey) -> Option<Received> {
         let call = self.live(key).filter(|call| call.incoming.is_none())?;
         if let Some(headers) = call.headers.take() {

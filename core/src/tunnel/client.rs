@@ -206,6 +206,8 @@ impl<S: Storage> Tunnel<Client, S> {
         let Some(slot) = self.open_slot(now, id, Charge::Late)? else {
             return Ok(Input::Ignored);
         };
+        // An encoding that trailers name comes too late for a message.
+        let transparent = self.take_transparent(close.transparent);
         let stream = self.streams.get_mut(slot);
         stream.flags.set(Flag::PeerDone);
         let ok = close.status.code == 0;
@@ -213,6 +215,8 @@ impl<S: Storage> Tunnel<Client, S> {
         let single = stream.kind.single_response();
         let fault = if let Some(fault) = close.fault {
             Some(content_reason(fault))
+        } else if let Err(reason) = transparent {
+            Some(reason)
         } else if ok && stream.incoming.end().is_err() {
             Some(StreamReason::Truncated)
         } else if ok && single && !stream.incoming.any() {
