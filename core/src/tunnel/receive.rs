@@ -393,6 +393,13 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         }
     }
 
+    /// Credits everything unread, because nobody will read it.
+    pub(super) fn credit_unread(&mut self, slot: Slot) {
+        let unread = self.streams.get(slot).receive.unread();
+        self.credit(slot, unread);
+        self.note_read(slot, unread);
+    }
+
     /// Gives back credit for bytes that nobody will read, or that were read.
     #[inline]
     pub(super) fn credit(&mut self, slot: Slot, bytes: u32) {
