@@ -132,6 +132,7 @@ mod panics;
 mod peer;
 mod runtime;
 mod server;
+mod supervisor;
 mod tunnel;
 mod watchers;
 
@@ -156,4 +157,9 @@ pub use options::{MethodKinds, Options};
 pub use peer::TunnelPeer;
 pub use runtime::{Executor, Runtime, Sleep, Task, Timer};
 pub use server::{Handler, NoHandler, RequestBody, ServerHandle};
+pub use supervisor::{
+    Backoff, Dial, DialError, Interruption, ReverseRole, SupervisedPhase, SupervisedTunnel,
+    Supervisor, SupervisorBuilder, SupervisorEnd, SupervisorEvent, SupervisorEventKind,
+    SupervisorState, SupervisorStates,
+};
 pub use tunnel::published::TunnelState;
