@@ -153,13 +153,15 @@ pub use group::{
 pub use grpc::headers::{GRPC_CONTENT_TYPE, is_grpc};
 pub use grpc::status::Status;
 pub use grpctunnel_core::MemoryBound as CoreMemoryBound;
+pub use grpctunnel_core::wire::DecodeLimits;
 pub use grpctunnel_core::wire::{BinDialect, Extension, ExtensionSet};
 pub use grpctunnel_core::{
-    Bucket, Code, Limits, MethodKind, StreamReason, TunnelError, TunnelReason,
+    Bucket, Code, Limits, Liveness, MethodKind, Reason, ReceiveWindowPolicy, RevisionZeroLimits,
+    StreamReason, TunnelError, TunnelReason,
 };
 pub use memory::MemoryBound;
 pub use options::{MethodKinds, Options};
-pub use peer::TunnelPeer;
+pub use peer::{ConnectInfo, Direction, TunnelPeer};
 pub use retry::{Attempt, RetryBody};
 pub use runtime::{Executor, Runtime, Sleep, Task, Timer};
 pub use server::{Handler, NoHandler, RequestBody, ServerHandle};

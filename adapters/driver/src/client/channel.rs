@@ -1,5 +1,6 @@
 //! A tunnel to make calls on.
 
+use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -41,7 +42,7 @@ use crate::tunnel::shared::Shared;
 ///
 /// The tunnel is drained when the last clone is dropped: the calls that are open go on for as long
 /// as they take, and with the last one the tunnel is finished.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Channel {
     handle: Arc<Handle>,
 }
@@ -62,7 +63,7 @@ impl Channel {
         ResponseFuture::new(self.handle.clone(), request, made)
     }
 
-    /// Tells this tunnel from any other.
+    /// Tells this tunnel from any other that this process has or had.
     #[must_use]
     pub fn id(&self) -> TunnelId {
         self.shared().id
@@ -128,6 +129,12 @@ impl Channel {
     #[must_use]
     pub fn peer(&self) -> Option<&TunnelPeer> {
         self.shared().peer.get()
+    }
+}
+
+impl fmt::Debug for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Channel").field(&self.state()).finish()
     }
 }
 
