@@ -131,13 +131,14 @@ mod memory;
 mod options;
 mod panics;
 mod peer;
+mod registry;
 mod retry;
 mod runtime;
 mod server;
 mod tunnel;
 mod watchers;
 
-pub use accept::{ReverseTunnel, TunnelService};
+pub use accept::{AcceptResult, ReverseTunnel, TunnelService};
 pub use carrier::transmit::{TransmitBody, TransmitError};
 pub use client::{Channel, ResponseBody, ResponseFuture};
 pub use connect::{connect, serve_reverse};
@@ -162,6 +163,7 @@ pub use grpctunnel_core::{
 pub use memory::MemoryBound;
 pub use options::{MethodKinds, Options};
 pub use peer::{ConnectInfo, Direction, TunnelPeer};
+pub use registry::{ForwardFuture, Forwarder, Registry, RegistryKey, TunnelKey};
 pub use retry::{Attempt, RetryBody};
 pub use runtime::{Executor, Runtime, Sleep, Task, Timer};
 pub use server::{Handler, NoHandler, RequestBody, ServerHandle};
