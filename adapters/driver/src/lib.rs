@@ -131,6 +131,7 @@ mod memory;
 mod options;
 mod panics;
 mod peer;
+mod registry;
 mod retry;
 mod runtime;
 mod server;
@@ -138,7 +139,7 @@ mod supervisor;
 mod tunnel;
 mod watchers;
 
-pub use accept::{ReverseTunnel, TunnelService};
+pub use accept::{AcceptResult, ReverseTunnel, TunnelService};
 pub use carrier::transmit::{TransmitBody, TransmitError};
 pub use client::{Channel, ResponseBody, ResponseFuture};
 pub use connect::{connect, serve_reverse};
@@ -163,6 +164,7 @@ pub use grpctunnel_core::{
 pub use memory::MemoryBound;
 pub use options::{MethodKinds, Options};
 pub use peer::{ConnectInfo, Direction, TunnelPeer};
+pub use registry::{ForwardFuture, Forwarder, Registry, RegistryKey, TunnelKey};
 pub use retry::{Attempt, RetryBody};
 pub use runtime::{Executor, Runtime, Sleep, Task, Timer};
 pub use server::{Handler, NoHandler, RequestBody, ServerHandle};

@@ -72,6 +72,9 @@ pub struct Options {
     /// How long such a call may wait, if its deadline does not come first. Then it fails with
     /// RESOURCE_EXHAUSTED. Default: 5 s.
     pub max_wait: Duration,
+    /// Tunnels of a [`TunnelService`](crate::TunnelService) that are not over, of both directions. One
+    /// more is refused with RESOURCE_EXHAUSTED. Default: 65,536.
+    pub max_tunnels: usize,
     /// Tunnels of a [`TunnelService`](crate::TunnelService) that may be accepted and not settled
     /// yet. One more is refused with RESOURCE_EXHAUSTED. Default: 1,024.
     pub max_unsettled: usize,
@@ -124,6 +127,7 @@ impl Default for Options {
             tunnel_send_queue: 4 << 20,
             max_waiting: 1_024,
             max_wait: Duration::from_secs(5),
+            max_tunnels: 65_536,
             max_unsettled: 1_024,
             ask_after: Duration::from_secs(1),
             doubt_after: Duration::from_secs(2),
@@ -166,6 +170,7 @@ setters! {
     with_tunnel_send_queue: tunnel_send_queue: usize,
     with_max_waiting: max_waiting: usize,
     with_max_wait: max_wait: Duration,
+    with_max_tunnels: max_tunnels: usize,
     with_max_unsettled: max_unsettled: usize,
     with_ask_after: ask_after: Duration,
     with_doubt_after: doubt_after: Duration,

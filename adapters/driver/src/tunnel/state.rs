@@ -69,6 +69,8 @@ pub(crate) struct State<R: TunnelRole> {
     pub(crate) outgoing: Outgoing,
     /// How to end the carrier, once the core has decided it.
     pub(crate) carrier: Option<Carrier>,
+    /// What the peer is told as the carrier is finished, if it is not OK. For a network server.
+    pub(crate) finish_status: Option<Status>,
     /// The task that reads the carrier and keeps the time.
     pub(crate) driver: Option<Waker>,
     /// When that task wakes by itself.
@@ -115,6 +117,7 @@ impl<R: TunnelRole> State<R> {
                 last_polled: now,
             },
             carrier: None,
+            finish_status: None,
             driver: None,
             wakes_at: Time::MAX,
             paused: false,
