@@ -120,6 +120,7 @@
 
 mod accept;
 mod body;
+mod budget;
 mod carrier;
 mod client;
 mod connect;
@@ -141,6 +142,7 @@ mod tunnel;
 mod watchers;
 
 pub use accept::{ReverseTunnel, TunnelService};
+pub use budget::MemoryBudget;
 pub use carrier::transmit::{TransmitBody, TransmitError};
 pub use client::{Channel, ResponseBody, ResponseFuture};
 pub use connect::{connect, serve_reverse};
