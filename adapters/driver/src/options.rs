@@ -10,6 +10,7 @@ use grpctunnel_core::{Config, Limits, MethodKind, ReceiveWindowPolicy};
 use http::Uri;
 use http::uri::Authority;
 
+use crate::budget::MemoryBudget;
 use crate::grpc::status::Status;
 
 /// The settings of one end of a tunnel. Every field has a default that suits known peers, and a
@@ -66,6 +67,9 @@ pub struct Options {
     /// nothing waits on its own stream, so calls that are not read slow others down but stop none.
     /// Default: 4 MiB, the queues of 64 streams.
     pub tunnel_send_queue: usize,
+    /// A bound on the bytes that wait in this tunnel and in all others with the same budget.
+    /// Default: none.
+    pub budget: Option<MemoryBudget>,
     /// Calls of one tunnel that may wait until there is room for them: `limits.max_streams` are
     /// open. One more fails with RESOURCE_EXHAUSTED. Default: 1,024.
     pub max_waiting: usize,
@@ -125,6 +129,7 @@ impl Default for Options {
             batch: 64 << 10,
             send_queue: 64 << 10,
             tunnel_send_queue: 4 << 20,
+            budget: None,
             max_waiting: 1_024,
             max_wait: Duration::from_secs(5),
             max_tunnels: 65_536,

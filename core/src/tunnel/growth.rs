@@ -45,6 +45,8 @@ const SAMPLES: usize = 4;
 pub(super) struct Growth {
     /// Bytes by which windows have grown.
     in_use: u64,
+    /// Beyond so many of them they do not grow, whatever the budget; `None` is no limit.
+    most: Option<u64>,
     /// Bytes that have come on all streams, modulo 2^64.
     arrived: u64,
     /// When the settings left, until a frame comes: no client sends one before it has them.
@@ -91,12 +93,13 @@ impl Growth {
 
         let Self {
             in_use,
+            most,
             arrived: now_arrived,
             settings_left,
             samples,
             route,
         } = self;
-        (in_use, settings_left, route).hash(state);
+        (in_use, most, settings_left, route).hash(state);
         for sample in samples {
             let sample = sample.map(|sample| {
                 let Sample {
@@ -267,6 +270,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     /// Bytes by which windows may still grow.
     fn free_growth(&self) -> u64 {
         let budget = self.limits.receive_window.growth_budget;
+        let budget = self.growth.most.map_or(budget, |most| most.min(budget));
         budget.saturating_sub(self.growth.in_use)
     }
 
@@ -331,6 +335,13 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         self.growth.in_use
     }
 
+    /// From now on windows grow only while [`receive_growth`](Self::receive_growth) is below `bytes`,
+    /// and within the growth budget as ever. What has grown stays. For a bound that several tunnels
+    /// share.
+    pub const fn limit_growth(&mut self, bytes: u64) {
+        self.growth.most = Some(bytes);
+    }
+
     /// The shortest time that the way to the peer and back took lately, as far as payload shows
     /// it; the truth is no longer, unless the route has just changed. `None` before anything was
     /// measured.
@@ -383,8 +394,9 @@ mod tests {
 
     #[test]
     fn a_fingerprint_tells_what_decides_how_windows_grow() {
-        let changes: [fn(&mut Growth); 8] = [
+        let changes: [fn(&mut Growth); 9] = [
             |it| it.in_use += 1,
+            |it| it.most = Some(1),
             |it| it.arrived += 1,
             |it| it.settings_left = Some(Time::ZERO),
             |it| it.route.round_trip += 1,

@@ -97,6 +97,7 @@ impl<R: TunnelRole> Shared<R> {
     ) -> T {
         let result = {
             let mut state = self.lock();
+            state.begin_update();
             let result = act(&mut state, deferred);
             state.finish_update(|| self.now(), deferred);
             self.published.set(TunnelState::of(&state));
