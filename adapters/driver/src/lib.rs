@@ -117,6 +117,7 @@
 //! ```
 
 mod accept;
+mod bare;
 mod body;
 mod carrier;
 mod client;
@@ -136,6 +137,7 @@ mod tunnel;
 mod watchers;
 
 pub use accept::{ReverseTunnel, TunnelService};
+pub use bare::{BareTunnels, End};
 pub use carrier::transmit::{TransmitBody, TransmitError};
 pub use client::{Channel, ResponseBody, ResponseFuture};
 pub use connect::{connect, serve_reverse};

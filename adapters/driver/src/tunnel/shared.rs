@@ -16,6 +16,7 @@ use crate::options::Options;
 use crate::peer::TunnelPeer;
 use crate::runtime::Runtime;
 use crate::tunnel::published::{Published, TunnelState};
+use crate::tunnel::sibling::Sibling;
 use crate::tunnel::state::{State, TunnelRole};
 
 /// One end of a tunnel.
@@ -31,6 +32,8 @@ pub(crate) struct Shared<R: TunnelRole> {
     origin: Instant,
     /// The peer, once it is known.
     pub(crate) peer: OnceLock<TunnelPeer>,
+    /// The other tunnel on the same byte stream.
+    pub(crate) sibling: OnceLock<Sibling>,
 }
 
 impl<R: TunnelRole> Shared<R> {
@@ -50,6 +53,7 @@ impl<R: TunnelRole> Shared<R> {
             runtime,
             options,
             peer: OnceLock::new(),
+            sibling: OnceLock::new(),
         }))
     }
 
@@ -85,14 +89,18 @@ impl<R: TunnelRole> Shared<R> {
         deferred: &mut Deferred,
         act: impl FnOnce(&mut State<R>, &mut Deferred) -> T,
     ) -> T {
-        let result = {
+        let sibling = self.sibling.get();
+        let (result, news) = {
             let mut state = self.lock();
             let result = act(&mut state, deferred);
             state.finish_update(|| self.now(), deferred);
             self.published.set(TunnelState::of(&state));
-            result
+            (result, sibling.map(|sibling| sibling.observe(&state)))
         };
         deferred.run();
+        if let (Some(sibling), Some(news)) = (sibling, news) {
+            sibling.tell(news);
+        }
         result
     }
 
