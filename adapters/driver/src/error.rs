@@ -175,6 +175,20 @@ impl NeverProcessed {
         }
     }
 
+    /// The mark in an error and its sources, such as the status that a generated client returns.
+    /// Where there is one, the call may be made again. A response has it among its
+    /// [extensions](http::Response::extensions).
+    ///
+    /// ```
+    /// # use grpctunnel_driver::{BoxError, NeverProcessed};
+    /// let error: BoxError = NeverProcessed::new().into();
+    /// assert!(NeverProcessed::find_in(&*error).is_some());
+    /// ```
+    #[must_use]
+    pub fn find_in<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e Self> {
+        error_sources(error).find_map(|error| error.downcast_ref())
+    }
+
     /// The mark of a call that was lost with its tunnel, if `end` is known.
     pub(crate) fn lost(end: Option<Arc<TunnelEnd>>) -> Self {
         Self {
