@@ -119,6 +119,7 @@
 //! ```
 
 mod accept;
+mod bare;
 mod body;
 mod budget;
 mod carrier;
@@ -143,6 +144,7 @@ mod tunnel;
 mod watchers;
 
 pub use accept::{AcceptResult, ReverseTunnel, TunnelService};
+pub use bare::{BareTunnels, End};
 pub use budget::MemoryBudget;
 pub use carrier::transmit::{TransmitBody, TransmitError};
 pub use client::{Channel, ResponseBody, ResponseFuture};

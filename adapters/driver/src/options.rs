@@ -260,9 +260,9 @@ mod tests {
     #[test]
     fn each_field_has_a_method_that_sets_it() {
         let source = include_str!("options.rs");
-        let start = source.find("pub struct Options {").unwrap();
-        let end = start + source[start..].find("\n}").unwrap();
-        let fields = source[start..end].lines().filter_map(|line| {
+        let (_, rest) = source.split_once("pub struct Options {").unwrap();
+        let (fields, _) = rest.split_once("\n}").unwrap();
+        let fields = fields.lines().filter_map(|line| {
             let field = line.strip_prefix("    pub ")?;
             field.split_once(':').map(|(name, _)| name)
         });

@@ -44,6 +44,10 @@ impl ServerHandle {
         self.shared.id
     }
 
+    pub(crate) const fn shared(&self) -> &Arc<Shared<Server>> {
+        &self.shared
+    }
+
     /// Begins to drain: new calls are refused UNAVAILABLE; those that are open may go on for
     /// `limit`, then they end UNAVAILABLE. The tunnel is finished when the last one has ended; see
     /// [`closed`](Self::closed).

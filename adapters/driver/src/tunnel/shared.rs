@@ -18,6 +18,7 @@ use crate::peer::TunnelPeer;
 use crate::runtime::Runtime;
 use crate::tunnel::id::TunnelId;
 use crate::tunnel::published::{Published, TunnelState};
+use crate::tunnel::sibling::Sibling;
 use crate::tunnel::state::{State, TunnelRole};
 use crate::watchers::Watchers;
 
@@ -35,6 +36,8 @@ pub(crate) struct Shared<R: TunnelRole> {
     origin: Instant,
     /// The peer, once it is known.
     pub(crate) peer: OnceLock<TunnelPeer>,
+    /// The other tunnel on the same byte stream.
+    pub(crate) sibling: OnceLock<Sibling>,
 }
 
 impl<R: TunnelRole> Shared<R> {
@@ -55,6 +58,7 @@ impl<R: TunnelRole> Shared<R> {
             runtime,
             options,
             peer: OnceLock::new(),
+            sibling: OnceLock::new(),
         }))
     }
 
@@ -95,15 +99,19 @@ impl<R: TunnelRole> Shared<R> {
         deferred: &mut Deferred,
         act: impl FnOnce(&mut State<R>, &mut Deferred) -> T,
     ) -> T {
-        let result = {
+        let sibling = self.sibling.get();
+        let (result, news) = {
             let mut state = self.lock();
             state.begin_update();
             let result = act(&mut state, deferred);
             state.finish_update(|| self.now(), deferred);
             self.published.set(TunnelState::of(&state));
-            result
+            (result, sibling.map(|sibling| sibling.observe(&state)))
         };
         deferred.run();
+        if let (Some(sibling), Some(news)) = (sibling, news) {
+            sibling.tell(news);
+        }
         result
     }
 

@@ -87,6 +87,8 @@ pub(crate) struct State<R: TunnelRole> {
     /// What was reported as the carrier ended.
     pub(crate) carrier_end: CarrierEnd,
     pub(crate) drain_timeout: DrainTimeout,
+    /// The carrier must not be finished yet.
+    pub(crate) finish_held: bool,
     pub(crate) silence: Silence,
     pub(crate) end: Option<TunnelEnd>,
     /// Tasks that wait for `started`, a drain or `end`.
@@ -127,6 +129,7 @@ impl<R: TunnelRole> State<R> {
             paused: false,
             carrier_end: CarrierEnd::default(),
             drain_timeout: DrainTimeout::None,
+            finish_held: false,
             silence: Silence::None,
             end: None,
             watchers: Watchers::default(),
@@ -235,6 +238,12 @@ impl<R: TunnelRole> State<R> {
             }
         }
         any
+    }
+
+    /// Says whether the carrier must not be finished yet, since another tunnel needs it.
+    pub(crate) fn hold_finish(&mut self, hold: bool) {
+        self.finish_held = hold;
+        self.tunnel.hold_finish(hold);
     }
 
     /// Marks the tunnel as open for calls.
