@@ -18,6 +18,7 @@ import (
 func main() {
 	addr := flag.String("listen", "127.0.0.1:0", "the address to listen on")
 	noFlowControl := flag.Bool("no-flow-control", false, "offer revision zero only")
+	graceful := flag.Bool("graceful", false, "take no new calls when told to stop, and let those that are open come to their end")
 	peer.Serve(func(ctx context.Context) error {
 		tunnels := grpctunnel.NewTunnelServiceHandler(grpctunnel.TunnelServiceHandlerOptions{
 			NoReverseTunnels:   true,
@@ -32,7 +33,20 @@ func main() {
 		if err != nil {
 			return err
 		}
-		context.AfterFunc(ctx, server.Stop)
-		return server.Serve(lis)
+		if !*graceful {
+			context.AfterFunc(ctx, server.Stop)
+			return server.Serve(lis)
+		}
+		stopped := make(chan struct{})
+		context.AfterFunc(ctx, func() {
+			tunnels.InitiateShutdown()
+			server.GracefulStop()
+			close(stopped)
+		})
+		if err := server.Serve(lis); err != nil {
+			return err
+		}
+		<-stopped
+		return nil
 	})
 }
