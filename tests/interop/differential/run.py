@@ -9,7 +9,6 @@ to, or no longer differs that is. Times are printed and never compared.
 
 import argparse
 import json
-import subprocess
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,46 +16,14 @@ from pathlib import Path
 import behaviours
 
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+from processes import Program  # noqa: E402
+
 #: The only thing that a gateway adds, and what it takes out.
 OF_THE_TUNNEL = ("x-tunnel-hops", "x-tunnel-target")
 #: What each connection says anew; some clients show it. One behaviour compares it.
 OF_THE_TRANSPORT = ("content-type", "grpc-accept-encoding", "grpc-encoding")
 NAME = "differential"
-START_S = 30
-
-
-class Program:
-    """A process that ends with this one."""
-
-    def __init__(self, *command, piped=False):
-        stdin = subprocess.PIPE if piped else subprocess.DEVNULL
-        self._process = subprocess.Popen(
-            [str(part) for part in command], stdin=stdin, stdout=subprocess.PIPE, text=True)
-
-    def line(self, begin):
-        line = self._process.stdout.readline()
-        if not line.startswith(begin):
-            raise SystemExit(f"expected {begin!r}, got {line!r}")
-        return line[len(begin):].strip()
-
-    def ask(self, question):
-        self._process.stdin.write(json.dumps(question) + "\n")
-        self._process.stdin.flush()
-        line = self._process.stdout.readline()
-        if not line:
-            raise SystemExit(f"the client ended at {question['name']!r}")
-        return json.loads(line)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self._process.terminate()
-        try:
-            self._process.wait(START_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
 
 
 def comparable(observation, behaviour):
