@@ -66,7 +66,10 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
                 return transmit;
             }
         }
-        if let Some(refusal) = self.refusals.pop() {
+        // A client refuses no stream, and has none of the texts that tell why.
+        if R::SIDE == Side::Server
+            && let Some(refusal) = self.refusals.pop()
+        {
             return Some(self.refusal_frame(refusal));
         }
         while let Some(slot) = self.streams.pop_control() {
@@ -149,7 +152,9 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         let id = stream.id();
         let transmit = if stream.flags.take(Flag::CancelDue) {
             control(prefix::cancel(id))
-        } else if let Some(reason) = stream.take_close().and_then(close_reason) {
+        } else if R::SIDE == Side::Server
+            && let Some(reason) = stream.take_close().and_then(close_reason)
+        {
             close_with(id, reason)
         } else if stream.grant_is_due() {
             return Some(self.grant_frame(now, slot));
