@@ -129,7 +129,12 @@ pub use grpctunnel_driver::{
     StreamReason, Task, Timer, TunnelEnd, TunnelError, TunnelReason, TunnelState, error_chain,
     error_sources,
 };
+pub use grpctunnel_driver::{
+    Candidate, Candidates, Expected, Forwarder, LeastLoaded, Membership, Pick, RoundRobin,
+    TunnelId, TunnelKey,
+};
 pub use grpctunnel_http2 as http2;
+pub use grpctunnel_tonic::{AcceptResult, Registry, TunnelGroup};
 pub use grpctunnel_tonic::{
     ByteStream, Carrier, CarrierBody, Channel, DialError, Endpoint, IntoTonicStatus, Network,
     ResponseFuture, ReverseTunnel, Server, TonicHandler, TunnelPeer, TunnelServer, connect,

@@ -101,9 +101,14 @@ pub use grpctunnel_driver::{
     RequestBody, RequestError, RevisionZeroLimits, Runtime, ServerHandle, Status, StreamReason,
     Timer, TunnelEnd, TunnelError, TunnelReason, TunnelState, error_chain, error_sources,
 };
+pub use grpctunnel_driver::{
+    Candidate, Candidates, Expected, Forwarder, LeastLoaded, Membership, Pick, RoundRobin,
+    TunnelId, TunnelKey,
+};
 pub use grpctunnel_http2 as http2;
 #[cfg(feature = "tls")]
 pub use grpctunnel_tonic::rustls;
+pub use grpctunnel_tonic::{AcceptResult, Registry, TunnelGroup};
 pub use grpctunnel_tonic::{
     ByteStream, Carrier, CarrierBody, Channel, DialError, IntoTonicStatus, ResponseFuture,
     ReverseTunnel, TonicHandler, TunnelPeer, from_tonic, from_tonic_code, method_kinds,
