@@ -132,7 +132,12 @@ impl BareTunnels {
             (End::Opener, Side::Client) | (End::Acceptor, Side::Server) => Direction::Forward,
             (End::Opener, Side::Server) | (End::Acceptor, Side::Client) => Direction::Reverse,
         };
-        let peer = TunnelPeer::new(direction, HeaderMap::new(), self.extensions.clone());
+        let peer = TunnelPeer::new(
+            shared.id,
+            direction,
+            HeaderMap::new(),
+            self.extensions.clone(),
+        );
         // Set only here, so it cannot have been set.
         let _ = shared.peer.set(peer);
         // Either end may be the first to finish, as a client of the network may.

@@ -3,12 +3,13 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use grpctunnel_core::Negotiation;
 use http::header::{CONTENT_TYPE, TE};
 use http::{Extensions, HeaderMap};
+
+use crate::tunnel::id::TunnelId;
 
 /// Which way a tunnel's calls go, as seen from the end that opened it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -31,18 +32,22 @@ pub struct TunnelPeer {
 }
 
 struct Opening {
-    id: u64,
+    id: TunnelId,
     direction: Direction,
     metadata: HeaderMap,
     extensions: Extensions,
 }
 
 impl TunnelPeer {
-    pub(crate) fn new(direction: Direction, metadata: HeaderMap, extensions: Extensions) -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
+    pub(crate) fn new(
+        id: TunnelId,
+        direction: Direction,
+        metadata: HeaderMap,
+        extensions: Extensions,
+    ) -> Self {
         Self {
             opening: Arc::new(Opening {
-                id: NEXT.fetch_add(1, Ordering::Relaxed),
+                id,
                 direction,
                 metadata: opening_metadata(metadata),
                 extensions,
@@ -50,9 +55,9 @@ impl TunnelPeer {
         }
     }
 
-    /// A number that no other tunnel of this process has or had.
+    /// Tells the tunnel from any other.
     #[must_use]
-    pub fn id(&self) -> u64 {
+    pub fn id(&self) -> TunnelId {
         self.opening.id
     }
 

@@ -195,7 +195,7 @@ impl<H> TunnelService<H> {
             Side::Client => Direction::Reverse,
             Side::Server => Direction::Forward,
         };
-        let peer = TunnelPeer::new(direction, parts.headers, parts.extensions);
+        let peer = TunnelPeer::new(shared.id, direction, parts.headers, parts.extensions);
         // Set only here, so it cannot have been set.
         let _ = shared.peer.set(peer);
         let on_start = on_start(shared.clone());

@@ -16,9 +16,9 @@ use crate::carrier::opening;
 use crate::carrier::receive::{CarrierEvent, CarrierReader, ReadBudget};
 use crate::deferred::Deferred;
 use crate::error::{BoxError, CarrierEnd};
-use crate::log;
 use crate::peer::{Direction, TunnelPeer};
 use crate::runtime::Sleep;
+use crate::telemetry::{self, Meter};
 use crate::tunnel::input::CallAcceptor;
 use crate::tunnel::shared::Shared;
 use crate::tunnel::state::{State, TunnelRole};
@@ -49,6 +49,7 @@ pub(crate) struct Driver<R: TunnelRole, F, B, I> {
     sleep: Option<Sleep>,
     sleeps_until: Time,
     deferred: Deferred,
+    meter: Meter,
     /// Dropped when the task has ended.
     guard: Option<Box<dyn Send>>,
 }
@@ -77,6 +78,7 @@ where
             sleep: None,
             sleeps_until: Time::MAX,
             deferred: Deferred::default(),
+            meter: Meter::default(),
             guard: None,
         }
     }
@@ -134,6 +136,7 @@ where
                 Some(CarrierEvent::Response(parts)) => self.handle_response(state, parts, deferred),
                 Some(CarrierEvent::End(end, cause)) => self.handle_end(state, end, cause),
                 Some(CarrierEvent::Data(chunk)) => {
+                    self.meter.received(R::OWN_SIDE, chunk.len());
                     self.chunk = chunk;
                     self.handle_frames(state, budget, deferred);
                 }
@@ -147,8 +150,9 @@ where
                 self.reader.stop();
             }
             state.handle_events(deferred);
+            self.meter.observe(state);
             if state.is_over() || self.reader.has_ended() {
-                conclude(state, deferred);
+                conclude(state, &mut self.meter, deferred);
                 return None;
             }
             let was_paused = std::mem::replace(&mut self.paused, !state.tunnel.wants_read());
@@ -170,7 +174,7 @@ where
             Side::Client => Direction::Forward,
             Side::Server => Direction::Reverse,
         };
-        let peer = TunnelPeer::new(direction, parts.headers, parts.extensions);
+        let peer = TunnelPeer::new(self.shared.id, direction, parts.headers, parts.extensions);
         // There is only one response.
         let _ = self.shared.peer.set(peer);
         state.negotiated = negotiation == Negotiation::On;
@@ -255,7 +259,8 @@ where
             return;
         }
         self.started = true;
-        log::started(R::OWN_SIDE);
+        telemetry::started(R::OWN_SIDE);
+        self.meter.started(R::OWN_SIDE);
         if let Some(on_start) = self.on_start.take() {
             on_start();
         }
@@ -304,10 +309,11 @@ fn handle_timeouts<R: TunnelRole>(state: &mut State<R>, deferred: &mut Deferred)
 }
 
 /// Sets how the tunnel ended, and wakes everybody who waits.
-fn conclude<R: TunnelRole>(state: &mut State<R>, deferred: &mut Deferred) {
+fn conclude<R: TunnelRole>(state: &mut State<R>, meter: &mut Meter, deferred: &mut Deferred) {
     if state.end.is_none() {
         let end = state.tunnel_end();
-        log::ended(R::OWN_SIDE, &end);
+        telemetry::ended(R::OWN_SIDE, &end);
+        meter.ended(R::OWN_SIDE, &end);
         state.end = Some(end);
     }
     state.watchers.wake(deferred);
@@ -359,7 +365,7 @@ impl<R: TunnelRole, F, B, I> Drop for Driver<R, F, B, I> {
             if state.end.is_none() {
                 state.tunnel.handle_end(state.now, Cause::Failed);
                 state.handle_events(deferred);
-                conclude(state, deferred);
+                conclude(state, &mut self.meter, deferred);
             }
             deferred.drop_waker(state.driver.take());
         });
