@@ -64,6 +64,7 @@ mod peer;
 mod serve;
 mod server;
 mod status;
+pub mod tcp;
 #[cfg(feature = "tls")]
 mod tls;
 
