@@ -2,14 +2,13 @@
 //! balancer is told what this is.
 
 use std::{
-    convert::Infallible,
     pin::Pin,
     task::{Context, Poll},
 };
 
 use bytes::Bytes;
 use grpctunnel_driver::{Code, Status, TransmitBody, TunnelService};
-use grpctunnel_http2::{Connection, IncomingBody, Settings};
+use grpctunnel_http2::{Connection, Error, IncomingBody, Settings};
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body_util::{Either, Full};
 use tower_service::Service;
@@ -17,7 +16,7 @@ use tower_service::Service;
 use crate::{
     INSTANCE, NAME,
     admission::Purpose,
-    answer::{Page, refuse},
+    answer::{Page, or_refused, refuse},
     listener::Endpoint,
     name::Name,
     registry::Registry,
@@ -29,7 +28,7 @@ use crate::{
 pub(crate) type FrontBody =
     Either<TransmitBody, Either<RoutedBody, Either<grpctunnel_driver::ResponseBody, Full<Bytes>>>>;
 
-type Answer = Result<Response<FrontBody>, Infallible>;
+type Answer = Result<Response<FrontBody>, Error>;
 
 /// The service that one connection of the gateway sees.
 #[derive(Clone, Debug)]
@@ -70,7 +69,8 @@ impl Front {
             connection.raise_windows(&Settings::tunnels());
         }
         self.purpose.tunnel();
-        let mut response = self.tunnels.call(request).await?;
+        let answered = self.tunnels.call(request).await;
+        let mut response = answered.unwrap_or_else(|never| match never {});
         response.headers_mut().insert(INSTANCE, self.instance);
         Ok(response.map(Either::Left))
     }
@@ -78,10 +78,10 @@ impl Front {
 
 impl Service<Request<IncomingBody>> for Front {
     type Response = Response<FrontBody>;
-    type Error = Infallible;
+    type Error = Error;
     type Future = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
         Poll::Ready(Ok(()))
     }
 
@@ -102,7 +102,8 @@ impl Service<Request<IncomingBody>> for Front {
         }
         let mut router = front.router;
         Box::pin(async move {
-            let response = router.call(request).await?;
+            let answered = router.call(request).await;
+            let response = or_refused(answered.unwrap_or_else(|never| match never {}))?;
             Ok(response.map(|body| Either::Right(Either::Left(body))))
         })
     }

@@ -28,6 +28,8 @@ use crate::{
     words,
 };
 
+type BoxError = Box<dyn Error + Send + Sync>;
+
 /// The head of a request of HTTP/1 must have come in this time.
 const HEAD_LIMIT: Duration = Duration::from_secs(10);
 /// A connection without a call or a tunnel is ended after this long.
@@ -168,13 +170,13 @@ pub(crate) async fn serve<S, B>(
     closing: Stop,
     stop: Stop,
 ) where
-    S: Service<Request<IncomingBody>, Response = Response<B>, Error = Infallible>
+    S: Service<Request<IncomingBody>, Response = Response<B>, Error: Into<BoxError>>
         + Clone
         + Send
         + 'static,
     S::Future: Send + 'static,
     B: Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<Box<dyn Error + Send + Sync>>,
+    B::Error: Into<BoxError>,
 {
     let budget = limits.budget();
     let settings = settings(budget.clone());
@@ -245,13 +247,13 @@ struct Common {
 
 impl<S, B> Accepted<S>
 where
-    S: Service<Request<IncomingBody>, Response = Response<B>, Error = Infallible>
+    S: Service<Request<IncomingBody>, Response = Response<B>, Error: Into<BoxError>>
         + Clone
         + Send
         + 'static,
     S::Future: Send + 'static,
     B: Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<Box<dyn Error + Send + Sync>>,
+    B::Error: Into<BoxError>,
 {
     /// Serves it to its end.
     async fn serve(self, stream: Stream, silent: Silent) {

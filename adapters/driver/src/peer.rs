@@ -31,6 +31,7 @@ pub struct TunnelPeer {
     opening: Arc<Opening>,
 }
 
+#[derive(Clone)]
 struct Opening {
     id: TunnelId,
     direction: Direction,
@@ -55,7 +56,12 @@ impl TunnelPeer {
         }
     }
 
-    /// Tells the tunnel from any other.
+    /// Attaches something to the opening.
+    pub(crate) fn attach<T: Clone + Send + Sync + 'static>(&mut self, value: T) {
+        Arc::make_mut(&mut self.opening).extensions.insert(value);
+    }
+
+    /// Tells the tunnel from any other; see [`Channel::id`](crate::Channel::id).
     #[must_use]
     pub fn id(&self) -> TunnelId {
         self.opening.id

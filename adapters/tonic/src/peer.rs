@@ -32,7 +32,7 @@ impl TunnelPeer {
         Self { inner }
     }
 
-    /// Tells the tunnel from any other.
+    /// Tells the tunnel from any other that this process has or had.
     #[must_use]
     pub fn id(&self) -> TunnelId {
         self.inner.id()

@@ -28,8 +28,8 @@ use crate::tunnel::state::{State, TunnelRole};
 const KEPT_MEMORY: usize = 64 << 10;
 const IDLE_MEMORY: usize = 4 << 10;
 
-/// Called once when the tunnel may carry calls.
-pub(crate) type OnStart = Box<dyn FnOnce() + Send>;
+/// Called once when the tunnel may carry calls. What it returns is dropped when the tunnel is over.
+pub(crate) type OnStart = Box<dyn FnOnce() -> Option<Box<dyn Send>> + Send>;
 
 /// The task of a tunnel. It ends with the tunnel.
 pub(crate) struct Driver<R: TunnelRole, F, B, I> {
@@ -37,6 +37,8 @@ pub(crate) struct Driver<R: TunnelRole, F, B, I> {
     reader: CarrierReader<F, B>,
     acceptor: I,
     on_start: Option<OnStart>,
+    /// What `on_start` returned.
+    kept: Option<Box<dyn Send>>,
     started: bool,
     /// What was read and not processed.
     chunk: Bytes,
@@ -70,6 +72,7 @@ where
             reader,
             acceptor,
             on_start: None,
+            kept: None,
             started: false,
             chunk: Bytes::new(),
             partial: Vec::new(),
@@ -262,7 +265,7 @@ where
         telemetry::started(R::OWN_SIDE);
         self.meter.started(R::OWN_SIDE);
         if let Some(on_start) = self.on_start.take() {
-            on_start();
+            self.kept = on_start();
         }
     }
 
@@ -369,6 +372,8 @@ impl<R: TunnelRole, F, B, I> Drop for Driver<R, F, B, I> {
             }
             deferred.drop_waker(state.driver.take());
         });
+        drop(self.on_start.take());
+        drop(self.kept.take());
         drop(self.guard.take());
     }
 }

@@ -12,6 +12,7 @@ use crate::body::send_queue::SendQueue;
 use crate::counters::Counters;
 use crate::deferred::Deferred;
 use crate::error::TunnelEnd;
+use crate::grpc::status::Status;
 use crate::options::Options;
 use crate::peer::TunnelPeer;
 use crate::runtime::Runtime;
@@ -101,6 +102,7 @@ impl<R: TunnelRole> Shared<R> {
         let sibling = self.sibling.get();
         let (result, news) = {
             let mut state = self.lock();
+            state.begin_update();
             let result = act(&mut state, deferred);
             state.finish_update(|| self.now(), deferred);
             self.published.set(TunnelState::of(&state));
@@ -140,6 +142,14 @@ impl<R: TunnelRole> Shared<R> {
             state.drain_timeout.limit(state.now.saturating_add(limit));
             state.set_draining(deferred);
         });
+    }
+
+    /// As [`drain`](Self::drain), and tells the peer why. The first reason counts.
+    pub(crate) fn dismiss(&self, status: Status, limit: Duration) {
+        self.with(|state, _| {
+            state.finish_status.get_or_insert(status);
+        });
+        self.drain(limit);
     }
 
     /// Begins to drain because nobody uses this end any more. What is open may take its time: only
