@@ -10,7 +10,7 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use grpctunnel_core::bare::{Directions, End};
+use grpctunnel_core::bare::{Directions, PipeEnd};
 use grpctunnel_core::session::{
     CallKey, OpenCallError, OwnedMetadata, Received, SendError, SessionConfig, SessionEvent,
 };
@@ -37,7 +37,7 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(crate) fn new(socket: TcpStream, end: End, directions: Directions) -> Outcome<Self> {
+    pub(crate) fn new(socket: TcpStream, end: PipeEnd, directions: Directions) -> Outcome<Self> {
         // Small frames must not wait for the acknowledgement of others.
         socket.set_nodelay(true)?;
         socket.set_write_timeout(Some(STALL))?;

@@ -26,7 +26,7 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
-use grpctunnel_core::bare::{Directions, End};
+use grpctunnel_core::bare::{Directions, PipeEnd};
 
 use connection::{Connection, Outcome};
 use serve::Echo;
@@ -67,7 +67,7 @@ fn serve_all(address: &str) -> Outcome {
     for socket in listener.incoming() {
         let socket = socket?;
         thread::spawn(
-            move || match serve_on(socket, End::Acceptor, Directions::Forward) {
+            move || match serve_on(socket, PipeEnd::Acceptor, Directions::Forward) {
                 Ok(()) => println!("a tunnel finished"),
                 Err(error) => println!("a tunnel broke: {error}"),
             },
@@ -80,12 +80,12 @@ fn serve_all(address: &str) -> Outcome {
 fn serve(address: &str) -> Outcome {
     serve_on(
         TcpStream::connect(address)?,
-        End::Opener,
+        PipeEnd::Opener,
         Directions::Reverse,
     )
 }
 
-fn serve_on(socket: TcpStream, end: End, directions: Directions) -> Outcome {
+fn serve_on(socket: TcpStream, end: PipeEnd, directions: Directions) -> Outcome {
     let connection = Connection::new(socket, end, directions)?;
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -103,11 +103,11 @@ fn call(way: &str, address: &str, text: &str) -> Outcome {
     let (socket, end, directions) = match way {
         "--listen" => {
             let (socket, _) = listen(address)?.accept()?;
-            (socket, End::Acceptor, Directions::Reverse)
+            (socket, PipeEnd::Acceptor, Directions::Reverse)
         }
         _ => {
             let socket = TcpStream::connect(address)?;
-            (socket, End::Opener, Directions::Forward)
+            (socket, PipeEnd::Opener, Directions::Forward)
         }
     };
     let connection = Connection::new(socket, end, directions)?;
