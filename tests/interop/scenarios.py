@@ -1,10 +1,10 @@
 """The program between real servers and real clients while something goes wrong.
 
-    scenarios.py --program GRPCTUNNEL --peers DIR [--nginx PATH] [--long] [SCENARIO...]
+    scenarios.py --program GRPCTUNNEL --peers DIR [--nginx PATH] [--long] [--jobs N] [SCENARIO...]
 
 DIR is what `build.sh` has filled. Prints a line of numbers for each scenario, and exits 1 where one
-is not as it should be. `--long` makes 50,000 calls and 30 minutes of load where it is thousands and one
-minute otherwise; without `--nginx`, `recycled_by_nginx` is not run.
+is not as it should be. `--long` makes 50,000 calls and 30 minutes of load where it is thousands and
+one minute otherwise; without `--nginx`, `recycled_by_nginx` is not run.
 """
 
 import argparse
@@ -14,11 +14,11 @@ import random
 import resource
 import signal
 import socket
-import subprocess
 import sys
 import tempfile
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -56,22 +56,25 @@ class Bench:
         self._stack = stack
         self._log = stack.enter_context(tempfile.NamedTemporaryFile("w+", suffix=".log"))
 
-    def start(self, *command, **more):
-        return self._stack.enter_context(Program(*command, stderr=self._log, **more))
+    def start(self, *command):
+        return self._stack.enter_context(Program(*command, stderr=self._log))
+
+    def folder(self):
+        return Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
 
     def log(self):
         return Path(self._log.name).read_text()
 
-    def go(self, name, *flags, **more):
-        return self.start(self.args.peers / name, *flags, **more)
+    def go(self, name, *flags):
+        return self.start(self.args.peers / name, *flags)
 
     def server(self, *flags):
         """A grpc-go server, and where it listens."""
         server = self.go("interopserver", "-timeout", "1h", *flags)
         return server, server.line("listening ")
 
-    def gateway(self, *flags, **more):
-        gateway = self.start(self.args.program, "gateway", "--listen", "127.0.0.1:0", *flags, **more)
+    def gateway(self, *flags):
+        gateway = self.start(self.args.program, "gateway", "--listen", "127.0.0.1:0", *flags)
         return gateway, gateway.line("listening on ")
 
     def agent(self, gateway, local, name=NAME, *flags):
@@ -146,7 +149,7 @@ def recycled_by_age(bench):
 def recycled_by_nginx(bench):
     """nginx ends every connection after 1,000 requests."""
     _, behind = bench.server()
-    folder = Path(bench._stack.enter_context(tempfile.TemporaryDirectory()))
+    folder = bench.folder()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -268,8 +271,8 @@ def half_open(bench):
 def silent_connections(bench):
     """150 connections that say nothing, at a gateway with 64 file descriptors."""
     _, local = bench.server()
-    few = dict(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64)))
-    _, gateway = bench.gateway(**few)
+    gateway = bench.start("sh", "-c", 'ulimit -n 64; exec "$0" "$@"', bench.args.program, "gateway",
+                          "--listen", "127.0.0.1:0").line("listening on ")
     bench.agent(gateway, local)
     host, _, port = gateway.rpartition(":")
     silent = []
@@ -377,7 +380,8 @@ def random_restarts(bench):
     warm = report(bench.load(front, "-calls", 2_000, "-parallel", 16, "-mixed"))
     no_failure(warm)
     memory, files = resident(gateway), descriptors(gateway)
-    load = bench.load(front, "-for", f"{span}s", "-parallel", 16, "-mixed", "-pause", "5ms")
+    load = bench.load(front, "-for", f"{span}s", "-parallel", 16, "-mixed", "-pause",
+                      "40ms" if bench.args.long else "5ms")
     end, killed, drained = time.monotonic() + span - 5, [], 0
     while time.monotonic() < end:
         time.sleep(chance.uniform(0.5, 3))
@@ -397,8 +401,7 @@ def random_restarts(bench):
     excused = [f for f in seen["failures"]
                if f["code"] == "Unavailable"
                and any(f["begun"] - 50 <= at <= f["ended"] + 2_000 for at in killed)]
-    for failure in excused:
-        print(f"    lost with its server: {failure['kind']}: {failure['text']}")
+    lost = [f"\n        lost with its server: {f['kind']}: {f['text']}" for f in excused]
     wrong = [f for f in seen["failures"] if f not in excused]
     must(not wrong, f"{len(wrong)} calls failed for no good reason (seed {seed}): {wrong[:3]}")
     until(lambda: descriptors(gateway) <= files + 2, "descriptors are as at the beginning", 20)
@@ -407,11 +410,12 @@ def random_restarts(bench):
     return (f"{seen['ok']} calls in {span} s (seed {seed}): {drained} restarts in order, "
             f"{len(killed)} servers killed, {len(excused)} calls lost with them, no other; memory "
             f"{memory // MIB} MiB, then {grown / MIB:+.1f}, descriptors {files} and "
-            f"{descriptors(gateway)}")
+            f"{descriptors(gateway)}{''.join(lost)}")
 
 
-SCENARIOS = [official, recycled_by_age, recycled_by_nginx, paused_agent, rolling_restart, half_open,
-             silent_connections, out_of_descriptors, unread_uploads, random_restarts]
+#: The longest first, so that several at once end soon.
+SCENARIOS = [random_restarts, half_open, unread_uploads, official, silent_connections, paused_agent,
+             rolling_restart, recycled_by_age, recycled_by_nginx, out_of_descriptors]
 
 
 def run(scenario, args):
@@ -419,7 +423,7 @@ def run(scenario, args):
         bench = Bench(args, stack)
         try:
             print(f"ok      {scenario.__name__}: {scenario(bench)}", flush=True)
-        except Wrong as wrong:
+        except (Wrong, SystemExit) as wrong:
             print(f"FAILED  {scenario.__name__}: {wrong}\n{bench.log()[-2000:]}", flush=True)
             return False
     return True
@@ -431,6 +435,7 @@ def main():
     parser.add_argument("--peers", type=Path, required=True, help="what build.sh has filled")
     parser.add_argument("--nginx", type=Path, help="the program nginx")
     parser.add_argument("--long", action="store_true", help="as much as the issue of each fault had")
+    parser.add_argument("--jobs", type=int, default=1, help="scenarios at once")
     parser.add_argument("--seed", type=int, default=1, help="of what is random")
     parser.add_argument("scenarios", nargs="*", help="their names [default: all]")
     args = parser.parse_args()
@@ -440,7 +445,8 @@ def main():
         print("not run: recycled_by_nginx, without --nginx")
     if not chosen:
         raise SystemExit(f"the scenarios are {' '.join(s.__name__ for s in SCENARIOS)}")
-    results = [run(scenario, args) for scenario in chosen]
+    with ThreadPoolExecutor(args.jobs) as pool:
+        results = list(pool.map(lambda scenario: run(scenario, args), chosen))
     print(f"{results.count(True)} of {len(results)} scenarios as they should be")
     return 0 if all(results) else 1
 

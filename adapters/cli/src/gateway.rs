@@ -6,7 +6,7 @@ use grpctunnel_driver::{Options, ReverseTunnel, TunnelEnd, TunnelService};
 use http::HeaderValue;
 
 use crate::{
-    MAX_STREAMS, MEMORY, SLACK,
+    IDLE_LIMIT, MAX_STREAMS, MEMORY, SLACK,
     address::Address,
     admission::Purpose,
     front::{Front, Opened},
@@ -72,6 +72,8 @@ pub struct GatewaySettings {
     /// many connections there are, too: one for every 128 KiB. What tunnels hold comes on top.
     /// Default: 256 MiB.
     pub memory: usize,
+    /// How long a connection may have neither a call nor a tunnel before it is ended. Default: 5 min.
+    pub idle_limit: Duration,
     /// How long open calls may go on once it drains; then they end UNAVAILABLE. Default: 30 s.
     pub drain_limit: Duration,
 }
@@ -86,6 +88,7 @@ impl GatewaySettings {
             routing: Routing::default(),
             max_streams: MAX_STREAMS,
             memory: MEMORY,
+            idle_limit: IDLE_LIMIT,
             drain_limit: Duration::from_secs(30),
         }
     }
@@ -136,6 +139,7 @@ impl Gateway {
         let limits = Limits {
             memory: self.settings.memory,
             tunnels: true,
+            idle: self.settings.idle_limit,
         };
         let tell = Arc::clone(&self.tell);
         let turned_away = move |TurnedAway { count, why }| {

@@ -20,7 +20,7 @@ use tokio_util::task::TaskTracker;
 use tower_service::Service;
 
 use crate::{
-    MEMORY,
+    IDLE_LIMIT, MEMORY,
     admission::{Admission, Admitted, Capacity, Purpose, Silent, TUNNEL_LIMIT},
     answer::Page,
     listener::{Endpoint, Listener, Stream},
@@ -32,8 +32,6 @@ type BoxError = Box<dyn Error + Send + Sync>;
 
 /// The head of a request of HTTP/1 must have come in this time.
 const HEAD_LIMIT: Duration = Duration::from_secs(10);
-/// A connection without a call or a tunnel is ended after this long.
-const IDLE_LIMIT: Duration = Duration::from_secs(300);
 /// The largest frame with which a list of headers may still have the size that is tolerated:
 /// clients split lists in frames of 16 KiB.
 const MAX_FRAME: u32 = 48 << 10;
@@ -56,6 +54,8 @@ pub(crate) struct Limits {
     pub(crate) memory: usize,
     /// Whether tunnels are opened here, for which a quarter of the connections is kept.
     pub(crate) tunnels: bool,
+    /// How long a connection may have neither a call nor a tunnel.
+    pub(crate) idle: Duration,
 }
 
 impl Limits {
@@ -64,6 +64,7 @@ impl Limits {
         Self {
             memory: MEMORY,
             tunnels: false,
+            idle: IDLE_LIMIT,
         }
     }
 
@@ -146,12 +147,12 @@ impl<F: Fn(TurnedAway)> Door<F> {
 
 /// The settings of the connections that callers and tunnels come on: small windows, which become
 /// those of calls where the budget allows it, and those of tunnels with the first one.
-fn settings(budget: WindowBudget) -> Settings {
+fn settings(budget: WindowBudget, idle: Duration) -> Settings {
     let mut settings = Settings::calls();
     settings.stream_window = SMALL_WINDOW / 2;
     settings.connection_window = SMALL_WINDOW;
     settings.max_frame_size = MAX_FRAME;
-    settings.idle_timeout = Some(IDLE_LIMIT);
+    settings.idle_timeout = Some(idle);
     settings.window_budget = Some(budget);
     settings
 }
@@ -179,7 +180,7 @@ pub(crate) async fn serve<S, B>(
     B::Error: Into<BoxError>,
 {
     let budget = limits.budget();
-    let settings = settings(budget.clone());
+    let settings = settings(budget.clone(), limits.idle);
     let common = Common {
         connections: Connections::new(settings.clone(), grpctunnel_tokio::runtime()),
         settings,
