@@ -195,12 +195,38 @@ def paused_agent(bench):
     return f"{seen['ok']} calls; {len(seen['failures'])} that began within 3 s of the silence failed"
 
 
+def four_agents(bench):
+    """Of four agents of a name one is full, one drains, one is paused: the fourth gets all calls."""
+    _, local = bench.server()
+    _, gateway = bench.gateway("--max-streams", "4")
+    bench.agent(gateway, local)
+    full = bench.load(gateway, "-hold", 4)
+    full.line("held")
+    draining = bench.agent(gateway, local, NAME, "--drain-limit", "60")
+    held = bench.load(gateway, "-hold", 2)
+    held.line("held")
+    draining.signal(signal.SIGTERM)
+    until(lambda: "draining" in bench.log(), "an agent drains")
+    # Both that are left get calls, until one is silent.
+    paused = bench.agent(gateway, local)
+    bench.agent(gateway, local)
+    no_failure(report(bench.load(gateway, "-calls", 50, "-parallel", 1)))
+    load = bench.load(gateway, "-for", "8s", "-parallel", 2, "-pause", "5ms", "-deadline", "5s")
+    paused.signal(signal.SIGSTOP)
+    since = time.time()
+    seen = report(load)
+    late = [f for f in seen["failures"] if f["begun"] > 1000 * (since + 3)]
+    must(not late, f"{len(late)} calls that began 3 s after the silence failed: {late[:3]}")
+    must(full.runs() and held.runs(), "a call that was open ended")
+    return f"{seen['ok']} calls; {len(seen['failures'])} that began within 3 s of the silence failed"
+
+
 def rolling_restart(bench):
     """Two agents of a name are replaced one after the other, under load: no call fails."""
     _, local = bench.server()
     _, gateway = bench.gateway()
     agents = [bench.agent(gateway, local) for _ in range(2)]
-    rounds = 10 if bench.args.long else 3
+    rounds = 11 if bench.args.long else 3
     load = bench.load(gateway, "-for", f"{2 * rounds}s", "-parallel", 50, "-pause", "20ms", "-mixed")
     codes = []
     for number in range(2 * rounds - 2):
@@ -414,7 +440,7 @@ def random_restarts(bench):
 
 
 #: The longest first, so that several at once end soon.
-SCENARIOS = [random_restarts, half_open, unread_uploads, official, silent_connections, paused_agent,
+SCENARIOS = [random_restarts, half_open, unread_uploads, official, silent_connections, paused_agent, four_agents,
              rolling_restart, recycled_by_age, recycled_by_nginx, out_of_descriptors]
 
 

@@ -81,7 +81,7 @@ const PREFIX: &str = "x-tunnel-";
 const MAX_STREAMS: u32 = 1_024;
 
 /// How long a connection may have neither a call nor a tunnel.
-pub(crate) const IDLE_LIMIT: std::time::Duration = std::time::Duration::from_secs(300);
+pub(crate) const IDLE_LIMIT: Duration = Duration::from_secs(300);
 
 /// Bytes that the connections of callers may hold of what nobody has read.
 const MEMORY: usize = 256 << 20;
