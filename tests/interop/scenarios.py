@@ -183,6 +183,8 @@ def paused_agent(bench):
     _, local = bench.server()
     _, gateway = bench.gateway()
     silent = bench.agent(gateway, local)
+    held = bench.load(gateway, "-hold", 1)
+    held.line("held")
     bench.agent(gateway, local)
     load = bench.load(gateway, "-for", "8s", "-parallel", 8, "-pause", "5ms", "-deadline", "6s")
     time.sleep(1)
@@ -192,7 +194,11 @@ def paused_agent(bench):
     late = [f for f in seen["failures"] if f["begun"] > 1000 * (since + 3)]
     must(not late, f"{len(late)} calls that began 3 s after the silence failed: {late[:3]}")
     must(seen["ok"] > 200, f"only {seen['ok']} calls succeeded")
-    return f"{seen['ok']} calls; {len(seen['failures'])} that began within 3 s of the silence failed"
+    until(lambda: not held.runs(), "the call that was handed to it before is ended", 120)
+    lasted = time.time() - since
+    must("a call that is held ended with rpc error: code = Unavailable" in bench.log(), bench.log())
+    return (f"{seen['ok']} calls; {len(seen['failures'])} that began within 3 s of the silence failed; "
+            f"one that was open ended UNAVAILABLE after {lasted:.0f} s")
 
 
 def four_agents(bench):
@@ -446,8 +452,8 @@ def random_restarts(bench):
 
 
 #: The longest first, so that several at once end soon.
-SCENARIOS = [random_restarts, half_open, unread_uploads, official, silent_connections, paused_agent, four_agents,
-             rolling_restart, recycled_by_age, recycled_by_nginx, out_of_descriptors]
+SCENARIOS = [random_restarts, paused_agent, half_open, unread_uploads, official, silent_connections,
+             four_agents, rolling_restart, recycled_by_age, recycled_by_nginx, out_of_descriptors]
 
 
 def run(scenario, args):
