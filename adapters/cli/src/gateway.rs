@@ -6,7 +6,7 @@ use grpctunnel_driver::{Options, ReverseTunnel, TunnelEnd, TunnelService};
 use http::HeaderValue;
 
 use crate::{
-    MAX_STREAMS, MEMORY, SLACK,
+    IDLE_LIMIT, MAX_STREAMS, MEMORY, SLACK,
     address::Address,
     admission::Purpose,
     audit::{Audit, Refused},
@@ -97,6 +97,8 @@ pub struct GatewaySettings {
     /// many connections there are, too: one for every 128 KiB. What tunnels hold comes on top.
     /// Default: 256 MiB.
     pub memory: usize,
+    /// How long a connection may have neither a call nor a tunnel before it is ended. Default: 5 min.
+    pub idle_limit: Duration,
     /// How long open calls may go on once it drains; then they end UNAVAILABLE. Default: 30 s.
     pub drain_limit: Duration,
 }
@@ -112,6 +114,7 @@ impl GatewaySettings {
             routing: Routing::default(),
             max_streams: MAX_STREAMS,
             memory: MEMORY,
+            idle_limit: IDLE_LIMIT,
             drain_limit: Duration::from_secs(30),
         }
     }
@@ -215,6 +218,7 @@ impl Gateway {
                 trusted: self.trusted.clone(),
                 audit: self.audit(),
             }),
+            idle: self.settings.idle_limit,
         };
         let tell = Arc::clone(&self.tell);
         let turned_away = move |TurnedAway { count, why }| {

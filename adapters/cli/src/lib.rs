@@ -86,6 +86,9 @@ const PREFIX: &str = "x-tunnel-";
 /// Calls that may be open at once on a tunnel, and streams on a connection.
 const MAX_STREAMS: u32 = 1_024;
 
+/// How long a connection may have neither a call nor a tunnel.
+pub(crate) const IDLE_LIMIT: Duration = Duration::from_secs(300);
+
 /// Bytes that the connections of callers may hold of what nobody has read.
 const MEMORY: usize = 256 << 20;
 

@@ -60,8 +60,9 @@ where
         runtime,
         ending,
     );
-    task.established().await?;
-    runtime.spawn(task.run());
+    if task.established().await? {
+        runtime.spawn(task.run());
+    }
     Ok(Client {
         h2,
         connection,
