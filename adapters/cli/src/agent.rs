@@ -11,7 +11,7 @@ use tokio::{
 };
 use tonic::metadata::{MetadataMap, MetadataValue};
 
-pub use crate::local::LocalEvent;
+pub use crate::local::{Breaking, LocalEvent};
 use crate::{
     INSTANCE, MAX_STREAMS, NAME, SLACK,
     auth::Credentials,
@@ -61,6 +61,8 @@ pub struct Agent {
     pub credentials: Credentials,
     /// The same towards the local servers.
     pub local_credentials: Credentials,
+    /// When a local server that fails is left alone. Default: never.
+    pub breaking: Option<Breaking>,
     /// How often it tries again after the gateway refused its credentials, one refusal after the
     /// other, before it gives up. Default: 3.
     pub auth_retries: u32,
@@ -84,6 +86,7 @@ impl Agent {
             proxy: Proxy::None,
             credentials: Credentials::default(),
             local_credentials: Credentials::default(),
+            breaking: None,
             auth_retries: AUTH_RETRIES,
             retry_limit: Duration::from_secs(10),
             drain_limit: Duration::from_secs(30),
@@ -218,6 +221,7 @@ impl Agent {
             authority: self.local_authority.clone(),
             connections: self.local_connections,
             credentials: self.local_credentials.clone(),
+            breaking: self.breaking,
         };
         let (tell, local) = (Arc::clone(tell), served.local.clone());
         Local::new(settings, move |event| {
@@ -308,7 +312,7 @@ impl Line {
 
     async fn open(&self) -> Result<ServerHandle, OpenError> {
         let carrier = self.carrier.dial().await?;
-        let mut metadata = MetadataMap::from_headers(self.carrier.metadata());
+        let mut metadata = MetadataMap::new();
         if let Ok(name) = MetadataValue::try_from(self.served.name.as_str()) {
             metadata.insert(NAME, name);
         }

@@ -1,11 +1,18 @@
 //! The connection to a gateway that a tunnel is opened on.
 
-use std::{error::Error, fmt, time::Duration};
+use std::{
+    error::Error,
+    fmt,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use grpctunnel_driver::{Code, ConnectError};
 use grpctunnel_http2::{Client, Settings};
-use http::{HeaderMap, HeaderName};
+use http::Request;
+use http_body::Body;
+use tower_service::Service;
 
 use crate::{
     auth::{AUTHORIZATION, Credentials},
@@ -36,18 +43,13 @@ impl Carrier {
         }
     }
 
-    /// The metadata that a tunnel is opened with, whatever it is for.
-    pub(crate) fn metadata(&self) -> HeaderMap {
-        let authorization = self.credentials.authorization();
-        let authorization = authorization.into_iter();
-        authorization
-            .map(|value| (HeaderName::from_static(AUTHORIZATION), value))
-            .collect()
-    }
-
     /// A connection for one tunnel.
-    pub(crate) async fn dial(&self) -> Result<Client<Bytes>, OpenError> {
+    pub(crate) async fn dial(&self) -> Result<Authorized, OpenError> {
         let dialled = self.connector.http2(&Settings::tunnels()).await;
+        let dialled = dialled.map(|client| Authorized {
+            client,
+            credentials: self.credentials.clone(),
+        });
         dialled.map_err(|error| {
             let error: &(dyn Error + 'static) = error.as_ref();
             match words::spoken(error) {
@@ -58,6 +60,34 @@ impl Carrier {
                 None => OpenError::Unreachable(words::reason(error)),
             }
         })
+    }
+}
+
+/// A connection whose requests present the token of the moment.
+#[derive(Debug)]
+pub(crate) struct Authorized {
+    client: Client<Bytes>,
+    credentials: Credentials,
+}
+
+impl<B> Service<Request<B>> for Authorized
+where
+    B: Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    type Response = <Client<Bytes> as Service<Request<B>>>::Response;
+    type Error = <Client<Bytes> as Service<Request<B>>>::Error;
+    type Future = <Client<Bytes> as Service<Request<B>>>::Future;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Service::<Request<B>>::poll_ready(&mut self.client, cx)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        if let Some(authorization) = self.credentials.authorization() {
+            request.headers_mut().insert(AUTHORIZATION, authorization);
+        }
+        self.client.call(request)
     }
 }
 

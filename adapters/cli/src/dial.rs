@@ -267,8 +267,7 @@ async fn keep(
 async fn open(carrier: &Carrier) -> Result<Channel, OpenError> {
     let connection = carrier.dial().await?;
     let options = Options::default();
-    let metadata = MetadataMap::from_headers(carrier.metadata());
-    let channel = grpctunnel_tokio::connect(connection, &options, metadata).await?;
+    let channel = grpctunnel_tokio::connect(connection, &options, MetadataMap::new()).await?;
     Ok(channel.raw().clone())
 }
 
