@@ -30,7 +30,7 @@
 //!
 //! // Each end has a tunnel server, whose settings settle the tunnel client of the other end.
 //! let (_, settings) = opener.poll_transmit(now).unwrap();
-//! acceptor.handle_frame(now, settings.prefix[0], &settings.prefix[PREFIX_LEN..])?;
+//! let _ = acceptor.handle_frame(now, settings.prefix[0], &settings.prefix[PREFIX_LEN..])?;
 //! let settled = acceptor.poll_event();
 //! assert!(matches!(settled, Some(Event::Tunnel(Side::Client, grpctunnel_core::Event::Settled(_)))));
 //! assert!(acceptor.client().is_some_and(|client| client.is_open()));
@@ -79,6 +79,17 @@ pub enum Directions {
     Both,
 }
 
+impl End {
+    /// The flag byte of the frames of this end's tunnel on that side, in both directions.
+    #[must_use]
+    pub const fn flags(self, side: Side) -> u8 {
+        match (self, side) {
+            (Self::Opener, Side::Client) | (Self::Acceptor, Side::Server) => FORWARD,
+            (Self::Opener, Side::Server) | (Self::Acceptor, Side::Client) => REVERSE,
+        }
+    }
+}
+
 impl Directions {
     const fn has(self, flag: u8) -> bool {
         match self {
@@ -91,6 +102,7 @@ impl Directions {
 
 /// What a pipe has to say without a frame having said it.
 #[derive(Clone, Debug)]
+#[must_use = "an event is not said again"]
 pub enum Event {
     /// An event of one of this end's tunnels; never [`Event::Carrier`](crate::Event::Carrier).
     Tunnel(Side, crate::Event),
@@ -168,11 +180,11 @@ impl<S: Storage> Pipe<S> {
         opening: Opening,
     ) -> Result<Self, ConfigError> {
         let client = directions
-            .has(flag_of(end, Side::Client))
+            .has(end.flags(Side::Client))
             .then(|| Tunnel::new(now, config.clone(), opening))
             .transpose()?;
         let server = directions
-            .has(flag_of(end, Side::Server))
+            .has(end.flags(Side::Server))
             .then(|| Tunnel::new(now, config, opening))
             .transpose()?;
         Ok(Self {
@@ -229,10 +241,10 @@ impl<S: Storage> Pipe<S> {
             return Err(error.clone());
         }
         let result = match (&mut self.client, &mut self.server) {
-            (Some(client), _) if flags == flag_of(self.end, Side::Client) => {
+            (Some(client), _) if flags == self.end.flags(Side::Client) => {
                 (Side::Client, client.handle_frame(now, frame))
             }
-            (_, Some(server)) if flags == flag_of(self.end, Side::Server) => {
+            (_, Some(server)) if flags == self.end.flags(Side::Server) => {
                 (Side::Server, server.handle_frame(now, frame))
             }
             // Two tunnels that have ended without an error have nothing to say to it.
@@ -410,7 +422,7 @@ impl<S: Storage> Pipe<S> {
         };
         self.spread();
         let (side, mut transmit) = found?;
-        transmit.prefix.set_flags(flag_of(self.end, side));
+        transmit.prefix.set_flags(self.end.flags(side));
         let len = len_of(&transmit);
         self.ahead = match side {
             Side::Client => self.ahead.saturating_add(len),
@@ -594,13 +606,6 @@ const fn other(side: Side) -> Side {
     match side {
         Side::Client => Side::Server,
         Side::Server => Side::Client,
-    }
-}
-
-const fn flag_of(end: End, side: Side) -> u8 {
-    match (end, side) {
-        (End::Opener, Side::Client) | (End::Acceptor, Side::Server) => FORWARD,
-        (End::Opener, Side::Server) | (End::Acceptor, Side::Client) => REVERSE,
     }
 }
 

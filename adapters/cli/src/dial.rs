@@ -2,7 +2,6 @@
 //! tunnel.
 
 use std::{
-    convert::Infallible,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -11,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use grpctunnel_driver::{Channel, Code, NeverProcessed, ResponseBody, Status};
-use grpctunnel_http2::IncomingBody;
+use grpctunnel_http2::{Error, IncomingBody};
 use grpctunnel_tokio::Options;
 use http::{HeaderValue, Request, Response, request::Parts};
 use http_body_util::{Either, Full};
@@ -25,7 +24,7 @@ use tower_service::Service;
 use crate::{
     HOPS, SLACK, TARGET,
     address::Address,
-    answer::{Page, refuse},
+    answer::{Page, or_refused, refuse},
     auth::Credentials,
     calls::{Calls, Counted},
     carrier::{AUTH_RETRIES, Carrier, OpenError, Refusals},
@@ -355,10 +354,10 @@ impl Port {
 
 impl Service<Request<IncomingBody>> for Port {
     type Response = Response<PortBody>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<PortBody>, Infallible>> + Send>>;
+    type Error = Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<PortBody>, Error>> + Send>>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
         Poll::Ready(Ok(()))
     }
 
@@ -371,7 +370,7 @@ impl Service<Request<IncomingBody>> for Port {
         let port = self.clone();
         Box::pin(async move {
             let open = port.calls.begin();
-            let response = port.pass(request).await;
+            let response = or_refused(port.pass(request).await)?;
             Ok(response.map(|body| Either::Left(Counted::new(body, open))))
         })
     }

@@ -2,7 +2,6 @@
 //! balancer is told what this is.
 
 use std::{
-    convert::Infallible,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -10,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use grpctunnel_driver::{Code, Status, TransmitBody, TunnelService};
-use grpctunnel_http2::{Connection, IncomingBody, Settings};
+use grpctunnel_http2::{Connection, Error, IncomingBody, Settings};
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body_util::{Either, Full};
 use tower_service::Service;
@@ -18,7 +17,7 @@ use tower_service::Service;
 use crate::{
     INSTANCE, NAME,
     admission::Purpose,
-    answer::{Page, refuse},
+    answer::{Page, or_refused, refuse},
     audit::Refused,
     auth::{AUTHORIZATION, Authenticated, Guard, GuardedBody},
     limits::{ConnectionPermits, Held, Permit},
@@ -35,7 +34,7 @@ pub(crate) type FrontBody = Either<
     Either<GuardedBody, Either<grpctunnel_driver::ResponseBody, Full<Bytes>>>,
 >;
 
-type Answer = Result<Response<FrontBody>, Infallible>;
+type Answer = Result<Response<FrontBody>, Error>;
 
 /// The service that one connection of the gateway sees.
 #[derive(Clone)]
@@ -101,7 +100,8 @@ impl Front {
             connection.raise_windows(&Settings::tunnels());
         }
         self.purpose.tunnel();
-        let mut response = self.tunnels.call(request).await?;
+        let answered = self.tunnels.call(request).await;
+        let mut response = answered.unwrap_or_else(|never| match never {});
         response.headers_mut().insert(INSTANCE, self.instance);
         Ok(response.map(|body| Either::Left(Held::new(body, permit))))
     }
@@ -143,10 +143,10 @@ impl Front {
 
 impl Service<Request<IncomingBody>> for Front {
     type Response = Response<FrontBody>;
-    type Error = Infallible;
+    type Error = Error;
     type Future = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
         Poll::Ready(Ok(()))
     }
 
@@ -172,7 +172,8 @@ impl Service<Request<IncomingBody>> for Front {
         request.extensions_mut().insert(by);
         let mut guard = front.guard;
         Box::pin(async move {
-            let response = guard.call(request).await?;
+            let answered = guard.call(request).await;
+            let response = or_refused(answered.unwrap_or_else(|never| match never {}))?;
             Ok(response.map(|body| Either::Right(Either::Left(body))))
         })
     }

@@ -32,6 +32,8 @@ use crate::{
     words,
 };
 
+type BoxError = Box<dyn Error + Send + Sync>;
+
 /// The head of a request of HTTP/1 must have come in this time.
 const HEAD_LIMIT: Duration = Duration::from_secs(10);
 /// A TLS handshake may take this long.
@@ -194,13 +196,13 @@ pub(crate) async fn serve<S, B>(
     closing: Stop,
     stop: Stop,
 ) where
-    S: Service<Request<IncomingBody>, Response = Response<B>, Error = Infallible>
+    S: Service<Request<IncomingBody>, Response = Response<B>, Error: Into<BoxError>>
         + Clone
         + Send
         + 'static,
     S::Future: Send + 'static,
     B: Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<Box<dyn Error + Send + Sync>>,
+    B::Error: Into<BoxError>,
 {
     let budget = limits.budget();
     let settings = settings(budget.clone());
@@ -282,13 +284,13 @@ struct Common {
 impl<M, S, B> Accepted<M>
 where
     M: Fn(Arrived) -> S,
-    S: Service<Request<IncomingBody>, Response = Response<B>, Error = Infallible>
+    S: Service<Request<IncomingBody>, Response = Response<B>, Error: Into<BoxError>>
         + Clone
         + Send
         + 'static,
     S::Future: Send + 'static,
     B: Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<Box<dyn Error + Send + Sync>>,
+    B::Error: Into<BoxError>,
 {
     /// Serves it to its end.
     async fn serve(self, stream: Stream, silent: Silent) {

@@ -81,24 +81,45 @@
 //! They work with tonic's transport too, and with whatever is a tower service: see
 //! [`tonic_transport`], which also tells what that costs.
 
+mod byte_stream;
 mod connect;
 mod dial;
+mod network;
 mod runtime;
-mod serve;
 mod tcp;
 pub mod tonic_transport;
 
+use tonic::service::Routes;
+
+pub use byte_stream::byte_stream;
 pub use connect::{connect, serve_reverse};
-pub use dial::{DialError, dial};
+pub use dial::dial;
 pub use grpctunnel_driver::{
-    BinDialect, Code, ConnectError, Counters, Extension, ExtensionSet, Limits, MethodKind,
-    MethodKinds, NeverProcessed, NoHandler, Options, Runtime, ServerHandle, TunnelEnd, TunnelPeer,
-    TunnelState,
+    BinDialect, BoxError, Bucket, Code, ConnectError, ConnectInfo, Counters, DecodeLimits,
+    Direction, End, Executor, Extension, ExtensionSet, Handler, Limits, Liveness, MemoryBound,
+    MethodKind, MethodKinds, NeverProcessed, NoHandler, Options, Reason, ReceiveWindowPolicy,
+    RequestBody, RequestError, RevisionZeroLimits, Runtime, ServerHandle, Status, StreamReason,
+    Timer, TunnelEnd, TunnelError, TunnelReason, TunnelState, error_chain, error_sources,
 };
 pub use grpctunnel_http2 as http2;
-pub use grpctunnel_tonic::{Channel, ResponseFuture, ReverseTunnel, TonicHandler, method_kinds};
+#[cfg(feature = "tls")]
+pub use grpctunnel_tonic::rustls;
+pub use grpctunnel_tonic::{
+    ByteStream, Carrier, CarrierBody, Channel, DialError, IntoTonicStatus, ResponseFuture,
+    ReverseTunnel, TonicHandler, TunnelPeer, from_tonic, from_tonic_code, method_kinds,
+    to_tonic_code,
+};
 pub use runtime::{EnteredRuntime, TokioRuntime, runtime};
-pub use serve::Server;
 
 /// Accepts tunnels in a server, each on the tokio runtime in which it is accepted.
 pub type TunnelServer<H = NoHandler> = grpctunnel_tonic::TunnelServer<EnteredRuntime, H>;
+
+/// A gRPC server to connect to: its URL, TLS, timeouts, and the settings of the HTTP/2 connection.
+pub type Endpoint = grpctunnel_tonic::Endpoint<EnteredRuntime>;
+
+/// Serves tunnels, and any other service beside them, over HTTP/2 on TCP.
+///
+/// It is what to use unless a tonic server is there already; see the
+/// [front page](crate#the-http2-connection-beneath) for the difference. Requests carry a
+/// [`ConnectInfo`] and tonic's `TcpConnectInfo` in their extensions.
+pub type Server<H = NoHandler, S = Routes> = grpctunnel_tonic::Server<EnteredRuntime, H, S>;

@@ -38,6 +38,7 @@ pub use self::breaker::Breaking;
 use self::pool::{NoStream, Pool};
 use crate::{
     HOPS, INSTANCE, TARGET,
+    answer::mark_refused,
     auth::{AUTHORIZATION, Credentials},
     connect::{Connector, Proxy, Watch},
     origin::Origin,
@@ -196,41 +197,50 @@ where
         let replay = Replay::new(body);
         let mut tries = 1;
         loop {
-            let (error, again) = match self.attempt(&head, &replay).await {
+            let failed = match self.attempt(&head, &replay).await {
                 Ok(response) => return response.map(Either::Left),
                 Err(failed) => failed,
             };
+            let again = failed.handled == Handled::Refused;
             if !again || tries >= TRIES || !replay.is_whole() {
-                return error.into_http().map(Either::Right);
+                return failed.into_answer();
             }
             tries += 1;
         }
     }
 
-    /// Makes a call once. An error comes with whether it is certain that nobody handled it, and
-    /// worth another try.
+    /// Makes a call once.
     async fn attempt(
         &self,
         head: &Parts,
         replay: &Replay<B>,
-    ) -> Result<Response<LocalBody>, (Status, bool)> {
+    ) -> Result<Response<LocalBody>, Failed> {
         let lease = self.0.pool.stream().await;
-        let lease = lease.map_err(|none| (self.no_stream(&none), false))?;
+        let lease = lease.map_err(|none| Failed {
+            status: self.no_stream(&none),
+            handled: Handled::NotSent,
+        })?;
         self.back();
         let (mut client, used) = lease.into_parts();
         let request = Request::from_parts(head.clone(), replay.attempt());
         match client.call(request).await {
             Ok(mut response) => {
                 let origin = self.0.origin.clone();
-                body::fit_head(response.headers_mut(), &origin)
-                    .map_err(|status| (status, false))?;
+                body::fit_head(response.headers_mut(), &origin).map_err(|status| Failed {
+                    status,
+                    handled: Handled::Perhaps,
+                })?;
                 let ends_well =
                     response.status() != StatusCode::OK || body::is_trailers_only(&mut response);
                 Ok(response.map(|body| LocalBody::new(body, origin, used, ends_well)))
             }
             Err(error) => {
-                let again = error.never_processed().is_some();
-                Err((status_of(&error, &self.0.origin), again))
+                let handled = match error.never_processed() {
+                    Some(_) => Handled::Refused,
+                    None => Handled::Perhaps,
+                };
+                let status = status_of(&error, &self.0.origin);
+                Err(Failed { status, handled })
             }
         }
     }
@@ -271,6 +281,37 @@ where
         if self.0.lost.swap(false, Ordering::Relaxed) {
             (self.0.tell)(LocalEvent::Back);
         }
+    }
+}
+
+/// Whether a call that failed was handled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Handled {
+    Perhaps,
+    /// There was no connection to send it on.
+    NotSent,
+    /// The server said that it would not: by REFUSED_STREAM, or by a GOAWAY below the call.
+    Refused,
+}
+
+/// A call that the local server did not answer.
+struct Failed {
+    status: Status,
+    handled: Handled,
+}
+
+impl Failed {
+    /// The answer that stands for it. What nobody handled is marked, so that it can be made
+    /// elsewhere.
+    fn into_answer(self) -> Answer {
+        let mut answer = self.status.into_http().map(Either::Right);
+        if self.handled != Handled::Perhaps {
+            answer.extensions_mut().insert(NeverProcessed::new());
+        }
+        if self.handled == Handled::Refused {
+            mark_refused(answer.headers_mut());
+        }
+        answer
     }
 }
 

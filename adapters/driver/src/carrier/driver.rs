@@ -17,7 +17,7 @@ use crate::carrier::receive::{CarrierEvent, CarrierReader, ReadBudget};
 use crate::deferred::Deferred;
 use crate::error::{BoxError, CarrierEnd};
 use crate::log;
-use crate::peer::TunnelPeer;
+use crate::peer::{Direction, TunnelPeer};
 use crate::runtime::Sleep;
 use crate::tunnel::input::CallAcceptor;
 use crate::tunnel::shared::Shared;
@@ -28,8 +28,8 @@ use crate::tunnel::state::{State, TunnelRole};
 const KEPT_MEMORY: usize = 64 << 10;
 const IDLE_MEMORY: usize = 4 << 10;
 
-/// Called once when the tunnel may carry calls.
-pub(crate) type OnStart = Box<dyn FnOnce() + Send>;
+/// Called once when the tunnel may carry calls. What it returns is dropped when the tunnel is over.
+pub(crate) type OnStart = Box<dyn FnOnce() -> Option<Box<dyn Send>> + Send>;
 
 /// The task of a tunnel. It ends with the tunnel.
 pub(crate) struct Driver<R: TunnelRole, F, B, I> {
@@ -37,6 +37,8 @@ pub(crate) struct Driver<R: TunnelRole, F, B, I> {
     reader: CarrierReader<F, B>,
     acceptor: I,
     on_start: Option<OnStart>,
+    /// What `on_start` returned.
+    kept: Option<Box<dyn Send>>,
     started: bool,
     /// What was read and not processed.
     chunk: Bytes,
@@ -69,6 +71,7 @@ where
             reader,
             acceptor,
             on_start: None,
+            kept: None,
             started: false,
             chunk: Bytes::new(),
             partial: Vec::new(),
@@ -166,7 +169,11 @@ where
 
     fn handle_response(&mut self, state: &mut State<R>, parts: Parts, deferred: &mut Deferred) {
         let negotiation = opening::negotiation(&parts.headers);
-        let peer = TunnelPeer::new(parts.headers, parts.extensions);
+        let direction = match R::OWN_SIDE {
+            Side::Client => Direction::Forward,
+            Side::Server => Direction::Reverse,
+        };
+        let peer = TunnelPeer::new(self.shared.id, direction, parts.headers, parts.extensions);
         // There is only one response.
         let _ = self.shared.peer.set(peer);
         state.negotiated = negotiation == Negotiation::On;
@@ -176,7 +183,11 @@ where
         }
     }
 
-    fn handle_end(&self, state: &mut State<R>, end: CarrierEnd, cause: Cause) {
+    fn handle_end(&self, state: &mut State<R>, mut end: CarrierEnd, cause: Cause) {
+        end.was_idle = cause == Cause::Finished
+            && state.tunnel.is_open()
+            && state.tunnel.active_streams() == 0
+            && self.deframer.is_between_messages();
         state.carrier_end = end;
         if self.deframer.is_between_messages() || cause == Cause::Failed {
             state.tunnel.handle_end(state.now, cause);
@@ -249,7 +260,7 @@ where
         self.started = true;
         log::started(R::OWN_SIDE);
         if let Some(on_start) = self.on_start.take() {
-            on_start();
+            self.kept = on_start();
         }
     }
 
@@ -355,6 +366,8 @@ impl<R: TunnelRole, F, B, I> Drop for Driver<R, F, B, I> {
             }
             deferred.drop_waker(state.driver.take());
         });
+        drop(self.on_start.take());
+        drop(self.kept.take());
         drop(self.guard.take());
     }
 }

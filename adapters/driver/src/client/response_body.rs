@@ -40,6 +40,7 @@ impl State<Client> {
             return Received::default();
         };
         let (data, consumed) = entry.inbox.take();
+        entry.count_unread();
         let end = if entry.inbox.is_empty() {
             entry.end.take()
         } else {

@@ -53,11 +53,19 @@ impl<H: Handler> CallAcceptor<Server> for HandlerAcceptor<H> {
         let kind = state.options.method_kinds.get(call.method);
         let share = state.queue.share();
         state.streams.insert(Stream::new(stream, share), deferred);
-        match request(state, &call) {
+        let refusal = state.options.budget.as_ref();
+        let refusal = refusal.and_then(|budget| budget.refusal(0));
+        let request = match refusal {
+            Some(status) => Err(status.with_mark(true)),
+            None => request(state, &call),
+        };
+        match request {
             Ok(mut request) => {
                 if kind != MethodKind::Unknown {
                     // The stream was opened a moment ago.
-                    let _ = state.tunnel.set_method_kind(stream, kind);
+                    if let Ok(mut stream) = state.tunnel.stream(stream) {
+                        stream.set_method_kind(kind);
+                    }
                     request.extensions_mut().insert(kind);
                 }
                 if let Some(peer) = shared.peer.get() {
