@@ -3,8 +3,8 @@
 use std::{error::Error, fmt, time::Duration};
 
 use bytes::Bytes;
-use grpctunnel_driver::{Code, ConnectError};
-use grpctunnel_http2::{Client, Settings};
+use grpctunnel_driver::{Dial, DialError};
+use grpctunnel_http2::{Client, IncomingBody, Settings};
 
 use crate::{
     connect::{Connector, Proxy, Watch},
@@ -31,56 +31,41 @@ impl Carrier {
             connector: Connector::new(origin, proxy, WATCH),
         }
     }
+}
+
+impl Dial for Carrier {
+    type Carrier = Client<Bytes>;
+    type Body = IncomingBody;
 
     /// A connection for one tunnel.
-    pub(crate) async fn dial(&self) -> Result<Client<Bytes>, OpenError> {
+    async fn dial(&self) -> Result<Client<Bytes>, DialError> {
         let dialled = self.connector.http2(&Settings::tunnels()).await;
-        dialled.map_err(|error| {
+        Ok(dialled.map_err(|error| {
             let error: &(dyn Error + 'static) = error.as_ref();
             match words::spoken(error) {
-                Some(spoken) => OpenError::Speaks(spoken),
-                None => OpenError::Unreachable(words::reason(error)),
+                Some(spoken) => DialFailed::Speaks(spoken),
+                None => DialFailed::Unreachable(words::reason(error)),
             }
-        })
+        })?)
     }
 }
 
-/// Why there is no tunnel.
+/// Why there is no connection.
 #[derive(Debug)]
-pub(crate) enum OpenError {
+enum DialFailed {
     /// Nobody answered.
     Unreachable(String),
     /// Something else than HTTP/2 is spoken there.
     Speaks(&'static str),
-    /// The tunnel was refused, or came to nothing.
-    Tunnel(Box<ConnectError>),
 }
 
-impl From<ConnectError> for OpenError {
-    fn from(error: ConnectError) -> Self {
-        Self::Tunnel(Box::new(error))
-    }
-}
-
-impl fmt::Display for OpenError {
+impl fmt::Display for DialFailed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let error = match self {
-            Self::Unreachable(why) => return write!(f, "cannot reach the gateway: {why}"),
-            Self::Speaks(spoken) => return write!(f, "this is no grpctunnel gateway: {spoken}"),
-            Self::Tunnel(error) => error,
-        };
-        let end = words::end(error.end());
-        match (error.code(), error.end().peer_status()) {
-            (Code::Unimplemented | Code::Unknown, Some(_)) => {
-                write!(f, "this is no grpctunnel gateway: {end}")
-            }
-            (Code::DeadlineExceeded, None) => {
-                f.write_str("the gateway did not answer the opening of the tunnel in time")
-            }
-            (_, Some(_)) => write!(f, "the gateway refused the tunnel: {end}"),
-            (_, None) => write!(f, "the tunnel was not opened: {end}"),
+        match self {
+            Self::Unreachable(why) => write!(f, "cannot reach the gateway: {why}"),
+            Self::Speaks(spoken) => write!(f, "this is no grpctunnel gateway: {spoken}"),
         }
     }
 }
 
-impl Error for OpenError {}
+impl Error for DialFailed {}
