@@ -19,7 +19,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use grpctunnel_driver::NeverProcessed;
+use grpctunnel_driver::{NeverProcessed, RequestBody};
 use grpctunnel_http2::{Error as HttpError, ErrorKind, Reason};
 use http::{
     HeaderValue, Request, Response, StatusCode, Version,
@@ -142,6 +142,11 @@ where
             tell: Box::new(tell),
         };
         Self(Arc::new(shared), PhantomData)
+    }
+
+    /// The same local server, for calls that come through tunnels.
+    pub(crate) fn for_tunnels(&self) -> Local<RequestBody> {
+        Local(Arc::clone(&self.0), PhantomData)
     }
 
     /// The instance of the gateway that the local server is, if it is one.
