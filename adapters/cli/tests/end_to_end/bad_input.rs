@@ -20,77 +20,266 @@ type Row = (&'static str, &'static [&'static str], i32);
 
 /// Wrong command lines and configurations.
 const CONFIGURATION: &[Row] = &[
-    ("gateway --config {}/key.toml", &["key.toml", "gateway.lisen", "is gateway.listen meant?"], 2),
-    ("gateway --config {}/section.toml", &["unknown key gatway", "is gateway meant?"], 2),
-    ("gateway --config {}/strange.toml", &["gateway.frobnicate", "config example"], 2),
-    ("gateway --config {}/syntax.toml", &["syntax.toml, line 2", "not TOML"], 2),
-    ("gateway --config {}/kind.toml", &["gateway.listen", "expected a text or a number"], 2),
-    ("gateway --config {}/switch.toml", &["gateway.insecure", "expected true or false"], 2),
-    ("gateway --config {}/value.toml", &["value.toml", "--listen", "HOST:PORT"], 2),
-    ("gateway --config {}/flat.toml", &["gateway: expected a section, as [gateway]"], 2),
-    ("gateway --config {}/none.toml", &["none.toml", "no such file", "check the path"], 2),
-    ("gateway --config {}", &["it is a directory", "name the file"], 2),
+    (
+        "gateway --config {}/key.toml",
+        &["key.toml", "gateway.lisen", "is gateway.listen meant?"],
+        2,
+    ),
+    (
+        "gateway --config {}/section.toml",
+        &["unknown key gatway", "is gateway meant?"],
+        2,
+    ),
+    (
+        "gateway --config {}/strange.toml",
+        &["gateway.frobnicate", "config example"],
+        2,
+    ),
+    (
+        "gateway --config {}/syntax.toml",
+        &["syntax.toml, line 2", "not TOML"],
+        2,
+    ),
+    (
+        "gateway --config {}/kind.toml",
+        &["gateway.listen", "expected a text or a number"],
+        2,
+    ),
+    (
+        "gateway --config {}/switch.toml",
+        &["gateway.insecure", "expected true or false"],
+        2,
+    ),
+    (
+        "gateway --config {}/value.toml",
+        &["value.toml", "--listen", "HOST:PORT"],
+        2,
+    ),
+    (
+        "gateway --config {}/flat.toml",
+        &["gateway: expected a section, as [gateway]"],
+        2,
+    ),
+    (
+        "gateway --config {}/none.toml",
+        &["none.toml", "no such file", "check the path"],
+        2,
+    ),
+    (
+        "gateway --config {}",
+        &["it is a directory", "name the file"],
+        2,
+    ),
     ("config check", &["which file?", "--config FILE"], 2),
-    ("config show nonsense", &["nonsense", "gateway, agent, dial, forward"], 2),
-    ("gateway --listen 7000", &["--listen", "a port alone", "HOST:PORT"], 2),
+    (
+        "config show nonsense",
+        &["nonsense", "gateway, agent, dial, forward"],
+        2,
+    ),
+    (
+        "gateway --listen 7000",
+        &["--listen", "a port alone", "HOST:PORT"],
+        2,
+    ),
     ("gateway", &["--listen", "grpctunnel --help"], 2),
-    ("agent --gateway h:1 --name a --local http://h:1", &["--gateway", "https://HOST:PORT"], 2),
+    (
+        "agent --gateway h:1 --name a --local http://h:1",
+        &["--gateway", "https://HOST:PORT"],
+        2,
+    ),
     ("agent --token secret", &["--token", "--token-file"], 2),
-    ("gateway --listen 127.0.0.1:0 --allow token:a", &["--allow", "IDENTITY serve NAMES"], 2),
-    ("gateway --listen 127.0.0.1:0 --limit *", &["--limit", "IDENTITY KEY=NUMBER"], 2),
+    (
+        "gateway --listen 127.0.0.1:0 --allow token:a",
+        &["--allow", "IDENTITY serve NAMES"],
+        2,
+    ),
+    (
+        "gateway --listen 127.0.0.1:0 --limit *",
+        &["--limit", "IDENTITY KEY=NUMBER"],
+        2,
+    ),
 ];
 
 /// Wrong files of the gateway: what stands behind [`GATEWAY`].
 const FILES: &[Row] = &[
-    ("--tls-cert {}/good.pem", &["--tls-key <FILE>", "not provided"], 2),
-    ("--tls-cert {}/none.pem --tls-key {}/good.key", &["none.pem", "no such file", "check the path"], 2),
-    ("--tls-cert {}/good.pem --tls-key {}", &["directory", "name the file in it"], 2),
-    ("--tls-cert {}/good.key --tls-key {}/good.key", &["good.key", "no certificate", "BEGIN CERTIFICATE"], 2),
-    ("--tls-cert {}/good.pem --tls-key {}/good.pem", &["good.pem", "no private key", "BEGIN PRIVATE KEY"], 2),
-    ("--tls-cert {}/good.pem --tls-key {}/other.key", &["other.key", "does not belong to", "made together"], 2),
-    ("--tls-cert {}/cut.pem --tls-key {}/good.key", &["cut.pem", "damaged or not PEM"], 2),
-    ("--tls-cert {}/garbage.pem --tls-key {}/good.key", &["garbage.pem", "issued again"], 2),
-    ("--tls-cert {}/old.pem --tls-key {}/old.key", &["old.pem", "expired on Wed, 01 Jan 2020", "renew it"], 2),
-    ("--tls-cert {}/new.pem --tls-key {}/new.key", &["not valid before Fri, 01 Jan 2100", "set the clock"], 2),
-    ("--tls-cert {}/good.pem --tls-key {}/good.key --tls-client-ca {}/garbage.pem", &["garbage.pem"], 2),
-    ("--tls-cert {}/good.pem --tls-key {}/good.key --tls-client-ca {}/good.pem --tls-client-crl {}/good.pem \
-      --allow token:a+call+a", &["no revocation list", "BEGIN X509 CRL"], 2),
-    ("--tokens-file {}/none --allow token:a+call+a", &["none", "check the path"], 2),
-    ("--tokens-file {}/short --allow token:a+call+a", &["short, line 2", "at least 16"], 2),
-    ("--tokens-file {}/alone --allow token:a+call+a", &["alone, line 1", "expected NAME TOKEN"], 2),
-    ("--tokens-file {}/empty --allow token:a+call+a", &["empty", "no token"], 2),
+    (
+        "--tls-cert {}/good.pem",
+        &["--tls-key <FILE>", "not provided"],
+        2,
+    ),
+    (
+        "--tls-cert {}/none.pem --tls-key {}/good.key",
+        &["none.pem", "no such file", "check the path"],
+        2,
+    ),
+    (
+        "--tls-cert {}/good.pem --tls-key {}",
+        &["directory", "name the file in it"],
+        2,
+    ),
+    (
+        "--tls-cert {}/good.key --tls-key {}/good.key",
+        &["good.key", "no certificate", "BEGIN CERTIFICATE"],
+        2,
+    ),
+    (
+        "--tls-cert {}/good.pem --tls-key {}/good.pem",
+        &["good.pem", "no private key", "BEGIN PRIVATE KEY"],
+        2,
+    ),
+    (
+        "--tls-cert {}/good.pem --tls-key {}/other.key",
+        &["other.key", "does not belong to", "made together"],
+        2,
+    ),
+    (
+        "--tls-cert {}/cut.pem --tls-key {}/good.key",
+        &["cut.pem", "damaged or not PEM"],
+        2,
+    ),
+    (
+        "--tls-cert {}/garbage.pem --tls-key {}/good.key",
+        &["garbage.pem", "issued again"],
+        2,
+    ),
+    (
+        "--tls-cert {}/old.pem --tls-key {}/old.key",
+        &["old.pem", "expired on Wed, 01 Jan 2020", "renew it"],
+        2,
+    ),
+    (
+        "--tls-cert {}/new.pem --tls-key {}/new.key",
+        &["not valid before Fri, 01 Jan 2100", "set the clock"],
+        2,
+    ),
+    (
+        "--tls-cert {}/good.pem --tls-key {}/good.key --tls-client-ca {}/garbage.pem \
+      --allow token:a+call+a",
+        &["garbage.pem", "issued again"],
+        2,
+    ),
+    (
+        "--tls-cert {}/good.pem --tls-key {}/good.key --tls-client-ca {}/good.pem --tls-client-crl {}/good.pem \
+      --allow token:a+call+a",
+        &["no revocation list", "BEGIN X509 CRL"],
+        2,
+    ),
+    (
+        "--tokens-file {}/none --allow token:a+call+a",
+        &["none", "check the path"],
+        2,
+    ),
+    (
+        "--tokens-file {}/short --allow token:a+call+a",
+        &["short, line 2", "at least 16"],
+        2,
+    ),
+    (
+        "--tokens-file {}/alone --allow token:a+call+a",
+        &["alone, line 1", "expected NAME TOKEN"],
+        2,
+    ),
+    (
+        "--tokens-file {}/empty --allow token:a+call+a",
+        &["empty", "no token"],
+        2,
+    ),
     ("--tokens-file {}/tokens", &["no rule allows", "--allow"], 2),
-    ("--allow token:a+call+a", &["--allow needs", "--tokens-file"], 2),
+    (
+        "--allow token:a+call+a",
+        &["--allow needs", "--tokens-file"],
+        2,
+    ),
 ];
 
 /// Addresses that cannot be listened on.
 const ADDRESSES: &[Row] = &[
     ("gateway --listen {port}", &["{port}", "in use"], 1),
-    ("gateway --listen :0", &[":0", "nobody has to authenticate", "--insecure"], 2),
-    ("gateway --listen 0.0.0.0:0 --tokens-file {}/tokens --allow token:a+call+a", &["tokens included", "--tls-cert"], 2),
-    ("dial --gateway http://127.0.0.1:9 --name a --listen :0", &["--insecure"], 2),
-    ("gateway --listen 203.0.113.1:0 --insecure", &["203.0.113.1:0", "no such address"], 1),
+    (
+        "gateway --listen :0",
+        &[":0", "nobody has to authenticate", "--insecure"],
+        2,
+    ),
+    (
+        "gateway --listen 0.0.0.0:0 --tokens-file {}/tokens --allow token:a+call+a",
+        &["tokens included", "--tls-cert"],
+        2,
+    ),
+    (
+        "dial --gateway http://127.0.0.1:9 --name a --listen :0",
+        &["--insecure"],
+        2,
+    ),
+    (
+        "gateway --listen 203.0.113.1:0 --insecure",
+        &["203.0.113.1:0", "no such address"],
+        1,
+    ),
 ];
 
 /// Wrong credentials of an agent: what stands behind [`AGENT`].
 const CREDENTIALS: &[Row] = &[
-    ("https://127.0.0.1:9 --token-file {}/two-lines", &["two-lines", "several lines", "one token and nothing else"], 2),
-    ("https://127.0.0.1:9 --token-file {}/empty", &["it is empty", "expected one token"], 2),
-    ("https://127.0.0.1:9 --token-file {}/blank", &["blank", "characters that no token has"], 2),
-    ("http://gw.example.com:80 --token-file {}/token", &["http://gw.example.com:80", "use https://", "--insecure"], 2),
-    ("https://127.0.0.1:9 --ca {}/none.pem", &["none.pem", "check the path"], 2),
-    ("https://127.0.0.1:9 --cert {}/good.pem", &["--key <FILE>"], 2),
-    ("https://127.0.0.1:9 --cert {}/good.pem --key {}/other.key", &["does not belong to"], 2),
-    ("https://127.0.0.1:9 --cert {}/new.pem --key {}/new.key", &["set the clock"], 2),
+    (
+        "https://127.0.0.1:9 --token-file {}/two-lines",
+        &["two-lines", "several lines", "one token and nothing else"],
+        2,
+    ),
+    (
+        "https://127.0.0.1:9 --token-file {}/empty",
+        &["it is empty", "expected one token"],
+        2,
+    ),
+    (
+        "https://127.0.0.1:9 --token-file {}/blank",
+        &["blank", "characters that no token has"],
+        2,
+    ),
+    (
+        "http://gw.example.com:80 --token-file {}/token",
+        &["http://gw.example.com:80", "use https://", "--insecure"],
+        2,
+    ),
+    (
+        "https://127.0.0.1:9 --ca {}/none.pem",
+        &["none.pem", "check the path"],
+        2,
+    ),
+    (
+        "https://127.0.0.1:9 --cert {}/good.pem",
+        &["--key <FILE>"],
+        2,
+    ),
+    (
+        "https://127.0.0.1:9 --cert {}/good.pem --key {}/other.key",
+        &["does not belong to"],
+        2,
+    ),
+    (
+        "https://127.0.0.1:9 --cert {}/new.pem --key {}/new.key",
+        &["set the clock"],
+        2,
+    ),
 ];
 
 /// What is wrong with a gateway may be put right, so the agent goes on: what it says first.
 const GATEWAYS: &[(&str, &[&str])] = &[
-    ("http://{server}", &["this is no grpctunnel gateway", "UNIMPLEMENTED"]),
-    ("http://{http1}", &["this is no grpctunnel gateway", "it speaks HTTP/1"]),
-    ("https://{server} --ca {}/ca.pem", &["it speaks plaintext", "use http://"]),
-    ("http://{port}", &["in time"]),
-    ("http://127.0.0.1:1", &["cannot reach the gateway", "connection refused"]),
+    (
+        "http://{server}",
+        &["this is no grpctunnel gateway", "UNIMPLEMENTED"],
+    ),
+    (
+        "http://{http1}",
+        &["this is no grpctunnel gateway", "it speaks HTTP/1"],
+    ),
+    (
+        "https://{server} --ca {}/ca.pem",
+        &["it speaks plaintext", "use http://"],
+    ),
+    ("http://{port}", &["did not speak HTTP/2 within"]),
+    (
+        "http://127.0.0.1:1",
+        &["cannot reach the gateway", "connection refused"],
+    ),
 ];
 
 fn files(authority: &Authority) -> Tested {
@@ -101,7 +290,10 @@ fn files(authority: &Authority) -> Tested {
     authority.issue_valid("new", &["localhost"], Valid::From2100)?;
     let whole = std::fs::read_to_string(good.cert)?;
     write("cut.pem", whole.split("-----END").next().ok_or("no end")?)?;
-    write("garbage.pem", "-----BEGIN CERTIFICATE-----\nAAECAwQFBgcICQ==\n-----END CERTIFICATE-----\n")?;
+    write(
+        "garbage.pem",
+        "-----BEGIN CERTIFICATE-----\nAAECAwQFBgcICQ==\n-----END CERTIFICATE-----\n",
+    )?;
     write("tokens", "a 0123456789abcdef\n")?;
     write("short", "a 0123456789abcdef\nb short\n")?;
     write("alone", "0123456789abcdef\n")?;
@@ -127,7 +319,9 @@ fn words(line: &str, places: &[(&str, &str)]) -> Vec<String> {
             true => word.replace('+', " "),
             false => word.to_owned(),
         };
-        places.iter().fold(word, |word, (place, value)| word.replace(place, value))
+        places
+            .iter()
+            .fold(word, |word, (place, value)| word.replace(place, value))
     };
     line.split_whitespace().map(word).collect()
 }
@@ -138,10 +332,18 @@ async fn bad_input_is_told_in_one_line_with_its_exit_code() -> Tested {
         let authority = Authority::new()?;
         files(&authority)?;
         let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-        let (dir, port) = (authority.dir.path().display().to_string(), taken.local_addr()?);
+        let (dir, port) = (
+            authority.dir.path().display().to_string(),
+            taken.local_addr()?,
+        );
         let port = port.to_string();
         let places = [("{}", &*dir), ("{port}", &*port)];
-        let rows = [(CONFIGURATION, ""), (FILES, GATEWAY), (ADDRESSES, ""), (CREDENTIALS, AGENT)];
+        let rows = [
+            (CONFIGURATION, ""),
+            (FILES, GATEWAY),
+            (ADDRESSES, ""),
+            (CREDENTIALS, AGENT),
+        ];
         let (mut count, mut wrong) = (0, String::new());
         for (rows, before) in rows {
             for (line, parts, code) in rows {
@@ -151,9 +353,12 @@ async fn bad_input_is_told_in_one_line_with_its_exit_code() -> Tested {
                     std::time::Duration::from_secs(20),
                     program(&line).output(),
                 );
-                let output = output.await.map_err(|_| format!("it goes on: {line:?}"))??;
+                let output = output
+                    .await
+                    .map_err(|_| format!("it goes on: {line:?}"))??;
                 let said = String::from_utf8(output.stderr)?;
-                let is_one_line = said.lines().count() == 1 && said.starts_with("grpctunnel: error: ");
+                let is_one_line =
+                    said.lines().count() == 1 && said.starts_with("grpctunnel: error: ");
                 let has = |part: &&str| said.contains(&part.replace("{port}", &port));
                 let is_told = parts.iter().all(has);
                 if output.status.code() != Some(*code) || !is_one_line || !is_told {
@@ -191,11 +396,21 @@ async fn a_gateway_that_is_none_is_told_in_one_line() -> Tested {
         let (depot, http1) = (depot("no gateway").await?, http1().await?);
         // It accepts, and says nothing.
         let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-        let (dir, port) = (authority.dir.path().display().to_string(), silent.local_addr()?);
-        let (server, http1, port) =
-            (depot.address.to_string(), http1.to_string(), port.to_string());
-        let places =
-            [("{}", &*dir), ("{server}", &*server), ("{http1}", &*http1), ("{port}", &*port)];
+        let (dir, port) = (
+            authority.dir.path().display().to_string(),
+            silent.local_addr()?,
+        );
+        let (server, http1, port) = (
+            depot.address.to_string(),
+            http1.to_string(),
+            port.to_string(),
+        );
+        let places = [
+            ("{}", &*dir),
+            ("{server}", &*server),
+            ("{http1}", &*http1),
+            ("{port}", &*port),
+        ];
         for (gateway, parts) in GATEWAYS {
             let line = words(&format!("{AGENT} {gateway}"), &places);
             let line: Vec<_> = line.iter().map(String::as_str).collect();

@@ -60,7 +60,9 @@ async fn every_side_speaks_tls_with_certificates_of_both_ends() -> Tested {
         // A caller of its own accord, without a tunnel.
         let tls = authority.trusting().identity(dialler.identity()?);
         let mut direct = tls_caller(gateway.address, tls)?;
-        let reply = direct.greet(to("home/far", GreetRequest::default())).await?;
+        let reply = direct
+            .greet(to("home/far", GreetRequest::default()))
+            .await?;
         assert_eq!(reply.into_inner().text, "far greets ");
         Ok(())
     })
@@ -78,9 +80,14 @@ async fn refused(valid: Valid, own_authority: bool) -> Tested<String> {
     let tls = authority.trusting().identity(pair.identity()?);
     let mut caller = tls_caller(gateway.address, tls)?;
     let status = caller.greet(GreetRequest::default()).await;
-    let status = status.err().ok_or("a certificate that is no good was taken")?;
+    let status = status
+        .err()
+        .ok_or("a certificate that is no good was taken")?;
     assert!(
-        matches!(status.code(), Code::Unavailable | Code::Unknown | Code::Internal),
+        matches!(
+            status.code(),
+            Code::Unavailable | Code::Unknown | Code::Internal
+        ),
         "{status:?}"
     );
     let mut gateway = gateway;
@@ -93,7 +100,11 @@ async fn a_client_certificate_that_is_no_good_is_refused_in_the_handshake() -> T
         for (valid, own, why) in [
             (Valid::Until2020, true, "expired on Wed, 01 Jan 2020"),
             (Valid::From2100, true, "not valid before Fri, 01 Jan 2100"),
-            (Valid::Now, false, "from an authority that is not trusted here"),
+            (
+                Valid::Now,
+                false,
+                "from an authority that is not trusted here",
+            ),
         ] {
             let said = refused(valid, own).await?;
             assert!(said.contains(why), "{valid:?}: {said}");
@@ -129,7 +140,11 @@ async fn an_agent_does_not_take_another_server_for_its_gateway() -> Tested {
         let depot = depot("home").await?;
         let (authority, stranger) = (Authority::new()?, Authority::new()?);
         for (issuer, names, why) in [
-            (&stranger, "localhost", "an authority that is not trusted here"),
+            (
+                &stranger,
+                "localhost",
+                "an authority that is not trusted here",
+            ),
             (&authority, "another.example.com", "not for 127.0.0.1"),
         ] {
             let pair = issuer.issue("gateway", &[names])?;
@@ -166,10 +181,14 @@ async fn a_revoked_certificate_loses_its_tunnel_and_its_calls_when_the_list_is_r
         let mut gateway = gateway_with("127.0.0.1:0", |settings| {
             settings.trust.tls = Some(files);
             settings.drain_limit = Duration::from_secs(1);
-            settings.trust.allow = ["cert:agent serve home", "* call *", "cert:other serve other"]
-                .iter()
-                .filter_map(|rule| rule.parse().ok())
-                .collect();
+            settings.trust.allow = [
+                "cert:agent serve home",
+                "* call *",
+                "cert:other serve other",
+            ]
+            .iter()
+            .filter_map(|rule| rule.parse().ok())
+            .collect();
             trust = Some(settings.trust.clone());
         })
         .await?;
@@ -182,7 +201,9 @@ async fn a_revoked_certificate_loses_its_tunnel_and_its_calls_when_the_list_is_r
         stays.connected().await?;
         let tls = || authority.trusting();
         let mut by_revoked = tls_caller(gateway.address, tls().identity(agent.identity()?))?;
-        by_revoked.greet(to("other", GreetRequest::default())).await?;
+        by_revoked
+            .greet(to("other", GreetRequest::default()))
+            .await?;
 
         authority.revoke(&["agent"])?;
         gateway.control.trust(&trust.ok_or("no settings")?)?;
@@ -190,7 +211,10 @@ async fn a_revoked_certificate_loses_its_tunnel_and_its_calls_when_the_list_is_r
         assert_eq!(home.ended().await?, Ended::Refused);
         // Its connection was there before, and is of no use to it now.
         let status = by_revoked.greet(to("other", GreetRequest::default())).await;
-        assert_eq!(status.err().ok_or("answered")?.code(), Code::Unauthenticated);
+        assert_eq!(
+            status.err().ok_or("answered")?.code(),
+            Code::Unauthenticated
+        );
         // The other one has noticed nothing.
         let mut by_other = tls_caller(gateway.address, tls().identity(other.identity()?))?;
         by_other.greet(to("other", GreetRequest::default())).await?;

@@ -16,7 +16,10 @@ const RULES: [&str; 2] = ["cert:agent serve home", "cert:caller call home"];
 
 fn failed_handshakes() -> usize {
     let number = std::env::var("GRPCTUNNEL_HANDSHAKES");
-    number.ok().and_then(|number| number.parse().ok()).unwrap_or(FAILED)
+    number
+        .ok()
+        .and_then(|number| number.parse().ok())
+        .unwrap_or(FAILED)
 }
 
 /// Everything that a server says to these bytes.
@@ -47,7 +50,11 @@ async fn callers_are_served_while_handshakes_fail() -> Tested {
                     // A record that promises a ClientHello and has none in it.
                     0 => stream.write_all(b"\x16\x03\x01\x00\x05hello").await?,
                     // The beginning of one.
-                    1 => stream.write_all(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc").await?,
+                    1 => {
+                        stream
+                            .write_all(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc")
+                            .await?
+                    }
                     _ => {}
                 }
             }
@@ -63,7 +70,10 @@ async fn callers_are_served_while_handshakes_fail() -> Tested {
             calls += 1;
         }
         flood.await??;
-        println!("{} handshakes failed, {calls} calls were served", failed_handshakes());
+        println!(
+            "{} handshakes failed, {calls} calls were served",
+            failed_handshakes()
+        );
         Tested::Ok(())
     };
     tokio::time::timeout(Duration::from_secs(300), served).await?
@@ -101,9 +111,15 @@ async fn plaintext_is_not_spoken_where_tls_is_and_who_tries_is_told() -> Tested 
         let said = answer(gateway.address, b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await?;
         let said = String::from_utf8_lossy(&said).into_owned();
         assert!(said.starts_with("HTTP/1.1 400 "), "{said}");
-        assert!(said.ends_with("this port speaks TLS; use https://\n"), "{said}");
+        assert!(
+            said.ends_with("this port speaks TLS; use https://\n"),
+            "{said}"
+        );
         let length = said.split("\r\n\r\n").nth(1).ok_or("no body")?.len();
-        assert!(said.contains(&format!("content-length: {length}\r\n")), "{said}");
+        assert!(
+            said.contains(&format!("content-length: {length}\r\n")),
+            "{said}"
+        );
 
         let said = answer(gateway.address, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await?;
         let said = String::from_utf8_lossy(&said).into_owned();
@@ -112,7 +128,9 @@ async fn plaintext_is_not_spoken_where_tls_is_and_who_tries_is_told() -> Tested 
         assert!(said.contains("speaks plaintext"), "{said}");
 
         // No call is made in plaintext, and no tunnel is opened.
-        let status = caller(gateway.address)?.greet(GreetRequest::default()).await;
+        let status = caller(gateway.address)?
+            .greet(GreetRequest::default())
+            .await;
         assert!(status.is_err());
         let depot = depot("home").await?;
         let url = format!("http://{}", gateway.address);
@@ -132,7 +150,10 @@ async fn an_agent_that_wants_tls_does_without_none() -> Tested {
         let url = format!("https://{}", gateway.address);
         let mut agent = agent_of(&url, "home", depot.address, Default::default())?;
         let why = agent.failed().await?;
-        assert!(why.contains("it speaks plaintext, not TLS; use http://"), "{why}");
+        assert!(
+            why.contains("it speaks plaintext, not TLS; use http://"),
+            "{why}"
+        );
         Ok(())
     })
     .await

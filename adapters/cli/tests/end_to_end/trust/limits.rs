@@ -12,7 +12,10 @@ use crate::support::{
 };
 
 async fn limited(limits: &[&str]) -> Tested<RunningGateway> {
-    let limits: Vec<Limit> = limits.iter().map(|limit| limit.parse()).collect::<Result<_, _>>()?;
+    let limits: Vec<Limit> = limits
+        .iter()
+        .map(|limit| limit.parse())
+        .collect::<Result<_, _>>()?;
     gateway_with("127.0.0.1:0", |settings| {
         settings.trust.tokens = Some(tokens());
         settings.trust.allow = ["* serve *", "* call *"]
@@ -35,7 +38,12 @@ async fn open_calls_are_counted_for_each_identity() -> Tested {
         let mut waiter = caller(gateway.address)?;
         let request = by(CALLER, to("home", WaitRequest {}))?;
         let waiting = tokio::spawn(async move { waiter.wait(request).await });
-        depot.seen.begun.subscribe().wait_for(|begun| *begun == 1).await?;
+        depot
+            .seen
+            .begun
+            .subscribe()
+            .wait_for(|begun| *begun == 1)
+            .await?;
         let mut caller = caller(gateway.address)?;
         let greet = |who| by(who, to("home", GreetRequest::default()));
         let status = caller.greet(greet(CALLER)?).await.err().ok_or("answered")?;

@@ -1,5 +1,6 @@
 //! Who gets in, and who does not: each promise with its attacker.
 
+mod breaking;
 mod certificates;
 mod handshakes;
 mod limits;
@@ -15,7 +16,6 @@ use std::{net::SocketAddr, path::Path};
 use grpctunnel_cli::{
     agent::Agent,
     auth::{AUTHORIZATION, CredentialSettings, Credentials, TokenSource, TokensFrom},
-    gateway::GatewaySettings,
     tls::{ClientFiles, ServerFiles},
 };
 use tonic::{
@@ -41,14 +41,12 @@ pub(crate) fn tokens() -> TokensFrom {
     TokensFrom::Text(lines.join("\n"))
 }
 
-pub(crate) fn allow(settings: &mut GatewaySettings, rules: &[&str]) -> Tested {
-    settings.trust.allow = rules.iter().map(|rule| rule.parse()).collect::<Result<_, _>>()?;
-    Ok(())
-}
-
 /// A gateway without TLS that knows the [`tokens`].
 pub(crate) async fn gateway_of(rules: &[&str]) -> Tested<RunningGateway> {
-    let rules: Vec<_> = rules.iter().map(|rule| rule.parse()).collect::<Result<_, _>>()?;
+    let rules: Vec<_> = rules
+        .iter()
+        .map(|rule| rule.parse())
+        .collect::<Result<_, _>>()?;
     gateway_with("127.0.0.1:0", |settings| {
         settings.trust.tokens = Some(tokens());
         settings.trust.allow = rules;
@@ -106,12 +104,13 @@ pub(crate) fn by<T>(token: &str, mut request: Request<T>) -> Tested<Request<T>> 
 }
 
 /// An authority, and a gateway with a certificate of its.
-pub(crate) async fn secured(
-    rules: &[&str],
-) -> Tested<(Authority, RunningGateway)> {
+pub(crate) async fn secured(rules: &[&str]) -> Tested<(Authority, RunningGateway)> {
     let authority = Authority::new()?;
     let pair = authority.issue("gateway", &["localhost", "127.0.0.1"])?;
-    let rules: Vec<_> = rules.iter().map(|rule| rule.parse()).collect::<Result<_, _>>()?;
+    let rules: Vec<_> = rules
+        .iter()
+        .map(|rule| rule.parse())
+        .collect::<Result<_, _>>()?;
     let gateway = gateway_with("127.0.0.1:0", |settings| {
         settings.trust.tls = Some(server_files(&pair, Some(&authority.ca())));
         settings.trust.allow = rules;

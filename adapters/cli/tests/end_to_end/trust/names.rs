@@ -11,14 +11,16 @@ use crate::support::{Tested, bounded, caller, depot, stubs::GreetRequest, to};
 const RULES: [&str; 3] = [
     "token:home serve home",
     "token:other serve other",
-    "token:caller call home",
+    "token:caller call home,nobody",
 ];
 
 /// What a caller sees of a refusal, with the name taken out.
 fn seen(status: &Status, name: &str) -> (Code, String, Vec<String>) {
     let text = status.message().replace(name, "NAME");
     let metadata = status.metadata().as_ref();
-    let metadata = metadata.iter().map(|(key, value)| format!("{key}: {value:?}"));
+    let metadata = metadata
+        .iter()
+        .map(|(key, value)| format!("{key}: {value:?}"));
     (status.code(), text, metadata.collect())
 }
 
@@ -44,15 +46,25 @@ async fn a_forbidden_name_looks_like_an_unknown_one() -> Tested {
         assert_eq!(ask("other/further").await?.0, unknown.0);
         // Whoever reads the log of the gateway can tell them apart.
         let said = gateway.refused().await?;
-        assert!(said.contains("to other") && said.contains("no rule allows it"), "{said}");
+        assert!(
+            said.contains("to other") && said.contains("no rule allows it"),
+            "{said}"
+        );
         let said = gateway.refused().await?;
-        assert!(said.contains("to nobody") && said.contains("not connected"), "{said}");
+        assert!(
+            said.contains("to nobody") && said.contains("not connected"),
+            "{said}"
+        );
         // Without a name there is one agent for this caller, and none for another.
         let greet = || Request::new(GreetRequest::default());
         let mut caller = crate::support::caller(gateway.address)?;
         let reply = caller.greet(by(CALLER, greet())?).await?.into_inner();
         assert_eq!(reply.text, "home greets ");
-        let status = caller.greet(by(OTHER, greet())?).await.err().ok_or("answered")?;
+        let status = caller
+            .greet(by(OTHER, greet())?)
+            .await
+            .err()
+            .ok_or("answered")?;
         assert_eq!(status.message(), "no agent is connected");
         Ok(())
     })
@@ -79,10 +91,8 @@ async fn the_health_of_a_forbidden_name_is_that_of_an_unknown_one() -> Tested {
         };
         assert_eq!(refused("other").await?, refused("nobody").await?);
         for name in ["other", "nobody"] {
-            let channel = tonic::transport::Endpoint::from_shared(format!(
-                "http://{}",
-                gateway.address
-            ))?;
+            let channel =
+                tonic::transport::Endpoint::from_shared(format!("http://{}", gateway.address))?;
             let mut health = HealthClient::new(channel.connect_lazy());
             let mut watch = health.watch(ask(name)?).await?.into_inner();
             let first = watch.message().await?.ok_or("ended")?;

@@ -152,14 +152,29 @@ async fn everything_is_replaced_under_load_without_a_failed_call() -> Tested {
         let path = file.to_string_lossy().into_owned();
         let mut gateway = Spoken::start(program(&["gateway", "--config", &path]))?;
         let line = gateway.says("listening on ").await?;
-        let address = line.strip_prefix("listening on ").ok_or("another line")?.to_owned();
+        let address = line
+            .strip_prefix("listening on ")
+            .ok_or("another line")?
+            .to_owned();
         let depot = depot("home").await?;
-        let (url, local) = (format!("https://{address}"), format!("http://{}", depot.address));
+        let (url, local) = (
+            format!("https://{address}"),
+            format!("http://{}", depot.address),
+        );
         let (ca, token) = (authority.ca(), authority.path("home.token"));
         let (ca, token) = (ca.to_string_lossy(), token.to_string_lossy());
         let mut agent = Spoken::start(program(&[
-            "agent", "--gateway", &url, "--ca", &ca, "--token-file", &token, "--name", "home",
-            "--local", &local,
+            "agent",
+            "--gateway",
+            &url,
+            "--ca",
+            &ca,
+            "--token-file",
+            &token,
+            "--name",
+            "home",
+            "--local",
+            &local,
         ]))?;
         agent.says("connected to").await?;
         let load = Load::start(address.parse()?, authority.trusting());
@@ -186,7 +201,10 @@ async fn everything_is_replaced_under_load_without_a_failed_call() -> Tested {
         gateway.says("read the configuration").await?;
         replace(&file, "[gateway]\nlisten = \"127.0.0.1:0\"\nalow = []\n")?;
         let line = gateway.says("stays as it was").await?;
-        assert!(line.contains("gateway.alow") && line.contains("gateway.allow"), "{line}");
+        assert!(
+            line.contains("gateway.alow") && line.contains("gateway.allow"),
+            "{line}"
+        );
         gateway.hang_up()?;
         gateway.says("stays as it was").await?;
         load.goes_on().await;
@@ -215,12 +233,28 @@ async fn an_agent_that_loses_its_name_gives_up_with_a_code_of_its_own() -> Teste
         let line = gateway.says("listening on ").await?;
         let address = line.strip_prefix("listening on ").ok_or("another line")?;
         let depot = depot("home").await?;
-        let (url, local) = (format!("https://{address}"), format!("http://{}", depot.address));
+        let (url, local) = (
+            format!("https://{address}"),
+            format!("http://{}", depot.address),
+        );
         let (ca, token) = (authority.ca(), authority.path("home.token"));
         let (ca, token) = (ca.to_string_lossy(), token.to_string_lossy());
         let mut agent = Spoken::start(program(&[
-            "agent", "--gateway", &url, "--ca", &ca, "--token-file", &token, "--name", "home",
-            "--local", &local, "--retry-limit", "1", "--auth-retries", "1",
+            "agent",
+            "--gateway",
+            &url,
+            "--ca",
+            &ca,
+            "--token-file",
+            &token,
+            "--name",
+            "home",
+            "--local",
+            &local,
+            "--retry-limit",
+            "1",
+            "--auth-retries",
+            "1",
         ]))?;
         agent.says("connected to").await?;
         replace(&tokens, &format!("other {SECOND}\n"))?;

@@ -28,7 +28,10 @@ const TRIES: [(&str, &str); 6] = [
 fn with(headers: &mut HeaderMap, token: Option<&str>) -> Tested {
     for (name, value) in TRIES {
         if token.is_none() || name != AUTHORIZATION {
-            headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+            headers.insert(
+                HeaderName::from_static(name),
+                HeaderValue::from_static(value),
+            );
         }
     }
     if let Some(token) = token {
@@ -48,7 +51,9 @@ async fn headers_make_nobody_another() -> Tested {
         agent.connected().await?;
         let mut request = raw::request(gateway.address, "/a.B/C", b"")?;
         with(request.headers_mut(), Some(OTHER))?;
-        request.headers_mut().insert("x-tunnel-target", "home".parse()?);
+        request
+            .headers_mut()
+            .insert("x-tunnel-target", "home".parse()?);
         let response = raw::caller().request(request).await?;
         assert_eq!(raw::grpc_status(response.headers()), Some("14"));
         // Two tokens are none.
@@ -100,7 +105,10 @@ async fn whoever_uses_a_dialled_port_is_who_dialled() -> Tested {
         with(request.headers_mut(), Some("nonsense-0123456789"))?;
         raw::caller().request(request).await?;
         let (head, _) = arrivals.recv().await.ok_or("nothing arrived")?;
-        let ours = head.headers.keys().filter(|key| key.as_str().starts_with("x-tunnel-"));
+        let ours = head
+            .headers
+            .keys()
+            .filter(|key| key.as_str().starts_with("x-tunnel-"));
         assert_eq!(ours.collect::<Vec<_>>(), [HOPS]);
         Ok(())
     })
@@ -111,7 +119,11 @@ async fn whoever_uses_a_dialled_port_is_who_dialled() -> Tested {
 async fn behind_a_chain_of_gateways_a_call_is_the_agents_in_between() -> Tested {
     bounded(async {
         let first = gateway_of(&["token:home serve hop", "* call hop"]).await?;
-        let rules = ["token:home serve far", "token:home serve secret", "token:other call far"];
+        let rules = [
+            "token:home serve far",
+            "token:home serve secret",
+            "token:other call far",
+        ];
         let second = gateway_of(&rules).await?;
         let (one, two) = (depot("far").await?, depot("secret").await?);
         let url = format!("http://{}", second.address);

@@ -56,7 +56,9 @@ async fn nobody_squats_a_name_with_the_token_of_another() -> Tested {
         // A name of its own making is a name, too.
         let mut unnamed = crate::raw::request(gateway.address, OPEN, b"")?;
         let value = format!("Bearer {OTHER}").parse()?;
-        unnamed.headers_mut().insert(grpctunnel_cli::auth::AUTHORIZATION, value);
+        unnamed
+            .headers_mut()
+            .insert(grpctunnel_cli::auth::AUTHORIZATION, value);
         let response = crate::raw::caller().request(unnamed).await?;
         let code = crate::raw::grpc_status(response.headers());
         assert_eq!(code, Some("7"));
@@ -74,10 +76,14 @@ async fn a_token_that_is_taken_away_ends_what_it_opened_when_its_calls_have_ende
         let mut gateway = gateway_with("127.0.0.1:0", |settings| {
             settings.drain_limit = std::time::Duration::from_secs(30);
             settings.trust.tokens = Some(super::tokens());
-            settings.trust.allow = ["token:home serve home", "token:other serve other", "* call *"]
-                .iter()
-                .filter_map(|rule| rule.parse().ok())
-                .collect();
+            settings.trust.allow = [
+                "token:home serve home",
+                "token:other serve other",
+                "* call *",
+            ]
+            .iter()
+            .filter_map(|rule| rule.parse().ok())
+            .collect();
             before = Some(settings.trust.clone());
         })
         .await?;
@@ -90,7 +96,11 @@ async fn a_token_that_is_taken_away_ends_what_it_opened_when_its_calls_have_ende
         let mut waiter = caller(gateway.address)?;
         let waiting = by(CALLER, to("home", WaitRequest {}))?;
         let waiting = tokio::spawn(async move { waiter.wait(waiting).await });
-        one.seen.begun.subscribe().wait_for(|begun| *begun == 1).await?;
+        one.seen
+            .begun
+            .subscribe()
+            .wait_for(|begun| *begun == 1)
+            .await?;
 
         let mut trust = before.ok_or("no settings")?;
         trust.tokens = Some(TokensFrom::Text(format!("caller {CALLER}\nother {OTHER}")));
@@ -104,9 +114,13 @@ async fn a_token_that_is_taken_away_ends_what_it_opened_when_its_calls_have_ende
         }
         // No new call goes there, the open one ends well, and the other tunnel is as it was.
         let mut caller = caller(gateway.address)?;
-        let refused = caller.greet(by(CALLER, to("home", GreetRequest::default()))?).await;
+        let refused = caller
+            .greet(by(CALLER, to("home", GreetRequest::default()))?)
+            .await;
         assert_eq!(refused.err().ok_or("answered")?.code(), Code::Unavailable);
-        caller.greet(by(CALLER, to("other", GreetRequest::default()))?).await?;
+        caller
+            .greet(by(CALLER, to("other", GreetRequest::default()))?)
+            .await?;
         one.seen.release.send_replace(true);
         waiting.await??;
         assert_eq!(home.ended().await?, Ended::Refused);
@@ -140,7 +154,10 @@ async fn the_authorization_of_a_call_belongs_to_the_local_server() -> Tested {
         crate::raw::caller().request(request).await?;
         let (head, _) = arrivals.recv().await.ok_or("nothing arrived")?;
         assert_eq!(head.headers["authorization"], "Bearer of-the-local-server");
-        let ours = head.headers.keys().filter(|key| key.as_str().starts_with("x-tunnel-"));
+        let ours = head
+            .headers
+            .keys()
+            .filter(|key| key.as_str().starts_with("x-tunnel-"));
         assert_eq!(ours.collect::<Vec<_>>(), [grpctunnel_cli::HOPS]);
         Ok(())
     })
