@@ -84,6 +84,17 @@ pub enum Directions {
     Both,
 }
 
+impl PipeEnd {
+    /// The flag byte of the frames of this end's tunnel on that side, in both directions.
+    #[must_use]
+    pub const fn flags(self, side: Side) -> u8 {
+        match (self, side) {
+            (Self::Opener, Side::Client) | (Self::Acceptor, Side::Server) => FORWARD,
+            (Self::Opener, Side::Server) | (Self::Acceptor, Side::Client) => REVERSE,
+        }
+    }
+}
+
 impl Directions {
     const fn has(self, flag: u8) -> bool {
         match self {
@@ -174,11 +185,11 @@ impl<S: Storage> Pipe<S> {
         opening: Opening,
     ) -> Result<Self, ConfigError> {
         let client = directions
-            .has(flag_of(end, Side::Client))
+            .has(end.flags(Side::Client))
             .then(|| Tunnel::new(now, config.clone(), opening))
             .transpose()?;
         let server = directions
-            .has(flag_of(end, Side::Server))
+            .has(end.flags(Side::Server))
             .then(|| Tunnel::new(now, config, opening))
             .transpose()?;
         Ok(Self {
@@ -235,10 +246,10 @@ impl<S: Storage> Pipe<S> {
             return Err(error.clone());
         }
         let result = match (&mut self.client, &mut self.server) {
-            (Some(client), _) if flags == flag_of(self.end, Side::Client) => {
+            (Some(client), _) if flags == self.end.flags(Side::Client) => {
                 (Side::Client, client.handle_frame(now, frame))
             }
-            (_, Some(server)) if flags == flag_of(self.end, Side::Server) => {
+            (_, Some(server)) if flags == self.end.flags(Side::Server) => {
                 (Side::Server, server.handle_frame(now, frame))
             }
             // Two tunnels that have ended without an error have nothing to say to it.
@@ -405,12 +416,5 @@ impl<S: Storage> Pipe<S> {
 
     fn advance(&mut self, now: Time) {
         self.now = self.now.max(now);
-    }
-}
-
-const fn flag_of(end: PipeEnd, side: Side) -> u8 {
-    match (end, side) {
-        (PipeEnd::Opener, Side::Client) | (PipeEnd::Acceptor, Side::Server) => FORWARD,
-        (PipeEnd::Opener, Side::Server) | (PipeEnd::Acceptor, Side::Client) => REVERSE,
     }
 }

@@ -1,6 +1,6 @@
 //! Which tunnel of a pipe sends next.
 
-use super::{Pipe, flag_of};
+use super::Pipe;
 use crate::code::Side;
 use crate::storage::Storage;
 use crate::time::Time;
@@ -21,7 +21,7 @@ impl<S: Storage> Pipe<S> {
         };
         self.spread();
         let (side, mut transmit) = found?;
-        transmit.prefix.set_flags(flag_of(self.end, side));
+        transmit.prefix.set_flags(self.end.flags(side));
         let len = len_of(&transmit);
         self.ahead = match side {
             Side::Client => self.ahead.saturating_add(len),

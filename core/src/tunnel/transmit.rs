@@ -66,7 +66,10 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
                 return transmit;
             }
         }
-        if let Some(refusal) = self.refusals.pop() {
+        // A client refuses no stream, and has none of the texts that tell why.
+        if R::SIDE == Side::Server
+            && let Some(refusal) = self.refusals.pop()
+        {
             return Some(self.refusal_frame(refusal));
         }
         while let Some(slot) = self.streams.pop_control() {
@@ -167,8 +170,11 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         let id = stream.id();
         let transmit = match stream.take_notice()? {
             (Notice::Cancel, _) => Some(control(prefix::cancel(id))),
-            (Notice::Close, why) => close_reason(why).map(|reason| close_with(id, reason)),
-            (Notice::Nothing, _) => None,
+            // A tunnel client closes no stream; said here, its program has no code for it.
+            (Notice::Close, why) if R::SIDE == Side::Server => {
+                close_reason(why).map(|reason| close_with(id, reason))
+            }
+            (Notice::Close | Notice::Nothing, _) => None,
         };
         self.retire(slot);
         transmit

@@ -18,6 +18,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use grpctunnel_driver::NeverProcessed;
 use grpctunnel_http2::{Error as HttpError, ErrorKind, Reason};
 use http::{
     HeaderValue, Request, Response, StatusCode, Version,
@@ -34,8 +35,10 @@ pub(crate) use self::body::LocalBody;
 use self::pool::{NoStream, Pool};
 use crate::{
     HOPS, INSTANCE, TARGET,
+    answer::mark_refused,
+    auth::{AUTHORIZATION, Credentials},
     connect::{Connector, Proxy, Watch},
-    origin::{Origin, with_path},
+    origin::Origin,
     replay::Replay,
     target::strip,
     words,
@@ -75,6 +78,8 @@ pub(crate) struct LocalSettings {
     pub(crate) authority: Option<Authority>,
     /// The most connections at once.
     pub(crate) connections: usize,
+    /// What is presented to it, and what it is checked against.
+    pub(crate) credentials: Credentials,
 }
 
 /// The local server. Connects when there is a call, and again when the connection was lost.
@@ -84,6 +89,7 @@ struct Shared {
     pool: Pool,
     origin: Origin,
     authority: Option<Authority>,
+    credentials: Credentials,
     lost: AtomicBool,
     tell: Box<dyn Fn(LocalEvent) + Send + Sync>,
 }
@@ -113,12 +119,15 @@ where
             origin,
             authority,
             connections,
+            credentials,
         } = settings;
-        let connector = Connector::new(origin.clone(), Proxy::None, WATCH);
+        let proxy = Proxy::None;
+        let connector = Connector::new(origin.clone(), proxy, credentials.clone(), WATCH);
         let shared = Shared {
             pool: Pool::new(connector, connections),
             authority,
             origin,
+            credentials,
             lost: AtomicBool::new(false),
             tell: Box::new(tell),
         };
@@ -142,47 +151,60 @@ where
         let path = path.unwrap_or_else(|| PathAndQuery::from_static("/"));
         let asked_for = self.0.authority.as_ref().or(head.uri.authority());
         let authority = asked_for.unwrap_or(self.0.origin.authority()).clone();
-        head.uri = with_path(authority, path);
+        head.uri = self.0.origin.with_path(authority, path);
         head.version = Version::HTTP_2;
         strip(&mut head.headers, &[TARGET, HOPS]);
+        if let Some(authorization) = self.0.credentials.authorization() {
+            // The local server is another gateway.
+            head.headers.insert(AUTHORIZATION, authorization);
+        }
         let replay = Replay::new(body);
         let mut tries = 1;
         loop {
-            let (error, again) = match self.attempt(&head, &replay).await {
+            let failed = match self.attempt(&head, &replay).await {
                 Ok(response) => return response.map(Either::Left),
                 Err(failed) => failed,
             };
+            let again = failed.handled == Handled::Refused;
             if !again || tries >= TRIES || !replay.is_whole() {
-                return error.into_http().map(Either::Right);
+                return failed.into_answer();
             }
             tries += 1;
         }
     }
 
-    /// Makes a call once. An error comes with whether it is certain that nobody handled it, and
-    /// worth another try.
+    /// Makes a call once.
     async fn attempt(
         &self,
         head: &Parts,
         replay: &Replay<B>,
-    ) -> Result<Response<LocalBody>, (Status, bool)> {
+    ) -> Result<Response<LocalBody>, Failed> {
         let lease = self.0.pool.stream().await;
-        let lease = lease.map_err(|none| (self.no_stream(&none), false))?;
+        let lease = lease.map_err(|none| Failed {
+            status: self.no_stream(&none),
+            handled: Handled::NotSent,
+        })?;
         self.back();
         let (mut client, used) = lease.into_parts();
         let request = Request::from_parts(head.clone(), replay.attempt());
         match client.call(request).await {
             Ok(mut response) => {
                 let origin = self.0.origin.clone();
-                body::fit_head(response.headers_mut(), &origin)
-                    .map_err(|status| (status, false))?;
+                body::fit_head(response.headers_mut(), &origin).map_err(|status| Failed {
+                    status,
+                    handled: Handled::Perhaps,
+                })?;
                 let ends_well =
                     response.status() != StatusCode::OK || body::is_trailers_only(&mut response);
                 Ok(response.map(|body| LocalBody::new(body, origin, used, ends_well)))
             }
             Err(error) => {
-                let again = error.never_processed().is_some();
-                Err((status_of(&error, &self.0.origin), again))
+                let handled = match error.never_processed() {
+                    Some(_) => Handled::Refused,
+                    None => Handled::Perhaps,
+                };
+                let status = status_of(&error, &self.0.origin);
+                Err(Failed { status, handled })
             }
         }
     }
@@ -223,6 +245,37 @@ where
         if self.0.lost.swap(false, Ordering::Relaxed) {
             (self.0.tell)(LocalEvent::Back);
         }
+    }
+}
+
+/// Whether a call that failed was handled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Handled {
+    Perhaps,
+    /// There was no connection to send it on.
+    NotSent,
+    /// The server said that it would not: by REFUSED_STREAM, or by a GOAWAY below the call.
+    Refused,
+}
+
+/// A call that the local server did not answer.
+struct Failed {
+    status: Status,
+    handled: Handled,
+}
+
+impl Failed {
+    /// The answer that stands for it. What nobody handled is marked, so that it can be made
+    /// elsewhere.
+    fn into_answer(self) -> Answer {
+        let mut answer = self.status.into_http().map(Either::Right);
+        if self.handled != Handled::Perhaps {
+            answer.extensions_mut().insert(NeverProcessed::new());
+        }
+        if self.handled == Handled::Refused {
+            mark_refused(answer.headers_mut());
+        }
+        answer
     }
 }
 

@@ -46,8 +46,9 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         }
     }
 
-    /// Whether the carrier must not be finished yet, because another tunnel on it needs it.
-    pub(crate) const fn hold_finish(&mut self, hold: bool) {
+    /// Whether the carrier must not be finished yet, because another tunnel on it needs it. For two
+    /// tunnels on one carrier that are not a [`Pipe`](crate::bare::Pipe), which does this by itself.
+    pub const fn hold_finish(&mut self, hold: bool) {
         self.drain.hold_finish(hold);
     }
 

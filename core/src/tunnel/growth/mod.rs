@@ -150,8 +150,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
 
     /// Bytes by which windows may still grow.
     fn free_growth(&self) -> u64 {
-        let budget = self.limits.receive_window.growth_budget;
-        budget.saturating_sub(self.growth.in_use())
+        self.growth.free(self.limits.receive_window.growth_budget)
     }
 
     /// Makes a window as large as `target`, as far as its limit and `most` more bytes go.
@@ -208,6 +207,13 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     #[must_use]
     pub const fn receive_growth(&self) -> u64 {
         self.growth.in_use()
+    }
+
+    /// From now on windows grow only while [`receive_growth`](Self::receive_growth) is below `bytes`,
+    /// and within the growth budget as ever. What has grown stays. For a bound that several tunnels
+    /// share.
+    pub const fn limit_growth(&mut self, bytes: u64) {
+        self.growth.limit(bytes);
     }
 
     /// The shortest time that the way to the peer and back took lately, as far as payload shows

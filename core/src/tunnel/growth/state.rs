@@ -23,6 +23,8 @@ pub(super) enum Watched {
 pub(in crate::tunnel) struct Growth {
     /// Bytes by which windows have grown.
     in_use: u64,
+    /// Beyond so many of them they do not grow, whatever the budget; `None` is no limit.
+    most: Option<u64>,
     /// Bytes that have come on all streams, modulo 2^64.
     arrived: u64,
     /// When the settings left, until a frame comes: no client sends one before it has them.
@@ -69,12 +71,13 @@ impl Growth {
 
         let Self {
             in_use,
+            most,
             arrived: now_arrived,
             settings_left,
             samples,
             route,
         } = self;
-        (in_use, settings_left, route).hash(state);
+        (in_use, most, settings_left, route).hash(state);
         for sample in samples {
             let sample = sample.map(|sample| {
                 let Sample {
@@ -95,6 +98,17 @@ impl Growth {
     /// Bytes by which windows have grown.
     pub(in crate::tunnel) const fn in_use(&self) -> u64 {
         self.in_use
+    }
+
+    /// Bytes by which they may still grow, out of a budget.
+    pub(super) fn free(&self, budget: u64) -> u64 {
+        let budget = self.most.map_or(budget, |most| most.min(budget));
+        budget.saturating_sub(self.in_use)
+    }
+
+    /// From now on windows grow only below so many bytes.
+    pub(super) const fn limit(&mut self, bytes: u64) {
+        self.most = Some(bytes);
     }
 
     /// A window grows by so many bytes.
@@ -227,8 +241,9 @@ mod tests {
 
     #[test]
     fn a_fingerprint_tells_what_decides_how_windows_grow() {
-        let changes: [fn(&mut Growth); 8] = [
+        let changes: [fn(&mut Growth); 9] = [
             |it| it.in_use += 1,
+            |it| it.most = Some(1),
             |it| it.arrived += 1,
             |it| it.settings_left = Some(Time::ZERO),
             |it| it.route.round_trip += 1,

@@ -181,5 +181,7 @@ fn run() -> i32 {
         now = device.tunnel.poll_timeout().unwrap_or(now);
     }
     let over = i32::from(!device.over);
-    over + i32::from(writeln!(bare::Output, "the client has ended").is_err())
+    // A literal, so that the client is measured without `core::fmt`, which it has no need of.
+    let said = bare::Output.write_str("the client has ended\n");
+    over + i32::from(said.is_err())
 }
