@@ -74,7 +74,7 @@
 //! the HTTP stack and interceptors attached, such as addresses and certificates.
 //!
 //! A tunnel ends in good order when either end drains it: [`Channel::drain`],
-//! [`ServerHandle::drain`](ServerHandle), a [`Server`] that shuts down, or the last handle that is
+//! [`ServerHandle::drain`], a [`Server`] that shuts down, or the last handle that is
 //! dropped. Calls that are open go on; new ones fail with the mark [`NeverProcessed`].
 //! [`Channel::draining`] tells when to open another.
 //!
@@ -90,11 +90,10 @@
 //!
 //! # TLS
 //!
-//! With the feature `tls`, an [`Endpoint`] takes `https://HOST:PORT` and a
-//! [`ClientConfig`](rustls::ClientConfig) of rustls ([`Endpoint::with_tls`]), and a [`Server`] a
-//! [`ServerConfig`](rustls::ServerConfig) ([`Server::with_tls`]). Mutual TLS is a client
-//! certificate in the one and a verifier in the other; handlers and hooks find what was shown in
-//! [`ConnectInfo::peer_certificates`]. The example `tls` does all of it. With the feature
+//! With the feature `tls`, an [`Endpoint`] takes `https://HOST:PORT` and a `ClientConfig` of rustls
+//! (`Endpoint::with_tls`), and a [`Server`] a `ServerConfig` (`Server::with_tls`). Mutual TLS is a
+//! client certificate in the one and a verifier in the other; handlers and hooks find what was shown
+//! in [`ConnectInfo::peer_certificates`]. The example `tls` does all of it. With the feature
 //! `tls-native-roots`, [`dial`] takes `https` too, and trusts what the platform trusts.
 //!
 //! With tonic's transport, TLS is tonic's: `ClientTlsConfig` on a [`tonic_transport::endpoint`],

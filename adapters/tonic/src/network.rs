@@ -47,8 +47,11 @@ pub(crate) fn runtime<N: Network>() -> Runtime {
 }
 
 /// Any transport.
+#[cfg(feature = "tls")]
 pub(crate) trait Io: Read + Write + Unpin + Send {}
 
+#[cfg(feature = "tls")]
 impl<T: Read + Write + Unpin + Send> Io for T {}
 
+#[cfg(feature = "tls")]
 pub(crate) type BoxIo = Box<dyn Io>;
