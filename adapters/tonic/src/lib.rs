@@ -57,10 +57,12 @@ mod channel;
 mod connect;
 mod endpoint;
 mod fallback;
+mod group;
 mod handler;
 mod method_kinds;
 mod network;
 mod peer;
+mod registry;
 mod serve;
 mod server;
 mod status;
@@ -74,14 +76,16 @@ pub use channel::{Channel, ResponseFuture};
 pub use connect::{connect, serve_reverse};
 pub use endpoint::{DialError, Endpoint};
 pub use fallback::WithFallback;
+pub use group::TunnelGroup;
 pub use handler::{Handling, TonicHandler};
 pub use method_kinds::method_kinds;
 pub use network::Network;
 pub use peer::TunnelPeer;
+pub use registry::Registry;
 #[cfg(feature = "tls")]
 pub use rustls;
 pub use serve::Server;
-pub use server::{ReverseTunnel, TunnelServer};
+pub use server::{AcceptResult, ReverseTunnel, TunnelServer};
 pub use status::{
     IntoTonicStatus, from_tonic, from_tonic_code, to_tonic_code, with_tonic_statuses,
 };

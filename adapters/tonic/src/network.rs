@@ -45,13 +45,3 @@ pub trait Network: Executor + Timer + Default {
 pub(crate) fn runtime<N: Network>() -> Runtime {
     Runtime::new(N::default(), N::default())
 }
-
-/// Any transport.
-#[cfg(feature = "tls")]
-pub(crate) trait Io: Read + Write + Unpin + Send {}
-
-#[cfg(feature = "tls")]
-impl<T: Read + Write + Unpin + Send> Io for T {}
-
-#[cfg(feature = "tls")]
-pub(crate) type BoxIo = Box<dyn Io>;
