@@ -124,7 +124,7 @@ pub use byte_stream::byte_stream;
 pub use grpctunnel_driver::{
     BinDialect, BoxError, Bucket, Code, ConnectError, ConnectInfo, Counters, DecodeLimits,
     Direction, Executor, Extension, ExtensionSet, Handler, Limits, Liveness, MemoryBound,
-    MethodKind, MethodKinds, NeverProcessed, NoHandler, Options, PipeEnd, Reason,
+    MemoryBudget, MethodKind, MethodKinds, NeverProcessed, NoHandler, Options, PipeEnd, Reason,
     ReceiveWindowPolicy, RequestBody, RequestError, RevisionZeroLimits, Runtime, ServerHandle,
     Sleep, Status, StreamReason, Task, Timer, TunnelEnd, TunnelError, TunnelId, TunnelReason,
     TunnelState, error_chain, error_sources,

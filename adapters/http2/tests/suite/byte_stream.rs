@@ -288,7 +288,7 @@ async fn a_peer_that_reads_nothing_is_given_up() {
 async fn an_opening_that_is_given_up_ends_the_stream() {
     let (near, mut far) = tokio::io::duplex(64 << 10);
     let (runtime, options) = (runtime(), Options::default());
-    let stream = ByteStream::new(TokioIo::new(near), End::Opener);
+    let stream = ByteStream::new(TokioIo::new(near), PipeEnd::Opener);
     let opening = stream.connect(&runtime, &options);
     let given_up = tokio::time::timeout(Duration::from_secs(1), opening).await;
     assert!(given_up.is_err(), "nobody answered");
