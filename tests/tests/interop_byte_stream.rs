@@ -10,8 +10,11 @@ use bytes::Bytes;
 use grpctunnel_tests::interop::{Outcome, Peers, tcp_example};
 use grpctunnel_tokio::{Channel, Options, PipeEnd, byte_stream};
 use http::{HeaderMap, HeaderValue, Request, Response};
-use http_body_util::{BodyExt, Full};
+use http_body::Frame;
+use http_body_util::{BodyExt, Full, StreamBody};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::UnboundedReceiverStream;
 use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::Service;
@@ -42,9 +45,18 @@ impl Service<Request<Body>> for Echo {
         if let Some(status) = refused {
             return ready(Ok(status.into_http()));
         }
-        let mut ok = HeaderMap::new();
-        ok.insert("grpc-status", HeaderValue::from_static("0"));
-        let body = request.into_body().with_trailers(ready(Some(Ok(ok))));
+        // A peer that sends a message does not read meanwhile, so reading waits for no sending.
+        let (sender, frames) = mpsc::unbounded_channel();
+        let mut body = request.into_body();
+        tokio::spawn(async move {
+            while let Some(frame) = body.frame().await {
+                let _ = sender.send(frame);
+            }
+            let mut ok = HeaderMap::new();
+            ok.insert("grpc-status", HeaderValue::from_static("0"));
+            let _ = sender.send(Ok(Frame::trailers(ok)));
+        });
+        let body = StreamBody::new(UnboundedReceiverStream::new(frames));
         let mut response = Response::new(Body::new(body));
         let grpc = HeaderValue::from_static("application/grpc");
         response.headers_mut().insert("content-type", grpc);

@@ -73,6 +73,13 @@
 //! The [`ReverseTunnel`] tells who opened it: the metadata of the opening, and the extensions that
 //! the HTTP stack and interceptors attached, such as addresses and certificates.
 //!
+//! Most gateways want more than one tunnel: a [`Registry`] keeps them by a key, such as the name or
+//! the certificate of the agent that opened them, refuses those that have none, and gives generated
+//! clients a [`TunnelGroup`] for each key, which picks a tunnel for each call and makes a call again
+//! that nobody processed. Agents want their tunnels back when they are lost: a [`Supervisor`] keeps
+//! so many of them open to each of several gateways, with pauses that grow. The example `reverse`
+//! has both.
+//!
 //! A tunnel ends in good order when either end drains it: [`Channel::drain`],
 //! [`ServerHandle::drain`], a [`Server`] that shuts down, or the last handle that is
 //! dropped. Calls that are open go on; new ones fail with the mark [`NeverProcessed`].
