@@ -2,38 +2,13 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
-use std::time::Duration;
 
 use async_io::Async;
 use grpctunnel_driver::ConnectInfo;
-use socket2::{SockRef, TcpKeepalive};
+use grpctunnel_tonic::tcp::tune;
+use socket2::SockRef;
 
 use crate::io::FuturesIo;
-
-/// Idle time before TCP's own keepalive probes, which no HTTP/2 peer sees.
-const KEEPALIVE: Duration = Duration::from_secs(30);
-/// Time between those probes, and how many may stay unanswered before the connection is closed.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
-const KEEPALIVE_RETRIES: u32 = 3;
-/// How long bytes may go without TCP's acknowledgement before the connection is closed.
-#[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
-const USER_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Sets what suits tunnels: no Nagle's algorithm, with which window updates would wait 40 ms for a
-/// delayed acknowledgement, and an end of connections whose peer has vanished.
-fn tune(stream: &TcpStream) -> io::Result<()> {
-    let socket = SockRef::from(stream);
-    socket.set_tcp_nodelay(true)?;
-    let keepalive = TcpKeepalive::new()
-        .with_time(KEEPALIVE)
-        .with_interval(KEEPALIVE_INTERVAL)
-        .with_retries(KEEPALIVE_RETRIES);
-    // Without these a dead connection is closed later.
-    let _ = socket.set_tcp_keepalive(&keepalive);
-    #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
-    let _ = socket.set_tcp_user_timeout(Some(USER_TIMEOUT));
-    Ok(())
-}
 
 /// A TCP connection, as hyper's IO.
 pub type TcpIo = FuturesIo<Async<TcpStream>>;
@@ -51,7 +26,7 @@ pub async fn connect(host: &str, port: u16) -> io::Result<TcpIo> {
     for address in addresses {
         match Async::<TcpStream>::connect(address).await {
             Ok(stream) => {
-                tune(stream.get_ref())?;
+                tune(&SockRef::from(stream.get_ref()))?;
                 return Ok(FuturesIo::new(stream));
             }
             Err(error) => failure = error,
@@ -67,7 +42,7 @@ pub async fn connect(host: &str, port: u16) -> io::Result<TcpIo> {
 pub async fn accept(listener: &Async<TcpListener>) -> io::Result<TcpIo> {
     let (stream, _) = listener.accept().await?;
     // What cannot be set makes a connection slower, or noticed later when it is dead.
-    let _ = tune(stream.get_ref());
+    let _ = tune(&SockRef::from(stream.get_ref()));
     Ok(FuturesIo::new(stream))
 }
 
@@ -153,6 +128,8 @@ pub type Acceptor = Async<TcpListener>;
 
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]

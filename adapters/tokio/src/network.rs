@@ -4,8 +4,10 @@ use std::io;
 
 use grpctunnel_driver::ConnectInfo;
 use grpctunnel_tonic::Network;
+use grpctunnel_tonic::tcp::tune;
 use http::{Extensions, Uri};
 use hyper_util::rt::TokioIo;
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tonic::transport::server::TcpConnectInfo;
 use tower_service::Service;
@@ -31,14 +33,13 @@ impl Network for EnteredRuntime {
     }
 
     fn listen(listener: TcpListener) -> io::Result<TcpListener> {
-        tcp::watch_accepted(&listener);
         Ok(listener)
     }
 
     async fn accept(listener: &TcpListener) -> io::Result<Self::Stream> {
         let (stream, _) = listener.accept().await?;
         // What cannot be set makes a connection slower, or noticed later when it is dead.
-        let _ = tcp::prepare_accepted(&stream);
+        let _ = tune(&SockRef::from(&stream));
         Ok(TokioIo::new(stream))
     }
 

@@ -66,6 +66,7 @@ mod registry;
 mod serve;
 mod server;
 mod status;
+pub mod tcp;
 #[cfg(feature = "tls")]
 mod tls;
 

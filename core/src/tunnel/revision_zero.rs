@@ -1,5 +1,6 @@
-//! Back-pressure where there is no flow control: bounds on what is left unread, and a stall
-//! timer for the reader that everybody else waits for.
+//! Back-pressure where there is no flow control.
+//!
+//! What is left unread has bounds, and the reader that everybody else waits for has a stall timer.
 
 use super::{Role, Tunnel};
 use crate::reason::StreamReason;

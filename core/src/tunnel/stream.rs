@@ -29,12 +29,10 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     /// It has ended or was released, or the key is none of this tunnel's.
     #[inline(always)]
     pub fn stream(&mut self, key: Key) -> Result<StreamMut<'_, R, S>, Gone> {
-        let slot = self.streams.slot(key).ok_or(Gone)?;
-        let stream = self.streams.get(slot);
-        if stream.has_ended() || stream.receive.is_released() {
-            return Err(Gone);
+        match self.streams.live(key) {
+            Some(slot) => Ok(StreamMut { tunnel: self, slot }),
+            None => Err(Gone),
         }
-        Ok(StreamMut { tunnel: self, slot })
     }
 
     /// Says that the handle, or the handler, and its receive buffer are gone. A stream counts
@@ -93,7 +91,7 @@ impl<R: Role, S: Storage> StreamMut<'_, R, S> {
     /// [`SecondMessage`](CommandError::SecondMessage),
     /// [`CompressionNotAgreed`](CommandError::CompressionNotAgreed), or
     /// [`TooManyBytes`](CommandError::TooManyBytes) where `ready` is beyond its size.
-    #[inline]
+    #[inline(always)]
     pub fn send_message(&mut self, message: Envelope, ready: u32) -> Result<(), CommandError> {
         let transparent = self.tunnel.handshake.agreed(Extension::Transparent);
         let record = self.record();
@@ -114,7 +112,7 @@ impl<R: Role, S: Storage> StreamMut<'_, R, S> {
     ///
     /// # Errors
     /// They are beyond its size, or no message is being sent.
-    #[inline]
+    #[inline(always)]
     pub fn provide(&mut self, bytes: u32) -> Result<(), TooManyBytes> {
         self.record().send.provide(bytes)?;
         self.tunnel.streams.queue_data(self.slot);
@@ -127,7 +125,7 @@ impl<R: Role, S: Storage> StreamMut<'_, R, S> {
     ///
     /// # Errors
     /// Fewer are unread.
-    #[inline]
+    #[inline(always)]
     pub fn consumed(&mut self, bytes: u32) -> Result<(), TooManyBytes> {
         let record = self.record();
         if record.discards() {

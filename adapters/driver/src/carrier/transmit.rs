@@ -12,6 +12,7 @@ use http_body::{Body, Frame};
 
 use crate::deferred::Deferred;
 use crate::grpc::status::Status;
+use crate::telemetry;
 use crate::tunnel::shared::Shared;
 use crate::tunnel::state::TunnelRole;
 
@@ -39,6 +40,7 @@ impl<R: TunnelRole> TransmitSource for Shared<R> {
             state.outgoing.last_polled = state.now;
             let frames = state.outgoing.batch.take();
             if !frames.is_empty() {
+                telemetry::sent(R::OWN_SIDE, frames.len());
                 return Poll::Ready(TransmitEvent::Frames(frames));
             }
             if let Some(carrier) = &state.carrier {

@@ -15,6 +15,7 @@ use crate::deferred::Deferred;
 use crate::error::{CarrierEnd, TunnelEnd};
 use crate::grpc::status::Status;
 use crate::options::Options;
+use crate::telemetry;
 use crate::tunnel::batch::Batch;
 use crate::tunnel::call_end::CallEnd;
 use crate::tunnel::drain_timeout::DrainTimeout;
@@ -230,6 +231,7 @@ impl<R: TunnelRole> State<R> {
                     unread,
                 } => self.end_stream(stream, &why, unread, deferred),
                 Event::Draining => self.set_draining(deferred),
+                Event::RoundTrip(time) => telemetry::round_trip(R::OWN_SIDE, time),
                 Event::Carrier(carrier) => {
                     self.carrier = Some(carrier);
                     R::may_open(self, deferred);

@@ -1,4 +1,4 @@
-//! What one end knows about the other's life, and when it asks.
+//! What one end knows about the other's life.
 
 use core::time::Duration;
 

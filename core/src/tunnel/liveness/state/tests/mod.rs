@@ -1,4 +1,4 @@
-//! Tests of when this end asks, and what it makes of silence.
+//! Tests of what this end makes of silence.
 
 use super::*;
 
