@@ -157,6 +157,12 @@ impl TunnelGroup {
         }
     }
 
+    /// Whether a tunnel is [expected](Self::expect).
+    #[must_use]
+    pub fn is_expecting(&self) -> bool {
+        self.tunnels.is_expecting()
+    }
+
     /// Whether any tunnel takes a call at once.
     #[must_use]
     pub fn is_ready(&self) -> bool {
