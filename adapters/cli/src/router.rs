@@ -194,12 +194,12 @@ impl Router {
             let text = "the caller broke the request";
             return refuse(&Status::new(Code::Cancelled, text));
         };
-        let is_mark = response.extensions().get::<NeverProcessed>().is_some();
+        if response.extensions().get::<NeverProcessed>().is_none() {
+            return response;
+        }
         match self.0.agents.find(name, may) {
             // Nobody is there to whom it could have gone.
-            Err(refusal @ Refusal::NotConnected { .. }) if is_mark => {
-                refused(caller, &uri, name, &refusal)
-            }
+            Err(refusal @ Refusal::NotConnected { .. }) => refused(caller, &uri, name, &refusal),
             _ => response,
         }
     }
