@@ -17,6 +17,10 @@
 //!   peers, for ever. Its forward tunnels are one [`SupervisedChannel`].
 //! - A [`Runtime`] runs tasks and has a clock. The crate `grpctunnel-tokio` provides one for tokio,
 //!   and the integration with tonic.
+//! - Several tunnels to peers that are as good as each other are a [`TunnelGroup`]: one service, which
+//!   picks a tunnel for each call, and makes a call again that was never processed.
+//! - A [`Registry`] has the reverse tunnels of a server by a key of your own, each key's as a group; a
+//!   [`Forwarder`] passes any call to the group that a look-up names.
 //!
 //! Messages are bytes: nothing is parsed, any codec works, and no message is buffered whole,
 //! whatever its size.
