@@ -79,6 +79,17 @@ pub enum Directions {
     Both,
 }
 
+impl End {
+    /// The flag byte of the frames of this end's tunnel on that side, in both directions.
+    #[must_use]
+    pub const fn flags(self, side: Side) -> u8 {
+        match (self, side) {
+            (Self::Opener, Side::Client) | (Self::Acceptor, Side::Server) => FORWARD,
+            (Self::Opener, Side::Server) | (Self::Acceptor, Side::Client) => REVERSE,
+        }
+    }
+}
+
 impl Directions {
     const fn has(self, flag: u8) -> bool {
         match self {
@@ -169,11 +180,11 @@ impl<S: Storage> Pipe<S> {
         opening: Opening,
     ) -> Result<Self, ConfigError> {
         let client = directions
-            .has(flag_of(end, Side::Client))
+            .has(end.flags(Side::Client))
             .then(|| Tunnel::new(now, config.clone(), opening))
             .transpose()?;
         let server = directions
-            .has(flag_of(end, Side::Server))
+            .has(end.flags(Side::Server))
             .then(|| Tunnel::new(now, config, opening))
             .transpose()?;
         Ok(Self {
@@ -230,10 +241,10 @@ impl<S: Storage> Pipe<S> {
             return Err(error.clone());
         }
         let result = match (&mut self.client, &mut self.server) {
-            (Some(client), _) if flags == flag_of(self.end, Side::Client) => {
+            (Some(client), _) if flags == self.end.flags(Side::Client) => {
                 (Side::Client, client.handle_frame(now, frame))
             }
-            (_, Some(server)) if flags == flag_of(self.end, Side::Server) => {
+            (_, Some(server)) if flags == self.end.flags(Side::Server) => {
                 (Side::Server, server.handle_frame(now, frame))
             }
             // Two tunnels that have ended without an error have nothing to say to it.
@@ -411,7 +422,7 @@ impl<S: Storage> Pipe<S> {
         };
         self.spread();
         let (side, mut transmit) = found?;
-        transmit.prefix.set_flags(flag_of(self.end, side));
+        transmit.prefix.set_flags(self.end.flags(side));
         let len = len_of(&transmit);
         self.ahead = match side {
             Side::Client => self.ahead.saturating_add(len),
@@ -595,13 +606,6 @@ const fn other(side: Side) -> Side {
     match side {
         Side::Client => Side::Server,
         Side::Server => Side::Client,
-    }
-}
-
-const fn flag_of(end: End, side: Side) -> u8 {
-    match (end, side) {
-        (End::Opener, Side::Client) | (End::Acceptor, Side::Server) => FORWARD,
-        (End::Opener, Side::Server) | (End::Acceptor, Side::Client) => REVERSE,
     }
 }
 

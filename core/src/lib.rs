@@ -165,7 +165,6 @@ mod code;
 mod error;
 mod length;
 mod limits;
-mod message;
 mod preset;
 mod reason;
 pub mod receive_buffer;

@@ -14,7 +14,8 @@ use tonic::metadata::{MetadataMap, MetadataValue};
 pub use crate::local::LocalEvent;
 use crate::{
     INSTANCE, MAX_STREAMS, NAME, SLACK,
-    carrier::{Carrier, OpenError},
+    auth::Credentials,
+    carrier::{AUTH_RETRIES, Carrier, OpenError, Refusals},
     connect::Proxy,
     local::{Local, LocalSettings},
     name::Name,
@@ -55,6 +56,14 @@ pub struct Agent {
     pub max_streams: u32,
     /// The way to the gateways. Default: straight.
     pub proxy: Proxy,
+    /// What is presented to the gateways, and what they are checked against. Default: nothing, and
+    /// the authorities that the system trusts.
+    pub credentials: Credentials,
+    /// The same towards the local servers.
+    pub local_credentials: Credentials,
+    /// How often it tries again after the gateway refused its credentials, one refusal after the
+    /// other, before it gives up. Default: 3.
+    pub auth_retries: u32,
     /// The longest pause before it connects again. Default: 10 s.
     pub retry_limit: Duration,
     /// How long open calls may go on once it drains; then they end UNAVAILABLE. Default: 30 s.
@@ -73,6 +82,9 @@ impl Agent {
             connections: 1,
             max_streams: MAX_STREAMS,
             proxy: Proxy::None,
+            credentials: Credentials::default(),
+            local_credentials: Credentials::default(),
+            auth_retries: AUTH_RETRIES,
             retry_limit: Duration::from_secs(10),
             drain_limit: Duration::from_secs(30),
         }
@@ -168,7 +180,11 @@ impl Agent {
             for gateway in &self.gateways {
                 for _ in 0..self.connections.max(1) {
                     let line = Line {
-                        carrier: Carrier::new(gateway.clone(), self.proxy.clone()),
+                        carrier: Carrier::new(
+                            gateway.clone(),
+                            self.proxy.clone(),
+                            self.credentials.clone(),
+                        ),
                         gateway: gateway.clone(),
                         served: served.clone(),
                         local: local.clone(),
@@ -176,6 +192,7 @@ impl Agent {
                         options: self.options(),
                         retry_limit: self.retry_limit,
                         drain_limit: self.drain_limit,
+                        auth_retries: self.auth_retries,
                         tell: Arc::clone(&tell),
                     };
                     lines.spawn(line.run(stop.clone()));
@@ -186,6 +203,7 @@ impl Agent {
         while let Some(ended) = lines.join_next().await {
             match ended {
                 Ok(Ok(Ended::Finished)) => {}
+                Ok(Ok(Ended::Refused)) => all = Ended::Refused,
                 // A task that panicked took its calls with it.
                 Ok(Ok(Ended::CutOff)) | Err(_) => all = Ended::CutOff,
                 Ok(Err(own)) => return Err(own),
@@ -199,6 +217,7 @@ impl Agent {
             origin: served.local.clone(),
             authority: self.local_authority.clone(),
             connections: self.local_connections,
+            credentials: self.local_credentials.clone(),
         };
         let (tell, local) = (Arc::clone(tell), served.local.clone());
         Local::new(settings, move |event| {
@@ -231,12 +250,14 @@ struct Line {
     options: Options,
     retry_limit: Duration,
     drain_limit: Duration,
+    auth_retries: u32,
     tell: Tell,
 }
 
 impl Line {
     async fn run(self, stop: Stop) -> Result<Ended, OwnGateway> {
         let mut pauses = Pauses::new(self.retry_limit);
+        let mut refusals = Refusals::new(self.auth_retries);
         let gateway = || self.gateway.clone();
         loop {
             let opened = tokio::select! {
@@ -246,6 +267,7 @@ impl Line {
             };
             match opened {
                 Ok(tunnel) => {
+                    refusals.over();
                     self.refuse_circle(&tunnel)?;
                     (self.tell)(AgentEvent::Connected {
                         gateway: gateway(),
@@ -262,10 +284,15 @@ impl Line {
                     });
                     pauses.lasted_since(begun);
                 }
-                Err(error) => (self.tell)(AgentEvent::Failed {
-                    gateway: gateway(),
-                    why: error.to_string(),
-                }),
+                Err(error) => {
+                    (self.tell)(AgentEvent::Failed {
+                        gateway: gateway(),
+                        why: error.to_string(),
+                    });
+                    if refusals.are_final(&error) {
+                        return Ok(Ended::Refused);
+                    }
+                }
             }
             let pause = pauses.pause();
             (self.tell)(AgentEvent::Pausing {
@@ -281,7 +308,7 @@ impl Line {
 
     async fn open(&self) -> Result<ServerHandle, OpenError> {
         let carrier = self.carrier.dial().await?;
-        let mut metadata = MetadataMap::new();
+        let mut metadata = MetadataMap::from_headers(self.carrier.metadata());
         if let Ok(name) = MetadataValue::try_from(self.served.name.as_str()) {
             metadata.insert(NAME, name);
         }

@@ -9,7 +9,7 @@ use http::{
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const WHAT_THIS_IS: &str = "\
 This is a grpctunnel gateway: gRPC calls that come here go on to servers that have a tunnel to it.\n\
-It speaks gRPC over HTTP/2 without TLS. GET /healthz says whether it takes calls.\n";
+It speaks gRPC over HTTP/2. GET /healthz says whether it takes calls.\n";
 
 /// A response that is nothing but a status: gRPC's trailers-only.
 pub(crate) fn refuse(status: &Status) -> Response<ResponseBody> {

@@ -15,7 +15,8 @@ use hyper_util::{
 use tower_service::Service;
 
 use crate::{
-    listener::Stream,
+    auth::Credentials,
+    listener::{Stream, Wire},
     origin::{BadOrigin, Origin},
     words,
 };
@@ -85,10 +86,16 @@ pub(crate) struct Connector {
     origin: Origin,
     tcp: HttpConnector,
     proxy: Proxy,
+    credentials: Credentials,
 }
 
 impl Connector {
-    pub(crate) fn new(origin: Origin, proxy: Proxy, watch: Watch) -> Self {
+    pub(crate) fn new(
+        origin: Origin,
+        proxy: Proxy,
+        credentials: Credentials,
+        watch: Watch,
+    ) -> Self {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
@@ -98,45 +105,64 @@ impl Connector {
         tcp.set_keepalive_retries(Some(TCP_PROBES));
         #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
         tcp.set_tcp_user_timeout(Some(watch.silence));
-        Self { origin, tcp, proxy }
+        Self {
+            origin,
+            tcp,
+            proxy,
+            credentials,
+        }
     }
 
     /// An HTTP/2 connection with these settings.
     pub(crate) async fn http2(&self, settings: &Settings) -> Result<Client<Bytes>, BoxError> {
         let io = self.clone().connect().await?;
         let client = grpctunnel_http2::connect(io, settings, &grpctunnel_tokio::runtime()).await?;
-        Ok(client.with_authority(self.origin.authority().clone()))
+        let client = client.with_authority(self.origin.authority().clone());
+        Ok(client.with_scheme(self.origin.scheme()))
     }
 
-    /// Connects.
-    async fn connect(mut self) -> Result<TokioIo<Stream>, BoxError> {
+    /// Connects, and shakes hands.
+    async fn connect(self) -> Result<TokioIo<Wire>, BoxError> {
         let connecting = async {
-            #[cfg(unix)]
-            if let Some(path) = self.origin.unix() {
-                let stream = tokio::net::UnixStream::connect(path).await?;
-                return Ok(Stream::Right(stream));
-            }
-            let server = self.origin.uri();
-            let stream = match self.proxy.of(&server) {
-                None => self.tcp.call(server).await?,
-                Some(proxy) => {
-                    let mut tunnel = Tunnel::new(proxy.uri().clone(), self.tcp.clone());
-                    if let Some(auth) = proxy.basic_auth() {
-                        tunnel = tunnel.with_auth(auth.clone());
-                    }
-                    let stream = tunnel.call(self.origin.uri_with_port()).await;
-                    stream.map_err(|error| proxy_failed(proxy.uri(), &error))?
-                }
+            let host = self.origin.authority().host().to_owned();
+            let tls = match self.origin.is_tls() {
+                true => Some(self.credentials.tls()?),
+                false => None,
             };
-            let stream = stream.into_inner();
-            #[cfg(unix)]
-            let stream = Stream::Left(stream);
-            Ok::<_, BoxError>(stream)
+            let stream = self.open().await?;
+            Ok::<_, BoxError>(match tls {
+                None => Wire::Left(stream),
+                Some(tls) => Wire::Right(Box::new(tls.connect(&host, stream).await?.into())),
+            })
         };
-        let stream = tokio::time::timeout(CONNECT_TIMEOUT, connecting)
+        let wire = tokio::time::timeout(CONNECT_TIMEOUT, connecting)
             .await
             .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-        Ok(TokioIo::new(stream))
+        Ok(TokioIo::new(wire))
+    }
+
+    async fn open(mut self) -> Result<Stream, BoxError> {
+        #[cfg(unix)]
+        if let Some(path) = self.origin.unix() {
+            let stream = tokio::net::UnixStream::connect(path).await?;
+            return Ok(Stream::Right(stream));
+        }
+        let server = self.origin.uri();
+        let stream = match self.proxy.of(&server) {
+            None => self.tcp.call(server).await?,
+            Some(proxy) => {
+                let mut tunnel = Tunnel::new(proxy.uri().clone(), self.tcp.clone());
+                if let Some(auth) = proxy.basic_auth() {
+                    tunnel = tunnel.with_auth(auth.clone());
+                }
+                let stream = tunnel.call(self.origin.uri_with_port()).await;
+                stream.map_err(|error| proxy_failed(proxy.uri(), &error))?
+            }
+        };
+        let stream = stream.into_inner();
+        #[cfg(unix)]
+        let stream = Stream::Left(stream);
+        Ok(stream)
     }
 }
 

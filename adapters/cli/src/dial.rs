@@ -22,19 +22,20 @@ use tonic::metadata::MetadataMap;
 use tower_service::Service;
 
 use crate::{
-    SLACK, TARGET,
+    HOPS, SLACK, TARGET,
     address::Address,
     answer::{Page, or_refused, refuse},
+    auth::Credentials,
     calls::{Calls, Counted},
-    carrier::{Carrier, OpenError},
+    carrier::{AUTH_RETRIES, Carrier, OpenError, Refusals},
     connect::Proxy,
-    listener::{BindError, Endpoint, Listener},
+    listener::{BindError, Endpoint, Listener, Protection},
     origin::Origin,
     pauses::Pauses,
     replay::Replay,
     serve::{Limits, TurnedAway, serve},
     stop::{Ended, Stop},
-    target::Target,
+    target::{Target, strip},
     words,
 };
 
@@ -89,6 +90,12 @@ pub struct DialSettings {
     pub insecure: bool,
     /// The way to the server. Default: straight.
     pub proxy: Proxy,
+    /// What is presented to the server, and what it is checked against. Default: nothing, and the
+    /// authorities that the system trusts.
+    pub credentials: Credentials,
+    /// How often it tries again after the server refused its credentials, one refusal after the
+    /// other, before it gives up. Default: 3.
+    pub auth_retries: u32,
     /// The longest pause before it connects again. Default: 10 s.
     pub retry_limit: Duration,
     /// How long open calls may go on once it drains; then they end UNAVAILABLE. Default: 30 s.
@@ -98,13 +105,15 @@ pub struct DialSettings {
 impl DialSettings {
     /// The defaults, with this server and this address.
     #[must_use]
-    pub const fn new(server: Origin, listen: Address) -> Self {
+    pub fn new(server: Origin, listen: Address) -> Self {
         Self {
             server,
             target: None,
             listen,
             insecure: false,
             proxy: Proxy::None,
+            credentials: Credentials::default(),
+            auth_retries: AUTH_RETRIES,
             retry_limit: Duration::from_secs(10),
             drain_limit: Duration::from_secs(30),
         }
@@ -130,7 +139,8 @@ impl Dial {
     ///
     /// Outside of a tokio runtime with IO.
     pub async fn bind(settings: DialSettings) -> Result<Self, BindError> {
-        let listener = Listener::bind(&settings.listen, settings.insecure).await?;
+        let safe = Protection::none(settings.insecure);
+        let listener = Listener::bind(&settings.listen, safe).await?;
         Ok(Self {
             endpoint: listener.endpoint()?,
             listener,
@@ -162,7 +172,7 @@ impl Dial {
         };
         // Connections end when the calls have been counted that this cuts off, not before.
         let connections = Stop::new();
-        let make = move |_, _| port.clone();
+        let make = move |_| port.clone();
         let limits = Limits::without_tunnels();
         let turned_away = |TurnedAway { count, why }| tell(DialEvent::TurnedAway { count, why });
         let closing = stop.clone();
@@ -190,7 +200,7 @@ impl Dial {
             biased;
             () = stop.ending() => cut(),
             ended = draining => ended,
-            () = keeping.as_mut() => Ended::Finished,
+            () = keeping.as_mut() => Ended::Refused,
             // Every connection is closed: no call is open.
             _ = serving.as_mut() => return Ended::Finished,
         };
@@ -211,17 +221,23 @@ enum Tunnel {
     Down(Arc<str>),
 }
 
-/// Keeps a tunnel open.
+/// Keeps a tunnel open, until the credentials are refused for good.
 async fn keep(
     settings: &DialSettings,
     tunnel: watch::Sender<Tunnel>,
     tell: &(impl Fn(DialEvent) + Send + Sync),
 ) {
-    let carrier = Carrier::new(settings.server.clone(), settings.proxy.clone());
+    let carrier = Carrier::new(
+        settings.server.clone(),
+        settings.proxy.clone(),
+        settings.credentials.clone(),
+    );
+    let mut refusals = Refusals::new(settings.auth_retries);
     let mut pauses = Pauses::new(settings.retry_limit);
     loop {
         let why = match open(&carrier).await {
             Ok(channel) => {
+                refusals.over();
                 let closed = channel.closed();
                 tunnel.send_replace(Tunnel::Open(channel));
                 tell(DialEvent::Connected);
@@ -234,6 +250,9 @@ async fn keep(
             Err(error) => {
                 let why = error.to_string();
                 tell(DialEvent::Failed { why: why.clone() });
+                if refusals.are_final(&error) {
+                    return;
+                }
                 why
             }
         };
@@ -247,7 +266,8 @@ async fn keep(
 async fn open(carrier: &Carrier) -> Result<Channel, OpenError> {
     let connection = carrier.dial().await?;
     let options = Options::default();
-    let channel = grpctunnel_tokio::connect(connection, &options, MetadataMap::new()).await?;
+    let metadata = MetadataMap::from_headers(carrier.metadata());
+    let channel = grpctunnel_tokio::connect(connection, &options, metadata).await?;
     Ok(channel.raw().clone())
 }
 
@@ -304,6 +324,8 @@ impl Port {
 
     async fn pass(&self, request: Request<IncomingBody>) -> Response<ResponseBody> {
         let (mut head, body) = request.into_parts();
+        // Who the caller says to be, or to have been, means nothing behind the tunnel.
+        strip(&mut head.headers, &[TARGET, HOPS]);
         if let Err(status) = self.address(&mut head) {
             return refuse(&status);
         }

@@ -35,14 +35,19 @@ mod admission;
 pub mod agent;
 mod answer;
 pub mod args;
+pub mod audit;
+pub mod auth;
 mod calls;
 mod carrier;
+pub mod config;
 pub mod connect;
 pub mod demo;
 pub mod dial;
 mod front;
 pub mod gateway;
 mod health;
+pub mod init;
+pub mod limits;
 pub mod listener;
 mod local;
 pub mod name;
@@ -56,6 +61,7 @@ pub mod routing;
 mod serve;
 pub mod stop;
 pub mod target;
+pub mod tls;
 mod words;
 
 /// The metadata of a tunnel's opening that names the agent.

@@ -1,8 +1,10 @@
 //! The streams of a tunnel: their records, and every list in which they stand.
 
+mod end;
 mod index;
 mod links;
 mod queue;
+mod receive;
 mod send;
 mod slab;
 mod stream;
@@ -12,13 +14,15 @@ mod turns;
 #[cfg(feature = "search")]
 mod fingerprint;
 
+pub(crate) use end::{Ended, Notice, Report, Terminal};
+pub(crate) use receive::{Expected, Piece, Received};
 pub(crate) use send::{MessageRules, Next, is_too_large};
-pub(crate) use stream::{Flag, NO_ID, Stream, Terminal};
+pub(crate) use stream::{Mark, NO_ID, Stream};
 pub(crate) use turns::MAX_CHUNK;
 
 use crate::storage::Storage;
 use crate::time::Time;
-use crate::types::{Key, Unread};
+use crate::types::Key;
 use index::Index;
 use queue::StreamQueue;
 use slab::Slab;
@@ -30,14 +34,6 @@ use turns::Turns;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(transparent)]
 pub(crate) struct Slot(u32);
-
-/// What a stream's peer has to be told about its end.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Notice {
-    Nothing,
-    Cancel,
-    Close,
-}
 
 /// The streams that are not retired. Whatever changes where a stream stands goes through here: its
 /// id, its timers, its places in the queues, its end. Everything else is in its record.
@@ -251,10 +247,10 @@ impl<S: Storage> Streams<S> {
         self.control.pop_front(&mut self.slab).map(Slot)
     }
 
-    /// Notes an event of the stream.
+    /// The last message of the stream has left.
     #[inline]
-    pub(crate) fn raise(&mut self, slot: Slot, event: Flag) {
-        self.slab.get_mut(slot.0).flags.set(event);
+    pub(crate) fn raise_writable(&mut self, slot: Slot) {
+        self.slab.get_mut(slot.0).marks.set(Mark::WritableDue);
         self.events.push_back(&mut self.slab, slot.0);
     }
 
@@ -268,20 +264,19 @@ impl<S: Storage> Streams<S> {
     }
 
     /// Ends a stream that has not ended. Its key stays valid until it is removed.
-    pub(crate) fn end(&mut self, slot: Slot, why: Terminal, unread: Unread, notice: Notice) {
+    pub(crate) fn end(&mut self, slot: Slot, end: Ended) {
         let Slot(slot) = slot;
         let stream = self.slab.get_mut(slot);
-        stream.ended = Some(why);
-        stream.unread = unread;
-        match notice {
-            Notice::Nothing => {}
-            Notice::Cancel => stream.flags.set(Flag::CancelDue),
-            Notice::Close => stream.flags.set(Flag::CloseDue),
+        if !stream.end(end) {
+            return;
         }
         let (id, has_control) = (stream.id, stream.has_control());
         self.timers.update(&mut self.slab, slot);
         self.turns.remove(&mut self.slab, slot);
         self.control.remove(&mut self.slab, slot);
+        if end.report == Report::Event {
+            self.events.push_back(&mut self.slab, slot);
+        }
         if has_control {
             self.control.push_back(&mut self.slab, slot);
         }
@@ -295,9 +290,7 @@ impl<S: Storage> Streams<S> {
 
     /// Nothing more is sent for a stream that has ended.
     pub(crate) fn drop_notice(&mut self, slot: Slot) {
-        let stream = self.slab.get_mut(slot.0);
-        stream.flags.clear(Flag::CancelDue);
-        stream.flags.clear(Flag::CloseDue);
+        self.slab.get_mut(slot.0).take_notice();
         self.control.remove(&mut self.slab, slot.0);
     }
 

@@ -6,7 +6,7 @@ use crate::code::Side;
 use crate::error::TunnelError;
 use crate::reason::{Reason, StreamReason, TunnelReason};
 use crate::storage::Storage;
-use crate::streams::{Flag, NO_ID, Notice, Slot, Streams, Terminal};
+use crate::streams::{Ended, NO_ID, Notice, Report, Slot, Streams, Terminal};
 use crate::time::Time;
 use crate::types::{Carrier, Cause, Unread};
 use crate::wire::Revision;
@@ -15,14 +15,23 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     /// Ends a stream, and tells the peer where it does not know. Its terminal state is written
     /// once: a second end changes nothing.
     pub(super) fn end_stream(&mut self, slot: Slot, why: Terminal, unread: Unread) {
+        self.end_and_report(slot, why, unread, Report::Nothing);
+    }
+
+    /// Ends a stream whose end no frame tells.
+    pub(super) fn end_with_event(&mut self, slot: Slot, why: Terminal, unread: Unread) {
+        self.end_and_report(slot, why, unread, Report::Event);
+    }
+
+    fn end_and_report(&mut self, slot: Slot, why: Terminal, unread: Unread, report: Report) {
         let peer_listens = self.phase == Phase::Open;
         let stream = self.streams.get(slot);
         if stream.has_ended() {
             return;
         }
-        let early = !stream.has(Flag::PeerDone);
+        let early = !stream.receive.is_finished();
         let in_flight = match stream.revision {
-            Revision::One => stream.receive.available(),
+            Revision::One => stream.receive.window().available(),
             Revision::Zero => self.limits.revision_zero.stream,
         };
         let notice = match R::SIDE {
@@ -38,16 +47,14 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         }
         self.forget_unread(slot);
         self.end_growth(slot, unread == Unread::Deliver);
-        self.streams.end(slot, why, unread, notice);
+        let end = Ended {
+            why,
+            unread,
+            report,
+            notice,
+        };
+        self.streams.end(slot, end);
         self.retire(slot);
-    }
-
-    /// Ends a stream whose end no frame tells.
-    pub(super) fn end_with_event(&mut self, slot: Slot, why: Terminal, unread: Unread) {
-        if !self.streams.get(slot).has_ended() {
-            self.streams.raise(slot, Flag::EndDue);
-            self.end_stream(slot, why, unread);
-        }
     }
 
     /// Frees the slot of a stream of which nothing is needed any more.

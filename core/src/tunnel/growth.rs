@@ -31,7 +31,7 @@ use super::{Role, Tunnel};
 use crate::code::Side;
 use crate::limits::ReceiveWindowPolicy;
 use crate::storage::Storage;
-use crate::streams::{Flag, Slot, Stream};
+use crate::streams::{Mark, Slot, Stream};
 use crate::time::Time;
 use crate::types::Key;
 use crate::wire::Revision;
@@ -45,6 +45,8 @@ const SAMPLES: usize = 4;
 pub(super) struct Growth {
     /// Bytes by which windows have grown.
     in_use: u64,
+    /// Beyond so many of them they do not grow, whatever the budget; `None` is no limit.
+    most: Option<u64>,
     /// Bytes that have come on all streams, modulo 2^64.
     arrived: u64,
     /// When the settings left, until a frame comes: no client sends one before it has them.
@@ -91,12 +93,13 @@ impl Growth {
 
         let Self {
             in_use,
+            most,
             arrived: now_arrived,
             settings_left,
             samples,
             route,
         } = self;
-        (in_use, settings_left, route).hash(state);
+        (in_use, most, settings_left, route).hash(state);
         for sample in samples {
             let sample = sample.map(|sample| {
                 let Sample {
@@ -130,7 +133,11 @@ impl Growth {
 /// Bytes by which a window is larger than it began.
 fn grown(stream: &Stream, policy: ReceiveWindowPolicy) -> u32 {
     match stream.revision {
-        Revision::One => stream.receive.size().saturating_sub(policy.initial),
+        Revision::One => stream
+            .receive
+            .window()
+            .size()
+            .saturating_sub(policy.initial),
         Revision::Zero => 0,
     }
 }
@@ -138,13 +145,13 @@ fn grown(stream: &Stream, policy: ReceiveWindowPolicy) -> u32 {
 fn may_grow(stream: &Stream) -> bool {
     stream.revision == Revision::One
         && !stream.has_ended()
-        && !stream.has(Flag::PeerDone)
+        && !stream.receive.is_finished()
         && !stream.discards()
 }
 
 /// Whether its reader has read half of what the window allows.
 fn keeps_up(stream: &Stream) -> bool {
-    stream.receive.unread() <= stream.receive.size() / 2
+    stream.receive.window().unread() <= stream.receive.window().size() / 2
 }
 
 impl<R: Role, S: Storage> Tunnel<R, S> {
@@ -153,16 +160,20 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         let max = self.limits.receive_window.max;
         let key = self.streams.key(slot);
         let stream = self.streams.get_mut(slot);
-        if !may_grow(stream) || stream.receive.size() >= max {
+        if !may_grow(stream) || stream.receive.window().size() >= max {
             return;
         }
         // What follows the grant of its growth shows how the old window did; what follows the next
         // one, how the new one does.
-        let passed = stream.flags.take(Flag::HasGrown) || stream.has(Flag::Sampled);
+        let passed = stream.marks.take(Mark::HasGrown) || stream.has(Mark::Sampled);
         if passed || (first && self.growth.route.round_trip != 0) {
             return;
         }
-        let allowed = if first { 0 } else { stream.receive.available() };
+        let allowed = if first {
+            0
+        } else {
+            stream.receive.window().available()
+        };
         let sample = Sample {
             stream: key,
             since: now,
@@ -176,7 +187,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         }
         if let Some(place) = self.growth.samples.iter_mut().find(|it| it.is_none()) {
             *place = Some(sample);
-            self.streams.get_mut(slot).flags.set(Flag::Sampled);
+            self.streams.get_mut(slot).marks.set(Mark::Sampled);
         }
     }
 
@@ -193,7 +204,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         };
         self.growth.take_sample(stream);
         if let Some(slot) = self.streams.slot(stream) {
-            self.streams.get_mut(slot).flags.clear(Flag::Sampled);
+            self.streams.get_mut(slot).marks.take(Mark::Sampled);
         }
         true
     }
@@ -215,10 +226,13 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     #[cold]
     fn judge_sample(&mut self, now: Time, slot: Slot, key: Key, bytes: u32) {
         let stream = self.streams.get_mut(slot);
-        stream.flags.clear(Flag::Sampled);
+        stream.marks.take(Mark::Sampled);
         // By now a reader that keeps up has read what was there when the grant left; of what has
         // just come it had no chance yet.
-        let (size, unread) = (stream.receive.size(), stream.receive.unread());
+        let (size, unread) = (
+            stream.receive.window().size(),
+            stream.receive.window().unread(),
+        );
         let keeps_up = unread.saturating_sub(bytes) <= size / 4;
         let Some(sample) = self.growth.take_sample(key) else {
             return;
@@ -245,7 +259,8 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     #[inline(never)]
     fn grow_to_learned(&mut self, slot: Slot) {
         let learned = self.growth.route.learned;
-        let smaller = |stream: &Stream| stream.receive.size() < learned && keeps_up(stream);
+        let smaller =
+            |stream: &Stream| stream.receive.window().size() < learned && keeps_up(stream);
         if smaller(self.streams.get(slot)) {
             let streams = u64::from(self.streams.active()).saturating_add(1);
             self.grow(slot, learned, self.free_growth() / streams);
@@ -255,6 +270,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     /// Bytes by which windows may still grow.
     fn free_growth(&self) -> u64 {
         let budget = self.limits.receive_window.growth_budget;
+        let budget = self.growth.most.map_or(budget, |most| most.min(budget));
         budget.saturating_sub(self.growth.in_use)
     }
 
@@ -266,12 +282,14 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         if !may_grow(stream) {
             return;
         }
-        let wanted = target.min(max).saturating_sub(stream.receive.size());
+        let wanted = target
+            .min(max)
+            .saturating_sub(stream.receive.window().size());
         let by = wanted.min(u32::try_from(most).unwrap_or(u32::MAX));
-        if by == 0 || stream.receive.grow(by).is_err() {
+        if by == 0 || stream.receive.window_mut().grow(by).is_err() {
             return;
         }
-        stream.flags.set(Flag::HasGrown);
+        stream.marks.set(Mark::HasGrown);
         self.growth.in_use = self.growth.in_use.saturating_add(u64::from(by));
         self.streams.queue_control(slot);
     }
@@ -282,12 +300,18 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         let stream = self.streams.get_mut(slot);
         let grown = grown(stream, policy);
         let kept = if held {
-            grown.min(stream.receive.unread().saturating_sub(policy.initial))
+            grown.min(
+                stream
+                    .receive
+                    .window()
+                    .unread()
+                    .saturating_sub(policy.initial),
+            )
         } else {
             0
         };
         if stream.revision == Revision::One {
-            stream.receive.settle(kept);
+            stream.receive.window_mut().settle(kept);
         }
         self.give_growth_back(grown.saturating_sub(kept));
     }
@@ -296,7 +320,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     pub(super) fn release_growth(&mut self, slot: Slot) {
         let stream = self.streams.get(slot);
         if stream.revision == Revision::One && stream.has_ended() {
-            self.give_growth_back(stream.receive.size());
+            self.give_growth_back(stream.receive.window().size());
         }
     }
 
@@ -309,6 +333,13 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     #[must_use]
     pub const fn receive_growth(&self) -> u64 {
         self.growth.in_use
+    }
+
+    /// From now on windows grow only while [`receive_growth`](Self::receive_growth) is below `bytes`,
+    /// and within the growth budget as ever. What has grown stays. For a bound that several tunnels
+    /// share.
+    pub const fn limit_growth(&mut self, bytes: u64) {
+        self.growth.most = Some(bytes);
     }
 
     /// The shortest time that the way to the peer and back took lately, as far as payload shows
@@ -363,8 +394,9 @@ mod tests {
 
     #[test]
     fn a_fingerprint_tells_what_decides_how_windows_grow() {
-        let changes: [fn(&mut Growth); 8] = [
+        let changes: [fn(&mut Growth); 9] = [
             |it| it.in_use += 1,
+            |it| it.most = Some(1),
             |it| it.arrived += 1,
             |it| it.settings_left = Some(Time::ZERO),
             |it| it.route.round_trip += 1,

@@ -5,10 +5,9 @@ use super::{Role, Tunnel};
 use crate::budget::{Charge, Earned};
 use crate::code::Side;
 use crate::length::on_wire;
-use crate::message::Piece;
 use crate::reason::{StreamReason, TunnelReason};
 use crate::storage::Storage;
-use crate::streams::{Flag, Slot, Stream, Terminal};
+use crate::streams::{Expected, Mark, Piece, Slot, Stream, Terminal};
 use crate::time::Time;
 use crate::types::{End, Envelope, Input, Key, Unread};
 use crate::wire::{
@@ -72,9 +71,9 @@ impl Known {
         Self {
             slot,
             stream: stream.key(slot),
-            discard: stream.has(Flag::Stopped),
+            discard: !stream.receive.is_reading(),
             counted: stream.revision == Revision::Zero,
-            sampled: stream.has(Flag::Sampled),
+            sampled: stream.has(Mark::Sampled),
         }
     }
 }
@@ -240,41 +239,37 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         let max_message = self.limits.max_message;
         let transparent = self.handshake.agreed(Extension::Transparent);
         let stream = self.streams.get_mut(slot);
-        if stream.has(Flag::PeerDone) {
+        if stream.receive.is_finished() {
             self.charge_ignored(now, late_data(message.data))?;
             return Ok(None);
         }
-        stream.flags.set(Flag::HeadersDone);
-        let closing = stream.send.is_closing();
-        if let Err(reason) = take_credit(stream, message.data) {
+        stream.receive.skip_head();
+        if let Err(reason) = stream.receive.take_credit(message.data.len()) {
             return Err(Refused::Stream(slot, reason));
         }
-        if closing {
+        if stream.send.is_closing() {
             return Ok(Some(self.discard(slot, message.data)));
         }
         let envelope = Envelope {
             size: message.size,
             compressed: message.compressed && transparent,
         };
-        if envelope.compressed && !stream.has(Flag::Encoded) {
-            return Err(Refused::Stream(
-                slot,
-                StreamReason::CompressedWithoutEncoding,
-            ));
-        }
-        let again = stream.incoming.any();
-        let judged = match stream.incoming.envelope(envelope, message.data.len()) {
-            Ok(_) if again && R::SIDE == Side::Server && stream.kind.single_request() => {
-                Err(StreamReason::SecondRequest)
-            }
-            Ok(_) if again && R::SIDE == Side::Client && stream.kind.single_response() => {
-                Err(StreamReason::SecondResponse)
-            }
-            Ok(_) if message.size > max_message => Err(StreamReason::MessageTooLarge),
-            judged => judged,
+        let single = match R::SIDE {
+            Side::Server => stream
+                .kind
+                .single_request()
+                .then_some(StreamReason::SecondRequest),
+            Side::Client => stream
+                .kind
+                .single_response()
+                .then_some(StreamReason::SecondResponse),
+        };
+        let expected = Expected {
+            single,
+            max_size: max_message,
         };
         let known = Known::of(stream, slot);
-        match judged {
+        match stream.receive.begin(envelope, message.data.len(), expected) {
             Ok(piece) => self.hand_on(now, known, message.data, piece),
             Err(reason) => Err(Refused::Stream(slot, reason)),
         }
@@ -293,11 +288,11 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         };
         let max_empty = self.limits.empty_chunks;
         let stream = self.streams.get_mut(slot);
-        if stream.has(Flag::PeerDone) {
+        if stream.receive.is_finished() {
             self.charge_ignored(now, late_data(data))?;
             return Ok(None);
         }
-        if let Err(reason) = take_credit(stream, data) {
+        if let Err(reason) = stream.receive.take_credit(data.len()) {
             return Err(Refused::Stream(slot, reason));
         }
         if stream.send.is_closing() {
@@ -308,7 +303,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             return Ok(Some(self.discard(slot, data)));
         }
         let known = Known::of(stream, slot);
-        match stream.incoming.more(data.len(), max_empty) {
+        match stream.receive.go_on(data.len(), max_empty) {
             Ok(Some(piece)) => self.hand_on(now, known, data, piece),
             Ok(None) => Ok(None),
             Err(reason) => Err(Refused::Stream(slot, reason)),
@@ -395,7 +390,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
 
     /// Credits everything unread, because nobody will read it.
     pub(super) fn credit_unread(&mut self, slot: Slot) {
-        let unread = self.streams.get(slot).receive.unread();
+        let unread = self.streams.get(slot).receive.window().unread();
         self.credit(slot, unread);
         self.note_read(slot, unread);
     }
@@ -404,10 +399,11 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     #[inline]
     pub(super) fn credit(&mut self, slot: Slot, bytes: u32) {
         let stream = self.streams.get_mut(slot);
-        let due = stream.receive.consume(bytes).unwrap_or(false);
+        let window = stream.receive.window_mut();
+        let due = window.consume(bytes).unwrap_or(false);
         match stream.revision {
             Revision::Zero => {
-                stream.receive.take_grant();
+                window.take_grant();
             }
             Revision::One if due => self.streams.queue_control(slot),
             Revision::One => {}
@@ -417,11 +413,4 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
 
 fn late_data(data: &[u8]) -> Charge {
     Charge::LateData(on_wire(data.len()))
-}
-
-fn take_credit(stream: &mut Stream, data: &[u8]) -> Result<(), StreamReason> {
-    u32::try_from(data.len())
-        .ok()
-        .and_then(|bytes| stream.receive.receive(bytes).ok())
-        .ok_or(StreamReason::WindowExceeded)
 }

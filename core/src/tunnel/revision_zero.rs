@@ -4,7 +4,7 @@
 use super::{Role, Tunnel};
 use crate::reason::StreamReason;
 use crate::storage::Storage;
-use crate::streams::{Flag, Slot, Stream, Terminal};
+use crate::streams::{Mark, Slot, Stream, Terminal};
 use crate::time::Time;
 use crate::types::Unread;
 use crate::wire::Revision;
@@ -70,14 +70,14 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         }
         let state = &mut self.revision_zero;
         state.unread = state.unread.saturating_add(u64::from(bytes));
-        if stream.receive.unread() > limit && !stream.has(Flag::OverBudget) {
-            stream.flags.set(Flag::OverBudget);
+        if stream.receive.window().unread() > limit && !stream.has(Mark::OverBudget) {
+            stream.marks.set(Mark::OverBudget);
             state.over = state.over.saturating_add(1);
         }
         if self.revision_zero.saw_flow_control {
             // Nobody waits: the stream that goes over pays, and no other.
             let over_all = self.revision_zero.unread > self.limits.revision_zero.tunnel;
-            return if over_all || stream.has(Flag::OverBudget) {
+            return if over_all || stream.has(Mark::OverBudget) {
                 Err(StreamReason::RevisionZeroBudget)
             } else {
                 Ok(())
@@ -100,8 +100,8 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         }
         let state = &mut self.revision_zero;
         state.unread = state.unread.saturating_sub(u64::from(bytes));
-        if stream.has(Flag::OverBudget) && stream.receive.unread() <= limit {
-            stream.flags.clear(Flag::OverBudget);
+        if stream.has(Mark::OverBudget) && stream.receive.window().unread() <= limit {
+            stream.marks.take(Mark::OverBudget);
             state.over = state.over.saturating_sub(1);
         }
         if !self.is_over_budget() {
@@ -117,9 +117,9 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             return;
         }
         let state = &mut self.revision_zero;
-        let unread = u64::from(stream.receive.unread());
+        let unread = u64::from(stream.receive.window().unread());
         state.unread = state.unread.saturating_sub(unread);
-        if stream.flags.take(Flag::OverBudget) {
+        if stream.marks.take(Mark::OverBudget) {
             state.over = state.over.saturating_sub(1);
         }
         if !self.is_over_budget() {
@@ -145,7 +145,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             .streams
             .iter()
             .filter(|(_, stream)| waits(stream))
-            .max_by_key(|(_, stream)| stream.receive.unread())
+            .max_by_key(|(_, stream)| stream.receive.window().unread())
             .map(|(slot, _)| slot);
         if let Some(slot) = slowest {
             let why = Terminal::Violation(StreamReason::RevisionZeroBudget);

@@ -8,7 +8,7 @@ use crate::code::Side;
 use crate::error::{CommandError, Gone, MessageIncomplete, TooManyBytes};
 use crate::reason::StreamReason;
 use crate::storage::Storage;
-use crate::streams::{Flag, MessageRules, Slot, Stream, Terminal};
+use crate::streams::{MessageRules, Slot, Stream, Terminal};
 use crate::time::Time;
 use crate::types::{Envelope, Hold, Key, MethodKind, Unread};
 use crate::wire::{Encoded, Extension, Revision};
@@ -31,7 +31,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     pub fn stream(&mut self, key: Key) -> Result<StreamMut<'_, R, S>, Gone> {
         let slot = self.streams.slot(key).ok_or(Gone)?;
         let stream = self.streams.get(slot);
-        if stream.has_ended() || stream.has(Flag::Released) {
+        if stream.has_ended() || stream.receive.is_released() {
             return Err(Gone);
         }
         Ok(StreamMut { tunnel: self, slot })
@@ -47,7 +47,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     pub fn release(&mut self, key: Key) -> Result<(), Gone> {
         let slot = self.streams.slot(key).ok_or(Gone)?;
         let record = self.streams.get(slot);
-        if record.has(Flag::Released) {
+        if record.receive.is_released() {
             return Err(Gone);
         }
         let unfinished = !record.has_ended() && !record.send.is_closing();
@@ -58,7 +58,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             };
             self.end_with_event(slot, why, Unread::Discard);
         }
-        self.streams.get_mut(slot).flags.set(Flag::Released);
+        self.streams.get_mut(slot).receive.release();
         self.retire(slot);
         Ok(())
     }
@@ -133,10 +133,11 @@ impl<R: Role, S: Storage> StreamMut<'_, R, S> {
         if record.discards() {
             return Ok(());
         }
-        let due = record.receive.consume(bytes).map_err(|_| TooManyBytes)?;
+        let window = record.receive.window_mut();
+        let due = window.consume(bytes).map_err(|_| TooManyBytes)?;
         match record.revision {
             Revision::Zero => {
-                record.receive.take_grant();
+                window.take_grant();
                 self.tunnel.note_read(self.slot, bytes);
             }
             Revision::One if due => self.tunnel.streams.queue_control(self.slot),
@@ -149,7 +150,7 @@ impl<R: Role, S: Storage> StreamMut<'_, R, S> {
     /// comes is credited at once, and handed out with `discard` set. Again: nothing happens.
     pub fn stop_reading(&mut self) {
         self.tunnel.credit_unread(self.slot);
-        self.record().flags.set(Flag::Stopped);
+        self.record().receive.stop_reading();
     }
 
     /// Ends a stream on which the caller itself found something wrong, as where the core had:

@@ -9,7 +9,7 @@ use crate::budget::Earned;
 use crate::code::Side;
 use crate::reason::{Reason, StreamReason};
 use crate::storage::Storage;
-use crate::streams::{Flag, Next, Slot, Terminal};
+use crate::streams::{Next, Notice, Slot, Terminal};
 use crate::time::Time;
 use crate::types::{Body, Envelope, Part, Transmit, Unread};
 use crate::wire::{Extension, Prefix, prefix};
@@ -150,19 +150,19 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     fn control_frame(&mut self, now: Time, slot: Slot) -> Option<Transmit> {
         let stream = self.streams.get_mut(slot);
         let id = stream.id();
-        let transmit = if stream.flags.take(Flag::CancelDue) {
-            control(prefix::cancel(id))
-        } else if R::SIDE == Side::Server
-            && let Some(reason) = stream.take_close().and_then(close_reason)
-        {
-            close_with(id, reason)
-        } else if stream.grant_is_due() {
+        if stream.grant_is_due() {
             return Some(self.grant_frame(now, slot));
-        } else {
-            return None;
+        }
+        let transmit = match stream.take_notice()? {
+            (Notice::Cancel, _) => Some(control(prefix::cancel(id))),
+            // A tunnel client closes no stream; said here, its program has no code for it.
+            (Notice::Close, why) if R::SIDE == Side::Server => {
+                close_reason(why).map(|reason| close_with(id, reason))
+            }
+            (Notice::Close | Notice::Nothing, _) => None,
         };
         self.retire(slot);
-        Some(transmit)
+        transmit
     }
 
     /// The grant of a stream that has not ended.
@@ -171,7 +171,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         self.grow_as_learned(slot);
         self.watch_grant(now, slot, false);
         let stream = self.streams.get_mut(slot);
-        let grant = stream.receive.take_grant();
+        let grant = stream.receive.window_mut().take_grant();
         let mut prefix = Prefix::EMPTY;
         prefix::put_window_update(&mut prefix, stream.id(), grant);
         control(prefix)
@@ -191,7 +191,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             None => prefix::put_more(&mut prefix, stream.id(), bytes),
         }
         if !stream.send.is_inside() {
-            self.streams.raise(slot, Flag::WritableDue);
+            self.streams.raise_writable(slot);
         }
         if R::SIDE == Side::Client && range.start == 0 {
             self.grow_as_learned(slot);

@@ -36,8 +36,9 @@ use self::pool::{NoStream, Pool};
 use crate::{
     HOPS, INSTANCE, TARGET,
     answer::mark_refused,
+    auth::{AUTHORIZATION, Credentials},
     connect::{Connector, Proxy, Watch},
-    origin::{Origin, with_path},
+    origin::Origin,
     replay::Replay,
     target::strip,
     words,
@@ -77,6 +78,8 @@ pub(crate) struct LocalSettings {
     pub(crate) authority: Option<Authority>,
     /// The most connections at once.
     pub(crate) connections: usize,
+    /// What is presented to it, and what it is checked against.
+    pub(crate) credentials: Credentials,
 }
 
 /// The local server. Connects when there is a call, and again when the connection was lost.
@@ -86,6 +89,7 @@ struct Shared {
     pool: Pool,
     origin: Origin,
     authority: Option<Authority>,
+    credentials: Credentials,
     lost: AtomicBool,
     tell: Box<dyn Fn(LocalEvent) + Send + Sync>,
 }
@@ -115,12 +119,15 @@ where
             origin,
             authority,
             connections,
+            credentials,
         } = settings;
-        let connector = Connector::new(origin.clone(), Proxy::None, WATCH);
+        let proxy = Proxy::None;
+        let connector = Connector::new(origin.clone(), proxy, credentials.clone(), WATCH);
         let shared = Shared {
             pool: Pool::new(connector, connections),
             authority,
             origin,
+            credentials,
             lost: AtomicBool::new(false),
             tell: Box::new(tell),
         };
@@ -144,9 +151,13 @@ where
         let path = path.unwrap_or_else(|| PathAndQuery::from_static("/"));
         let asked_for = self.0.authority.as_ref().or(head.uri.authority());
         let authority = asked_for.unwrap_or(self.0.origin.authority()).clone();
-        head.uri = with_path(authority, path);
+        head.uri = self.0.origin.with_path(authority, path);
         head.version = Version::HTTP_2;
         strip(&mut head.headers, &[TARGET, HOPS]);
+        if let Some(authorization) = self.0.credentials.authorization() {
+            // The local server is another gateway.
+            head.headers.insert(AUTHORIZATION, authorization);
+        }
         let replay = Replay::new(body);
         let mut tries = 1;
         loop {

@@ -1,4 +1,11 @@
-//! Log lines: two per tunnel, whatever its peer does.
+//! What tunnels and calls tell of themselves: log lines and spans with the feature `tracing`, counts
+//! with the feature `metrics`. Without these there is nothing of it.
+
+mod calls;
+mod counts;
+
+pub(crate) use calls::{CallSpan, HandlerSpan, answered};
+pub(crate) use counts::{Meter, held_back, picked, round_trip, sent};
 
 use grpctunnel_core::Side;
 
