@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use grpctunnel_tests::interop::{Outcome, Peers, tcp_example};
-use grpctunnel_tokio::{Channel, End, Options, byte_stream};
+use grpctunnel_tokio::{Channel, Options, PipeEnd, byte_stream};
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body_util::{BodyExt, Full};
 use tokio::net::{TcpListener, TcpStream};
@@ -72,7 +72,7 @@ async fn call(channel: &mut Channel, len: usize) -> Outcome {
 }
 
 /// Calls the other end, and finishes in good order.
-async fn calls(stream: TcpStream, end: End) -> Outcome {
+async fn calls(stream: TcpStream, end: PipeEnd) -> Outcome {
     stream.set_nodelay(true)?;
     let mut channel = byte_stream(stream, end)
         .connect(&Options::default())
@@ -91,7 +91,7 @@ async fn calls(stream: TcpStream, end: End) -> Outcome {
 }
 
 /// Handles the calls of the other end until that finishes.
-async fn serves(stream: TcpStream, end: End) -> Outcome {
+async fn serves(stream: TcpStream, end: PipeEnd) -> Outcome {
     stream.set_nodelay(true)?;
     let handle = byte_stream(stream, end).serve(Echo, &Options::default())?;
     let ended = handle.closed().await;
@@ -119,7 +119,7 @@ async fn go_opens_and_calls() -> Outcome {
         let address = listener.local_addr()?.to_string();
         let arguments = [&["-role", "call", "-connect", &address], flags].concat();
         let client = peers.go("bare", &arguments)?;
-        serves(listener.accept().await?.0, End::Acceptor).await?;
+        serves(listener.accept().await?.0, PipeEnd::Acceptor).await?;
         client.success(LIMIT).await?;
         Ok(())
     })
@@ -132,7 +132,7 @@ async fn go_accepts_and_serves() -> Outcome {
         let arguments = [&["-role", "serve", "-listen", ANY], flags].concat();
         let mut server = peers.go("bare", &arguments)?;
         let address = server.line("listening ", LIMIT).await?;
-        calls(TcpStream::connect(&address).await?, End::Opener).await?;
+        calls(TcpStream::connect(&address).await?, PipeEnd::Opener).await?;
         server.success(LIMIT).await?;
         Ok(())
     })
@@ -146,7 +146,7 @@ async fn go_opens_and_serves() -> Outcome {
         let address = listener.local_addr()?.to_string();
         let arguments = [&["-role", "serve", "-connect", &address], flags].concat();
         let server = peers.go("bare", &arguments)?;
-        calls(listener.accept().await?.0, End::Acceptor).await?;
+        calls(listener.accept().await?.0, PipeEnd::Acceptor).await?;
         server.success(LIMIT).await?;
         Ok(())
     })
@@ -159,7 +159,7 @@ async fn go_accepts_and_calls() -> Outcome {
         let arguments = [&["-role", "call", "-listen", ANY], flags].concat();
         let mut client = peers.go("bare", &arguments)?;
         let address = client.line("listening ", LIMIT).await?;
-        serves(TcpStream::connect(&address).await?, End::Opener).await?;
+        serves(TcpStream::connect(&address).await?, PipeEnd::Opener).await?;
         client.success(LIMIT).await?;
         Ok(())
     })
@@ -171,13 +171,13 @@ async fn go_accepts_and_calls() -> Outcome {
 async fn the_cores_example_is_called_and_calls() -> Outcome {
     let mut server = tcp_example(&["serve", "--listen", ANY]).await?;
     let address = server.line("listening ", LIMIT).await?;
-    calls(TcpStream::connect(&address).await?, End::Opener).await?;
+    calls(TcpStream::connect(&address).await?, PipeEnd::Opener).await?;
     server.line("a tunnel finished", LIMIT).await?;
 
     let listener = TcpListener::bind(ANY).await?;
     let address = listener.local_addr()?.to_string();
     let client = tcp_example(&["call", "--connect", &address, "over a bare stream"]).await?;
-    let served = serves(listener.accept().await?.0, End::Acceptor);
+    let served = serves(listener.accept().await?.0, PipeEnd::Acceptor);
     tokio::time::timeout(LIMIT, served).await??;
     client.success(LIMIT).await?;
     Ok(())

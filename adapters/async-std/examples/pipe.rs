@@ -4,7 +4,7 @@
 
 use std::error::Error;
 
-use grpctunnel_async_std::{Channel, End, Options, SmolRuntime, byte_stream};
+use grpctunnel_async_std::{Channel, Options, PipeEnd, SmolRuntime, byte_stream};
 use tonic::service::Routes;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
@@ -22,8 +22,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     ::smol::block_on(async {
         // Any `AsyncRead + AsyncWrite` would do.
         let (near, far) = ::smol::net::unix::UnixStream::pair()?;
-        let near = byte_stream::<SmolRuntime, _>(near, End::Opener);
-        let far = byte_stream::<SmolRuntime, _>(far, End::Acceptor);
+        let near = byte_stream::<SmolRuntime, _>(near, PipeEnd::Opener);
+        let far = byte_stream::<SmolRuntime, _>(far, PipeEnd::Acceptor);
 
         let (_, health) = health_reporter();
         let services = Routes::new(health);

@@ -1,7 +1,7 @@
 //! Tunnels on streams of bytes of futures-io.
 
 use futures_io::{AsyncRead, AsyncWrite};
-use grpctunnel_driver::{End, Executor, Runtime, Timer};
+use grpctunnel_driver::{Executor, PipeEnd, Runtime, Timer};
 use grpctunnel_tonic::ByteStream;
 
 use crate::io::FuturesIo;
@@ -9,9 +9,9 @@ use crate::io::FuturesIo;
 /// A stream of bytes in both directions that carries tunnels without HTTP/2, between two ends of
 /// this implementation: a pipe, a Unix socket, a WebSocket, a serial line.
 ///
-/// One of its two ends is the [`End::Opener`], the other the [`End::Acceptor`], by whatever the
+/// One of its two ends is the [`PipeEnd::Opener`], the other the [`PipeEnd::Acceptor`], by whatever the
 /// application decides. See [`ByteStream`] for what it does, and the example `pipe`.
-pub fn byte_stream<R, T>(io: T, end: End) -> ByteStream<FuturesIo<T>>
+pub fn byte_stream<R, T>(io: T, end: PipeEnd) -> ByteStream<FuturesIo<T>>
 where
     R: Executor + Timer + Default,
     T: AsyncRead + AsyncWrite + Unpin + Send + 'static,

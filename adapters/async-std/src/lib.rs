@@ -123,11 +123,11 @@ pub mod tls;
 pub use byte_stream::byte_stream;
 pub use grpctunnel_driver::{
     BinDialect, BoxError, Bucket, Code, ConnectError, ConnectInfo, Counters, DecodeLimits,
-    Direction, End, Executor, Extension, ExtensionSet, Handler, Limits, Liveness, MemoryBound,
-    MethodKind, MethodKinds, NeverProcessed, NoHandler, Options, Reason, ReceiveWindowPolicy,
-    RequestBody, RequestError, RevisionZeroLimits, Runtime, ServerHandle, Sleep, Status,
-    StreamReason, Task, Timer, TunnelEnd, TunnelError, TunnelId, TunnelReason, TunnelState,
-    error_chain, error_sources,
+    Direction, Executor, Extension, ExtensionSet, Handler, Limits, Liveness, MemoryBound,
+    MethodKind, MethodKinds, NeverProcessed, NoHandler, Options, PipeEnd, Reason,
+    ReceiveWindowPolicy, RequestBody, RequestError, RevisionZeroLimits, Runtime, ServerHandle,
+    Sleep, Status, StreamReason, Task, Timer, TunnelEnd, TunnelError, TunnelId, TunnelReason,
+    TunnelState, error_chain, error_sources,
 };
 pub use grpctunnel_driver::{
     Candidate, Candidates, Expected, Forwarder, LeastLoaded, Membership, Pick, RoundRobin,

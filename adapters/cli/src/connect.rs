@@ -12,12 +12,14 @@ use hyper_util::{
     },
     rt::TokioIo,
 };
+use tokio_util::either::Either;
 use tower_service::Service;
 
 use crate::{
     auth::Credentials,
-    listener::{Stream, Wire},
+    listener::Stream,
     origin::{BadOrigin, Origin},
+    tls::{Failure, Remembering},
     words,
 };
 
@@ -26,6 +28,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const TCP_PROBES: u32 = 3;
 
 type BoxError = Box<dyn Error + Send + Sync>;
+type ClientWire = Either<Stream, Box<Remembering<Stream>>>;
 
 /// Through which HTTP proxy a server is reached, by `CONNECT`.
 #[derive(Clone, Debug, Default)]
@@ -115,14 +118,20 @@ impl Connector {
 
     /// An HTTP/2 connection with these settings.
     pub(crate) async fn http2(&self, settings: &Settings) -> Result<Client<Bytes>, BoxError> {
-        let io = self.clone().connect().await?;
-        let client = grpctunnel_http2::connect(io, settings, &grpctunnel_tokio::runtime()).await?;
+        let (io, failure) = self.clone().connect().await?;
+        let runtime = grpctunnel_tokio::runtime();
+        let connecting = grpctunnel_http2::connect(io, settings, &runtime);
+        let client = connecting.await.map_err(|error| {
+            // What TLS 1.3 refuses of ours, it refuses when the handshake is over here.
+            let failure = failure.and_then(|failure| failure.get().cloned());
+            failure.map_or_else(|| error.into(), BoxError::from)
+        })?;
         let client = client.with_authority(self.origin.authority().clone());
         Ok(client.with_scheme(self.origin.scheme()))
     }
 
     /// Connects, and shakes hands.
-    async fn connect(self) -> Result<TokioIo<Wire>, BoxError> {
+    async fn connect(self) -> Result<(TokioIo<ClientWire>, Option<Failure>), BoxError> {
         let connecting = async {
             let host = self.origin.authority().host().to_owned();
             let tls = match self.origin.is_tls() {
@@ -131,14 +140,18 @@ impl Connector {
             };
             let stream = self.open().await?;
             Ok::<_, BoxError>(match tls {
-                None => Wire::Left(stream),
-                Some(tls) => Wire::Right(Box::new(tls.connect(&host, stream).await?.into())),
+                None => (ClientWire::Left(stream), None),
+                Some(tls) => {
+                    let stream = tls.connect(&host, stream).await?;
+                    let failure = stream.failure();
+                    (ClientWire::Right(Box::new(stream)), Some(failure))
+                }
             })
         };
-        let wire = tokio::time::timeout(CONNECT_TIMEOUT, connecting)
+        let (wire, failure) = tokio::time::timeout(CONNECT_TIMEOUT, connecting)
             .await
             .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-        Ok(TokioIo::new(wire))
+        Ok((TokioIo::new(wire), failure))
     }
 
     async fn open(mut self) -> Result<Stream, BoxError> {

@@ -9,16 +9,14 @@ use std::{
 };
 
 use bytes::Bytes;
-use grpctunnel_driver::{Channel, Code, NeverProcessed, ResponseBody, Status};
+use grpctunnel_driver::{
+    Backoff, Code, Interruption, NeverProcessed, ResponseBody, Status, SupervisedChannel,
+    Supervisor, SupervisorEventKind,
+};
 use grpctunnel_http2::{Error, IncomingBody};
-use grpctunnel_tokio::Options;
 use http::{HeaderValue, Request, Response, request::Parts};
 use http_body_util::{Either, Full};
-use tokio::{
-    sync::watch,
-    time::{Instant, sleep, timeout},
-};
-use tonic::metadata::MetadataMap;
+use tokio::time::sleep;
 use tower_service::Service;
 
 use crate::{
@@ -27,22 +25,15 @@ use crate::{
     answer::{Page, or_refused, refuse},
     auth::Credentials,
     calls::{Calls, Counted},
-    carrier::{AUTH_RETRIES, Carrier, OpenError, Refusals},
+    carrier::{AUTH_RETRIES, Carrier, Refusals, is_refusal},
     connect::Proxy,
     listener::{BindError, Endpoint, Listener, Protection},
     origin::Origin,
-    pauses::Pauses,
-    replay::Replay,
     serve::{Limits, TurnedAway, serve},
     stop::{Ended, Stop},
     target::{Target, strip},
     words,
 };
-
-/// How long a call waits for a tunnel.
-const WAIT: Duration = Duration::from_secs(5);
-/// How often a call is made again that was certainly not handled.
-const TRIES: usize = 3;
 
 /// What happens to a dialled port.
 #[derive(Clone, Debug)]
@@ -155,18 +146,27 @@ impl Dial {
     }
 
     /// Serves until `stop`. `tell` is called with what happens, and must not block.
-    pub async fn run(self, tell: impl Fn(DialEvent) + Send + Sync, stop: Stop) -> Ended {
+    pub async fn run(self, tell: impl Fn(DialEvent) + Send + Sync + 'static, stop: Stop) -> Ended {
         let Self {
             listener, settings, ..
         } = self;
-        let (tunnel, tunnels) = watch::channel(Tunnel::Opening);
+        let tell = Arc::new(tell);
+        let channel = match keep(&settings, Arc::clone(&tell)) {
+            Ok(channel) => channel,
+            Err(status) => {
+                let why = status.to_string();
+                tell(DialEvent::Failed { why });
+                return Ended::Finished;
+            }
+        };
         let calls = Calls::default();
+        let supervisor = channel.supervisor();
         let port = Port {
             target: settings
                 .target
                 .as_ref()
                 .map(|target| target.to_string().into()),
-            tunnels,
+            channel,
             calls: calls.clone(),
             stop: stop.clone(),
         };
@@ -184,7 +184,6 @@ impl Dial {
             closing,
             connections.clone(),
         );
-        let keeping = keep(&settings, tunnel, &tell);
         let cut = || match calls.open() {
             0 => Ended::Finished,
             _ => Ended::CutOff,
@@ -195,12 +194,20 @@ impl Dial {
             sleep(settings.drain_limit).await;
             cut()
         };
-        tokio::pin!(serving, keeping);
+        let keeping = async {
+            let end = supervisor.closed().await;
+            match end.gave_up.as_ref().is_some_and(is_refusal) {
+                true => Ended::Refused,
+                // It says why to every call.
+                false => std::future::pending().await,
+            }
+        };
+        tokio::pin!(serving);
         let ended = tokio::select! {
             biased;
             () = stop.ending() => cut(),
             ended = draining => ended,
-            () = keeping.as_mut() => Ended::Refused,
+            ended = keeping => ended,
             // Every connection is closed: no call is open.
             _ = serving.as_mut() => return Ended::Finished,
         };
@@ -211,71 +218,49 @@ impl Dial {
     }
 }
 
-/// The tunnel that calls go through.
-#[derive(Clone, Debug)]
-enum Tunnel {
-    /// It has not been tried yet.
-    Opening,
-    Open(Channel),
-    /// There is none, for this reason.
-    Down(Arc<str>),
-}
-
-/// Keeps a tunnel open, until the credentials are refused for good.
-async fn keep(
+/// Keeps a tunnel open.
+fn keep(
     settings: &DialSettings,
-    tunnel: watch::Sender<Tunnel>,
-    tell: &(impl Fn(DialEvent) + Send + Sync),
-) {
+    tell: Arc<impl Fn(DialEvent) + Send + Sync + 'static>,
+) -> Result<SupervisedChannel, Status> {
     let carrier = Carrier::new(
         settings.server.clone(),
         settings.proxy.clone(),
         settings.credentials.clone(),
     );
-    let mut refusals = Refusals::new(settings.auth_retries);
-    let mut pauses = Pauses::new(settings.retry_limit);
-    loop {
-        let why = match open(&carrier).await {
-            Ok(channel) => {
-                refusals.over();
-                let closed = channel.closed();
-                tunnel.send_replace(Tunnel::Open(channel));
-                tell(DialEvent::Connected);
-                let begun = Instant::now();
-                let why = words::end(&closed.await);
-                tell(DialEvent::Lost { why: why.clone() });
-                pauses.lasted_since(begun);
-                why
+    let refusals = Refusals::new(settings.auth_retries, 1);
+    let accepted = refusals.clone();
+    let mut backoff = Backoff::default();
+    backoff.max = settings.retry_limit;
+    Supervisor::forward()
+        .gateway(settings.server.to_string(), carrier)
+        .backoff(backoff)
+        .give_up_on(move |why| refusals.are_final(why))
+        .on_event(move |event| {
+            if matches!(event.kind, SupervisorEventKind::Opened) {
+                accepted.over();
             }
-            Err(error) => {
-                let why = error.to_string();
-                tell(DialEvent::Failed { why: why.clone() });
-                if refusals.are_final(&error) {
-                    return;
-                }
-                why
-            }
-        };
-        tunnel.send_replace(Tunnel::Down(why.into()));
-        let pause = pauses.pause();
-        tell(DialEvent::Pausing { pause });
-        sleep(pause).await;
-    }
-}
-
-async fn open(carrier: &Carrier) -> Result<Channel, OpenError> {
-    let connection = carrier.dial().await?;
-    let options = Options::default();
-    let metadata = MetadataMap::from_headers(carrier.metadata());
-    let channel = grpctunnel_tokio::connect(connection, &options, metadata).await?;
-    Ok(channel.raw().clone())
+            tell(match event.kind {
+                SupervisorEventKind::Opened => DialEvent::Connected,
+                SupervisorEventKind::Failed(why) => DialEvent::Failed {
+                    why: words::interruption(why),
+                },
+                SupervisorEventKind::Ended(Interruption::Stopped(_)) => return,
+                SupervisorEventKind::Ended(why) => DialEvent::Lost {
+                    why: words::interruption(why),
+                },
+                SupervisorEventKind::Waiting(pause) => DialEvent::Pausing { pause },
+                _ => return,
+            });
+        })
+        .start(&grpctunnel_tokio::runtime())
 }
 
 /// What one connection to the port sees.
 #[derive(Clone, Debug)]
 struct Port {
     target: Option<Arc<str>>,
-    tunnels: watch::Receiver<Tunnel>,
+    channel: SupervisedChannel,
     calls: Calls,
     stop: Stop,
 }
@@ -283,26 +268,6 @@ struct Port {
 type PortBody = Either<Counted<ResponseBody>, Full<Bytes>>;
 
 impl Port {
-    /// The tunnel, as soon as there is one.
-    async fn channel(&self) -> Result<Channel, Status> {
-        let mut tunnels = self.tunnels.clone();
-        let open = |tunnel: &Tunnel| match tunnel {
-            Tunnel::Open(channel) => channel.state().is_usable(),
-            Tunnel::Opening | Tunnel::Down(_) => false,
-        };
-        let found = timeout(WAIT, tunnels.wait_for(open)).await;
-        if let Ok(Ok(found)) = found
-            && let Tunnel::Open(channel) = &*found
-        {
-            return Ok(channel.clone());
-        }
-        let text = match &*self.tunnels.borrow() {
-            Tunnel::Down(why) => why.to_string(),
-            Tunnel::Opening | Tunnel::Open(_) => "the tunnel is not open yet".to_owned(),
-        };
-        Err(Status::new(Code::Unavailable, text))
-    }
-
     /// Puts the agent in front of the way that a call names already.
     fn address(&self, head: &mut Parts) -> Result<(), Status> {
         let Some(target) = &self.target else {
@@ -329,27 +294,33 @@ impl Port {
         if let Err(status) = self.address(&mut head) {
             return refuse(&status);
         }
-        let replay = Replay::new(body);
-        let mut tries = 1;
-        loop {
-            let mut channel = match self.channel().await {
-                Ok(channel) => channel,
-                Err(status) => return refuse(&status),
-            };
-            let request = Request::from_parts(head.clone(), replay.attempt());
-            let Ok(response) = channel.call(request).await else {
-                return refuse(&Status::new(
-                    Code::Cancelled,
-                    "the caller broke the request",
-                ));
-            };
-            let unprocessed = response.extensions().get::<NeverProcessed>().is_some();
-            let again = unprocessed && !channel.state().is_usable() && replay.is_whole();
-            if !again || tries >= TRIES {
-                return response;
+        let call = self.channel.clone().call(Request::from_parts(head, body));
+        let Ok(response) = call.await else {
+            return refuse(&Status::new(
+                Code::Cancelled,
+                "the caller broke the request",
+            ));
+        };
+        match self.why_down() {
+            Some(why) if response.extensions().get::<NeverProcessed>().is_some() => {
+                refuse(&Status::new(Code::Unavailable, why))
             }
-            tries += 1;
+            _ => response,
         }
+    }
+
+    /// Why there is no tunnel, where there is none.
+    fn why_down(&self) -> Option<String> {
+        let state = self.channel.supervisor().state();
+        if state.open() > 0 {
+            return None;
+        }
+        let mut tunnels = state.tunnels.iter();
+        let why = tunnels.find_map(|tunnel| tunnel.interruption.as_ref());
+        Some(why.map_or_else(
+            || "the tunnel is not open yet".to_owned(),
+            words::interruption,
+        ))
     }
 }
 

@@ -107,10 +107,10 @@ impl Front {
     }
 
     /// Who a request comes from, and whether they may have another connection.
-    fn admit(&self, headers: &HeaderMap) -> Result<Authenticated, Response<FrontBody>> {
+    fn admit(&self, headers: &HeaderMap) -> Result<Authenticated, Box<Response<FrontBody>>> {
         let trusted = &self.guard.trusted;
         let by = trusted.identify(headers, self.certified.as_ref(), &self.peer);
-        let by = by.map_err(|status| self.deny(None, "request", &status))?;
+        let by = by.map_err(|status| Box::new(self.deny(None, "request", &status)))?;
         let trust = trusted.now();
         let limit = trust.limit(&by.identity);
         let counted = self
@@ -118,7 +118,10 @@ impl Front {
             .count(&self.guard.accounts, &by.identity, limit);
         match counted {
             Ok(()) => Ok(by),
-            Err(exceeded) => Err(self.deny(Some(&by), "connection", &exceeded.status())),
+            Err(exceeded) => {
+                let status = exceeded.status();
+                Err(Box::new(self.deny(Some(&by), "connection", &status)))
+            }
         }
     }
 
@@ -155,7 +158,7 @@ impl Service<Request<IncomingBody>> for Front {
         }
         let by = match self.admit(request.headers()) {
             Ok(by) => by,
-            Err(refused) => return Box::pin(std::future::ready(Ok(refused))),
+            Err(refused) => return Box::pin(std::future::ready(Ok(*refused))),
         };
         let front = self.clone();
         if front.guard.router.opens_tunnel(&request) {

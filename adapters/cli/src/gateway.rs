@@ -214,11 +214,11 @@ impl Gateway {
         let limits = Limits {
             memory: self.settings.memory,
             tunnels: true,
-            idle: self.settings.idle_limit,
             security: Some(Security {
                 trusted: self.trusted.clone(),
                 audit: self.audit(),
             }),
+            idle: self.settings.idle_limit,
         };
         let tell = Arc::clone(&self.tell);
         let turned_away = move |TurnedAway { count, why }| {

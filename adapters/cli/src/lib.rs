@@ -52,7 +52,6 @@ pub mod listener;
 mod local;
 pub mod name;
 pub mod origin;
-mod pauses;
 mod refusal;
 mod registry;
 mod replay;

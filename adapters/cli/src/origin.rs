@@ -1,10 +1,6 @@
 //! The address of an HTTP/2 server.
 
-use std::{
-    fmt,
-    path::{Path, PathBuf},
-    str::FromStr,
-};
+use std::{fmt, path::Path, str::FromStr};
 
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 
@@ -18,7 +14,7 @@ const DEFAULT_TLS_PORT: u16 = 443;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
     authority: Authority,
-    unix: Option<PathBuf>,
+    unix: Option<Box<Path>>,
     tls: bool,
 }
 
@@ -106,7 +102,7 @@ impl FromStr for Origin {
         if let Some(path) = unix_path(text) {
             return Ok(Self {
                 authority: Authority::from_static("localhost"),
-                unix: Some(path.ok_or(BadOrigin::Malformed)?),
+                unix: Some(path.ok_or(BadOrigin::Malformed)?.into()),
                 tls: false,
             });
         }

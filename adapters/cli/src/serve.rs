@@ -78,10 +78,10 @@ pub(crate) struct Limits {
     pub(crate) memory: usize,
     /// Whether tunnels are opened here, for which a quarter of the connections is kept.
     pub(crate) tunnels: bool,
-    /// How long a connection may have neither a call nor a tunnel.
-    pub(crate) idle: Duration,
     /// Without it, plaintext is spoken.
     pub(crate) security: Option<Security>,
+    /// How long a connection may have neither a call nor a tunnel.
+    pub(crate) idle: Duration,
 }
 
 impl Limits {
@@ -90,8 +90,8 @@ impl Limits {
         Self {
             memory: MEMORY,
             tunnels: false,
-            idle: IDLE_LIMIT,
             security: None,
+            idle: IDLE_LIMIT,
         }
     }
 

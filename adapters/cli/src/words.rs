@@ -2,7 +2,7 @@
 
 use std::{error::Error, io};
 
-use grpctunnel_driver::{TunnelEnd, error_sources};
+use grpctunnel_driver::{ConnectError, Interruption, TunnelEnd, error_sources};
 use grpctunnel_http2::{Error as HttpError, ErrorKind, Reason};
 use tokio_rustls::rustls::{Error as TlsError, InvalidMessage};
 use tonic::Code;
@@ -119,6 +119,37 @@ pub(crate) fn end(end: &TunnelEnd) -> String {
     text.chars()
         .map(|letter| if letter.is_control() { ' ' } else { letter })
         .collect()
+}
+
+/// Why a tunnel to a gateway is not there.
+pub(crate) fn interruption(why: &Interruption) -> String {
+    match why {
+        Interruption::NotDialled(error) => error.to_string(),
+        Interruption::Refused(error) | Interruption::NotOpened(error) => not_opened(error),
+        Interruption::Drained(_) => "the gateway drained it".to_owned(),
+        Interruption::Replaced(tunnel) => {
+            format!("the gateway replaced it by another one: {}", end(tunnel))
+        }
+        why => why.end().map_or_else(|| why.to_string(), end),
+    }
+}
+
+/// Why a tunnel was not opened.
+fn not_opened(error: &ConnectError) -> String {
+    if let Some(spoken) = error.end().transport_error().and_then(|error| spoken(error)) {
+        return format!("this is no grpctunnel gateway: {spoken}");
+    }
+    let end = end(error.end());
+    match (Code::from(error.code().as_i32()), error.end().peer_status()) {
+        (Code::Unimplemented | Code::Unknown, Some(_)) => {
+            format!("this is no grpctunnel gateway: {end}")
+        }
+        (Code::DeadlineExceeded, None) => {
+            "the gateway did not answer the opening of the tunnel in time".to_owned()
+        }
+        (_, Some(_)) => format!("the gateway refused the tunnel: {end}"),
+        (_, None) => format!("the tunnel was not opened: {end}"),
+    }
 }
 
 /// The name of a code, as gRPC writes it.

@@ -36,12 +36,12 @@ use crate::tunnel::state::TunnelRole;
 pub struct BareTunnels {
     runtime: Runtime,
     options: Arc<Options>,
-    end: End,
+    end: PipeEnd,
     extensions: Extensions,
 }
 
 /// Which end of a bare byte stream this is.
-pub use grpctunnel_core::bare::End;
+pub use grpctunnel_core::bare::PipeEnd;
 
 impl BareTunnels {
     /// Of one end. `extensions` are for handlers, which find them in the [`TunnelPeer`].
@@ -52,7 +52,7 @@ impl BareTunnels {
     /// # Errors
     /// INTERNAL, if there is no runtime for the tunnels' tasks.
     pub fn new(
-        end: End,
+        end: PipeEnd,
         runtime: &Runtime,
         options: &Options,
         extensions: Extensions,
@@ -129,8 +129,12 @@ impl BareTunnels {
         let shared = Shared::<R>::new(self.runtime.clone(), self.options.clone(), opening)
             .map_err(ConnectError::config)?;
         let direction = match (self.end, R::OWN_SIDE) {
-            (End::Opener, Side::Client) | (End::Acceptor, Side::Server) => Direction::Forward,
-            (End::Opener, Side::Server) | (End::Acceptor, Side::Client) => Direction::Reverse,
+            (PipeEnd::Opener, Side::Client) | (PipeEnd::Acceptor, Side::Server) => {
+                Direction::Forward
+            }
+            (PipeEnd::Opener, Side::Server) | (PipeEnd::Acceptor, Side::Client) => {
+                Direction::Reverse
+            }
         };
         let extensions = self.extensions.clone();
         let peer = TunnelPeer::new(shared.id, direction, HeaderMap::new(), extensions);

@@ -168,7 +168,7 @@ mod tunnel;
 mod watchers;
 
 pub use accept::{AcceptResult, ReverseTunnel, TunnelService};
-pub use bare::{BareTunnels, End};
+pub use bare::{BareTunnels, PipeEnd};
 pub use budget::MemoryBudget;
 pub use carrier::transmit::{TransmitBody, TransmitError};
 pub use client::{Channel, ResponseBody, ResponseFuture};

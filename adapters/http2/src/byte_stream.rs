@@ -16,7 +16,8 @@ use futures_util::task::AtomicWaker;
 use grpctunnel_core::Side;
 use grpctunnel_core::wire::{Deframer, PREFIX_LEN, Piece, length_prefix};
 use grpctunnel_driver::{
-    BareTunnels, Channel, ConnectError, End, Handler, Options, Runtime, ServerHandle, TransmitBody,
+    BareTunnels, Channel, ConnectError, Handler, Options, PipeEnd, Runtime, ServerHandle,
+    TransmitBody,
 };
 use http::Extensions;
 use http_body::{Body, Frame};
@@ -34,7 +35,7 @@ const TURN: usize = 32;
 /// A stream of bytes in both directions that carries tunnels without HTTP/2, between two ends of
 /// this implementation: a pipe, a Unix socket, a WebSocket, a serial line.
 ///
-/// Which end opened it ([`End`]), and which end makes calls, is agreed beforehand: nothing of it is
+/// Which end opened it ([`PipeEnd`]), and which end makes calls, is agreed beforehand: nothing of it is
 /// on the wire. What one end does must fit what the other does:
 ///
 /// | this end | the other end |
@@ -52,7 +53,7 @@ const TURN: usize = 32;
 #[derive(Debug)]
 pub struct ByteStream<T> {
     io: T,
-    end: End,
+    end: PipeEnd,
     extensions: Extensions,
 }
 
@@ -60,9 +61,9 @@ impl<T> ByteStream<T>
 where
     T: Read + Write + Unpin + Send + 'static,
 {
-    /// This end of a stream of bytes. One of its two ends is the [`End::Opener`], the other the
-    /// [`End::Acceptor`], by whatever the application decides.
-    pub fn new(io: T, end: End) -> Self {
+    /// This end of a stream of bytes. One of its two ends is the [`PipeEnd::Opener`], the other the
+    /// [`PipeEnd::Acceptor`], by whatever the application decides.
+    pub fn new(io: T, end: PipeEnd) -> Self {
         Self {
             io,
             end,
@@ -224,7 +225,7 @@ struct Lane {
 /// The task of a byte stream. It ends with the stream.
 struct Carrier<T> {
     io: T,
-    end: End,
+    end: PipeEnd,
     lanes: Vec<Lane>,
     shared: Arc<Shared>,
     deframer: Deframer,

@@ -126,7 +126,7 @@ pub use client::{Client, ResponseFuture, connect};
 pub use connections::{Connections, accept_pause};
 pub use detect::{Detected, Rewound, detect};
 pub use error::{Error, ErrorKind};
-pub use grpctunnel_driver::End;
+pub use grpctunnel_driver::PipeEnd;
 pub use h2::Reason;
 pub use incoming::IncomingBody;
 pub use server::serve;

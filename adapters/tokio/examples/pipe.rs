@@ -4,7 +4,7 @@
 
 use std::error::Error;
 
-use grpctunnel_tokio::{Channel, End, Options, byte_stream};
+use grpctunnel_tokio::{Channel, Options, PipeEnd, byte_stream};
 use tonic::service::Routes;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
@@ -22,8 +22,8 @@ async fn check(caller: &str, channel: Channel) -> Result<(), Box<dyn Error>> {
 pub(crate) async fn main() -> Result<(), Box<dyn Error>> {
     // Any `AsyncRead + AsyncWrite` would do: a Unix socket, a serial line, TLS.
     let (near, far) = tokio::io::duplex(64 << 10);
-    let near = byte_stream(near, End::Opener);
-    let far = byte_stream(far, End::Acceptor);
+    let near = byte_stream(near, PipeEnd::Opener);
+    let far = byte_stream(far, PipeEnd::Acceptor);
 
     let (_, health) = health_reporter();
     let services = Routes::new(health);

@@ -8,7 +8,7 @@ use std::io;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt, TryStreamExt};
-use grpctunnel_tokio::{End, Options, byte_stream};
+use grpctunnel_tokio::{Options, PipeEnd, byte_stream};
 use tokio::io::{AsyncRead, AsyncWrite, join};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_tungstenite::tungstenite::{Error as WebSocketError, Message};
@@ -47,7 +47,7 @@ async fn agent(address: std::net::SocketAddr) -> Result<(), Box<dyn Error + Send
     let tcp = TcpStream::connect(address).await?;
     let (socket, _) = client_async(format!("ws://{address}/tunnel"), tcp).await?;
     let (_, health) = health_reporter();
-    let stream = byte_stream(bytes_of(socket), End::Opener);
+    let stream = byte_stream(bytes_of(socket), PipeEnd::Opener);
     let handle = stream.serve(Routes::new(health), &Options::default())?;
     println!("agent: {}", handle.closed().await);
     Ok(())
@@ -60,7 +60,7 @@ pub(crate) async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
 
     let (tcp, _) = listener.accept().await?;
     let socket: Result<_, WebSocketError> = accept_async(tcp).await;
-    let stream = byte_stream(bytes_of(socket?), End::Acceptor);
+    let stream = byte_stream(bytes_of(socket?), PipeEnd::Acceptor);
     let channel = stream.connect(&Options::default()).await?;
     let request = HealthCheckRequest::default();
     let answer = HealthClient::new(channel.clone()).check(request).await?;

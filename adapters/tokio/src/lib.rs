@@ -187,14 +187,15 @@ pub use connect::{connect, serve_reverse};
 pub use dial::dial;
 pub use grpctunnel_driver::{
     BinDialect, BoxError, Bucket, Code, ConnectError, ConnectInfo, Counters, DecodeLimits,
-    Direction, End, Executor, Extension, ExtensionSet, Handler, Limits, Liveness, MemoryBound,
-    MethodKind, MethodKinds, NeverProcessed, NoHandler, Options, Reason, ReceiveWindowPolicy,
-    RequestBody, RequestError, RevisionZeroLimits, Runtime, ServerHandle, Status, StreamReason,
-    Timer, TunnelEnd, TunnelError, TunnelId, TunnelReason, TunnelState, error_chain, error_sources,
+    Direction, Executor, Extension, ExtensionSet, Handler, Limits, Liveness, MemoryBound,
+    MethodKind, MethodKinds, NeverProcessed, NoHandler, Options, PipeEnd, Reason,
+    ReceiveWindowPolicy, RequestBody, RequestError, RevisionZeroLimits, Runtime, ServerHandle,
+    Status, StreamReason, Timer, TunnelEnd, TunnelError, TunnelId, TunnelReason, TunnelState,
+    error_chain, error_sources,
 };
 pub use grpctunnel_driver::{
     Candidate, Candidates, Expected, Forwarder, LeastLoaded, Membership, Pick, RoundRobin,
-    TunnelId, TunnelKey,
+    TunnelKey,
 };
 pub use grpctunnel_http2 as http2;
 #[cfg(feature = "tls")]

@@ -1,7 +1,7 @@
 //! Tunnels on bare streams of bytes, for tonic.
 
 use bytes::Bytes;
-use grpctunnel_driver::{BoxError, ConnectError, End, Options, Runtime, ServerHandle};
+use grpctunnel_driver::{BoxError, ConnectError, Options, PipeEnd, Runtime, ServerHandle};
 use http::{Extensions, Request, Response};
 use http_body::Body;
 use hyper::rt::{Read, Write};
@@ -25,9 +25,9 @@ impl<T> ByteStream<T>
 where
     T: Read + Write + Unpin + Send + 'static,
 {
-    /// This end of a stream. One of its two ends is the [`End::Opener`], the other the
-    /// [`End::Acceptor`], by whatever the application decides.
-    pub fn new(io: T, end: End, runtime: Runtime) -> Self {
+    /// This end of a stream. One of its two ends is the [`PipeEnd::Opener`], the other the
+    /// [`PipeEnd::Acceptor`], by whatever the application decides.
+    pub fn new(io: T, end: PipeEnd, runtime: Runtime) -> Self {
         Self {
             inner: grpctunnel_http2::ByteStream::new(io, end),
             runtime,

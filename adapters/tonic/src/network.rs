@@ -45,10 +45,3 @@ pub trait Network: Executor + Timer + Default {
 pub(crate) fn runtime<N: Network>() -> Runtime {
     Runtime::new(N::default(), N::default())
 }
-
-/// Any transport.
-pub(crate) trait Io: Read + Write + Unpin + Send {}
-
-impl<T: Read + Write + Unpin + Send> Io for T {}
-
-pub(crate) type BoxIo = Box<dyn Io>;

@@ -10,7 +10,14 @@ use hyper::rt::{Read, Write};
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ServerConfig};
 
-use crate::network::{BoxIo, Network};
+use crate::network::Network;
+
+/// Any transport.
+pub(crate) trait Io: Read + Write + Unpin + Send {}
+
+impl<T: Read + Write + Unpin + Send> Io for T {}
+
+pub(crate) type BoxIo = Box<dyn Io>;
 
 /// The ALPN protocol of HTTP/2.
 const H2: &[u8] = b"h2";

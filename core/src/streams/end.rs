@@ -1,4 +1,4 @@
-//! The end of a stream: how it came, and who has yet to be told.
+//! The end of a stream: how it came, who has yet to be told.
 
 use crate::reason::{StreamReason, TunnelReason};
 use crate::types::Unread;

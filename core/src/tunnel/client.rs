@@ -1,4 +1,4 @@
-//! The tunnel client: opening streams, and the frames of a tunnel server.
+//! What only a tunnel client does.
 
 use super::ids::TUNNEL_ID;
 use super::receive::{Found, content_reason};

@@ -1,4 +1,4 @@
-//! The tunnel server: admitting and answering streams, and the frames of a tunnel client.
+//! What only a tunnel server does.
 
 use super::liveness::PROBE_METHOD;
 use super::receive::content_reason;

@@ -3,7 +3,7 @@
 mod shared;
 mod trust;
 
-use std::{fmt, path::PathBuf};
+use std::{fmt, path::PathBuf, time::Duration};
 
 use clap::{ArgGroup, Args, Parser, Subcommand};
 use http::uri::Authority;
@@ -13,7 +13,7 @@ pub use self::{
     trust::{CredentialArgs, LocalCredentialArgs, TrustArgs},
 };
 use crate::{
-    agent::{Agent, Served},
+    agent::{Agent, Breaking, Served},
     auth::{CredentialSettings, Credentials},
     dial::DialSettings,
     gateway::GatewaySettings,
@@ -242,6 +242,20 @@ pub struct AgentArgs {
         value_parser = clap::value_parser!(u16).range(1..)
     )]
     pub local_connections: u16,
+    /// Leave a local server alone after so many failures, one after the other [default: never]
+    ///
+    /// A failure is UNAVAILABLE, from the server or because it cannot be reached. Calls go to
+    /// another agent of the name meanwhile, where there is one.
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    pub break_after: Option<u32>,
+    /// How long it is left alone, in seconds; then one call finds out whether it works again
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 5,
+        value_parser = clap::value_parser!(u64).range(1..=3600)
+    )]
+    pub break_for: u64,
     /// Tunnels of each name to each gateway
     #[arg(
         long,
@@ -415,6 +429,10 @@ impl AgentArgs {
             proxy: self.connect.proxy(),
             retry_limit: self.connect.retry_limit(),
             drain_limit: self.drain.limit(),
+            breaking: self.break_after.map(|after| Breaking {
+                after,
+                pause: Duration::from_secs(self.break_for),
+            }),
             auth_retries,
             credentials: Credentials::default(),
             local_credentials: Credentials::default(),
@@ -511,8 +529,6 @@ impl PortArgs {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use clap::{CommandFactory, error::ErrorKind};
 
     use super::*;

@@ -106,14 +106,13 @@ impl Guard {
         let admitted = self.check(by);
         admitted
             .map(|permit| (by.clone(), permit))
-            .map_err(|status| {
+            .inspect_err(|status| {
                 self.audit.refused(Refused {
                     peer: by.peer.clone(),
                     identity: Some(by.identity.to_string()),
                     what: "call".to_owned(),
                     why: status.message().to_owned(),
                 });
-                status
             })
     }
 

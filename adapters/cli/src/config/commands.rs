@@ -181,14 +181,13 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         for section in SECTIONS {
             let text = example();
-            let start = text.find(&format!("[{section}]")).unwrap();
-            let text = &text[start..];
-            let end = text[1..].find("\n[").map_or(text.len(), |end| end + 1);
-            let text: String = text[..end]
+            let of_section = text
                 .lines()
-                .filter(|line| !line.starts_with("# "))
-                .map(|line| line.trim_start_matches('#').to_owned() + "\n")
-                .collect();
+                .skip_while(|line| *line != format!("[{section}]"));
+            let of_section = of_section.skip(1).take_while(|line| !line.starts_with('['));
+            let keys = of_section.filter_map(|line| line.strip_prefix('#'));
+            let keys = keys.filter(|line| !line.starts_with(' '));
+            let text = format!("[{section}]\n{}\n", keys.collect::<Vec<_>>().join("\n"));
             let path = directory.path().join(section);
             std::fs::write(&path, text).unwrap();
             let line: [OsString; 4] = [

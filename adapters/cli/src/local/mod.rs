@@ -1,6 +1,7 @@
 //! The agent's side towards the local server: calls go to it as they are.
 
 mod body;
+mod breaker;
 mod pool;
 
 use std::{
@@ -14,11 +15,11 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
-use grpctunnel_driver::NeverProcessed;
+use grpctunnel_driver::{NeverProcessed, RequestBody};
 use grpctunnel_http2::{Error as HttpError, ErrorKind, Reason};
 use http::{
     HeaderValue, Request, Response, StatusCode, Version,
@@ -32,6 +33,8 @@ use tonic::{Code, Status};
 use tower_service::Service;
 
 pub(crate) use self::body::LocalBody;
+use self::breaker::Breaker;
+pub use self::breaker::Breaking;
 use self::pool::{NoStream, Pool};
 use crate::{
     HOPS, INSTANCE, TARGET,
@@ -53,6 +56,8 @@ const WATCH: Watch = Watch {
 const TRIES: u32 = 4;
 /// How long the question may take whether the local server is a gateway.
 const INSTANCE_LIMIT: Duration = Duration::from_secs(2);
+/// gRPC's number of UNAVAILABLE.
+const UNAVAILABLE: &str = "14";
 const HEALTH_CHECK: &str = "/grpc.health.v1.Health/Check";
 
 type BoxError = Box<dyn Error + Send + Sync>;
@@ -80,6 +85,8 @@ pub(crate) struct LocalSettings {
     pub(crate) connections: usize,
     /// What is presented to it, and what it is checked against.
     pub(crate) credentials: Credentials,
+    /// When it is left alone, if ever.
+    pub(crate) breaking: Option<Breaking>,
 }
 
 /// The local server. Connects when there is a call, and again when the connection was lost.
@@ -90,6 +97,7 @@ struct Shared {
     origin: Origin,
     authority: Option<Authority>,
     credentials: Credentials,
+    breaker: Option<Breaker>,
     lost: AtomicBool,
     tell: Box<dyn Fn(LocalEvent) + Send + Sync>,
 }
@@ -120,6 +128,7 @@ where
             authority,
             connections,
             credentials,
+            breaking,
         } = settings;
         let proxy = Proxy::None;
         let connector = Connector::new(origin.clone(), proxy, credentials.clone(), WATCH);
@@ -128,10 +137,16 @@ where
             authority,
             origin,
             credentials,
+            breaker: breaking.map(Breaker::new),
             lost: AtomicBool::new(false),
             tell: Box::new(tell),
         };
         Self(Arc::new(shared), PhantomData)
+    }
+
+    /// The same local server, for calls that come through tunnels.
+    pub(crate) fn for_tunnels(&self) -> Local<RequestBody> {
+        Local(Arc::clone(&self.0), PhantomData)
     }
 
     /// The instance of the gateway that the local server is, if it is one.
@@ -141,11 +156,37 @@ where
             .header("te", "trailers")
             .body(body)
             .ok()?;
-        let asked = tokio::time::timeout(INSTANCE_LIMIT, self.clone().answer(request));
+        let asked = tokio::time::timeout(INSTANCE_LIMIT, self.make(request));
         asked.await.ok()?.headers().get(INSTANCE).cloned()
     }
 
     async fn answer(self, request: Request<B>) -> Answer {
+        let Some(breaker) = &self.0.breaker else {
+            return self.make(request).await;
+        };
+        let Some(pass) = breaker.admit(Instant::now()) else {
+            return self.left_alone();
+        };
+        let response = self.make(request).await;
+        let status = response.headers().get("grpc-status");
+        let works = status.is_none_or(|status| status != UNAVAILABLE);
+        pass.ended(works, Instant::now());
+        response
+    }
+
+    /// The answer to a call that the circuit breaker does not let pass. Another agent may do better.
+    fn left_alone(&self) -> Answer {
+        let text = format!(
+            "the local server {} failed again and again, and is left alone for a while",
+            self.0.origin
+        );
+        let mut response = Status::unavailable(text).into_http().map(Either::Right);
+        response.extensions_mut().insert(NeverProcessed::new());
+        response
+    }
+
+    /// Makes a call, as often as it has to be made to be made once.
+    async fn make(&self, request: Request<B>) -> Answer {
         let (mut head, body) = request.into_parts();
         let path = head.uri.path_and_query().cloned();
         let path = path.unwrap_or_else(|| PathAndQuery::from_static("/"));

@@ -10,7 +10,6 @@ use std::{
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::{
     TlsConnector,
-    client::TlsStream,
     rustls::{
         self, ClientConfig, RootCertStore,
         client::Resumption,
@@ -22,6 +21,7 @@ use super::{
     H2,
     error::{FileError, Problem, explain},
     pem, provider,
+    remembering::Remembering,
     server::{pair_error, roots},
 };
 
@@ -95,7 +95,11 @@ pub(crate) struct ClientTls {
 
 impl ClientTls {
     /// The handshake with the server at this host.
-    pub(crate) async fn connect<T>(&self, host: &str, io: T) -> Result<TlsStream<T>, HandshakeError>
+    pub(crate) async fn connect<T>(
+        &self,
+        host: &str,
+        io: T,
+    ) -> Result<Remembering<T>, HandshakeError>
     where
         T: AsyncRead + AsyncWrite + Unpin,
     {
@@ -106,7 +110,7 @@ impl ClientTls {
         let stream = connector.connect(name, io).await;
         let stream = stream.map_err(HandshakeError::Tls)?;
         match stream.get_ref().1.alpn_protocol() {
-            Some(H2) => Ok(stream),
+            Some(H2) => Ok(Remembering::new(stream)),
             _ => Err(HandshakeError::NoHttp2),
         }
     }

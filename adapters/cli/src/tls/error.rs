@@ -77,19 +77,7 @@ impl fmt::Display for FileError {
         let path = self.path.display();
         let now = Moment(SystemTime::now());
         match &self.problem {
-            Problem::Unreadable(error) => {
-                let (why, cure) = match error.kind() {
-                    io::ErrorKind::NotFound => ("there is no such file", "check the path"),
-                    io::ErrorKind::PermissionDenied => (
-                        "permission denied",
-                        "make it readable for the user that runs grpctunnel",
-                    ),
-                    io::ErrorKind::IsADirectory => ("it is a directory", "name the file in it"),
-                    io::ErrorKind::InvalidData => ("it is not text", "expected UTF-8"),
-                    _ => return write!(f, "cannot read {path}: {}", crate::words::io(error)),
-                };
-                write!(f, "cannot read {path}: {why}; {cure}")
-            }
+            Problem::Unreadable(error) => f.write_str(&unreadable(&path, error)),
             Problem::TooLarge(limit) => {
                 write!(
                     f,
@@ -144,6 +132,21 @@ impl fmt::Display for FileError {
             Problem::NoToken(why) => write!(f, "{path}: {why}"),
         }
     }
+}
+
+/// Why a file cannot be read, and what to do.
+fn unreadable(path: &impl fmt::Display, error: &io::Error) -> String {
+    let (why, cure) = match error.kind() {
+        io::ErrorKind::NotFound => ("there is no such file", "check the path"),
+        io::ErrorKind::PermissionDenied => (
+            "permission denied",
+            "make it readable for the user that runs grpctunnel",
+        ),
+        io::ErrorKind::IsADirectory => ("it is a directory", "name the file in it"),
+        io::ErrorKind::InvalidData => ("it is not text", "expected UTF-8"),
+        _ => return format!("cannot read {path}: {}", crate::words::io(error)),
+    };
+    format!("cannot read {path}: {why}; {cure}")
 }
 
 impl Error for FileError {
@@ -220,7 +223,8 @@ fn certificate(error: &CertificateError, peer: &str) -> String {
             moment(*time)
         ),
         CertificateError::Revoked => format!("the certificate of {peer} was revoked"),
-        CertificateError::UnknownIssuer => {
+        // One that only has the name of an authority that is trusted.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
             format!("the certificate of {peer} is from an authority that is not trusted here")
         }
         CertificateError::NotValidForName => {
@@ -250,7 +254,10 @@ const fn said_of_ours(alert: AlertDescription) -> Option<&'static str> {
         AlertDescription::CertificateRequired => "it requires one, and none was presented",
         AlertDescription::CertificateExpired => "it has expired or is not valid yet",
         AlertDescription::CertificateRevoked => "it was revoked",
-        AlertDescription::UnknownCA => "its authority is not trusted there",
+        // What is not signed by the authority of that name.
+        AlertDescription::UnknownCA | AlertDescription::DecryptError => {
+            "its authority is not trusted there"
+        }
         AlertDescription::BadCertificate
         | AlertDescription::CertificateUnknown
         | AlertDescription::UnsupportedCertificate => "it cannot be used there",
@@ -264,5 +271,21 @@ pub(crate) fn is_refusal_of_ours(error: &TlsError) -> bool {
     match error {
         TlsError::AlertReceived(alert) => said_of_ours(*alert).is_some(),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_may_not_be_read_is_told_with_the_cure() {
+        let error = io::Error::from(io::ErrorKind::PermissionDenied);
+        let error = FileError::new(Path::new("gateway.key"), Problem::Unreadable(error));
+        assert_eq!(
+            error.to_string(),
+            "cannot read gateway.key: permission denied; make it readable for the user that runs \
+             grpctunnel"
+        );
     }
 }

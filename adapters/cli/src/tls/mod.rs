@@ -7,6 +7,7 @@ mod client;
 mod error;
 mod pem;
 mod plaintext;
+mod remembering;
 mod server;
 
 pub use self::{
@@ -18,6 +19,7 @@ pub(crate) use self::{
     client::{ClientTls, HandshakeError},
     error::{explain, is_refusal_of_ours},
     pem::read_text,
+    remembering::{Failure, Remembering},
     server::{PeerCertificate, ServerTls, accept},
 };
 

@@ -153,8 +153,9 @@ const FILES: &[Row] = &[
         2,
     ),
     (
-        "--tls-cert {}/good.pem --tls-key {}/good.key --tls-client-ca {}/garbage.pem",
-        &["garbage.pem"],
+        "--tls-cert {}/good.pem --tls-key {}/good.key --tls-client-ca {}/garbage.pem \
+      --allow token:a+call+a",
+        &["garbage.pem", "issued again"],
         2,
     ),
     (
@@ -274,7 +275,7 @@ const GATEWAYS: &[(&str, &[&str])] = &[
         "https://{server} --ca {}/ca.pem",
         &["it speaks plaintext", "use http://"],
     ),
-    ("http://{port}", &["in time"]),
+    ("http://{port}", &["did not speak HTTP/2 within"]),
     (
         "http://127.0.0.1:1",
         &["cannot reach the gateway", "connection refused"],

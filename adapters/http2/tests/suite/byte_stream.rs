@@ -7,7 +7,7 @@ use grpctunnel_driver::{
     BoxError, Channel, Code, Direction, NeverProcessed, Options, ResponseBody, ServerHandle,
     TunnelPeer, TunnelReason,
 };
-use grpctunnel_http2::{ByteStream, End};
+use grpctunnel_http2::{ByteStream, PipeEnd};
 use http::{Extensions, Request, Response};
 use http_body::Body;
 use http_body_util::{BodyExt, Full};
@@ -60,8 +60,8 @@ async fn failure(response: Response<ResponseBody>) -> String {
 async fn both(room: usize) -> ((Channel, ServerHandle), (Channel, ServerHandle)) {
     let (near, far) = pipe(room);
     let (options, runtime) = (Options::default(), runtime());
-    let opener = ByteStream::new(near, End::Opener);
-    let acceptor = ByteStream::new(far, End::Acceptor);
+    let opener = ByteStream::new(near, PipeEnd::Opener);
+    let acceptor = ByteStream::new(far, PipeEnd::Acceptor);
     let (opener, acceptor) = tokio::join!(
         opener.connect_and_serve(Echo, &runtime, &options),
         acceptor.connect_and_serve(Echo, &runtime, &options),
@@ -107,8 +107,8 @@ async fn both_ends_call_at_once_and_end_cleanly() {
 #[tokio::test]
 async fn one_end_calls_whichever_opened_the_stream() {
     for (caller, handler, direction) in [
-        (End::Opener, End::Acceptor, Direction::Forward),
-        (End::Acceptor, End::Opener, Direction::Reverse),
+        (PipeEnd::Opener, PipeEnd::Acceptor, Direction::Forward),
+        (PipeEnd::Acceptor, PipeEnd::Opener, Direction::Reverse),
     ] {
         let (near, far) = pipe(64 << 10);
         let (options, runtime) = (Options::default(), runtime());
@@ -175,7 +175,7 @@ async fn a_stream_that_is_lost_ends_the_calls_of_both_directions() {
 /// nothing more.
 async fn attacked(options: &Options) -> (ServerHandle, DuplexStream) {
     let (near, mut far) = tokio::io::duplex(1 << 20);
-    let stream = ByteStream::new(TokioIo::new(near), End::Acceptor);
+    let stream = ByteStream::new(TokioIo::new(near), PipeEnd::Acceptor);
     let handle = stream.serve(Echo, &runtime(), options).unwrap();
     let mut prefix = [0; 5];
     far.read_exact(&mut prefix).await.unwrap();
@@ -247,7 +247,7 @@ async fn a_stream_that_ends_inside_a_frame_is_no_clean_end() {
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_says_nothing_is_given_up() {
     let (near, _far) = pipe(64 << 10);
-    let stream = ByteStream::new(near, End::Opener);
+    let stream = ByteStream::new(near, PipeEnd::Opener);
     let (runtime, options) = (runtime(), Options::default());
     let refused = stream.connect(&runtime, &options);
     let error = in_time("the end of the opening", refused)
@@ -264,10 +264,10 @@ async fn a_peer_that_reads_nothing_is_given_up() {
     let patient = options
         .clone()
         .with_limits(|limits| limits.liveness.ping = LIMIT);
-    let stream = ByteStream::new(far, End::Acceptor);
+    let stream = ByteStream::new(far, PipeEnd::Acceptor);
     let handle = stream.serve(Echo, &runtime, &patient).unwrap();
     let (gate, near) = Gated::new(near);
-    let channel = ByteStream::new(near, End::Opener)
+    let channel = ByteStream::new(near, PipeEnd::Opener)
         .connect(&runtime, &options)
         .await
         .unwrap();

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
     ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams,
     SerialNumber, date_time_ymd,
 };
@@ -38,9 +38,13 @@ impl Authority {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let dir = tempfile::tempdir()?;
+        // Authorities of one name look as if one were the other.
+        let name = dir.path().display().to_string();
+        params.distinguished_name.push(DnType::CommonName, name);
         let key = KeyPair::generate()?;
         let this = Self {
-            dir: tempfile::tempdir()?,
+            dir,
             issuer: CertifiedIssuer::self_signed(params, key)?,
         };
         std::fs::write(this.ca(), this.issuer.pem())?;

@@ -1,5 +1,6 @@
 //! Who gets in, and who does not: each promise with its attacker.
 
+mod breaking;
 mod certificates;
 mod handshakes;
 mod limits;
@@ -15,7 +16,6 @@ use std::{net::SocketAddr, path::Path};
 use grpctunnel_cli::{
     agent::Agent,
     auth::{AUTHORIZATION, CredentialSettings, Credentials, TokenSource, TokensFrom},
-    gateway::GatewaySettings,
     tls::{ClientFiles, ServerFiles},
 };
 use tonic::{
@@ -39,14 +39,6 @@ pub(crate) fn tokens() -> TokensFrom {
     let lines = [("home", HOME), ("caller", CALLER), ("other", OTHER)];
     let lines = lines.map(|(name, token)| format!("{name} {token}"));
     TokensFrom::Text(lines.join("\n"))
-}
-
-pub(crate) fn allow(settings: &mut GatewaySettings, rules: &[&str]) -> Tested {
-    settings.trust.allow = rules
-        .iter()
-        .map(|rule| rule.parse())
-        .collect::<Result<_, _>>()?;
-    Ok(())
 }
 
 /// A gateway without TLS that knows the [`tokens`].

@@ -11,7 +11,7 @@ use crate::support::{Tested, bounded, caller, depot, stubs::GreetRequest, to};
 const RULES: [&str; 3] = [
     "token:home serve home",
     "token:other serve other",
-    "token:caller call home",
+    "token:caller call home,nobody",
 ];
 
 /// What a caller sees of a refusal, with the name taken out.

@@ -1,5 +1,7 @@
-//! Bare byte streams: a forward and a reverse tunnel side by side on one stream of bytes, for
-//! transports without HTTP/2 (a TCP connection, a UART, a WebSocket) between two ends of ours.
+//! Tunnels on a bare byte stream.
+//!
+//! A forward tunnel and a reverse one share it, for transports without HTTP/2 (a TCP connection, a
+//! UART, a WebSocket) between two ends of ours.
 //!
 //! Each frame is one length-prefixed message ([`wire::Deframer`](crate::wire::Deframer) finds
 //! them), and the first byte of its prefix says which tunnel it belongs to:
@@ -18,21 +20,21 @@
 //! frame that belongs to neither, and the end or the error of one, end both.
 //!
 //! ```
-//! use grpctunnel_core::bare::{Directions, End, Event, Pipe};
+//! use grpctunnel_core::bare::{Directions, PipeEnd, PipeEvent, Pipe};
 //! use grpctunnel_core::wire::PREFIX_LEN;
 //! use grpctunnel_core::*;
 //!
 //! type Store = Fixed<4, 4>;
 //!
 //! let now = Time::ZERO;
-//! let mut opener = Pipe::<Store>::new(now, Config::default(), End::Opener, Directions::Both)?;
-//! let mut acceptor = Pipe::<Store>::new(now, Config::default(), End::Acceptor, Directions::Both)?;
+//! let mut opener = Pipe::<Store>::new(now, Config::default(), PipeEnd::Opener, Directions::Both)?;
+//! let mut acceptor = Pipe::<Store>::new(now, Config::default(), PipeEnd::Acceptor, Directions::Both)?;
 //!
 //! // Each end has a tunnel server, whose settings settle the tunnel client of the other end.
 //! let (_, settings) = opener.poll_transmit(now).unwrap();
 //! let _ = acceptor.handle_frame(now, settings.prefix[0], &settings.prefix[PREFIX_LEN..])?;
 //! let settled = acceptor.poll_event();
-//! assert!(matches!(settled, Some(Event::Tunnel(Side::Client, grpctunnel_core::Event::Settled(_)))));
+//! assert!(matches!(settled, Some(PipeEvent::Tunnel(Side::Client, grpctunnel_core::Event::Settled(_)))));
 //! assert!(acceptor.client().is_some_and(|client| client.is_open()));
 //!
 //! // A flag that means nothing ends both tunnels of an end.
@@ -42,6 +44,9 @@
 //! # Ok::<(), Box<dyn core::error::Error>>(())
 //! ```
 
+mod end;
+mod transmit;
+
 use core::time::Duration;
 
 use crate::code::Side;
@@ -49,8 +54,8 @@ use crate::error::{ConfigError, TunnelError};
 use crate::reason::TunnelReason;
 use crate::storage::Storage;
 use crate::time::Time;
-use crate::tunnel::{Role, Tunnel, TunnelClient, TunnelServer};
-use crate::types::{Body, Carrier, Cause, Config, Input, Negotiation, Opening, Timer, Transmit};
+use crate::tunnel::{Tunnel, TunnelClient, TunnelServer};
+use crate::types::{Carrier, Cause, Config, Input, Negotiation, Opening, Timer};
 use crate::wire::Extension;
 
 /// The flag byte of the forward tunnel's frames.
@@ -60,12 +65,23 @@ pub const REVERSE: u8 = 2;
 
 /// Which end of the pipe this is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum End {
+pub enum PipeEnd {
     /// The one that opened it: the tunnel client of the forward tunnel, the tunnel server of the
     /// reverse one.
     Opener,
     /// The one that accepted it: the other way round.
     Acceptor,
+}
+
+impl PipeEnd {
+    /// The flag byte of the frames of this end's tunnel on that side, in both directions.
+    #[must_use]
+    pub const fn flags(self, side: Side) -> u8 {
+        match (self, side) {
+            (Self::Opener, Side::Client) | (Self::Acceptor, Side::Server) => FORWARD,
+            (Self::Opener, Side::Server) | (Self::Acceptor, Side::Client) => REVERSE,
+        }
+    }
 }
 
 /// Which tunnels a pipe has. Both ends must say the same.
@@ -77,17 +93,6 @@ pub enum Directions {
     Reverse,
     /// Both: either end calls.
     Both,
-}
-
-impl End {
-    /// The flag byte of the frames of this end's tunnel on that side, in both directions.
-    #[must_use]
-    pub const fn flags(self, side: Side) -> u8 {
-        match (self, side) {
-            (Self::Opener, Side::Client) | (Self::Acceptor, Side::Server) => FORWARD,
-            (Self::Opener, Side::Server) | (Self::Acceptor, Side::Client) => REVERSE,
-        }
-    }
 }
 
 impl Directions {
@@ -103,7 +108,7 @@ impl Directions {
 /// What a pipe has to say without a frame having said it.
 #[derive(Clone, Debug)]
 #[must_use = "an event is not said again"]
-pub enum Event {
+pub enum PipeEvent {
     /// An event of one of this end's tunnels; never [`Event::Carrier`](crate::Event::Carrier).
     Tunnel(Side, crate::Event),
     /// What is to be done with the byte stream now; nothing more is transmitted.
@@ -127,7 +132,7 @@ enum Told {
 /// [`server_mut`](Self::server_mut). The two tunnels share the byte stream fairly, by bytes.
 #[derive(Clone, Debug)]
 pub struct Pipe<S: Storage> {
-    end: End,
+    end: PipeEnd,
     client: Option<TunnelClient<S>>,
     server: Option<TunnelServer<S>>,
     /// The latest time that was told.
@@ -154,7 +159,7 @@ impl<S: Storage> Pipe<S> {
     pub fn new(
         now: Time,
         mut config: Config,
-        end: End,
+        end: PipeEnd,
         directions: Directions,
     ) -> Result<Self, ConfigError> {
         config.extensions = config
@@ -175,7 +180,7 @@ impl<S: Storage> Pipe<S> {
     pub(crate) fn opened(
         now: Time,
         config: Config,
-        end: End,
+        end: PipeEnd,
         directions: Directions,
         opening: Opening,
     ) -> Result<Self, ConfigError> {
@@ -409,212 +414,7 @@ impl<S: Storage> Pipe<S> {
         self.error.as_ref()
     }
 
-    /// The next frame, its flag byte included, and whose memory its body names. As
-    /// [`Tunnel::poll_transmit`].
-    #[must_use = "a frame that is not sent is lost, and the tunnel with it"]
-    pub fn poll_transmit(&mut self, now: Time) -> Option<(Side, Transmit)> {
-        self.advance(now);
-        self.spread();
-        let found = match self.next(now) {
-            // The first one may have waited for the second, which has just finished.
-            None if self.draining => self.next(now),
-            found => found,
-        };
-        self.spread();
-        let (side, mut transmit) = found?;
-        transmit.prefix.set_flags(self.end.flags(side));
-        let len = len_of(&transmit);
-        self.ahead = match side {
-            Side::Client => self.ahead.saturating_add(len),
-            Side::Server => self.ahead.saturating_sub(len),
-        };
-        Some((side, transmit))
-    }
-
-    /// Whether `poll_transmit` may have something to do. False is certain until the time of
-    /// `poll_timeout`.
-    #[must_use]
-    pub fn wants_transmit(&self) -> bool {
-        let rest = self.rests(Side::Client) && self.rests(Side::Server);
-        self.client.as_ref().is_some_and(Tunnel::has_frames)
-            || self.server.as_ref().is_some_and(Tunnel::has_frames)
-            || (self.draining && rest && !self.is_ended())
-    }
-
-    fn next(&mut self, now: Time) -> Option<(Side, Transmit)> {
-        let first = match self.ahead {
-            1.. => Side::Server,
-            _ => Side::Client,
-        };
-        if let Some(transmit) = self.transmit_of(first, now) {
-            return Some((first, transmit));
-        }
-        let second = other(first);
-        let transmit = self.transmit_of(second, now)?;
-        // An idle tunnel accrues no deficit.
-        self.ahead = 0;
-        Some((second, transmit))
-    }
-
-    fn transmit_of(&mut self, side: Side, now: Time) -> Option<Transmit> {
-        self.hold();
-        match side {
-            Side::Client => self.client.as_mut()?.poll_transmit(now),
-            Side::Server => self.server.as_mut()?.poll_transmit(now),
-        }
-    }
-
-    /// The first of two that are drained waits for the other, since both end together.
-    fn hold(&mut self) {
-        let (client, server) = (self.rests(Side::Client), self.rests(Side::Server));
-        if let Some(tunnel) = &mut self.client {
-            tunnel.hold_finish(!server);
-        }
-        if let Some(tunnel) = &mut self.server {
-            tunnel.hold_finish(!client);
-        }
-    }
-
-    /// Whether a tunnel has nothing left to do, or is not there.
-    fn rests(&self, side: Side) -> bool {
-        fn rests<R: Role, S: Storage>(tunnel: Option<&Tunnel<R, S>>) -> bool {
-            tunnel.is_none_or(|tunnel| {
-                tunnel.is_ended() || (tunnel.active_streams() == 0 && !tunnel.has_frames())
-            })
-        }
-        match side {
-            Side::Client => rests(self.client.as_ref()),
-            Side::Server => rests(self.server.as_ref()),
-        }
-    }
-
-    /// The next event. To be polled until there is none, after every call that is not a getter.
-    #[must_use = "an event is not said again"]
-    pub fn poll_event(&mut self) -> Option<Event> {
-        self.spread();
-        if let Some(event) = self.poll_tunnels() {
-            return Some(event);
-        }
-        if !self.is_ended() {
-            return None;
-        }
-        let due = self.due.take()?;
-        let (told, carrier) = match due {
-            Carrier::Abort(error) => {
-                let first = self.error.get_or_insert(error).clone();
-                (Told::Abort, Carrier::Abort(first))
-            }
-            Carrier::Finish => (Told::Finish, Carrier::Finish),
-        };
-        if told <= self.told {
-            return None;
-        }
-        self.told = told;
-        Some(Event::Carrier(carrier))
-    }
-
-    fn poll_tunnels(&mut self) -> Option<Event> {
-        while let Some(event) = self.client.as_mut().and_then(Tunnel::poll_event) {
-            match event {
-                crate::Event::Carrier(carrier) => self.is_due(carrier),
-                event => return Some(Event::Tunnel(Side::Client, event)),
-            }
-        }
-        while let Some(event) = self.server.as_mut().and_then(Tunnel::poll_event) {
-            match event {
-                crate::Event::Carrier(carrier) => self.is_due(carrier),
-                event => return Some(Event::Tunnel(Side::Server, event)),
-            }
-        }
-        None
-    }
-
-    /// One of the tunnels has this to say; an abort is not taken back.
-    fn is_due(&mut self, carrier: Carrier) {
-        if !matches!(self.due, Some(Carrier::Abort(_))) {
-            self.due = Some(carrier);
-        }
-    }
-
     fn advance(&mut self, now: Time) {
         self.now = self.now.max(now);
     }
-
-    /// A tunnel that drains by itself, or because the peer says that it drains, drains the pipe.
-    fn drain_if_one_does(&mut self) {
-        let client = self.client.as_ref().is_some_and(Tunnel::is_draining);
-        let server = self.server.as_ref().is_some_and(Tunnel::is_draining);
-        if !self.draining && (client || server) {
-            self.drain(self.now, Duration::MAX);
-        }
-    }
-
-    /// What ended one tunnel ends the other, and the pipe.
-    fn spread(&mut self) {
-        if self.over {
-            return;
-        }
-        self.drain_if_one_does();
-        let (now, draining) = (self.now, self.draining);
-        let error = match (&mut self.client, &mut self.server) {
-            (Some(client), Some(server)) if client.is_ended() => {
-                end_both(now, client, server, draining)
-            }
-            (Some(client), Some(server)) if server.is_ended() => {
-                end_both(now, server, client, draining)
-            }
-            (Some(client), None) if client.is_ended() => client.error().cloned(),
-            (None, Some(server)) if server.is_ended() => server.error().cloned(),
-            _ => return,
-        };
-        self.over = self.is_ended();
-        // A tunnel client that has not settled is given up when it is drained, as it was told to be.
-        let told = |error: &TunnelError| draining && error.reason() == TunnelReason::Aborted;
-        if self.over && self.error.is_none() && !self.clean {
-            self.error = error.filter(|error| !told(error));
-        }
-    }
-}
-
-/// Ends `other` in the way that `ended` did, and returns the error of that.
-fn end_both<R: Role, Q: Role, S: Storage>(
-    now: Time,
-    ended: &Tunnel<R, S>,
-    other: &mut Tunnel<Q, S>,
-    draining: bool,
-) -> Option<TunnelError> {
-    let error = ended.error();
-    let clean = error.is_none_or(|error| match error.reason() {
-        TunnelReason::CarrierFinished => true,
-        // A tunnel client that has not settled has nothing to wait for when it is drained.
-        TunnelReason::Aborted => draining,
-        _ => false,
-    });
-    let waits = clean && draining;
-    if !waits && !other.is_ended() {
-        let cause = if clean {
-            Cause::Finished
-        } else {
-            Cause::Failed
-        };
-        other.handle_end(now, cause);
-    }
-    error.cloned()
-}
-
-const fn other(side: Side) -> Side {
-    match side {
-        Side::Client => Side::Server,
-        Side::Server => Side::Client,
-    }
-}
-
-fn len_of(transmit: &Transmit) -> i64 {
-    let body = match &transmit.body {
-        Body::None => 0,
-        Body::Static(text) => text.len(),
-        Body::Caller { range, .. } => range.len(),
-    };
-    let len = transmit.prefix.len().saturating_add(body);
-    i64::try_from(len).unwrap_or(i64::MAX)
 }
