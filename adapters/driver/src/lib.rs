@@ -43,7 +43,8 @@
 //! - messages that wait to be sent: at most [`Options::send_queue`], and one frame of the sender's
 //!   body;
 //! - payload that was not read: the receive window, where messages end, and 64 KiB of length
-//!   prefixes. A reader is handed at most 64 KiB at once, which the peer may then replace while the
+//!   prefixes. Large payload is not copied, so it keeps the buffers in which the HTTP stack received
+//!   it: at most 4 MiB a tunnel, beyond which it is copied. A reader is handed at most 64 KiB at once, which the peer may then replace while the
 //!   HTTP stack still holds them;
 //! - headers and trailers: `limits.decode`.
 //!
@@ -121,6 +122,8 @@ mod body;
 mod carrier;
 mod client;
 mod connect;
+#[cfg(test)]
+mod costs;
 mod counters;
 mod deferred;
 mod error;
@@ -136,7 +139,7 @@ mod tunnel;
 mod watchers;
 
 pub use accept::{ReverseTunnel, TunnelService};
-pub use carrier::transmit::{TransmitBody, TransmitError};
+pub use carrier::transmit::{SegmentedCarrier, TransmitBody, TransmitError};
 pub use client::{Channel, ResponseBody, ResponseFuture};
 pub use connect::{connect, serve_reverse};
 pub use counters::Counters;

@@ -180,7 +180,8 @@ impl<H> TunnelService<H> {
             Ok(admitted) => admitted,
             Err(status) => return refused(&status),
         };
-        let transmit = TransmitBody::new(shared.clone(), NetworkRole::Server);
+        let mut transmit = TransmitBody::new(shared.clone(), NetworkRole::Server);
+        transmit.set_segments(parts.extensions.get());
         let peer = TunnelPeer::new(parts.headers, parts.extensions);
         // Set only here, so it cannot have been set.
         let _ = shared.peer.set(peer);

@@ -9,12 +9,12 @@ use grpctunnel_core::{
     Time, Tunnel, Unread,
 };
 
+use crate::body::batch::Batch;
 use crate::body::send_queue::SendQueue;
 use crate::deferred::Deferred;
 use crate::error::{CarrierEnd, TunnelEnd};
 use crate::grpc::status::Status;
 use crate::options::Options;
-use crate::tunnel::batch::Batch;
 use crate::tunnel::call_end::CallEnd;
 use crate::tunnel::drain_timeout::DrainTimeout;
 use crate::tunnel::silence::Silence;
