@@ -17,9 +17,9 @@ use crate::carrier::opening;
 use crate::carrier::receive::{CarrierEvent, CarrierReader, ReadBudget};
 use crate::deferred::Deferred;
 use crate::error::{BoxError, CarrierEnd};
-use crate::log;
-use crate::peer::TunnelPeer;
+use crate::peer::{Direction, TunnelPeer};
 use crate::runtime::Sleep;
+use crate::telemetry::{self, Meter};
 use crate::tunnel::input::CallAcceptor;
 use crate::tunnel::shared::Shared;
 use crate::tunnel::state::{State, TunnelRole};
@@ -29,8 +29,8 @@ use crate::tunnel::state::{State, TunnelRole};
 const KEPT_MEMORY: usize = 64 << 10;
 const IDLE_MEMORY: usize = 4 << 10;
 
-/// Called once when the tunnel may carry calls.
-pub(crate) type OnStart = Box<dyn FnOnce() + Send>;
+/// Called once when the tunnel may carry calls. What it returns is dropped when the tunnel is over.
+pub(crate) type OnStart = Box<dyn FnOnce() -> Option<Box<dyn Send>> + Send>;
 
 /// The task of a tunnel. It ends with the tunnel.
 pub(crate) struct Driver<R: TunnelRole, F, B, I> {
@@ -38,6 +38,8 @@ pub(crate) struct Driver<R: TunnelRole, F, B, I> {
     reader: CarrierReader<F, B>,
     acceptor: I,
     on_start: Option<OnStart>,
+    /// What `on_start` returned.
+    kept: Option<Box<dyn Send>>,
     started: bool,
     /// What was read and not processed, and how much there was.
     chunk: Bytes,
@@ -53,6 +55,7 @@ pub(crate) struct Driver<R: TunnelRole, F, B, I> {
     sleep: Option<Sleep>,
     sleeps_until: Time,
     deferred: Deferred,
+    meter: Meter,
     /// Dropped when the task has ended.
     guard: Option<Box<dyn Send>>,
 }
@@ -73,6 +76,7 @@ where
             reader,
             acceptor,
             on_start: None,
+            kept: None,
             started: false,
             chunk: Bytes::new(),
             chunk_len: 0,
@@ -83,6 +87,7 @@ where
             sleep: None,
             sleeps_until: Time::MAX,
             deferred: Deferred::default(),
+            meter: Meter::default(),
             guard: None,
         }
     }
@@ -141,6 +146,7 @@ where
                 Some(CarrierEvent::End(end, cause)) => self.handle_end(state, end, cause),
                 Some(CarrierEvent::Data(chunk)) => {
                     self.chunk_len = chunk.len();
+                    self.meter.received(R::OWN_SIDE, chunk.len());
                     self.chunk = chunk;
                     self.handle_frames(state, budget, deferred);
                 }
@@ -154,8 +160,9 @@ where
             }
             state.handle_events(deferred);
             self.acceptor.look_after(state, deferred);
+            self.meter.observe(state);
             if state.is_over() || self.reader.has_ended() {
-                conclude(state, deferred);
+                conclude(state, &mut self.meter, deferred);
                 return None;
             }
             let was_paused = std::mem::replace(&mut self.paused, !state.tunnel.wants_read());
@@ -173,7 +180,11 @@ where
 
     fn handle_response(&mut self, state: &mut State<R>, parts: Parts, deferred: &mut Deferred) {
         let negotiation = opening::negotiation(&parts.headers);
-        let peer = TunnelPeer::new(parts.headers, parts.extensions);
+        let direction = match R::OWN_SIDE {
+            Side::Client => Direction::Forward,
+            Side::Server => Direction::Reverse,
+        };
+        let peer = TunnelPeer::new(self.shared.id, direction, parts.headers, parts.extensions);
         // There is only one response.
         let _ = self.shared.peer.set(peer);
         state.negotiated = negotiation == Negotiation::On;
@@ -183,7 +194,11 @@ where
         }
     }
 
-    fn handle_end(&self, state: &mut State<R>, end: CarrierEnd, cause: Cause) {
+    fn handle_end(&self, state: &mut State<R>, mut end: CarrierEnd, cause: Cause) {
+        end.was_idle = cause == Cause::Finished
+            && state.tunnel.is_open()
+            && state.tunnel.active_streams() == 0
+            && self.deframer.is_between_messages();
         state.carrier_end = end;
         if self.deframer.is_between_messages() || cause == Cause::Failed {
             state.tunnel.handle_end(state.now, cause);
@@ -254,9 +269,10 @@ where
             return;
         }
         self.started = true;
-        log::started(R::OWN_SIDE);
+        telemetry::started(R::OWN_SIDE);
+        self.meter.started(R::OWN_SIDE);
         if let Some(on_start) = self.on_start.take() {
-            on_start();
+            self.kept = on_start();
         }
     }
 
@@ -303,10 +319,11 @@ fn handle_timeouts<R: TunnelRole>(state: &mut State<R>, deferred: &mut Deferred)
 }
 
 /// Sets how the tunnel ended, and wakes everybody who waits.
-fn conclude<R: TunnelRole>(state: &mut State<R>, deferred: &mut Deferred) {
+fn conclude<R: TunnelRole>(state: &mut State<R>, meter: &mut Meter, deferred: &mut Deferred) {
     if state.end.is_none() {
         let end = state.tunnel_end();
-        log::ended(R::OWN_SIDE, &end);
+        telemetry::ended(R::OWN_SIDE, &end);
+        meter.ended(R::OWN_SIDE, &end);
         state.end = Some(end);
     }
     state.watchers.wake(deferred);
@@ -369,10 +386,12 @@ impl<R: TunnelRole, F, B, I> Drop for Driver<R, F, B, I> {
             if state.end.is_none() {
                 state.tunnel.handle_end(state.now, Cause::Failed);
                 state.handle_events(deferred);
-                conclude(state, deferred);
+                conclude(state, &mut self.meter, deferred);
             }
             deferred.drop_waker(state.driver.take());
         });
+        drop(self.on_start.take());
+        drop(self.kept.take());
         drop(self.guard.take());
     }
 }

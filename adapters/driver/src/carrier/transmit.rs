@@ -14,6 +14,7 @@ use http_body::{Body, Frame};
 use crate::body::batch::{Batch, Packer};
 use crate::deferred::Deferred;
 use crate::grpc::status::Status;
+use crate::telemetry;
 use crate::tunnel::shared::Shared;
 use crate::tunnel::state::TunnelRole;
 
@@ -21,7 +22,8 @@ use crate::tunnel::state::TunnelRole;
 enum TransmitEvent {
     /// What was gathered.
     Frames,
-    End(Carrier),
+    /// How the carrier ends, and the status of an end in good order, if it is not OK.
+    End(Carrier, Option<Status>),
 }
 
 /// A tunnel that has frames to send, whatever its side.
@@ -60,11 +62,13 @@ impl<R: TunnelRole> TransmitSource for Shared<R> {
                 state.outgoing.parked = true;
             }
             if !batch.is_empty() {
+                telemetry::sent(R::OWN_SIDE, batch.len());
                 return Poll::Ready(TransmitEvent::Frames);
             }
             if let Some(carrier) = &state.carrier {
                 state.outgoing.closed = true;
-                return Poll::Ready(TransmitEvent::End(carrier.clone()));
+                let status = state.finish_status.clone();
+                return Poll::Ready(TransmitEvent::End(carrier.clone(), status));
             }
             Poll::Pending
         })
@@ -191,14 +195,18 @@ impl TransmitBody {
         }
     }
 
-    fn end(&mut self, carrier: Carrier) -> Option<Result<Frame<Bytes>, TransmitError>> {
+    fn end(
+        &mut self,
+        carrier: Carrier,
+        finish: Option<Status>,
+    ) -> Option<Result<Frame<Bytes>, TransmitError>> {
         self.source = None;
         match (self.role, carrier) {
             (NetworkRole::Client, Carrier::Finish) => None,
             (NetworkRole::Client, Carrier::Abort(error)) => Some(Err(TransmitError(error))),
             (NetworkRole::Server, carrier) => {
                 let status = match carrier {
-                    Carrier::Finish => Status::ok(),
+                    Carrier::Finish => finish.unwrap_or_else(Status::ok),
                     Carrier::Abort(error) => Status::new(error.code(), error.to_string()),
                 };
                 let mut trailers = HeaderMap::new();
@@ -237,7 +245,9 @@ impl Body for TransmitBody {
         }
         match next {
             Poll::Pending => Poll::Pending,
-            Poll::Ready(TransmitEvent::End(carrier)) => Poll::Ready(this.end(carrier)),
+            Poll::Ready(TransmitEvent::End(carrier, finish)) => {
+                Poll::Ready(this.end(carrier, finish))
+            }
             Poll::Ready(TransmitEvent::Frames) => {
                 let segments = this.segments.is_enabled();
                 this.packer.pack(&mut this.batch, segments);

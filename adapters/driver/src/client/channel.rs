@@ -1,9 +1,10 @@
 //! A tunnel to make calls on.
 
+use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Buf;
 use grpctunnel_core::Client;
@@ -17,7 +18,9 @@ use crate::client::response_body::ResponseBody;
 use crate::client::response_future::ResponseFuture;
 use crate::counters::Counters;
 use crate::error::{BoxError, CallError, TunnelEnd};
+use crate::grpc::status::Status;
 use crate::peer::TunnelPeer;
+use crate::tunnel::id::TunnelId;
 use crate::tunnel::published::TunnelState;
 use crate::tunnel::shared::Shared;
 
@@ -35,12 +38,12 @@ use crate::tunnel::shared::Shared;
 /// [`MethodKind`](crate::MethodKind), where that is known, is taken from the request's extensions,
 /// or from the [`MethodKinds`](crate::MethodKinds) of the tunnel.
 ///
-/// Where there are several tunnels to the same peer, [`state`](Self::state) tells which one to pick
-/// for a call, and [`draining`](Self::draining) when to open another.
+/// Where there are several tunnels to the same peer, a [`TunnelGroup`](crate::TunnelGroup) picks one
+/// for each call; [`draining`](Self::draining) tells when to open another.
 ///
 /// The tunnel is drained when the last clone is dropped: the calls that are open go on for as long
 /// as they take, and with the last one the tunnel is finished.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Channel {
     handle: Arc<Handle>,
 }
@@ -56,6 +59,17 @@ impl Channel {
         &self.handle.shared
     }
 
+    /// Makes a call whose deadline counts from `made`.
+    pub(crate) fn call_made<B>(&self, request: Request<B>, made: Instant) -> ResponseFuture<B> {
+        ResponseFuture::new(self.handle.clone(), request, made)
+    }
+
+    /// Tells this tunnel from any other that this process has or had.
+    #[must_use]
+    pub fn id(&self) -> TunnelId {
+        self.shared().id
+    }
+
     /// Begins to drain: no new calls; those that are open may go on for `limit`, then they end
     /// UNAVAILABLE. The tunnel is finished when the last one has ended; see
     /// [`closed`](Self::closed).
@@ -66,6 +80,14 @@ impl Channel {
     /// Ends the tunnel: open calls end UNAVAILABLE, and the carrier is finished.
     pub fn close(&self) {
         self.shared().drain(Duration::ZERO);
+    }
+
+    /// As [`drain`](Self::drain), and tells the peer why: it finds `status` as
+    /// [`TunnelEnd::peer_status`] when the tunnel is over. ABORTED says that another tunnel has taken
+    /// its place. Of several statuses the first counts. A status can be told where this end accepted
+    /// the tunnel; where it opened it, this is a drain and no more.
+    pub fn dismiss(&self, status: Status, limit: Duration) {
+        self.shared().dismiss(status, limit);
     }
 
     /// Waits for the end of the tunnel. The future does not keep the tunnel from being drained.
@@ -119,6 +141,12 @@ impl Channel {
     }
 }
 
+impl fmt::Debug for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Channel").field(&self.state()).finish()
+    }
+}
+
 impl<B> Service<Request<B>> for Channel
 where
     B: Body<Data: Buf, Error: Into<BoxError>> + Send + 'static,
@@ -132,6 +160,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> ResponseFuture<B> {
-        ResponseFuture::new(self.handle.clone(), request)
+        let now = self.shared().runtime.now();
+        self.call_made(request, now)
     }
 }

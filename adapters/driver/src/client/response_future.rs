@@ -5,9 +5,9 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use bytes::Buf;
-use grpctunnel_core::Time;
 use http::{Request, Response};
 use http_body::Body;
 
@@ -16,6 +16,7 @@ use crate::client::request_sender::{RequestSendTask, RequestSender};
 use crate::client::response_body::{ResponseBody, ResponseStart};
 use crate::client::waiting::PendingCall;
 use crate::error::{BoxError, CallError};
+use crate::telemetry::CallSpan;
 use crate::tunnel::call_end::CallEnd;
 use crate::tunnel::send::SendProgress;
 
@@ -25,6 +26,7 @@ use crate::tunnel::send::SendProgress;
 /// response begins is sent by a task.
 pub struct ResponseFuture<B> {
     phase: Phase<B>,
+    span: CallSpan,
 }
 
 #[expect(
@@ -32,8 +34,8 @@ pub struct ResponseFuture<B> {
     reason = "most calls are pending for a moment, which an allocation would not make shorter"
 )]
 enum Phase<B> {
-    /// Called at this time.
-    New(Arc<Handle>, Request<B>, Time),
+    /// Made at this time.
+    New(Arc<Handle>, Request<B>, Instant),
     /// Not opened yet.
     Pending(PendingCall<B>),
     Open(Call, RequestSender<B>),
@@ -43,11 +45,20 @@ enum Phase<B> {
 impl<B> Unpin for ResponseFuture<B> {}
 
 impl<B> ResponseFuture<B> {
-    pub(crate) fn new(handle: Arc<Handle>, request: Request<B>) -> Self {
-        let now = handle.shared.now();
+    /// A call that was made at this time.
+    pub(crate) fn new(handle: Arc<Handle>, request: Request<B>, made: Instant) -> Self {
         Self {
-            phase: Phase::New(handle, request, now),
+            span: CallSpan::new(request.uri().path(), handle.shared.id),
+            phase: Phase::New(handle, request, made),
         }
+    }
+
+    fn respond(
+        &mut self,
+        start: ResponseStart,
+        rest: Option<Call>,
+    ) -> Poll<Result<Response<ResponseBody>, CallError>> {
+        Poll::Ready(start.into_response(rest, std::mem::take(&mut self.span)))
     }
 }
 
@@ -90,20 +101,22 @@ where
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         loop {
             match std::mem::replace(&mut self.phase, Phase::Done) {
-                Phase::New(handle, request, at) => match PendingCall::new(handle, request, at) {
-                    Ok(call) => self.phase = Phase::Pending(call),
-                    Err(status) => {
-                        let start = ResponseStart::End(CallEnd::status(status));
-                        return Poll::Ready(start.into_response(None));
+                Phase::New(handle, request, made) => {
+                    match PendingCall::new(handle, request, made) {
+                        Ok(call) => self.phase = Phase::Pending(call),
+                        Err(status) => {
+                            let start = ResponseStart::End(CallEnd::status(status));
+                            return self.respond(start, None);
+                        }
                     }
-                },
+                }
                 Phase::Pending(mut call) => match call.poll_open(cx) {
                     Poll::Pending => {
                         self.phase = Phase::Pending(call);
                         return Poll::Pending;
                     }
                     Poll::Ready(Err(end)) => {
-                        return Poll::Ready(ResponseStart::End(*end).into_response(None));
+                        return self.respond(ResponseStart::End(*end), None);
                     }
                     Poll::Ready(Ok((stream, progress))) => {
                         let shared = call.shared().clone();
@@ -123,14 +136,14 @@ where
                     };
                     if start.is_end() {
                         call.released = true;
-                        return Poll::Ready(start.into_response(None));
+                        return self.respond(start, None);
                     }
                     if !sender.is_done() {
                         let shared = call.shared.clone();
                         let task = RequestSendTask::new(shared, call.stream, sender);
                         call.shared.runtime.spawn(task);
                     }
-                    return Poll::Ready(start.into_response(Some(call)));
+                    return self.respond(start, Some(call));
                 }
                 // Polled again after it was ready.
                 Phase::Done => return Poll::Pending,

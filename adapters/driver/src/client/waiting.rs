@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use bytes::Buf;
 use grpctunnel_core::wire::{Encoded, Extension, Timeout};
@@ -69,6 +70,7 @@ enum Entry {
     Opened(Key),
     Waits(Place),
     TooManyWait,
+    OverBudget(Status),
     Refused(OpenError),
 }
 
@@ -82,6 +84,9 @@ impl State<Client> {
         deferred: &mut Deferred,
     ) -> Entry {
         let over = self.tunnel.is_draining() || self.tunnel.is_ended();
+        if let Some(status) = self.over_budget(&call) {
+            return Entry::OverBudget(status);
+        }
         if over || self.waiting_calls.is_empty() {
             match open(&mut self.tunnel, self.now, &call) {
                 Ok(stream) => {
@@ -102,11 +107,21 @@ impl State<Client> {
         Entry::Waits(self.waiting_calls.join(call, expires, cx))
     }
 
+    /// Why no call is opened because of what waits in other tunnels, if so.
+    fn over_budget(&self, call: &NewCall) -> Option<Status> {
+        // Such a tunnel has a better reason.
+        let over = self.tunnel.is_draining() || self.tunnel.is_ended();
+        let budget = self.options.budget.as_ref().filter(|_| !over);
+        budget?.refusal(call.queued)
+    }
+
     /// Opens the calls that wait, as far as there is room, whether their tasks are polled or not.
     pub(crate) fn open_waiting(&mut self, deferred: &mut Deferred) {
         while let Some((call, expires)) = self.waiting_calls.first() {
             let waited = if expires <= self.now {
                 Waited::Expired
+            } else if let Some(status) = self.over_budget(call) {
+                Waited::OverBudget(status)
             } else {
                 match open(&mut self.tunnel, self.now, call) {
                     Ok(stream) => Waited::Opened(stream),
@@ -116,7 +131,7 @@ impl State<Client> {
             };
             let opened = match &waited {
                 Waited::Opened(stream) => Some(*stream),
-                Waited::Refused(_) | Waited::Expired => None,
+                Waited::Refused(_) | Waited::OverBudget(_) | Waited::Expired => None,
             };
             let call = self.waiting_calls.decide(waited, deferred);
             if let Some((stream, call)) = opened.zip(call) {
@@ -139,30 +154,35 @@ fn open(tunnel: &mut Tunnel<Client, Growing>, now: Time, call: &NewCall) -> Resu
     tunnel.open(now, Encoded::kept(head_len, true), call.options)
 }
 
-/// The deadline and the kind of a call that was made `at` this time.
-fn open_options<B>(
-    request: &Request<B>,
-    at: Time,
-    options: &Options,
-) -> Result<OpenOptions, Status> {
-    let timeouts = request.headers().get_all(GRPC_TIMEOUT);
+/// The deadline of a call that was `made` at this time, by its `grpc-timeout`. None: none that could
+/// come.
+pub(crate) fn deadline(headers: &HeaderMap, made: Instant) -> Result<Option<Instant>, Status> {
+    let mut timeouts = headers.get_all(GRPC_TIMEOUT).iter();
     let timeout = timeouts
-        .iter()
         .next_back()
         .and_then(|value| Timeout::parse(value.as_bytes()));
-    let deadline = match timeout {
-        None => None,
-        Some(Timeout::After(timeout)) => Some(at.saturating_add(timeout)),
-        Some(Timeout::Expired) => return Err(deadline_exceeded()),
-    };
+    match timeout {
+        None => Ok(None),
+        Some(Timeout::After(timeout)) => Ok(made.checked_add(timeout)),
+        Some(Timeout::Expired) => Err(deadline_exceeded()),
+    }
+}
+
+/// The deadline and the kind of a call that was `made` at this time.
+fn open_options<B>(
+    request: &Request<B>,
+    made: Instant,
+    shared: &Shared<Client>,
+) -> Result<OpenOptions, Status> {
+    let deadline = deadline(request.headers(), made)?.map(|deadline| shared.time(deadline));
     let kind = match request.extensions().get::<MethodKind>() {
         Some(kind) => *kind,
-        None => options.method_kinds.get(request.uri().path()),
+        None => shared.options.method_kinds.get(request.uri().path()),
     };
     Ok(OpenOptions { deadline, kind })
 }
 
-fn deadline_exceeded() -> Status {
+pub(crate) fn deadline_exceeded() -> Status {
     let reason = StreamReason::DeadlineExceeded;
     Status::new(reason.code(Side::Client), reason.text())
 }
@@ -188,10 +208,14 @@ impl<B> PendingCall<B>
 where
     B: Body<Data: Buf, Error: Into<BoxError>>,
 {
-    /// A call that was made `at` this time.
-    pub(crate) fn new(handle: Arc<Handle>, request: Request<B>, at: Time) -> Result<Self, Status> {
+    /// A call that was `made` at this time.
+    pub(crate) fn new(
+        handle: Arc<Handle>,
+        request: Request<B>,
+        made: Instant,
+    ) -> Result<Self, Status> {
         let shared = handle.shared.clone();
-        let options = open_options(&request, at, &shared.options)?;
+        let options = open_options(&request, made, &shared)?;
         let (parts, body) = request.into_parts();
         Ok(Self {
             new: Some((parts.uri, parts.headers)),
@@ -213,7 +237,9 @@ where
     /// for it; the task is woken when its response begins.
     pub(crate) fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Opened> {
         let shared = self.shared().clone();
-        self.sender.read(cx, &shared.options);
+        if self.reads_now(&shared) {
+            self.sender.read(cx, &shared.options);
+        }
         if let Some(end) = self.sender.take_failure() {
             return Poll::Ready(Err(Box::new(end)));
         }
@@ -235,6 +261,7 @@ where
                 head: head.bytes,
                 dropped: head.dropped,
                 options: self.options,
+                queued: self.sender.queued(),
             };
             let longest = now.saturating_add(shared.options.max_wait);
             let expires = deadline.map_or(longest, |deadline| deadline.min(longest));
@@ -253,6 +280,9 @@ where
                 Entry::TooManyWait => {
                     let end = CallEnd::never_processed(too_many_wait(&shared.options));
                     return Poll::Ready(Err(Box::new(end)));
+                }
+                Entry::OverBudget(status) => {
+                    return Poll::Ready(Err(Box::new(CallEnd::never_processed(status))));
                 }
                 Entry::Waits(place) => {
                     self.turn = Some(Turn {
@@ -279,6 +309,17 @@ where
             deferred.register(&mut entry.reader, cx.waker());
         }
         self.sender.send(cx, state, stream, deferred)
+    }
+
+    /// Whether the body is read before the call is open. While there is no room, or never will be, it
+    /// is left alone, so that the call can be made elsewhere; unless its first message decides
+    /// whether the tunnel carries it.
+    fn reads_now(&self, shared: &Shared<Client>) -> bool {
+        let Some((_, headers)) = &self.new else {
+            return false;
+        };
+        let state = shared.state();
+        state.is_usable() && (state.room > 0 || names_encoding(headers))
     }
 
     /// Encodes the head of the call for the extensions in effect: a channel is handed out when its
@@ -337,6 +378,9 @@ where
         match waited {
             Some(Waited::Opened(stream)) => Poll::Ready(Ok((stream, progress))),
             Some(Waited::Refused(error)) => Poll::Ready(Err(self.refused(error))),
+            Some(Waited::OverBudget(status)) => {
+                Poll::Ready(Err(Box::new(CallEnd::never_processed(status))))
+            }
             Some(Waited::Expired) => Poll::Ready(Err(self.expired())),
             None if turn.expires <= now => Poll::Ready(Err(self.expired())),
             None => {

@@ -17,6 +17,7 @@ use crate::panics::contain;
 use crate::server::handler::Handler;
 use crate::server::request_body::RequestBody;
 use crate::server::task::{TaskGuard, handle};
+use crate::telemetry::HandlerSpan;
 use crate::tunnel::input::{CallAcceptor, IncomingCall};
 use crate::tunnel::shared::Shared;
 use crate::tunnel::state::State;
@@ -56,11 +57,19 @@ impl<H: Handler> CallAcceptor<Server> for HandlerAcceptor<H> {
         let kind = state.options.method_kinds.get(call.method);
         let share = state.queue.share();
         state.streams.insert(stream, share, deferred);
-        match request(state, &call) {
+        let refusal = state.options.budget.as_ref();
+        let refusal = refusal.and_then(|budget| budget.refusal(0));
+        let request = match refusal {
+            Some(status) => Err(status.with_mark(true)),
+            None => request(state, &call),
+        };
+        match request {
             Ok(mut request) => {
                 if kind != MethodKind::Unknown {
                     // The stream was opened a moment ago.
-                    let _ = state.tunnel.set_method_kind(stream, kind);
+                    if let Ok(mut stream) = state.tunnel.stream(stream) {
+                        stream.set_method_kind(kind);
+                    }
                     request.extensions_mut().insert(kind);
                 }
                 if let Some(peer) = shared.peer.get() {
@@ -95,6 +104,7 @@ impl<H: Handler> CallAcceptor<Server> for HandlerAcceptor<H> {
             if entry.half_closed
                 && let Some((bytes, consumed)) = entry.inbox.take_all()
             {
+                entry.count_unread();
                 call.whole = Some(bytes);
                 state.consumed(stream, consumed);
             }
@@ -118,8 +128,9 @@ impl<H: Handler> CallAcceptor<Server> for HandlerAcceptor<H> {
                 Some(bytes) => RequestBody::whole(bytes),
                 None => guard.request_body(),
             };
+            let span = HandlerSpan::new(request.uri().path(), shared.id);
             let task = handle(guard, kind, handler, request.map(|()| body));
-            shared.runtime.spawn(task);
+            shared.runtime.spawn(span.around(task));
         }
     }
 }

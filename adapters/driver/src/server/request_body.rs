@@ -61,6 +61,7 @@ impl Body for RequestBody {
                 return Poll::Ready(Some(Err(RequestError::new(ended()))));
             };
             let consumed = entry.inbox.take(&mut this.taken);
+            entry.count_unread();
             if let Some(data) = this.taken.next() {
                 state.consumed(stream, consumed);
                 return Poll::Ready(Some(Ok(data)));
@@ -101,10 +102,13 @@ impl Drop for RequestBody {
         if let Some((shared, stream)) = self.source.take() {
             shared.with(|state, deferred| {
                 // It may be gone already.
-                let _ = state.tunnel.stop_reading(stream);
+                if let Ok(mut stream) = state.tunnel.stream(stream) {
+                    stream.stop_reading();
+                }
                 if let Some(entry) = state.streams.get(stream) {
                     entry.request_dropped = true;
                     entry.inbox.finish(Unread::Discard, deferred);
+                    entry.count_unread();
                     deferred.drop_waker(entry.reader.take());
                     if entry.end.is_some() {
                         entry.abandoned = true;

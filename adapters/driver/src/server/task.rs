@@ -20,6 +20,7 @@ use crate::panics::contain;
 use crate::server::handler::Handler;
 use crate::server::request_body::RequestBody;
 use crate::server::respond::hold;
+use crate::telemetry;
 use crate::tunnel::heads;
 use crate::tunnel::send::SendProgress;
 use crate::tunnel::shared::Shared;
@@ -193,7 +194,9 @@ async fn respond<H: Handler>(
     let response = match response {
         Ok(response) => response,
         Err(error) => {
-            return Answer::Error(status_of(&*error, &shared.options));
+            let status = status_of(&*error, &shared.options);
+            telemetry::answered(status.code());
+            return Answer::Error(status);
         }
     };
     let (parts, body) = response.into_parts();
@@ -202,6 +205,7 @@ async fn respond<H: Handler>(
     if let Some(status) = Status::of_response(&parts, body.is_end_stream()) {
         let status = status.with_mark(unprocessed);
         let (head, status) = heads::close(&status, &parts.headers, extensions, &shared.options);
+        telemetry::answered(status.code());
         let (ok, hold) = success(&status, kind, &shared.options);
         return Answer::Status { head, ok, hold };
     }
@@ -212,7 +216,9 @@ async fn respond<H: Handler>(
         Err(bad) => {
             // An error is what it is, whatever comes with it.
             let error = status_alone.filter(|status| status.code() != Code::Ok);
-            return Answer::Error(error.unwrap_or(bad).with_mark(unprocessed));
+            let status = error.unwrap_or(bad).with_mark(unprocessed);
+            telemetry::answered(status.code());
+            return Answer::Error(status);
         }
     };
     let mut reader = BodyReader::new(shared.queue.share());
@@ -372,6 +378,7 @@ impl ResponseSender<'_> {
             BodyEnd::Invalid(status) => status,
         };
         let (head, status) = heads::close(&status, &trailers, self.extensions, options);
+        telemetry::answered(status.code());
         let (ok, hold) = success(&status, self.kind, options);
         (head, ok, hold)
     }
@@ -393,7 +400,7 @@ fn status_of(error: &(dyn Error + Send + Sync + 'static), options: &Options) -> 
         .status_of_error
         .and_then(|status_of| status_of(error));
     let own = || error_sources(error).find_map(|error| error.downcast_ref::<Status>());
-    let unprocessed = error_sources(error).any(|error| error.is::<NeverProcessed>());
+    let unprocessed = NeverProcessed::find_in(error).is_some();
     known
         .or_else(|| own().cloned())
         .unwrap_or_else(|| Status::new(Code::Unavailable, excerpt(&error.to_string())))

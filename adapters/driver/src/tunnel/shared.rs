@@ -14,15 +14,20 @@ use crate::body::send_queue::SendQueue;
 use crate::counters::Counters;
 use crate::deferred::Deferred;
 use crate::error::TunnelEnd;
+use crate::grpc::status::Status;
 use crate::options::Options;
 use crate::peer::TunnelPeer;
 use crate::runtime::Runtime;
+use crate::tunnel::id::TunnelId;
 use crate::tunnel::published::{Published, TunnelState};
+use crate::tunnel::sibling::Sibling;
 use crate::tunnel::state::{State, TunnelRole};
+use crate::watchers::Watchers;
 
 /// One end of a tunnel.
 #[derive(Debug)]
 pub(crate) struct Shared<R: TunnelRole> {
+    pub(crate) id: TunnelId,
     state: Mutex<State<R>>,
     pub(crate) runtime: Runtime,
     pub(crate) options: Arc<Options>,
@@ -37,6 +42,8 @@ pub(crate) struct Shared<R: TunnelRole> {
     origin: Instant,
     /// The peer, once it is known.
     pub(crate) peer: OnceLock<TunnelPeer>,
+    /// The other tunnel on the same byte stream.
+    pub(crate) sibling: OnceLock<Sibling>,
 }
 
 impl<R: TunnelRole> Shared<R> {
@@ -49,6 +56,7 @@ impl<R: TunnelRole> Shared<R> {
         let published = Published::default();
         published.set(TunnelState::of(&state));
         Ok(Arc::new(Self {
+            id: TunnelId::next(),
             queue: state.queue.clone(),
             state: Mutex::new(state),
             published,
@@ -58,12 +66,18 @@ impl<R: TunnelRole> Shared<R> {
             runtime,
             options,
             peer: OnceLock::new(),
+            sibling: OnceLock::new(),
         }))
     }
 
     /// The time now, as the core counts it.
     pub(crate) fn now(&self) -> Time {
-        Time::ZERO.saturating_add(self.runtime.now().saturating_duration_since(self.origin))
+        self.time(self.runtime.now())
+    }
+
+    /// An instant as the core counts it; zero where it is earlier than the tunnel.
+    pub(crate) fn time(&self, instant: Instant) -> Time {
+        Time::ZERO.saturating_add(instant.saturating_duration_since(self.origin))
     }
 
     /// A time of the core as an instant; far in the future where it cannot be expressed.
@@ -94,16 +108,21 @@ impl<R: TunnelRole> Shared<R> {
         deferred: &mut Deferred,
         act: impl FnOnce(&mut State<R>, &mut Deferred) -> T,
     ) -> T {
-        let result = {
+        let sibling = self.sibling.get();
+        let (result, news) = {
             let mut state = self.lock();
+            state.begin_update();
             let result = act(&mut state, deferred);
             state.finish_update(|| self.now(), deferred);
             self.published.set(TunnelState::of(&state));
             let parked = state.outgoing.parked;
             self.sending_is_parked.store(parked, Ordering::Release);
-            result
+            (result, sibling.map(|sibling| sibling.observe(&state)))
         };
         deferred.run();
+        if let (Some(sibling), Some(news)) = (sibling, news) {
+            sibling.tell(news);
+        }
         result
     }
 
@@ -148,6 +167,14 @@ impl<R: TunnelRole> Shared<R> {
         });
     }
 
+    /// As [`drain`](Self::drain), and tells the peer why. The first reason counts.
+    pub(crate) fn dismiss(&self, status: Status, limit: Duration) {
+        self.with(|state, _| {
+            state.finish_status.get_or_insert(status);
+        });
+        self.drain(limit);
+    }
+
     /// Begins to drain because nobody uses this end any more. What is open may take its time: only
     /// who drains knows how much that is.
     pub(crate) fn drain_without_limit(&self) {
@@ -177,6 +204,16 @@ impl<R: TunnelRole> Shared<R> {
         })
     }
 
+    /// Waits until the tunnel takes a call at once, or never will again.
+    pub(crate) fn takes_calls(self: &Arc<Self>) -> Watch<R, ()> {
+        let mut watch = Watch::new(self.clone(), |state| {
+            let now = TunnelState::of(state);
+            (now.takes_calls() || !now.is_usable()).then_some(())
+        });
+        watch.watchers = |state| &mut state.ready_watchers;
+        watch
+    }
+
     /// Waits until the tunnel may carry calls, or has ended before.
     pub(crate) fn started(self: &Arc<Self>) -> Watch<R, Result<(), TunnelEnd>> {
         Watch::new(self.clone(), |state| match &state.end {
@@ -186,10 +223,12 @@ impl<R: TunnelRole> Shared<R> {
     }
 }
 
-/// Waits for a change of a tunnel that happens once.
+/// Waits for a change of a tunnel.
 pub(crate) struct Watch<R: TunnelRole, T> {
     shared: Arc<Shared<R>>,
     ready: fn(&State<R>) -> Option<T>,
+    /// Those that are woken when it may be ready.
+    watchers: fn(&mut State<R>) -> &mut Watchers,
     ticket: Option<u64>,
 }
 
@@ -198,6 +237,7 @@ impl<R: TunnelRole, T> Watch<R, T> {
         Self {
             shared,
             ready,
+            watchers: |state| &mut state.watchers,
             ticket: None,
         }
     }
@@ -212,7 +252,7 @@ impl<R: TunnelRole, T> Future for Watch<R, T> {
             .with(|state, deferred| match (this.ready)(state) {
                 Some(value) => Poll::Ready(value),
                 None => {
-                    state.watchers.watch(&mut this.ticket, cx, deferred);
+                    (this.watchers)(state).watch(&mut this.ticket, cx, deferred);
                     Poll::Pending
                 }
             })
@@ -223,7 +263,7 @@ impl<R: TunnelRole, T> Drop for Watch<R, T> {
     fn drop(&mut self) {
         if self.ticket.is_some() {
             self.shared
-                .with(|state, deferred| state.watchers.forget(self.ticket, deferred));
+                .with(|state, deferred| (self.watchers)(state).forget(self.ticket, deferred));
         }
     }
 }
