@@ -278,7 +278,8 @@ impl<H> TunnelService<H> {
         let mut peer = TunnelPeer::new(shared.id, direction, parts.headers, parts.extensions);
         let on_start = admit(&mut peer)?;
         self.hooks.open(&peer)?;
-        let transmit = TransmitBody::new(shared.clone(), NetworkRole::Server);
+        let mut transmit = TransmitBody::new(shared.clone(), NetworkRole::Server);
+        transmit.set_segments(peer.extensions().get());
         let opened = Opened {
             hooks: self.hooks.clone(),
             shared: shared.clone(),
