@@ -9,10 +9,11 @@ use grpctunnel_driver::{
 use http::{HeaderMap, HeaderValue, uri::Authority};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
-pub use crate::local::LocalEvent;
+pub use crate::local::{Breaking, LocalEvent};
 use crate::{
     INSTANCE, MAX_STREAMS, NAME,
-    carrier::Carrier,
+    auth::Credentials,
+    carrier::{AUTH_RETRIES, Carrier, Refusals, is_refusal},
     connect::Proxy,
     local::{Local, LocalSettings},
     name::Name,
@@ -49,6 +50,16 @@ pub struct Agent {
     pub max_streams: u32,
     /// The way to the gateways. Default: straight.
     pub proxy: Proxy,
+    /// What is presented to the gateways, and what they are checked against. Default: nothing, and
+    /// the authorities that the system trusts.
+    pub credentials: Credentials,
+    /// The same towards the local servers.
+    pub local_credentials: Credentials,
+    /// When a local server that fails is left alone. Default: never.
+    pub breaking: Option<Breaking>,
+    /// How often it tries again after the gateway refused its credentials, one refusal after the
+    /// other, before it gives up. Default: 3.
+    pub auth_retries: u32,
     /// The longest pause before it connects again. Default: 10 s.
     pub retry_limit: Duration,
     /// How long open calls may go on once it drains; then they end UNAVAILABLE. Default: 30 s.
@@ -67,6 +78,10 @@ impl Agent {
             connections: 1,
             max_streams: MAX_STREAMS,
             proxy: Proxy::None,
+            credentials: Credentials::default(),
+            local_credentials: Credentials::default(),
+            breaking: None,
+            auth_retries: AUTH_RETRIES,
             retry_limit: Duration::from_secs(10),
             drain_limit: Duration::from_secs(30),
         }
@@ -194,15 +209,26 @@ impl Agent {
         }
         let mut backoff = Backoff::default();
         backoff.max = self.retry_limit;
+        let tunnels = self.connections.max(1);
+        let all = tunnels.saturating_mul(self.gateways.len());
+        let refusals = Refusals::new(self.auth_retries, all);
+        let accepted = refusals.clone();
         let mut builder = Supervisor::reverse(local.for_tunnels())
-            .tunnels(self.connections.max(1))
+            .tunnels(tunnels)
             .options(self.options())
             .metadata(metadata)
             .backoff(backoff)
             .check(move |peer| not_itself(peer, instance.as_ref()))
-            .on_event(move |event| events.tell(event));
+            .give_up_on(move |why| refusals.are_final(why))
+            .on_event(move |event| {
+                if matches!(event.kind, SupervisorEventKind::Opened) {
+                    accepted.over();
+                }
+                events.tell(event);
+            });
         for gateway in &self.gateways {
-            let carrier = Carrier::new(gateway.clone(), self.proxy.clone());
+            let (proxy, credentials) = (self.proxy.clone(), self.credentials.clone());
+            let carrier = Carrier::new(gateway.clone(), proxy, credentials);
             builder = builder.gateway(gateway.to_string(), carrier);
         }
         builder.start(&grpctunnel_tokio::runtime())
@@ -220,6 +246,8 @@ impl Agent {
             origin: served.local.clone(),
             authority: self.local_authority.clone(),
             connections: self.local_connections,
+            credentials: self.local_credentials.clone(),
+            breaking: self.breaking,
         };
         let (tell, local) = (Arc::clone(tell), served.local.clone());
         Local::new(settings, move |event| {
@@ -251,6 +279,8 @@ async fn end(supervisors: &[Supervisor], agent: &Agent, stop: &Stop) -> Ended {
             let lost = matches!(end.gave_up, Some(Interruption::TaskLost));
             if lost || end.cut_off > 0 {
                 all = Ended::CutOff;
+            } else if end.gave_up.as_ref().is_some_and(is_refusal) {
+                all = Ended::Refused;
             }
         }
         all
@@ -278,7 +308,9 @@ fn not_itself(peer: Option<&TunnelPeer>, local: Option<&HeaderValue>) -> Result<
     if gateway.is_none() || gateway != local {
         return Ok(());
     }
-    Err(DialError::permanent("the local server is the gateway itself"))
+    Err(DialError::permanent(
+        "the local server is the gateway itself",
+    ))
 }
 
 /// Tells what happens to the tunnels of one local server.

@@ -2,7 +2,6 @@
 //! tunnel.
 
 use std::{
-    convert::Infallible,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -14,24 +13,25 @@ use grpctunnel_driver::{
     Backoff, Code, Interruption, NeverProcessed, ResponseBody, Status, SupervisedChannel,
     Supervisor, SupervisorEventKind,
 };
-use grpctunnel_http2::IncomingBody;
+use grpctunnel_http2::{Error, IncomingBody};
 use http::{HeaderValue, Request, Response, request::Parts};
 use http_body_util::{Either, Full};
 use tokio::time::sleep;
 use tower_service::Service;
 
 use crate::{
-    SLACK, TARGET,
+    HOPS, SLACK, TARGET,
     address::Address,
-    answer::{Page, refuse},
+    answer::{Page, or_refused, refuse},
+    auth::Credentials,
     calls::{Calls, Counted},
-    carrier::Carrier,
+    carrier::{AUTH_RETRIES, Carrier, Refusals, is_refusal},
     connect::Proxy,
-    listener::{BindError, Endpoint, Listener},
+    listener::{BindError, Endpoint, Listener, Protection},
     origin::Origin,
     serve::{Limits, TurnedAway, serve},
     stop::{Ended, Stop},
-    target::Target,
+    target::{Target, strip},
     words,
 };
 
@@ -81,6 +81,12 @@ pub struct DialSettings {
     pub insecure: bool,
     /// The way to the server. Default: straight.
     pub proxy: Proxy,
+    /// What is presented to the server, and what it is checked against. Default: nothing, and the
+    /// authorities that the system trusts.
+    pub credentials: Credentials,
+    /// How often it tries again after the server refused its credentials, one refusal after the
+    /// other, before it gives up. Default: 3.
+    pub auth_retries: u32,
     /// The longest pause before it connects again. Default: 10 s.
     pub retry_limit: Duration,
     /// How long open calls may go on once it drains; then they end UNAVAILABLE. Default: 30 s.
@@ -90,13 +96,15 @@ pub struct DialSettings {
 impl DialSettings {
     /// The defaults, with this server and this address.
     #[must_use]
-    pub const fn new(server: Origin, listen: Address) -> Self {
+    pub fn new(server: Origin, listen: Address) -> Self {
         Self {
             server,
             target: None,
             listen,
             insecure: false,
             proxy: Proxy::None,
+            credentials: Credentials::default(),
+            auth_retries: AUTH_RETRIES,
             retry_limit: Duration::from_secs(10),
             drain_limit: Duration::from_secs(30),
         }
@@ -122,7 +130,8 @@ impl Dial {
     ///
     /// Outside of a tokio runtime with IO.
     pub async fn bind(settings: DialSettings) -> Result<Self, BindError> {
-        let listener = Listener::bind(&settings.listen, settings.insecure).await?;
+        let safe = Protection::none(settings.insecure);
+        let listener = Listener::bind(&settings.listen, safe).await?;
         Ok(Self {
             endpoint: listener.endpoint()?,
             listener,
@@ -151,6 +160,7 @@ impl Dial {
             }
         };
         let calls = Calls::default();
+        let supervisor = channel.supervisor();
         let port = Port {
             target: settings
                 .target
@@ -162,7 +172,7 @@ impl Dial {
         };
         // Connections end when the calls have been counted that this cuts off, not before.
         let connections = Stop::new();
-        let make = move |_, _| port.clone();
+        let make = move |_| port.clone();
         let limits = Limits::without_tunnels();
         let turned_away = |TurnedAway { count, why }| tell(DialEvent::TurnedAway { count, why });
         let closing = stop.clone();
@@ -184,11 +194,20 @@ impl Dial {
             sleep(settings.drain_limit).await;
             cut()
         };
+        let keeping = async {
+            let end = supervisor.closed().await;
+            match end.gave_up.as_ref().is_some_and(is_refusal) {
+                true => Ended::Refused,
+                // It says why to every call.
+                false => std::future::pending().await,
+            }
+        };
         tokio::pin!(serving);
         let ended = tokio::select! {
             biased;
             () = stop.ending() => cut(),
             ended = draining => ended,
+            ended = keeping => ended,
             // Every connection is closed: no call is open.
             _ = serving.as_mut() => return Ended::Finished,
         };
@@ -204,13 +223,23 @@ fn keep(
     settings: &DialSettings,
     tell: Arc<impl Fn(DialEvent) + Send + Sync + 'static>,
 ) -> Result<SupervisedChannel, Status> {
-    let carrier = Carrier::new(settings.server.clone(), settings.proxy.clone());
+    let carrier = Carrier::new(
+        settings.server.clone(),
+        settings.proxy.clone(),
+        settings.credentials.clone(),
+    );
+    let refusals = Refusals::new(settings.auth_retries, 1);
+    let accepted = refusals.clone();
     let mut backoff = Backoff::default();
     backoff.max = settings.retry_limit;
     Supervisor::forward()
         .gateway(settings.server.to_string(), carrier)
         .backoff(backoff)
+        .give_up_on(move |why| refusals.are_final(why))
         .on_event(move |event| {
+            if matches!(event.kind, SupervisorEventKind::Opened) {
+                accepted.over();
+            }
             tell(match event.kind {
                 SupervisorEventKind::Opened => DialEvent::Connected,
                 SupervisorEventKind::Failed(why) => DialEvent::Failed {
@@ -260,6 +289,8 @@ impl Port {
 
     async fn pass(&self, request: Request<IncomingBody>) -> Response<ResponseBody> {
         let (mut head, body) = request.into_parts();
+        // Who the caller says to be, or to have been, means nothing behind the tunnel.
+        strip(&mut head.headers, &[TARGET, HOPS]);
         if let Err(status) = self.address(&mut head) {
             return refuse(&status);
         }
@@ -286,16 +317,19 @@ impl Port {
         }
         let mut tunnels = state.tunnels.iter();
         let why = tunnels.find_map(|tunnel| tunnel.interruption.as_ref());
-        Some(why.map_or_else(|| "the tunnel is not open yet".to_owned(), words::interruption))
+        Some(why.map_or_else(
+            || "the tunnel is not open yet".to_owned(),
+            words::interruption,
+        ))
     }
 }
 
 impl Service<Request<IncomingBody>> for Port {
     type Response = Response<PortBody>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<PortBody>, Infallible>> + Send>>;
+    type Error = Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<PortBody>, Error>> + Send>>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
         Poll::Ready(Ok(()))
     }
 
@@ -308,7 +342,7 @@ impl Service<Request<IncomingBody>> for Port {
         let port = self.clone();
         Box::pin(async move {
             let open = port.calls.begin();
-            let response = port.pass(request).await;
+            let response = or_refused(port.pass(request).await)?;
             Ok(response.map(|body| Either::Left(Counted::new(body, open))))
         })
     }

@@ -4,7 +4,10 @@ use std::{error::Error, io};
 
 use grpctunnel_driver::{ConnectError, Interruption, TunnelEnd, error_sources};
 use grpctunnel_http2::{Error as HttpError, ErrorKind, Reason};
+use tokio_rustls::rustls::{Error as TlsError, InvalidMessage};
 use tonic::Code;
+
+use crate::tls::{HandshakeError, explain, is_refusal_of_ours};
 
 /// Why something failed, from the cause that is deepest in its chain of sources.
 pub(crate) fn reason(error: &(dyn Error + 'static)) -> String {
@@ -12,6 +15,12 @@ pub(crate) fn reason(error: &(dyn Error + 'static)) -> String {
     let mut deepest = error;
     for error in error_sources(error) {
         deepest = error;
+        if let Some(error) = error.downcast_ref::<HandshakeError>() {
+            return error.to_string();
+        }
+        if let Some(error) = tls(error) {
+            return explain(error, "the other end");
+        }
         if let Some(error) = error.downcast_ref::<io::Error>() {
             known = Some(io(error));
         } else if let Some(error) = error.downcast_ref::<HttpError>() {
@@ -24,13 +33,42 @@ pub(crate) fn reason(error: &(dyn Error + 'static)) -> String {
     known.unwrap_or_else(|| plain(&deepest.to_string()))
 }
 
-/// What a server speaks that does not speak HTTP/2.
+/// The error of TLS that an error is, or has in it: IO errors do not name it as their source.
+fn tls<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a TlsError> {
+    let inner = error
+        .downcast_ref::<io::Error>()
+        .and_then(io::Error::get_ref);
+    let inner = inner.and_then(|inner| inner.downcast_ref::<TlsError>());
+    inner.or_else(|| error.downcast_ref())
+}
+
+/// Whether the other end refused the certificate of this end, or the lack of one.
+pub(crate) fn refuses_certificate(error: &(dyn Error + 'static)) -> bool {
+    let mut errors = error_sources(error).filter_map(|error| tls(error));
+    errors.any(is_refusal_of_ours)
+}
+
+/// What a server speaks that does not speak what it was asked to.
 pub(crate) fn spoken(error: &(dyn Error + 'static)) -> Option<&'static str> {
+    let mut errors = error_sources(error).filter_map(|error| tls(error));
+    let plaintext = TlsError::InvalidMessage(InvalidMessage::InvalidContentType);
+    if errors.any(|error| *error == plaintext) {
+        return Some("it speaks plaintext, not TLS; use http:// there");
+    }
+    let refused = |error: &(dyn Error + 'static)| {
+        let error = error.downcast_ref::<HttpError>()?;
+        error
+            .reason()
+            .filter(|reason| *reason == Reason::INADEQUATE_SECURITY)
+    };
+    if error_sources(error).find_map(refused).is_some() {
+        return Some("it speaks TLS; use https:// there");
+    }
     let errors = error_sources(error);
     let mut kinds = errors.filter_map(|error| Some(error.downcast_ref::<HttpError>()?.kind()));
     kinds.find_map(|kind| match kind {
         ErrorKind::Http1 => Some("it speaks HTTP/1, not HTTP/2 without TLS (h2c)"),
-        ErrorKind::Tls => Some("it speaks TLS, and only HTTP/2 without TLS (h2c) is offered"),
+        ErrorKind::Tls => Some("it speaks TLS; use https:// there"),
         ErrorKind::NotHttp2 => Some("it does not speak HTTP/2"),
         _ => None,
     })
@@ -98,6 +136,9 @@ pub(crate) fn interruption(why: &Interruption) -> String {
 
 /// Why a tunnel was not opened.
 fn not_opened(error: &ConnectError) -> String {
+    if let Some(spoken) = error.end().transport_error().and_then(|error| spoken(error)) {
+        return format!("this is no grpctunnel gateway: {spoken}");
+    }
     let end = end(error.end());
     match (Code::from(error.code().as_i32()), error.end().peer_status()) {
         (Code::Unimplemented | Code::Unknown, Some(_)) => {

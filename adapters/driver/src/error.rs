@@ -36,8 +36,13 @@ pub fn error_chain(error: &(dyn Error + 'static)) -> String {
 }
 
 /// Why a tunnel could not be opened. Its RPC was cancelled or has ended.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ConnectError {
+    attempt: Box<Attempt>,
+}
+
+#[derive(Clone, Debug)]
+struct Attempt {
     status: Status,
     end: TunnelEnd,
 }
@@ -49,7 +54,8 @@ impl ConnectError {
             (None, Some(error)) => Status::new(error.code(), end.to_string()),
             (None, None) => Status::new(Code::Unavailable, "the tunnel ended before it started"),
         };
-        Self { status, end }
+        let attempt = Box::new(Attempt { status, end });
+        Self { attempt }
     }
 
     /// The options hold a value that no tunnel can have.
@@ -58,17 +64,13 @@ impl ConnectError {
     }
 
     /// Nothing was sent.
-    pub(crate) const fn not_tried(status: Status) -> Self {
-        Self {
-            status,
-            end: TunnelEnd {
-                error: None,
-                carrier: CarrierEnd {
-                    status: None,
-                    error: None,
-                },
-            },
-        }
+    pub(crate) fn not_tried(status: Status) -> Self {
+        let end = TunnelEnd {
+            error: None,
+            carrier: CarrierEnd::default(),
+        };
+        let attempt = Box::new(Attempt { status, end });
+        Self { attempt }
     }
 
     /// The status of the opening: the peer's own if it answered with one (UNIMPLEMENTED if it
@@ -77,33 +79,33 @@ impl ConnectError {
     /// INTERNAL if there is no runtime for the tunnel's tasks (nothing was sent in both cases),
     /// otherwise the code of the rule that it broke.
     #[must_use]
-    pub const fn status(&self) -> &Status {
-        &self.status
+    pub fn status(&self) -> &Status {
+        &self.attempt.status
     }
 
     /// How the attempt to open the tunnel ended.
     #[must_use]
-    pub const fn end(&self) -> &TunnelEnd {
-        &self.end
+    pub fn end(&self) -> &TunnelEnd {
+        &self.attempt.end
     }
 
     /// The code of [`status`](Self::status).
     #[must_use]
-    pub const fn code(&self) -> Code {
-        self.status.code()
+    pub fn code(&self) -> Code {
+        self.status().code()
     }
 }
 
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the tunnel was not opened: {}", self.status)
+        write!(f, "the tunnel was not opened: {}", self.status())
     }
 }
 
 impl Error for ConnectError {
     /// The error of the transport, where that is the cause.
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.end.source()
+        self.end().source()
     }
 }
 
@@ -155,14 +157,22 @@ impl Error for CallError {
 /// returned as it is.
 #[derive(Clone, Debug, Default)]
 pub struct NeverProcessed {
-    end: Option<Arc<TunnelEnd>>,
+    source: Option<Arc<dyn Error + Send + Sync + 'static>>,
 }
 
 impl NeverProcessed {
     /// A mark without a source.
     #[must_use]
     pub const fn new() -> Self {
-        Self { end: None }
+        Self { source: None }
+    }
+
+    /// The mark with what kept the call from being processed.
+    #[must_use]
+    pub fn because(source: impl Into<BoxError>) -> Self {
+        Self {
+            source: Some(source.into().into()),
+        }
     }
 
     /// The mark in an error and its sources, such as the status that a generated client returns.
@@ -180,8 +190,10 @@ impl NeverProcessed {
     }
 
     /// The mark of a call that was lost with its tunnel, if `end` is known.
-    pub(crate) const fn lost(end: Option<Arc<TunnelEnd>>) -> Self {
-        Self { end }
+    pub(crate) fn lost(end: Option<Arc<TunnelEnd>>) -> Self {
+        Self {
+            source: end.map(|end| end as _),
+        }
     }
 }
 
@@ -192,9 +204,9 @@ impl fmt::Display for NeverProcessed {
 }
 
 impl Error for NeverProcessed {
-    /// The end of the tunnel, where the call was lost with it.
+    /// What kept the call from being processed: the [`TunnelEnd`], where it was lost with its tunnel.
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.end.as_deref().map(|end| end as _)
+        self.source.as_deref().map(|source| source as _)
     }
 }
 
@@ -241,6 +253,8 @@ pub(crate) struct CarrierEnd {
     pub(crate) status: Option<Status>,
     /// The error of the transport.
     pub(crate) error: Option<Arc<dyn Error + Send + Sync + 'static>>,
+    /// The peer finished the carrier in good order, and no call was open.
+    pub(crate) was_idle: bool,
 }
 
 impl fmt::Display for CarrierEnd {
@@ -264,13 +278,15 @@ pub struct TunnelEnd {
 }
 
 impl TunnelEnd {
-    /// Whether this end finished the tunnel, and the peer agreed.
+    /// Whether the tunnel ended in good order: either end finished it, as after a drain, and no call
+    /// was lost with it.
     #[must_use]
     pub const fn is_clean(&self) -> bool {
-        self.error.is_none()
+        self.error.is_none() || self.carrier.was_idle
     }
 
-    /// What ended the tunnel, if it was not finished by this end.
+    /// What ended the tunnel, if it was not finished by this end. Where the peer finished it, that is
+    /// [`TunnelReason::CarrierFinished`](crate::TunnelReason), in good order or not.
     #[must_use]
     pub const fn error(&self) -> Option<&TunnelError> {
         self.error.as_ref()
@@ -294,8 +310,8 @@ impl TunnelEnd {
     #[must_use]
     pub fn status(&self) -> Status {
         match &self.error {
-            None => Status::ok(),
-            Some(error) => Status::new(error.code(), self.to_string()),
+            Some(error) if !self.is_clean() => Status::new(error.code(), self.to_string()),
+            _ => Status::ok(),
         }
     }
 }

@@ -52,6 +52,30 @@
 //! Windows begin with `limits.receive_window.initial`; those of a tunnel together grow by at most
 //! its `growth_budget`. What is idle gives its memory back.
 //!
+//! # Telemetry
+//!
+//! With the feature `tracing` there are log lines of tunnels that start and end, and a span for each
+//! call at both ends, with the names of OpenTelemetry's conventions: `rpc.system`, `rpc.service`,
+//! `rpc.method`, `rpc.grpc.status_code`, and `otel.name` and `otel.kind` for
+//! `tracing-opentelemetry`. A handler runs in its call's span. Trace contexts pass as the metadata
+//! that they are.
+//!
+//! With the feature `metrics` there are these, each with `side`, which is `client` where this end
+//! makes the calls, and `server` where it handles them:
+//!
+//! | name | what |
+//! | --- | --- |
+//! | `grpctunnel_tunnels_open`, `grpctunnel_calls_open` | gauges of what is open |
+//! | `grpctunnel_tunnels_total`, `grpctunnel_tunnels_ended_total` | tunnels, the latter by `reason`: a [`TunnelReason`], which names a stall or a limit, or `Finished` |
+//! | `grpctunnel_calls_total`, `grpctunnel_calls_refused_total` | calls, and those that no handler saw |
+//! | `grpctunnel_calls_broken_total` | calls that a rule or a limit ended |
+//! | `grpctunnel_deadlines_total` | deadlines that passed |
+//! | `grpctunnel_frames_ignored_total` | frames that mean nothing |
+//! | `grpctunnel_sent_bytes_total`, `grpctunnel_received_bytes_total` | bytes of frames |
+//! | `grpctunnel_held_back_total` | senders that had to wait for room: credit, or the carrier |
+//! | `grpctunnel_round_trip_seconds` | a histogram of answered pings |
+//! | `grpctunnel_picks_total`, `grpctunnel_retries_total` | tunnels picked by groups, and picked again for a call that was not processed; without `side` |
+//!
 //! # Example
 //!
 //! A forward tunnel in memory, on `smol`: each end reads the body of the other.
@@ -119,6 +143,7 @@
 //! ```
 
 mod accept;
+mod bare;
 mod body;
 mod budget;
 mod carrier;
@@ -129,19 +154,21 @@ mod deferred;
 mod error;
 mod group;
 mod grpc;
-mod log;
 mod memory;
 mod options;
 mod panics;
 mod peer;
+mod registry;
 mod retry;
 mod runtime;
 mod server;
 mod supervisor;
+mod telemetry;
 mod tunnel;
 mod watchers;
 
-pub use accept::{ReverseTunnel, TunnelService};
+pub use accept::{AcceptResult, ReverseTunnel, TunnelService};
+pub use bare::{BareTunnels, PipeEnd};
 pub use budget::MemoryBudget;
 pub use carrier::transmit::{TransmitBody, TransmitError};
 pub use client::{Channel, ResponseBody, ResponseFuture};
@@ -158,13 +185,16 @@ pub use group::{
 pub use grpc::headers::{GRPC_CONTENT_TYPE, is_grpc};
 pub use grpc::status::Status;
 pub use grpctunnel_core::MemoryBound as CoreMemoryBound;
+pub use grpctunnel_core::wire::DecodeLimits;
 pub use grpctunnel_core::wire::{BinDialect, Extension, ExtensionSet};
 pub use grpctunnel_core::{
-    Bucket, Code, Limits, MethodKind, StreamReason, TunnelError, TunnelReason,
+    Bucket, Code, Limits, Liveness, MethodKind, Reason, ReceiveWindowPolicy, RevisionZeroLimits,
+    StreamReason, TunnelError, TunnelReason,
 };
 pub use memory::MemoryBound;
 pub use options::{MethodKinds, Options};
-pub use peer::TunnelPeer;
+pub use peer::{ConnectInfo, Direction, TunnelPeer};
+pub use registry::{ForwardFuture, Forwarder, Registry, RegistryKey, TunnelKey};
 pub use retry::{Attempt, RetryBody};
 pub use runtime::{Executor, Runtime, Sleep, Task, Timer};
 pub use server::{Handler, NoHandler, RequestBody, ServerHandle};

@@ -1,200 +1,156 @@
-//! A session on a TCP connection: one thread reads the socket, another writes it and runs the timers,
-//! and whoever makes or answers calls waits for a change. No thread holds the lock while it waits
-//! for the network, and the reader never waits for the writer: two ends that both only write would
-//! wait for each other for ever.
+//! A session on a TCP connection, in one thread. Two more read and write the socket, each with one
+//! buffer that goes back and forth: a peer that does not read holds up the writer alone, and memory
+//! stays bounded.
 
 use std::error::Error;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use grpctunnel_core::bare::{Directions, End};
-use grpctunnel_core::session::{
-    CallKey, OpenCallError, OwnedMetadata, Received, SendError, SessionConfig, SessionEvent,
-};
-use grpctunnel_core::{Carrier, Cause, OpenError, OpenOptions, Session, Time};
+use grpctunnel_core::bare::{Directions, PipeEnd};
+use grpctunnel_core::session::SessionConfig;
+use grpctunnel_core::{Cause, Session, Time};
 
-/// How something ends here.
 pub(crate) type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
 
 /// A peer that accepts no byte for so long is gone.
 const STALL: Duration = Duration::from_secs(60);
+const BUFFER: usize = 64 * 1024;
 
-/// What all threads share.
-struct State {
-    session: Session,
-    carrier: Option<Carrier>,
+/// What the two threads report.
+enum Input {
+    Read(Vec<u8>),
+    Written(Vec<u8>),
+    Ended(Cause),
 }
 
 pub(crate) struct Connection {
-    state: Mutex<State>,
-    changed: Condvar,
-    writable: Condvar,
+    session: Session,
     socket: TcpStream,
+    inputs: Receiver<Input>,
+    /// To each thread, with its buffer while that is here.
+    reader: (Sender<Vec<u8>>, Option<Vec<u8>>),
+    writer: (Sender<Vec<u8>>, Option<Vec<u8>>),
     origin: Instant,
 }
 
 impl Connection {
-    pub(crate) fn new(socket: TcpStream, end: End, directions: Directions) -> Outcome<Self> {
+    pub(crate) fn new(socket: TcpStream, end: PipeEnd, directions: Directions) -> Outcome<Self> {
         // Small frames must not wait for the acknowledgement of others.
         socket.set_nodelay(true)?;
         socket.set_write_timeout(Some(STALL))?;
-        let session = Session::bare(Time::ZERO, SessionConfig::default(), end, directions)?;
-        let carrier = None;
+        let (input, inputs) = channel();
+        let (mut source, mut sink) = (socket.try_clone()?, socket.try_clone()?);
+        let reader = spawn(input.clone(), move |buffer| read(&mut source, buffer));
+        let writer = spawn(input, move |batch| write(&mut sink, batch));
         Ok(Self {
-            state: Mutex::new(State { session, carrier }),
-            changed: Condvar::new(),
-            writable: Condvar::new(),
+            session: Session::bare(Time::ZERO, SessionConfig::default(), end, directions)?,
             socket,
+            inputs,
+            reader: (reader, Some(vec![0; BUFFER])),
+            writer: (writer, Some(Vec::new())),
             origin: Instant::now(),
         })
     }
 
-    fn now(&self) -> Time {
-        Time::ZERO.saturating_add(self.origin.elapsed())
-    }
-
-    /// Tries something now, and again whenever something has changed. The writer alone waits for
-    /// timers, and is woken alone when there may be something to write.
-    fn wait<T>(&self, writes: bool, mut attempt: impl FnMut(&mut State, Time) -> Option<T>) -> T {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Tries something now, and again after whatever happens on the connection, until it returns
+    /// something. It may poll the events that it has a use for.
+    pub(crate) fn until<T>(
+        &mut self,
+        mut attempt: impl FnMut(&mut Session, Time) -> Option<T>,
+    ) -> Outcome<T> {
         loop {
-            let now = self.now();
-            let done = attempt(&mut state, now);
-            if writes || done.is_some() {
-                self.changed.notify_all();
-            }
-            if !writes && (done.is_some() || state.session.wants_transmit()) {
-                self.writable.notify_one();
-            }
+            let now = Time::ZERO.saturating_add(self.origin.elapsed());
+            self.session.handle_timeout(now);
+            let done = attempt(&mut self.session, now);
+            while self.session.poll_event().is_some() {}
+            self.transmit(now);
             if let Some(done) = done {
-                return done;
+                return Ok(done);
             }
-            let timer = state.session.poll_timeout().filter(|_| writes);
-            let wait = timer.unwrap_or(Time::MAX).saturating_since(now);
-            let changed = if writes {
-                &self.writable
-            } else {
-                &self.changed
-            };
-            let waited = changed.wait_timeout(state, wait);
-            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+            if let Some(error) = self.session.error() {
+                return Err(error.clone().into());
+            }
+            self.receive(now);
         }
     }
 
-    fn wait_for<T>(&self, attempt: impl FnMut(&mut State, Time) -> Option<T>) -> T {
-        self.wait(false, attempt)
-    }
-
-    /// Does something with the session at once.
-    pub(crate) fn with<T>(&self, mut act: impl FnMut(&mut Session, Time) -> T) -> T {
-        self.wait_for(|it, now| Some(act(&mut it.session, now)))
-    }
-
-    /// Carries the session until it is over.
-    pub(crate) fn run(&self) -> Outcome {
-        thread::scope(|scope| {
-            scope.spawn(|| self.read());
-            self.write()
-        })
-    }
-
-    fn read(&self) {
-        let mut chunk = vec![0; 64 * 1024];
-        let cause = loop {
-            self.wait_for(|it, _| (it.session.wants_read() || it.session.is_ended()).then_some(()));
-            match (&self.socket).read(&mut chunk) {
-                Ok(0) => break Cause::Finished,
-                // An error has ended the session, whose last event says so.
-                Ok(read) => drop(self.with(|session, now| {
-                    session.handle_bytes(now, chunk.get(..read).unwrap_or_default())
-                })),
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => break Cause::Failed,
-            }
+    /// Hands the writer the next batch, once it has written the last one.
+    fn transmit(&mut self, now: Time) {
+        let Some(mut batch) = self.writer.1.take() else {
+            return;
         };
-        self.with(|session, now| session.handle_end(now, cause));
-    }
-
-    fn write(&self) -> Outcome {
-        let mut batch = Vec::new();
-        loop {
-            batch.clear();
-            let (carrier, closed) = self.wait(true, |State { session, carrier }, now| {
-                session.poll_bytes(now, &mut batch);
-                let (carrier, closed) = (carrier.take(), session.is_closed());
-                let something = !batch.is_empty() || carrier.is_some() || closed;
-                something.then_some((carrier, closed))
-            });
-            if (&self.socket).write_all(&batch).is_err() {
-                self.with(|session, now| session.handle_end(now, Cause::Failed));
-            }
-            match carrier {
-                // Our direction is over; the reader sees the end of the other one.
-                Some(Carrier::Finish) => drop(self.socket.shutdown(Shutdown::Write)),
-                Some(Carrier::Abort(error)) => {
-                    let _ = self.socket.shutdown(Shutdown::Both);
-                    return Err(error.into());
-                }
-                None if closed => return Ok(()),
-                None => {}
-            }
+        batch.clear();
+        if self.session.poll_bytes(now, &mut batch) > 0 {
+            let _ = self.writer.0.send(batch);
+            return;
+        }
+        self.writer.1 = Some(batch);
+        if self.session.is_ended() {
+            // Our direction is over; the reader sees the end of the other one.
+            let _ = self.socket.shutdown(Shutdown::Write);
         }
     }
 
-    /// The next event about calls; `None` when the session is over.
-    pub(crate) fn event(&self) -> Option<SessionEvent> {
-        self.wait_for(|State { session, carrier }, _| {
-            while let Some(event) = session.poll_event() {
-                match event {
-                    SessionEvent::Carrier(told) => *carrier = Some(told),
-                    event => return Some(Some(event)),
-                }
-                self.writable.notify_one();
+    /// Waits for one input, at the longest until the next timer.
+    fn receive(&mut self, now: Time) {
+        if let Some(buffer) = self.reader.1.take_if(|_| self.session.wants_read()) {
+            let _ = self.reader.0.send(buffer);
+        }
+        let timer = self.session.poll_timeout().unwrap_or(Time::MAX);
+        let input = self.inputs.recv_timeout(timer.saturating_since(now));
+        let now = Time::ZERO.saturating_add(self.origin.elapsed());
+        match input {
+            Ok(Input::Read(bytes)) => {
+                // An error has ended the session, which keeps it.
+                let _ = self.session.handle_bytes(now, &bytes);
+                self.reader.1 = Some(bytes);
             }
-            session.is_closed().then_some(None)
-        })
+            Ok(Input::Written(batch)) => self.writer.1 = Some(batch),
+            Ok(Input::Ended(cause)) => self.session.handle_end(now, cause),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => self.session.handle_end(now, Cause::Failed),
+        }
     }
+}
 
-    /// Begins a call once the tunnel takes one. It ends at the latest after `timeout`.
-    pub(crate) fn open(&self, method: &str, timeout: Duration) -> Outcome<CallKey> {
-        let options = OpenOptions {
-            deadline: Some(self.now().saturating_add(timeout)),
-            ..OpenOptions::default()
-        };
-        let full = |error| matches!(error, OpenError::NotSettled | OpenError::Full);
-        self.wait_for(
-            |it, _| match it.session.open(method, &OwnedMetadata::new(), options) {
-                Err(OpenCallError::Tunnel(error)) if full(error) => None,
-                opened => Some(opened.map_err(Into::into)),
-            },
-        )
+/// Ends both threads.
+impl Drop for Connection {
+    fn drop(&mut self) {
+        let _ = self.socket.shutdown(Shutdown::Both);
     }
+}
 
-    /// Sends a message once there is room. To a call that is over it sends nothing: `receive` says
-    /// how it ended.
-    pub(crate) fn send(&self, call: CallKey, message: &[u8]) -> Outcome {
-        self.wait_for(|it, _| match it.session.send(call, message) {
-            Err(SendError::Full) => None,
-            Ok(()) | Err(SendError::Gone) => Some(Ok(())),
-            Err(error) => Some(Err(error.into())),
-        })
+/// A thread that does one thing with each buffer that it is handed.
+fn spawn(
+    inputs: Sender<Input>,
+    mut step: impl FnMut(Vec<u8>) -> Input + Send + 'static,
+) -> Sender<Vec<u8>> {
+    let (buffers, handed) = channel();
+    thread::spawn(move || {
+        for buffer in handed {
+            let _ = inputs.send(step(buffer));
+        }
+    });
+    buffers
+}
+
+fn read(socket: &mut TcpStream, mut buffer: Vec<u8>) -> Input {
+    buffer.resize(BUFFER, 0);
+    match socket.read(&mut buffer) {
+        Ok(0) => return Input::Ended(Cause::Finished),
+        Ok(read) => buffer.truncate(read),
+        Err(error) if error.kind() == ErrorKind::Interrupted => buffer.clear(),
+        Err(_) => return Input::Ended(Cause::Failed),
     }
+    Input::Read(buffer)
+}
 
-    /// The next message, once it is here; `None` when the call has ended well.
-    pub(crate) fn receive(&self, call: CallKey) -> Outcome<Option<Vec<u8>>> {
-        self.wait_for(|it, _| {
-            loop {
-                return Some(match it.session.recv(call)? {
-                    Received::Message(message) => Ok(Some(message)),
-                    Received::Ended(end) if end.status.is_ok() => Ok(None),
-                    Received::Ended(end) => Err(end.status.into()),
-                    // Headers, which nobody asks for.
-                    _ => continue,
-                });
-            }
-        })
+fn write(socket: &mut TcpStream, batch: Vec<u8>) -> Input {
+    match socket.write_all(&batch) {
+        Ok(()) => Input::Written(batch),
+        Err(_) => Input::Ended(Cause::Failed),
     }
 }

@@ -1,24 +1,15 @@
-//! Calls over plain TCP: the core embedded in a transport of one's own, with `std` and threads, no
-//! HTTP/2 and nothing async.
+//! Calls over plain TCP: the core in a transport of one's own, with `std` and threads, no HTTP/2 and
+//! nothing async.
 //!
 //! ```sh
 //! cargo run -p grpctunnel-core --features alloc --example tcp -- serve --listen 127.0.0.1:7100
 //! cargo run -p grpctunnel-core --features alloc --example tcp -- call --connect 127.0.0.1:7100 hello
 //! ```
 //!
-//! Who opens the connection and who calls on it are two different things. These two use a reverse
-//! tunnel, because the end that opened the connection is the one that serves:
-//!
-//! ```sh
-//! cargo run -p grpctunnel-core --features alloc --example tcp -- call --listen 127.0.0.1:7100 hello
-//! cargo run -p grpctunnel-core --features alloc --example tcp -- serve --connect 127.0.0.1:7100
-//! ```
-//!
-//! - `connection.rs` carries a session, and makes calls in functions that wait.
-//! - `serve.rs` answers calls.
+//! Who opens the connection and who calls on it are two different things: with `call --listen` and
+//! `serve --connect` the tunnel is a reverse one.
 
 mod connection;
-mod message;
 mod serve;
 
 use std::net::{TcpListener, TcpStream};
@@ -26,140 +17,159 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
-use grpctunnel_core::bare::{Directions, End};
+use grpctunnel_core::bare::{Directions, PipeEnd};
+use grpctunnel_core::session::{CallKey, OpenCallError, OwnedMetadata, Received, SendError};
+use grpctunnel_core::{OpenError, OpenOptions};
 
 use connection::{Connection, Outcome};
 use serve::Echo;
-
-const USAGE: &str = "usage: tcp serve|call --listen|--connect ADDR [TEXT]";
-/// Bytes that are streamed: several windows.
-const BULK: usize = 300_000;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match arguments.as_slice() {
-        ["serve", "--listen", address] => serve_all(address),
-        ["serve", "--connect", address] => serve(address),
-        ["call", way @ ("--listen" | "--connect"), address] => call(way, address, "hello"),
-        ["call", way @ ("--listen" | "--connect"), address, text] => call(way, address, text),
-        _ => Err(USAGE.into()),
+        ["serve", way @ ("--listen" | "--connect"), address] => run(way, address, None),
+        ["call", way @ ("--listen" | "--connect"), address, text] => run(way, address, Some(text)),
+        _ => Err("usage: tcp serve|call --listen|--connect ADDR [TEXT]".into()),
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("tcp: {error}");
-            ExitCode::FAILURE
-        }
+    if let Err(error) = &done {
+        eprintln!("tcp: {error}");
     }
+    ExitCode::from(u8::from(done.is_err()))
 }
 
-/// Says where the first peer may come to.
-fn listen(address: &str) -> Outcome<TcpListener> {
+/// Calls with a text; without one, serves.
+fn run(way: &str, address: &str, text: Option<&str>) -> Outcome {
+    // The end that accepts a connection serves its forward tunnel, and calls on a reverse one.
+    let listens = way == "--listen";
+    let directions = if listens == text.is_none() {
+        Directions::Forward
+    } else {
+        Directions::Reverse
+    };
+    if !listens {
+        let peer = Connection::new(TcpStream::connect(address)?, PipeEnd::Opener, directions)?;
+        return match text {
+            Some(text) => call(peer, text),
+            None => serve(peer),
+        };
+    }
     let listener = TcpListener::bind(address)?;
     println!("listening {}", listener.local_addr()?);
-    Ok(listener)
-}
-
-/// Serves everybody who connects: a forward tunnel each.
-fn serve_all(address: &str) -> Outcome {
-    let listener = listen(address)?;
-    for socket in listener.incoming() {
-        let socket = socket?;
-        thread::spawn(
-            move || match serve_on(socket, End::Acceptor, Directions::Forward) {
-                Ok(()) => println!("a tunnel finished"),
-                Err(error) => println!("a tunnel broke: {error}"),
-            },
-        );
-    }
-    Ok(())
-}
-
-/// Opens a connection and serves on it: a reverse tunnel.
-fn serve(address: &str) -> Outcome {
-    serve_on(
-        TcpStream::connect(address)?,
-        End::Opener,
-        Directions::Reverse,
-    )
-}
-
-fn serve_on(socket: TcpStream, end: End, directions: Directions) -> Outcome {
-    let connection = Connection::new(socket, end, directions)?;
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            let mut echo = Echo::default();
-            while let Some(event) = connection.event() {
-                connection.with(|session, _| echo.event(session, &event));
-            }
+    loop {
+        let peer = Connection::new(listener.accept()?.0, PipeEnd::Acceptor, directions)?;
+        if let Some(text) = text {
+            return call(peer, text);
+        }
+        thread::spawn(move || match serve(peer) {
+            Ok(()) => println!("a tunnel finished"),
+            Err(error) => println!("a tunnel broke: {error}"),
         });
-        connection.run()
-    })
-}
-
-/// Calls over one connection, and ends it.
-fn call(way: &str, address: &str, text: &str) -> Outcome {
-    let (socket, end, directions) = match way {
-        "--listen" => {
-            let (socket, _) = listen(address)?.accept()?;
-            (socket, End::Acceptor, Directions::Reverse)
-        }
-        _ => {
-            let socket = TcpStream::connect(address)?;
-            (socket, End::Opener, Directions::Forward)
-        }
-    };
-    let connection = Connection::new(socket, end, directions)?;
-    thread::scope(|scope| {
-        let carrier = scope.spawn(|| connection.run());
-        // What happens wakes whoever waits for it.
-        scope.spawn(|| while connection.event().is_some() {});
-        let called = calls(&connection, text);
-        connection.with(|session, now| session.drain(now, Duration::from_secs(5)));
-        let ended = carrier
-            .join()
-            .map_err(|_| "the carrier's thread panicked")?;
-        called.and(ended)
-    })
-}
-
-/// One call that is answered at once, one that streams, and one that fails.
-fn calls(connection: &Connection, text: &str) -> Outcome {
-    let time = Duration::from_secs(20);
-    let echo = connection.open("example.Echo/Echo", time)?;
-    connection.send(echo, &message::encode(text.as_bytes()))?;
-    connection.with(|session, _| session.half_close(echo))?;
-    let reply = connection.receive(echo)?.ok_or("no reply")?;
-    let reply = message::decode(&reply).ok_or("a reply that is no message")?;
-    println!("echo: {}", String::from_utf8_lossy(reply));
-    if connection.receive(echo)?.is_some() {
-        return Err("a second reply".into());
     }
+}
 
-    let stream = connection.open("example.Echo/Echo", time)?;
-    let bulk: Vec<u8> = (0..=u8::MAX).cycle().take(BULK).collect();
-    let mut bytes = 0;
+/// Answers calls until the connection is over.
+fn serve(mut connection: Connection) -> Outcome {
+    let mut echo = Echo::default();
+    connection.until(|session, _| {
+        while let Some(event) = session.poll_event() {
+            echo.event(session, &event);
+        }
+        session.is_closed().then_some(())
+    })
+}
+
+/// One call that is answered at once, one that streams, and one that fails; then the end.
+fn call(mut peer: Connection, text: &str) -> Outcome {
+    let unary = open(&mut peer, "example.Echo/Echo")?;
+    exchange(&mut peer, unary, text.as_bytes())?;
+    finish(&mut peer, unary)?;
+    println!("echo: {text}");
+
+    let stream = open(&mut peer, "example.Echo/Echo")?;
+    // Several windows.
+    let bulk: Vec<u8> = (0..=u8::MAX).cycle().take(300_000).collect();
     for _ in 0..3 {
-        connection.send(stream, &message::encode(&bulk))?;
-        let reply = connection.receive(stream)?.ok_or("no reply")?;
-        if message::decode(&reply) != Some(&bulk[..]) {
-            return Err("another reply than the request".into());
-        }
-        bytes += bulk.len();
+        exchange(&mut peer, stream, &bulk)?;
     }
-    connection.with(|session, _| session.half_close(stream))?;
-    if connection.receive(stream)?.is_some() {
-        return Err("more replies than requests".into());
-    }
-    println!("streamed: {bytes} bytes there and back");
+    finish(&mut peer, stream)?;
+    println!("streamed: {} bytes there and back", 3 * bulk.len());
 
-    let fail = connection.open("example.Echo/Fail", time)?;
-    match connection.receive(fail) {
-        Ok(_) => Err("a call that was to fail did not".into()),
-        Err(status) => {
-            println!("failed: {status}");
-            Ok(())
-        }
+    let fail = open(&mut peer, "example.Echo/Fail")?;
+    match receive(&mut peer, fail) {
+        Ok(_) => return Err("a call that was to fail did not".into()),
+        Err(status) => println!("failed: {status}"),
     }
+    peer.until(|session, now| {
+        session.drain(now, Duration::from_secs(5));
+        session.is_closed().then_some(())
+    })
+}
+
+/// The message of both methods, `google.protobuf.BytesValue`: a `bytes` field with number 1. The core
+/// does not look into messages; any codec will do.
+fn message(value: &[u8]) -> Vec<u8> {
+    let mut message = vec![0x0a];
+    let mut len = value.len();
+    while len >= 0x80 {
+        message.push((len & 0x7f) as u8 | 0x80);
+        len >>= 7;
+    }
+    message.push(len as u8);
+    message.extend_from_slice(value);
+    message
+}
+
+/// Opens a call once the tunnel takes one. It ends at the latest after 20 s.
+fn open(peer: &mut Connection, method: &str) -> Outcome<CallKey> {
+    let opened = peer.until(|session, now| {
+        let options = OpenOptions {
+            deadline: Some(now.saturating_add(Duration::from_secs(20))),
+            ..OpenOptions::default()
+        };
+        match session.open(method, &OwnedMetadata::new(), options) {
+            Err(OpenCallError::Tunnel(OpenError::NotSettled | OpenError::Full)) => None,
+            opened => Some(opened),
+        }
+    })?;
+    Ok(opened?)
+}
+
+/// Sends a message once there is room, and waits for the same one to come back.
+fn exchange(peer: &mut Connection, call: CallKey, value: &[u8]) -> Outcome {
+    let message = message(value);
+    peer.until(|session, _| match session.send(call, &message) {
+        Err(SendError::Full) => None,
+        // What is received tells how the call ended.
+        Ok(()) | Err(SendError::Gone) => Some(Ok(())),
+        Err(error) => Some(Err(error)),
+    })??;
+    match receive(peer, call)? {
+        Some(reply) if reply == message => Ok(()),
+        _ => Err("another reply than the request, or none".into()),
+    }
+}
+
+/// Half-closes a call, which is to end without a further message.
+fn finish(peer: &mut Connection, call: CallKey) -> Outcome {
+    peer.until(|session, _| Some(session.half_close(call)))??;
+    match receive(peer, call)? {
+        Some(_) => Err("more replies than requests".into()),
+        None => Ok(()),
+    }
+}
+
+/// The next message; `None` when the call has ended with OK. Another status is an error.
+fn receive(peer: &mut Connection, call: CallKey) -> Outcome<Option<Vec<u8>>> {
+    peer.until(|session, _| {
+        loop {
+            return Some(match session.recv(call)? {
+                Received::Message(message) => Ok(Some(message)),
+                Received::Ended(end) if end.status.is_ok() => Ok(None),
+                Received::Ended(end) => Err(end.status.into()),
+                // Headers, which nobody asks for.
+                _ => continue,
+            });
+        }
+    })?
 }

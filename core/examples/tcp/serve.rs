@@ -2,9 +2,7 @@
 
 use std::collections::HashMap;
 
-use grpctunnel_core::session::{
-    CallKey, IncomingCall, OwnedStatus, Received, SendError, SessionEvent,
-};
+use grpctunnel_core::session::{CallKey, OwnedStatus, Received, SendError, SessionEvent};
 use grpctunnel_core::{Code, Session};
 
 /// All calls that are served.
@@ -16,32 +14,27 @@ pub(crate) struct Echo {
 }
 
 impl Echo {
-    /// Does what an event asks for.
+    /// Does what an event asks for. A verb that is refused meets a call that has just ended.
     pub(crate) fn event(&mut self, session: &mut Session, event: &SessionEvent) {
         match event {
             SessionEvent::Incoming => {
                 while let Some(call) = session.accept() {
-                    self.accept(session, &call);
+                    let refusal = match call.method.as_str() {
+                        "example.Echo/Echo" => continue,
+                        "example.Echo/Fail" => {
+                            OwnedStatus::new(Code::FailedPrecondition, "it was to fail")
+                        }
+                        _ => OwnedStatus::new(Code::Unimplemented, "no such method"),
+                    };
+                    let _ = session.close(call.key, &refusal);
                 }
             }
-            SessionEvent::Readable(key) | SessionEvent::Writable(key) => {
-                self.advance(session, *key);
-            }
+            SessionEvent::Readable(key) | SessionEvent::Writable(key) => self.echo(session, *key),
             _ => {}
         }
     }
 
-    /// A verb that is refused meets a call that has just ended.
-    fn accept(&mut self, session: &mut Session, call: &IncomingCall) {
-        let refusal = match call.method.as_str() {
-            "example.Echo/Echo" => return self.advance(session, call.key),
-            "example.Echo/Fail" => OwnedStatus::new(Code::FailedPrecondition, "it was to fail"),
-            _ => OwnedStatus::new(Code::Unimplemented, "no such method"),
-        };
-        let _ = session.close(call.key, &refusal);
-    }
-
-    fn advance(&mut self, session: &mut Session, key: CallKey) {
+    fn echo(&mut self, session: &mut Session, key: CallKey) {
         loop {
             if let Some(reply) = self.waiting.remove(&key)
                 && session.send(key, &reply) == Err(SendError::Full)

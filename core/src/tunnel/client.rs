@@ -1,14 +1,14 @@
-//! The tunnel client: opening streams, and the frames of a tunnel server.
+//! What only a tunnel client does.
 
 use super::ids::TUNNEL_ID;
 use super::receive::{Found, content_reason};
 use super::{Client, Phase, Tunnel};
 use crate::budget::{Charge, Earned};
 use crate::code::Side;
-use crate::error::{CommandError, OpenError, TunnelError};
+use crate::error::{OpenError, TunnelError};
 use crate::reason::{StreamReason, TunnelReason};
 use crate::storage::Storage;
-use crate::streams::{Flag, NO_ID, Stream, Terminal, is_too_large};
+use crate::streams::{NO_ID, Received, Stream, Terminal, is_too_large};
 use crate::time::Time;
 use crate::types::{End, Input, Key, OpenOptions, Unread};
 use crate::wire::{
@@ -68,29 +68,6 @@ impl<S: Storage> Tunnel<Client, S> {
             .min(options.deadline.unwrap_or(Time::MAX));
         self.streams.queue_data(slot);
         Ok(self.streams.key(slot))
-    }
-
-    /// Says that no further message follows. Again: nothing happens.
-    ///
-    /// # Errors
-    /// [`CommandError::Gone`], or [`CommandError::MessageIncomplete`] while the message is not
-    /// wholly provided.
-    pub fn half_close(&mut self, stream: Key) -> Result<(), CommandError> {
-        let slot = self.live(stream)?;
-        self.streams.get_mut(slot).send.half_close()?;
-        self.streams.queue_data(slot);
-        Ok(())
-    }
-
-    /// Cancels the call. [`End::Cancelled`] follows as an event; no later transmit names any
-    /// part of the stream. A call whose `new_stream` has not left sends nothing and uses no id.
-    ///
-    /// # Errors
-    /// [`CommandError::Gone`].
-    pub fn cancel(&mut self, stream: Key) -> Result<(), CommandError> {
-        let slot = self.live(stream)?;
-        self.end_with_event(slot, Terminal::Cancelled, Unread::Discard);
-        Ok(())
     }
 
     pub(super) fn receive_from_server<'f>(
@@ -181,15 +158,12 @@ impl<S: Storage> Tunnel<Client, S> {
             return self.violate(now, slot, content_reason(fault));
         }
         let encoded = self.take_transparent(headers.transparent);
-        let stream = self.streams.get_mut(slot);
-        if stream.has(Flag::HeadersDone) {
+        let half = &mut self.streams.get_mut(slot).receive;
+        if !half.take_head(encoded == Ok(true)) {
             return self.ignore(now, Charge::Useless);
         }
-        stream.flags.set(Flag::HeadersDone);
-        match encoded {
-            Ok(true) => stream.flags.set(Flag::Encoded),
-            Ok(false) => {}
-            Err(reason) => return self.violate(now, slot, reason),
+        if let Err(reason) = encoded {
+            return self.violate(now, slot, reason);
         }
         self.useful(Input::Headers {
             stream: self.streams.key(slot),
@@ -206,16 +180,20 @@ impl<S: Storage> Tunnel<Client, S> {
         let Some(slot) = self.open_slot(now, id, Charge::Late)? else {
             return Ok(Input::Ignored);
         };
+        // An encoding that trailers name comes too late for a message.
+        let transparent = self.take_transparent(close.transparent);
         let stream = self.streams.get_mut(slot);
-        stream.flags.set(Flag::PeerDone);
+        let received = stream.receive.finish();
         let ok = close.status.code == 0;
         let unprocessed = close.unprocessed && !ok && self.handshake.agreed(Extension::Unprocessed);
         let single = stream.kind.single_response();
         let fault = if let Some(fault) = close.fault {
             Some(content_reason(fault))
-        } else if ok && stream.incoming.end().is_err() {
+        } else if let Err(reason) = transparent {
+            Some(reason)
+        } else if ok && received == Received::Truncated {
             Some(StreamReason::Truncated)
-        } else if ok && single && !stream.incoming.any() {
+        } else if ok && single && received == Received::Nothing {
             Some(StreamReason::MissingResponse)
         } else {
             None

@@ -1,20 +1,19 @@
 //! The value of `grpc-timeout`, as specified in "gRPC over HTTP/2".
 
-use core::fmt::Write;
 use core::time::Duration;
 
 /// Number of digits of the longest value.
 const MAX_DIGITS: usize = 8;
-const MAX_VALUE: u128 = 99_999_999;
+const MAX_VALUE: u32 = 99_999_999;
 
 /// The units from the finest on, each with its length in nanoseconds.
-const UNITS: [(char, u128); 6] = [
-    ('n', 1),
-    ('u', 1_000),
-    ('m', 1_000_000),
-    ('S', 1_000_000_000),
-    ('M', 60_000_000_000),
-    ('H', 3_600_000_000_000),
+const UNITS: [(u8, u64); 6] = [
+    (b'n', 1),
+    (b'u', 1_000),
+    (b'm', 1_000_000),
+    (b'S', 1_000_000_000),
+    (b'M', 60_000_000_000),
+    (b'H', 3_600_000_000_000),
 ];
 
 /// The value of a `grpc-timeout`.
@@ -31,8 +30,8 @@ impl Timeout {
     /// is accepted. `None` if the value is anything else; such a value is ignored.
     #[must_use]
     pub fn parse(value: &[u8]) -> Option<Self> {
-        let (&unit, number) = value.split_last()?;
-        let (_, nanos) = UNITS.iter().find(|(name, _)| *name == char::from(unit))?;
+        let (unit, number) = value.split_last()?;
+        let (_, nanos) = UNITS.iter().find(|(name, _)| name == unit)?;
         let (negative, digits) = match number.split_first() {
             Some((b'-', digits)) => (true, digits),
             _ => (false, number),
@@ -40,18 +39,17 @@ impl Timeout {
         if digits.is_empty() || digits.len() > MAX_DIGITS {
             return None;
         }
-        let mut amount = 0_u128;
+        let mut amount = 0_u32;
         for digit in digits {
             let digit = char::from(*digit).to_digit(10)?;
-            amount = amount.saturating_mul(10).saturating_add(u128::from(digit));
+            amount = amount.saturating_mul(10).saturating_add(digit);
         }
         if negative || amount == 0 {
             return Some(Self::Expired);
         }
-        let nanos = amount.saturating_mul(*nanos);
-        let seconds = u64::try_from(nanos / 1_000_000_000).unwrap_or(u64::MAX);
-        let rest = u32::try_from(nanos % 1_000_000_000).unwrap_or(0);
-        Some(Self::After(Duration::new(seconds, rest)))
+        Some(Self::After(
+            Duration::from_nanos(*nanos).saturating_mul(amount),
+        ))
     }
 }
 
@@ -60,16 +58,41 @@ impl Timeout {
 /// longest one.
 #[must_use]
 pub fn format_timeout(duration: Duration) -> heapless::String<9> {
-    let nanos = duration.as_nanos();
-    let (unit, amount) = UNITS
+    let (unit, mut amount) = in_unit(duration);
+    // Without `core::fmt`, which would be a twentieth of a small program. From the end on; there is
+    // room for all digits of `MAX_VALUE`.
+    let mut text = heapless::Vec::<u8, 9>::new();
+    let _ = text.push(unit);
+    loop {
+        let _ = text.push(b'0'.saturating_add((amount % 10) as u8));
+        amount /= 10;
+        if amount == 0 {
+            break;
+        }
+    }
+    text.reverse();
+    heapless::String::from_utf8(text).unwrap_or_default()
+}
+
+/// The finest unit that will do, and how many of it.
+fn in_unit(duration: Duration) -> (u8, u32) {
+    let (seconds, nanos) = (duration.as_secs(), duration.subsec_nanos());
+    if seconds == 0 && nanos <= MAX_VALUE {
+        return (b'n', nanos);
+    }
+    // What is rounded up twice is the same as what is rounded up once, and fits 64 bits.
+    let micros = seconds
+        .saturating_mul(1_000_000)
+        .saturating_add(u64::from(nanos.div_ceil(1_000)));
+    UNITS
         .iter()
-        .map(|(unit, size)| (*unit, nanos.div_ceil(*size)))
+        .skip(1)
+        .filter_map(|(unit, nanos)| {
+            let amount = micros.div_ceil(*nanos / 1_000);
+            Some((*unit, u32::try_from(amount).ok()?))
+        })
         .find(|(_, amount)| *amount <= MAX_VALUE)
-        .unwrap_or(('H', MAX_VALUE));
-    let mut text = heapless::String::new();
-    // Eight digits and a unit always fit.
-    let _ = write!(text, "{amount}{unit}");
-    text
+        .unwrap_or((b'H', MAX_VALUE))
 }
 
 #[cfg(test)]
@@ -127,16 +150,30 @@ mod tests {
                 let duration = Duration::from_nanos(nanos);
                 let text = format_timeout(duration);
                 assert!(text.len() <= 9, "{text}");
-                match Timeout::parse(text.as_bytes()) {
-                    Some(Timeout::Expired) => assert_eq!(nanos, 0),
-                    Some(Timeout::After(read)) => assert!(read >= duration, "{text}"),
-                    None => panic!("{text}"),
-                }
+                let read = match Timeout::parse(text.as_bytes()) {
+                    Some(Timeout::After(read)) => Some(read),
+                    _ => None,
+                };
+                let enough = read.is_some_and(|read| read >= duration);
+                assert_eq!(enough, nanos != 0, "{text}");
             }
             nanos = nanos * 2 + 1;
         }
         assert_eq!(format_timeout(Duration::ZERO), "0n");
+        assert_eq!(format_timeout(Duration::from_nanos(1)), "1n");
+        assert_eq!(
+            format_timeout(Duration::from_nanos(99_999_999)),
+            "99999999n"
+        );
+        assert_eq!(format_timeout(Duration::from_nanos(100_000_001)), "100001u");
         assert_eq!(format_timeout(Duration::from_millis(100)), "100000u");
+        assert_eq!(
+            format_timeout(Duration::from_nanos(99_999_999_000_001)),
+            "100000S"
+        );
+        assert_eq!(format_timeout(Duration::from_secs(100_000)), "100000S");
+        assert_eq!(format_timeout(Duration::from_secs(100_000_000)), "1666667M");
+        assert_eq!(format_timeout(Duration::new(5_999_999_940, 1)), "1666667H");
         assert_eq!(format_timeout(Duration::MAX), "99999999H");
     }
 }

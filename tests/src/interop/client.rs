@@ -3,15 +3,13 @@
 use std::error::Error;
 use std::fmt::Display;
 
-use bytes::Bytes;
-use grpctunnel_tokio::http2::Client;
 use grpctunnel_tokio::tonic_transport::{self, endpoint};
-use grpctunnel_tokio::{Channel, ConnectError, Options, ServerHandle, dial};
+use grpctunnel_tokio::{Carrier, Channel, ConnectError, Options, ServerHandle, dial};
 use tonic::metadata::MetadataMap;
 use tonic::service::Routes;
 use tonic::{Code, Status, transport};
 
-use crate::services::{grpchan, official};
+use crate::services::{WithCompression, grpchan, official};
 
 /// Makes a plaintext HTTP/2 connection to `HOST:PORT` with tonic's HTTP/2, for direct calls.
 ///
@@ -26,7 +24,7 @@ pub async fn connection(address: impl Display) -> Result<transport::Channel, Sta
 }
 
 /// The connection of a tunnel.
-async fn carrier(address: impl Display) -> Result<Client<Bytes>, Status> {
+async fn carrier(address: impl Display) -> Result<Carrier, Status> {
     let connection = dial(&format!("http://{address}")).await;
     connection.map_err(|error| Status::unavailable(chain(&error)))
 }
@@ -57,9 +55,23 @@ pub async fn serve_reverse(
     options: &Options,
     metadata: MetadataMap,
 ) -> Result<ServerHandle, Status> {
+    let services = Routes::new(WithCompression(official())).add_service(grpchan());
+    serve_reverse_with(services, address, options, metadata).await
+}
+
+/// The same with other services.
+///
+/// # Errors
+///
+/// What the opening ended with.
+pub async fn serve_reverse_with(
+    services: Routes,
+    address: impl Display,
+    options: &Options,
+    metadata: MetadataMap,
+) -> Result<ServerHandle, Status> {
     let connection = carrier(address).await?;
-    let handler = Routes::new(official()).add_service(grpchan());
-    let opened = grpctunnel_tokio::serve_reverse(connection, handler, options, metadata).await;
+    let opened = grpctunnel_tokio::serve_reverse(connection, services, options, metadata).await;
     opened.map_err(|error| status_of(&error))
 }
 

@@ -1,5 +1,6 @@
 //! A tunnel to make calls on.
 
+use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -17,6 +18,7 @@ use crate::client::response_body::ResponseBody;
 use crate::client::response_future::ResponseFuture;
 use crate::counters::Counters;
 use crate::error::{BoxError, CallError, TunnelEnd};
+use crate::grpc::status::Status;
 use crate::peer::TunnelPeer;
 use crate::tunnel::id::TunnelId;
 use crate::tunnel::published::TunnelState;
@@ -41,7 +43,7 @@ use crate::tunnel::shared::Shared;
 ///
 /// The tunnel is drained when the last clone is dropped: the calls that are open go on for as long
 /// as they take, and with the last one the tunnel is finished.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Channel {
     handle: Arc<Handle>,
 }
@@ -62,7 +64,7 @@ impl Channel {
         ResponseFuture::new(self.handle.clone(), request, made)
     }
 
-    /// Tells this tunnel from any other.
+    /// Tells this tunnel from any other that this process has or had.
     #[must_use]
     pub fn id(&self) -> TunnelId {
         self.shared().id
@@ -78,6 +80,14 @@ impl Channel {
     /// Ends the tunnel: open calls end UNAVAILABLE, and the carrier is finished.
     pub fn close(&self) {
         self.shared().drain(Duration::ZERO);
+    }
+
+    /// As [`drain`](Self::drain), and tells the peer why: it finds `status` as
+    /// [`TunnelEnd::peer_status`] when the tunnel is over. ABORTED says that another tunnel has taken
+    /// its place. Of several statuses the first counts. A status can be told where this end accepted
+    /// the tunnel; where it opened it, this is a drain and no more.
+    pub fn dismiss(&self, status: Status, limit: Duration) {
+        self.shared().dismiss(status, limit);
     }
 
     /// Waits for the end of the tunnel. The future does not keep the tunnel from being drained.
@@ -128,6 +138,12 @@ impl Channel {
     #[must_use]
     pub fn peer(&self) -> Option<&TunnelPeer> {
         self.shared().peer.get()
+    }
+}
+
+impl fmt::Debug for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Channel").field(&self.state()).finish()
     }
 }
 

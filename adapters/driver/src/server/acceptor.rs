@@ -15,6 +15,7 @@ use crate::grpc::status::Status;
 use crate::panics::contain;
 use crate::server::handler::Handler;
 use crate::server::task::{TaskGuard, handle};
+use crate::telemetry::HandlerSpan;
 use crate::tunnel::input::{CallAcceptor, IncomingCall};
 use crate::tunnel::shared::Shared;
 use crate::tunnel::state::State;
@@ -63,7 +64,9 @@ impl<H: Handler> CallAcceptor<Server> for HandlerAcceptor<H> {
             Ok(mut request) => {
                 if kind != MethodKind::Unknown {
                     // The stream was opened a moment ago.
-                    let _ = state.tunnel.set_method_kind(stream, kind);
+                    if let Ok(mut stream) = state.tunnel.stream(stream) {
+                        stream.set_method_kind(kind);
+                    }
                     request.extensions_mut().insert(kind);
                 }
                 if let Some(peer) = shared.peer.get() {
@@ -94,8 +97,9 @@ impl<H: Handler> CallAcceptor<Server> for HandlerAcceptor<H> {
                 continue;
             };
             let body = guard.request_body();
+            let span = HandlerSpan::new(request.uri().path(), shared.id);
             let task = handle(guard, kind, handler, request.map(|()| body));
-            shared.runtime.spawn(task);
+            shared.runtime.spawn(span.around(task));
         }
     }
 }

@@ -1,5 +1,6 @@
 //! A tunnel whose calls this end handles.
 
+use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,14 +11,20 @@ use grpctunnel_core::wire::ExtensionSet;
 use crate::counters::Counters;
 use crate::error::TunnelEnd;
 use crate::peer::TunnelPeer;
+use crate::tunnel::id::TunnelId;
 use crate::tunnel::published::TunnelState;
 use crate::tunnel::shared::Shared;
 
 /// A tunnel whose calls this end handles. It is drained when the handle is dropped: new calls are
 /// refused, those that are open go on for as long as they take.
-#[derive(Debug)]
 pub struct ServerHandle {
     shared: Arc<Shared<Server>>,
+}
+
+impl fmt::Debug for ServerHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ServerHandle").field(&self.state()).finish()
+    }
 }
 
 impl Drop for ServerHandle {
@@ -31,11 +38,26 @@ impl ServerHandle {
         Self { shared }
     }
 
+    /// Tells this tunnel from any other that this process has or had.
+    #[must_use]
+    pub fn id(&self) -> TunnelId {
+        self.shared.id
+    }
+
+    pub(crate) const fn shared(&self) -> &Arc<Shared<Server>> {
+        &self.shared
+    }
+
     /// Begins to drain: new calls are refused UNAVAILABLE; those that are open may go on for
     /// `limit`, then they end UNAVAILABLE. The tunnel is finished when the last one has ended; see
     /// [`closed`](Self::closed).
     pub fn drain(&self, limit: Duration) {
         self.shared.drain(limit);
+    }
+
+    /// Ends the tunnel: open calls end UNAVAILABLE, and the carrier is finished.
+    pub fn close(&self) {
+        self.shared.drain(Duration::ZERO);
     }
 
     /// Aborts the tunnel: open calls end, their handlers are dropped, the carrier is reset.

@@ -15,6 +15,7 @@ use crate::deferred::Deferred;
 use crate::error::{CarrierEnd, TunnelEnd};
 use crate::grpc::status::Status;
 use crate::options::Options;
+use crate::telemetry;
 use crate::tunnel::batch::Batch;
 use crate::tunnel::call_end::CallEnd;
 use crate::tunnel::drain_timeout::DrainTimeout;
@@ -72,6 +73,8 @@ pub(crate) struct State<R: TunnelRole> {
     pub(crate) outgoing: Outgoing,
     /// How to end the carrier, once the core has decided it.
     pub(crate) carrier: Option<Carrier>,
+    /// What the peer is told as the carrier is finished, if it is not OK. For a network server.
+    pub(crate) finish_status: Option<Status>,
     /// The task that reads the carrier and keeps the time.
     pub(crate) driver: Option<Waker>,
     /// When that task wakes by itself.
@@ -85,6 +88,8 @@ pub(crate) struct State<R: TunnelRole> {
     /// What was reported as the carrier ended.
     pub(crate) carrier_end: CarrierEnd,
     pub(crate) drain_timeout: DrainTimeout,
+    /// The carrier must not be finished yet.
+    pub(crate) finish_held: bool,
     pub(crate) silence: Silence,
     pub(crate) end: Option<TunnelEnd>,
     /// Tasks that wait for `started`, a drain or `end`.
@@ -119,11 +124,13 @@ impl<R: TunnelRole> State<R> {
                 last_polled: now,
             },
             carrier: None,
+            finish_status: None,
             driver: None,
             wakes_at: Time::MAX,
             paused: false,
             carrier_end: CarrierEnd::default(),
             drain_timeout: DrainTimeout::None,
+            finish_held: false,
             silence: Silence::None,
             end: None,
             watchers: Watchers::default(),
@@ -224,6 +231,7 @@ impl<R: TunnelRole> State<R> {
                     unread,
                 } => self.end_stream(stream, &why, unread, deferred),
                 Event::Draining => self.set_draining(deferred),
+                Event::RoundTrip(time) => telemetry::round_trip(R::OWN_SIDE, time),
                 Event::Carrier(carrier) => {
                     self.carrier = Some(carrier);
                     R::may_open(self, deferred);
@@ -232,6 +240,12 @@ impl<R: TunnelRole> State<R> {
             }
         }
         any
+    }
+
+    /// Says whether the carrier must not be finished yet, since another tunnel needs it.
+    pub(crate) fn hold_finish(&mut self, hold: bool) {
+        self.finish_held = hold;
+        self.tunnel.hold_finish(hold);
     }
 
     /// Marks the tunnel as open for calls.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use grpctunnel_driver::{NeverProcessed, error_sources};
 use grpctunnel_http2::{
     Client, Connections, Detected, ErrorKind, IncomingBody, Keepalive, Settings, SilencePing,
     connect, detect, serve,
@@ -285,6 +286,48 @@ async fn an_idle_connection_ends_with_goaway() {
     server.closed().await.unwrap();
 }
 
+#[tokio::test]
+async fn a_server_that_leaves_as_soon_as_it_has_spoken_has_processed_nothing() {
+    let goodbye: &[u8] = &[0, 0, 8, GOAWAY, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    for last in [&[][..], goodbye] {
+        let (near, mut far) = tokio::io::duplex(1_000);
+        far.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
+        far.write_all(last).await.unwrap();
+        far.shutdown().await.unwrap();
+        let (settings, runtime) = (Settings::calls(), runtime());
+        let connected = connect(TokioIo::new(near), &settings, &runtime).await;
+        let mut client: Client<Bytes> = connected.unwrap();
+        let error = call(&mut client, post(empty())).await.unwrap_err();
+        assert!(error.never_processed().is_some(), "{error:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_does_not_answer_goaway_is_given_up() {
+    let mut settings = Settings::calls();
+    settings.keepalive = Keepalive::Never;
+    settings.idle_timeout = Some(Duration::from_secs(300));
+    let (server, mut raw) = raw_client(&settings, echo).await;
+    raw.await_kind(GOAWAY).await;
+    let begin = tokio::time::Instant::now();
+    server.closed().await.unwrap();
+    assert_eq!(
+        begin.elapsed().as_secs(),
+        settings.keepalive_timeout.as_secs()
+    );
+
+    settings.idle_timeout = None;
+    let (server, mut raw) = raw_client(&settings, echo).await;
+    server.shutdown(Duration::from_secs(3_600));
+    raw.await_kind(GOAWAY).await;
+    let begin = tokio::time::Instant::now();
+    server.closed().await.unwrap();
+    assert_eq!(
+        begin.elapsed().as_secs(),
+        settings.keepalive_timeout.as_secs()
+    );
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_dead_peer_is_noticed_by_keepalive_and_every_call_is_told() {
     let mut settings = Settings::calls();
@@ -377,6 +420,10 @@ async fn streams_above_a_goaway_and_refused_ones_were_never_processed() {
     let error = above.await.unwrap().unwrap_err();
     assert_eq!(*error.kind(), ErrorKind::Refused);
     assert!(error.never_processed().is_some());
+    // What passes the error on says so without knowing its type, and says why.
+    let mut sources = error_sources(&error);
+    assert!(sources.any(|source| source.is::<NeverProcessed>()));
+    assert!(sources.any(|source| source.is::<h2::Error>()));
     assert!(client.connection().is_draining());
 
     raw.send(HEADERS, 5, 1, &[0x88]).await;

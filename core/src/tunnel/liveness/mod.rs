@@ -1,9 +1,10 @@
-//! Whether the other end is there: heartbeats, probes and pings.
+//! Whether the other end is there.
 //!
 //! A tunnel client asks a peer that it knows nothing about with a stream of a method that nobody
 //! has: every tunnel server refuses it by itself, so that no handler can delay the answer. Where
 //! `PING` is in effect both ends ask with that instead.
 
+mod question;
 mod state;
 
 use core::time::Duration;
@@ -23,8 +24,8 @@ use crate::wire::{Extension, ServerKind, prefix};
 pub(super) const PROBE_METHOD: &str = "grpctunnel.v1.Liveness/Probe";
 /// Its field `method_name`.
 const PROBE_HEAD: &str = "\n\x1cgrpctunnel.v1.Liveness/Probe";
+use question::{Asks, Rules, Urgent, Verdict};
 pub(super) use state::LivenessState;
-use state::{Asks, Rules, Urgent, Verdict};
 
 impl<R: Role, S: Storage> Tunnel<R, S> {
     /// The last time that a probe or a ping took until its answer; `None` before the first one.
@@ -251,7 +252,8 @@ mod tests {
     fn the_head_of_the_probe_names_its_method() {
         let mut head = heapless::Vec::<u8, 64>::new();
         let none = core::iter::empty();
-        crate::wire::encode_open(&mut head, PROBE_METHOD, none, &Default::default()).unwrap();
+        let _ =
+            crate::wire::encode_open(&mut head, PROBE_METHOD, none, &Default::default()).unwrap();
         assert_eq!(head, PROBE_HEAD.as_bytes());
     }
 }

@@ -5,11 +5,12 @@ use std::net::TcpListener;
 
 use grpctunnel_async_std::http2::Settings;
 use grpctunnel_async_std::{
-    Channel, Options, ReverseTunnel, Server, TunnelServer, connect, serve_reverse,
+    Channel, Network, Options, ReverseTunnel, Server, TunnelServer, connect, serve_reverse,
 };
 use grpctunnel_async_std_tests::{OnAsyncStd, OnSmol, runtime};
 use grpctunnel_tests::interop::calls::Calls;
-use grpctunnel_tests::services::{Caller, grpchan, official};
+use grpctunnel_tests::interop::reverse_cases::{play_for_opener, played};
+use grpctunnel_tests::services::{Caller, WithCompression, grpchan, official};
 use grpctunnel_tests::suite::{Ends, Outcome};
 use tonic::metadata::MetadataMap;
 use tonic::service::Routes;
@@ -20,6 +21,8 @@ const USAGE: &str = "interop-async-std async-std|smol [--no-flow-control] COMMAN
                       the first line is `listening ADDR`, and each reverse tunnel says how it went
   direct ADDR         call without a tunnel
   forward ADDR        call through a forward tunnel
+  cases ADDR NAMES    play official cases through a forward tunnel, with commas between the names;
+                      a line for each says `ok NAME` or `FAILED NAME: WHY`
   reverse ADDR NAME   serve over a reverse tunnel with the metadata `x-tunnel-name`, until it ends";
 
 fn main() -> Outcome {
@@ -38,7 +41,10 @@ fn main() -> Outcome {
     }
 }
 
-async fn run<E: Ends>(command: &[&str], options: Options) -> Outcome {
+async fn run<E>(command: &[&str], options: Options) -> Outcome
+where
+    E: Ends<Runtime: Network<Listener = TcpListener>>,
+{
     match command {
         ["serve"] => serve::<E>(options).await,
         ["direct", address] => call(dial::<E>(address).await?).await,
@@ -46,6 +52,16 @@ async fn run<E: Ends>(command: &[&str], options: Options) -> Outcome {
             let (carrier, runtime) = (dial::<E>(address).await?, runtime::<E::Runtime>());
             let channel = connect(carrier, &runtime, &options, MetadataMap::new()).await?;
             call(channel.clone()).await?;
+            channel.close();
+            println!("{}", channel.closed().await);
+            Ok(())
+        }
+        ["cases", address, names] => {
+            let (carrier, runtime) = (dial::<E>(address).await?, runtime::<E::Runtime>());
+            let channel = connect(carrier, &runtime, &options, MetadataMap::new()).await?;
+            for name in names.split(',') {
+                println!("{}", played(name, channel.clone()).await);
+            }
             channel.close();
             println!("{}", channel.closed().await);
             Ok(())
@@ -67,7 +83,10 @@ async fn dial<E: Ends>(address: &str) -> Outcome<E::Carrier> {
     E::dial(format!("http://{address}"), Settings::tunnels()).await
 }
 
-async fn serve<E: Ends>(options: Options) -> Outcome {
+async fn serve<E>(options: Options) -> Outcome
+where
+    E: Ends<Runtime: Network<Listener = TcpListener>>,
+{
     let tunnels = TunnelServer::<E::Runtime>::new()
         .with_options(options)
         .forward(services())
@@ -79,10 +98,15 @@ async fn serve<E: Ends>(options: Options) -> Outcome {
 }
 
 fn services() -> Routes {
-    Routes::new(official()).add_service(grpchan())
+    Routes::new(WithCompression(official())).add_service(grpchan())
 }
 
 async fn called_back(tunnel: ReverseTunnel) {
+    match play_for_opener(&tunnel.metadata, tunnel.channel.clone()).await {
+        Ok(false) => {}
+        Ok(true) => return tunnel.channel.close(),
+        Err(status) => return println!("reverse: {status}"),
+    }
     match call::<Channel>(tunnel.channel).await {
         Ok(()) => println!("reverse: ok"),
         Err(error) => println!("reverse: {error}"),
