@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use grpctunnel_driver::{Options, ReverseTunnel, TunnelEnd, TunnelService};
+use grpctunnel_driver::{MemoryBudget, Options, ReverseTunnel, TunnelEnd, TunnelService};
 use http::HeaderValue;
 
 use crate::{
@@ -94,8 +94,8 @@ pub struct GatewaySettings {
     /// Calls that may be open at once on a tunnel. Default: 1,024.
     pub max_streams: u32,
     /// Bytes that the connections of callers may hold of what nobody has read yet. It bounds how
-    /// many connections there are, too: one for every 128 KiB. What tunnels hold comes on top.
-    /// Default: 256 MiB.
+    /// many connections there are, too: one for every 128 KiB. As much again may wait in the tunnels
+    /// together before new calls are refused. Default: 256 MiB.
     pub memory: usize,
     /// How long a connection may have neither a call nor a tunnel before it is ended. Default: 5 min.
     pub idle_limit: Duration,
@@ -296,6 +296,7 @@ impl Gateway {
         };
         let mut options = Options::default();
         options.limits.max_streams = self.settings.max_streams;
+        options.budget = Some(MemoryBudget::new(self.settings.memory));
         // A call goes on to an agent as it came.
         options.authority = None;
         let tell = Arc::clone(&self.tell);

@@ -57,6 +57,9 @@
 //! Windows begin with `limits.receive_window.initial`; those of a tunnel together grow by at most
 //! its `growth_budget`. What is idle gives its memory back.
 //!
+//! A [`MemoryBudget`] bounds what waits in the tunnels of a process together: beyond it they refuse
+//! new calls, and hold up no open one.
+//!
 //! # Telemetry
 //!
 //! With the feature `tracing` there are log lines of tunnels that start and end, and a span for each

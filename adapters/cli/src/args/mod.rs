@@ -179,7 +179,8 @@ pub struct GatewayArgs {
     pub streams: StreamsArgs,
     /// What callers' connections may hold of what nobody has read, in MiB
     ///
-    /// It also bounds how many connections there are: one for every 128 KiB.
+    /// It also bounds how many connections there are: one for every 128 KiB. As much again may wait
+    /// in the tunnels together; beyond it new calls are refused.
     #[arg(
         long,
         value_name = "MIB",

@@ -50,15 +50,16 @@ impl Interruption {
         }
     }
 
-    /// How a tunnel ended that was open. `draining`: the peer had said that it drains.
-    pub(crate) fn ended(end: TunnelEnd, draining: bool) -> Self {
+    /// How a tunnel ended that was open.
+    pub(crate) fn ended(end: TunnelEnd) -> Self {
         let code = end.peer_status().map(|status| status.code());
         let reason = end.error().map(|error| error.reason());
-        let finished = matches!(reason, None | Some(TunnelReason::CarrierFinished));
+        // The grace passes after this end has finished it: it had no more calls.
+        let finished = end.is_clean() || reason == Some(TunnelReason::GraceExpired);
         let end = Arc::new(end);
         match code {
             Some(Code::Aborted | Code::AlreadyExists) => Self::Replaced(end),
-            None if finished || draining => Self::Drained(end),
+            None if finished => Self::Drained(end),
             _ => Self::Lost(end),
         }
     }

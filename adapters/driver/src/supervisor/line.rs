@@ -247,7 +247,7 @@ impl Line {
             Leaving::start(place, tunnel, SupervisedPhase::Ended);
             return Next::End;
         };
-        let why = Interruption::ended(end, false);
+        let why = Interruption::ended(end);
         place.interrupted(&why);
         place.tell(Kind::Ended(&why));
         self.after(Some(&why), lived)
@@ -341,7 +341,7 @@ impl Leaving {
         let closed = self.tunnel.closed();
         let board = self.place.board();
         let end = match select(pin!(board.stopping()), closed).await {
-            Either::Right((end, _)) => Interruption::ended(end, true),
+            Either::Right((end, _)) => Interruption::ended(end),
             Either::Left(((), closed)) => Interruption::stopped(self.stop(closed).await),
         };
         self.place.interrupted(&end);
