@@ -338,12 +338,10 @@ impl<T> Carrier<T> {
     fn poll_outgoing(&mut self, cx: &mut Context<'_>) -> Progress {
         let mut order: [usize; 2] = [0, 1];
         order.sort_by_key(|lane| self.lanes.get(*lane).map(|lane| lane.sent));
-        let mut most = 0;
         for lane in order {
             let Some(lane) = self.lanes.get_mut(lane) else {
                 continue;
             };
-            most = most.max(lane.sent);
             let Some(body) = &mut lane.body else {
                 continue;
             };
@@ -357,8 +355,12 @@ impl<T> Carrier<T> {
                 Poll::Ready(Some(Ok(frame))) => {
                     let frames = frame.into_data().unwrap_or_default();
                     // A tunnel that had nothing to send saves nothing up.
-                    lane.sent = most.saturating_add(frames.len() as u64);
+                    let least = lane.sent;
+                    lane.sent = least.saturating_add(frames.len() as u64);
                     self.unsent = with_flags(frames, lane.flags, &mut lane.deframer);
+                    for lane in &mut self.lanes {
+                        lane.sent = lane.sent.max(least);
+                    }
                     return Ok(true);
                 }
             }
