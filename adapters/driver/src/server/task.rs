@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use grpctunnel_core::wire::{Extension, ExtensionSet};
 use grpctunnel_core::{Code, Hold, Key, MethodKind, Server};
-use http::{HeaderMap, Request};
+use http::{HeaderMap, Request, Response};
 use http_body::Body;
 
 use crate::body::reader::{BodyEnd, BodyReader, compression_refused};
@@ -175,23 +175,26 @@ fn panicked() -> Status {
     Status::new(Code::Internal, "the handler panicked")
 }
 
+/// Calls the handler.
+async fn call<H: Handler>(
+    mut handler: H,
+    request: Request<RequestBody>,
+) -> Result<Response<H::ResponseBody>, BoxError> {
+    poll_fn(|cx| handler.poll_ready(cx))
+        .await
+        .map_err(Into::into)?;
+    handler.call(request).await.map_err(Into::into)
+}
+
 /// Calls the handler and sends its response. Returns what is left to be sent.
 async fn respond<H: Handler>(
     shared: &Arc<Shared<Server>>,
     stream: Key,
     kind: MethodKind,
-    mut handler: H,
+    handler: H,
     request: Request<RequestBody>,
 ) -> Answer {
-    let ready: Result<(), BoxError> = poll_fn(|cx| handler.poll_ready(cx))
-        .await
-        .map_err(Into::into);
-    let response: Result<_, BoxError> = match ready {
-        Ok(()) => handler.call(request).await.map_err(Into::into),
-        Err(error) => Err(error),
-    };
-    drop(handler);
-    let response = match response {
+    let response = match call(handler, request).await {
         Ok(response) => response,
         Err(error) => {
             let status = status_of(&*error, &shared.options);

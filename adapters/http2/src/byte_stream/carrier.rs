@@ -1,4 +1,4 @@
-//! Tunnels on a bare stream of bytes, without HTTP/2.
+//! The task of a byte stream: it joins what its tunnels send, and sorts what they receive.
 
 use std::fmt;
 use std::future::Future;
@@ -15,11 +15,7 @@ use futures_util::stream::Stream;
 use futures_util::task::AtomicWaker;
 use grpctunnel_core::Side;
 use grpctunnel_core::wire::{Deframer, PREFIX_LEN, Piece, length_prefix};
-use grpctunnel_driver::{
-    BareTunnels, Channel, ConnectError, Handler, Options, PipeEnd, Runtime, ServerHandle,
-    TransmitBody,
-};
-use http::Extensions;
+use grpctunnel_driver::{PipeEnd, TransmitBody};
 use http_body::{Body, Frame};
 use hyper::rt::{Read, Write};
 
@@ -31,139 +27,6 @@ const MIN_READ: usize = 8 << 10;
 const MAX_READ: usize = 64 << 10;
 /// Steps of reading and writing before other tasks have a turn.
 const TURN: usize = 32;
-
-/// A stream of bytes in both directions that carries tunnels without HTTP/2, between two ends of
-/// this implementation: a pipe, a Unix socket, a WebSocket, a serial line.
-///
-/// Which end opened it ([`PipeEnd`]), and which end makes calls, is agreed beforehand: nothing of it is
-/// on the wire. What one end does must fit what the other does:
-///
-/// | this end | the other end |
-/// | --- | --- |
-/// | [`connect`](Self::connect): makes the calls | [`serve`](Self::serve): handles them |
-/// | [`serve`](Self::serve) | [`connect`](Self::connect) |
-/// | [`connect_and_serve`](Self::connect_and_serve): both | [`connect_and_serve`](Self::connect_and_serve) |
-///
-/// The stream must be reliable, ordered and private to the tunnels. It brings no encryption, no
-/// keepalive and no limit of its own; the tunnels' pings notice a peer that is gone
-/// ([`Limits`](grpctunnel_driver::Limits)`::liveness`).
-///
-/// The tunnels end with the stream, and the stream with the tunnels: it is shut down when both ends
-/// have finished in good order, and dropped otherwise.
-#[derive(Debug)]
-pub struct ByteStream<T> {
-    io: T,
-    end: PipeEnd,
-    extensions: Extensions,
-}
-
-impl<T> ByteStream<T>
-where
-    T: Read + Write + Unpin + Send + 'static,
-{
-    /// This end of a stream of bytes. One of its two ends is the [`PipeEnd::Opener`], the other the
-    /// [`PipeEnd::Acceptor`], by whatever the application decides.
-    pub fn new(io: T, end: PipeEnd) -> Self {
-        Self {
-            io,
-            end,
-            extensions: Extensions::new(),
-        }
-    }
-
-    /// What is known of the peer: addresses, certificates, a name. Handlers find it in the
-    /// [`TunnelPeer`](grpctunnel_driver::TunnelPeer).
-    #[must_use]
-    pub fn with_extensions(self, extensions: Extensions) -> Self {
-        Self { extensions, ..self }
-    }
-
-    /// Makes calls that the other end handles. It returns when the tunnel may carry calls.
-    ///
-    /// # Errors
-    /// See [`ConnectError`]: DEADLINE_EXCEEDED where the other end does not answer in time,
-    /// UNAVAILABLE or INTERNAL where it is none of this protocol.
-    pub async fn connect(
-        self,
-        runtime: &Runtime,
-        options: &Options,
-    ) -> Result<Channel, ConnectError> {
-        let (tunnels, mut carrier) = self.start(runtime, options)?;
-        let incoming = carrier.add_lane(Side::Client);
-        let (channel, body) = tunnels.client(incoming)?;
-        carrier.send(body);
-        runtime.spawn(carrier);
-        BareTunnels::settled(channel).await
-    }
-
-    /// Handles the calls that the other end makes, in tasks of their own. The tunnel is drained when
-    /// the handle is dropped.
-    ///
-    /// # Errors
-    /// See [`ConnectError`].
-    pub fn serve<H: Handler>(
-        self,
-        handler: H,
-        runtime: &Runtime,
-        options: &Options,
-    ) -> Result<ServerHandle, ConnectError> {
-        let (tunnels, mut carrier) = self.start(runtime, options)?;
-        let incoming = carrier.add_lane(Side::Server);
-        let (handle, body) = tunnels.server(incoming, handler)?;
-        carrier.send(body);
-        runtime.spawn(carrier);
-        Ok(handle)
-    }
-
-    /// Makes calls, and handles those of the other end. It returns when this end may make calls.
-    ///
-    /// The two tunnels drain and end together: where a handle of one is drained, closed or dropped,
-    /// the other takes no new calls either, and the stream ends when the calls of both have.
-    ///
-    /// # Errors
-    /// See [`connect`](Self::connect).
-    pub async fn connect_and_serve<H: Handler>(
-        self,
-        handler: H,
-        runtime: &Runtime,
-        options: &Options,
-    ) -> Result<(Channel, ServerHandle), ConnectError> {
-        let (tunnels, mut carrier) = self.start(runtime, options)?;
-        let incoming = carrier.add_lane(Side::Client);
-        let (channel, body) = tunnels.client(incoming)?;
-        carrier.send(body);
-        let incoming = carrier.add_lane(Side::Server);
-        let (handle, body) = tunnels.server(incoming, handler)?;
-        carrier.send(body);
-        BareTunnels::link(&channel, &handle);
-        runtime.spawn(carrier);
-        Ok((BareTunnels::settled(channel).await?, handle))
-    }
-
-    fn start(
-        self,
-        runtime: &Runtime,
-        options: &Options,
-    ) -> Result<(BareTunnels, Carrier<T>), ConnectError> {
-        let tunnels = BareTunnels::new(self.end, runtime, options, self.extensions)?;
-        let carrier = Carrier {
-            io: self.io,
-            end: self.end,
-            lanes: Vec::with_capacity(2),
-            shared: Arc::default(),
-            // What a frame may have, its tunnel knows.
-            deframer: Deframer::new(u32::MAX),
-            current: 0,
-            space: Vec::new(),
-            size: MIN_READ,
-            reading: true,
-            unsent: Bytes::new(),
-            unflushed: false,
-            shut_down: false,
-        };
-        Ok((tunnels, carrier))
-    }
-}
 
 /// What the task of a byte stream and its tunnels share.
 #[derive(Debug, Default)]
@@ -177,7 +40,7 @@ struct Shared {
 
 /// What a tunnel receives.
 #[derive(Debug)]
-struct Incoming {
+pub(crate) struct Incoming {
     chunks: mpsc::Receiver<Bytes>,
     shared: Arc<Shared>,
 }
@@ -223,7 +86,7 @@ struct Lane {
 }
 
 /// The task of a byte stream. It ends with the stream.
-struct Carrier<T> {
+pub(crate) struct Carrier<T> {
     io: T,
     end: PipeEnd,
     lanes: Vec<Lane>,
@@ -244,7 +107,26 @@ struct Carrier<T> {
 type Progress = Result<bool, Error>;
 
 impl<T> Carrier<T> {
-    fn add_lane(&mut self, side: Side) -> Incoming {
+    pub(crate) fn new(io: T, end: PipeEnd) -> Self {
+        Self {
+            io,
+            end,
+            lanes: Vec::with_capacity(2),
+            shared: Arc::default(),
+            // What a frame may have, its tunnel knows.
+            deframer: Deframer::new(u32::MAX),
+            current: 0,
+            space: Vec::new(),
+            size: MIN_READ,
+            reading: true,
+            unsent: Bytes::new(),
+            unflushed: false,
+            shut_down: false,
+        }
+    }
+
+    /// Adds a tunnel of this end. Returns what it receives.
+    pub(crate) fn add_lane(&mut self, side: Side) -> Incoming {
         // One chunk at a time: what its tunnel does not read stops the reading.
         let (sender, receiver) = mpsc::channel(0);
         self.lanes.push(Lane {
@@ -262,7 +144,7 @@ impl<T> Carrier<T> {
     }
 
     /// What the lane that was added last sends.
-    fn send(&mut self, body: TransmitBody) {
+    pub(crate) fn send(&mut self, body: TransmitBody) {
         if let Some(lane) = self.lanes.last_mut() {
             lane.body = Some(body);
         }
@@ -338,12 +220,10 @@ impl<T> Carrier<T> {
     fn poll_outgoing(&mut self, cx: &mut Context<'_>) -> Progress {
         let mut order: [usize; 2] = [0, 1];
         order.sort_by_key(|lane| self.lanes.get(*lane).map(|lane| lane.sent));
-        let mut most = 0;
         for lane in order {
             let Some(lane) = self.lanes.get_mut(lane) else {
                 continue;
             };
-            most = most.max(lane.sent);
             let Some(body) = &mut lane.body else {
                 continue;
             };
@@ -357,8 +237,12 @@ impl<T> Carrier<T> {
                 Poll::Ready(Some(Ok(frame))) => {
                     let frames = frame.into_data().unwrap_or_default();
                     // A tunnel that had nothing to send saves nothing up.
-                    lane.sent = most.saturating_add(frames.len() as u64);
+                    let least = lane.sent;
+                    lane.sent = least.saturating_add(frames.len() as u64);
                     self.unsent = with_flags(frames, lane.flags, &mut lane.deframer);
+                    for lane in &mut self.lanes {
+                        lane.sent = lane.sent.max(least);
+                    }
                     return Ok(true);
                 }
             }
