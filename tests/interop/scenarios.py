@@ -1,106 +1,27 @@
 """The program between real servers and real clients while something goes wrong.
 
-    scenarios.py --program GRPCTUNNEL --peers DIR [--nginx PATH] [--long] [SCENARIO...]
+    scenarios.py --program GRPCTUNNEL --peers DIR [--nginx PATH] [--long] [--jobs N] [SCENARIO...]
 
 DIR is what `build.sh` has filled. Prints a line of numbers for each scenario, and exits 1 where one
-is not as it should be. `--long` makes 50,000 calls and 30 minutes of load where it is thousands and one
-minute otherwise; without `--nginx`, `recycled_by_nginx` is not run.
+is not as it should be. `--long` makes 50,000 calls and 30 minutes of load where it is thousands and
+one minute otherwise; without `--nginx`, `recycled_by_nginx` is not run.
 """
 
 import argparse
-import json
-import os
 import random
 import resource
 import signal
 import socket
-import subprocess
 import sys
-import tempfile
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
-from processes import Program  # noqa: E402
+from harness import (HERE, NAME, Bench, Forwarder, Wrong, descriptors, must, no_failure, report,
+                     resident, until)
 
 MIB = 1 << 20
-NAME = "local"
-
-
-class Wrong(Exception):
-    """A scenario is not as it should be."""
-
-
-def must(right, what):
-    if not right:
-        raise Wrong(what)
-
-
-def until(found, what, limit=30):
-    """Waits until `found()` gives something."""
-    end = time.monotonic() + limit
-    while not (value := found()):
-        must(time.monotonic() < end, f"{what}: not within {limit} s")
-        time.sleep(0.05)
-    return value
-
-
-class Bench:
-    """Starts programs for a scenario, and ends them with it."""
-
-    def __init__(self, args, stack):
-        self.args = args
-        self._stack = stack
-        self._log = stack.enter_context(tempfile.NamedTemporaryFile("w+", suffix=".log"))
-
-    def start(self, *command, **more):
-        return self._stack.enter_context(Program(*command, stderr=self._log, **more))
-
-    def log(self):
-        return Path(self._log.name).read_text()
-
-    def go(self, name, *flags, **more):
-        return self.start(self.args.peers / name, *flags, **more)
-
-    def server(self, *flags):
-        """A grpc-go server, and where it listens."""
-        server = self.go("interopserver", "-timeout", "1h", *flags)
-        return server, server.line("listening ")
-
-    def gateway(self, *flags, **more):
-        gateway = self.start(self.args.program, "gateway", "--listen", "127.0.0.1:0", *flags, **more)
-        return gateway, gateway.line("listening on ")
-
-    def agent(self, gateway, local, name=NAME, *flags):
-        agent = self.start(self.args.program, "agent", "--gateway", f"http://{gateway}", "--name", name,
-                           "--local", f"http://{local}", *flags)
-        agent.line("connected to ")
-        return agent
-
-    def dial(self, gateway, name=NAME):
-        dial = self.start(self.args.program, "dial", "--gateway", f"http://{gateway}", "--name", name,
-                          "--listen", "127.0.0.1:0")
-        address = dial.line("listening on ")
-        dial.line("connected to ")
-        return address
-
-    def load(self, address, *flags):
-        return self.go("load", "-server", address, "-timeout", "1h", *flags)
-
-
-def report(load):
-    said = load.rest()
-    lines = [line for line in said.splitlines() if line.startswith("report ")]
-    must(lines, f"the client said no report: {said}")
-    return json.loads(lines[0][len("report "):])
-
-
-def no_failure(seen):
-    must(not seen["failures"], f"{len(seen['failures'])} calls failed, the first: {seen['failures'][:3]}")
-    must(seen["ok"], "no call was made")
 
 
 # The scenarios. Each gives what is printed.
@@ -146,7 +67,7 @@ def recycled_by_age(bench):
 def recycled_by_nginx(bench):
     """nginx ends every connection after 1,000 requests."""
     _, behind = bench.server()
-    folder = Path(bench._stack.enter_context(tempfile.TemporaryDirectory()))
+    folder = bench.folder()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -180,6 +101,8 @@ def paused_agent(bench):
     _, local = bench.server()
     _, gateway = bench.gateway()
     silent = bench.agent(gateway, local)
+    held = bench.load(gateway, "-hold", 1)
+    held.line("held")
     bench.agent(gateway, local)
     load = bench.load(gateway, "-for", "8s", "-parallel", 8, "-pause", "5ms", "-deadline", "6s")
     time.sleep(1)
@@ -189,6 +112,36 @@ def paused_agent(bench):
     late = [f for f in seen["failures"] if f["begun"] > 1000 * (since + 3)]
     must(not late, f"{len(late)} calls that began 3 s after the silence failed: {late[:3]}")
     must(seen["ok"] > 200, f"only {seen['ok']} calls succeeded")
+    until(lambda: not held.runs(), "the call that was handed to it before is ended", 120)
+    lasted = time.time() - since
+    must("a call that is held ended with rpc error: code = Unavailable" in bench.log(), bench.log())
+    return (f"{seen['ok']} calls; {len(seen['failures'])} that began within 3 s of the silence failed; "
+            f"one that was open ended UNAVAILABLE after {lasted:.0f} s")
+
+
+def four_agents(bench):
+    """Of four agents of a name one is full, one drains, one is paused: the fourth gets all calls."""
+    _, local = bench.server()
+    _, gateway = bench.gateway("--max-streams", "4")
+    bench.agent(gateway, local)
+    full = bench.load(gateway, "-hold", 4)
+    full.line("held")
+    draining = bench.agent(gateway, local, NAME, "--drain-limit", "60")
+    held = bench.load(gateway, "-hold", 2)
+    held.line("held")
+    draining.signal(signal.SIGTERM)
+    until(lambda: "draining" in bench.log(), "an agent drains")
+    # Both that are left get calls, until one is silent.
+    paused = bench.agent(gateway, local)
+    bench.agent(gateway, local)
+    no_failure(report(bench.load(gateway, "-calls", 50, "-parallel", 1)))
+    load = bench.load(gateway, "-for", "8s", "-parallel", 2, "-pause", "5ms", "-deadline", "5s")
+    paused.signal(signal.SIGSTOP)
+    since = time.time()
+    seen = report(load)
+    late = [f for f in seen["failures"] if f["begun"] > 1000 * (since + 3)]
+    must(not late, f"{len(late)} calls that began 3 s after the silence failed: {late[:3]}")
+    must(full.runs() and held.runs(), "a call that was open ended")
     return f"{seen['ok']} calls; {len(seen['failures'])} that began within 3 s of the silence failed"
 
 
@@ -197,7 +150,7 @@ def rolling_restart(bench):
     _, local = bench.server()
     _, gateway = bench.gateway()
     agents = [bench.agent(gateway, local) for _ in range(2)]
-    rounds = 10 if bench.args.long else 3
+    rounds = 11 if bench.args.long else 3
     load = bench.load(gateway, "-for", f"{2 * rounds}s", "-parallel", 50, "-pause", "20ms", "-mixed")
     codes = []
     for number in range(2 * rounds - 2):
@@ -210,38 +163,6 @@ def rolling_restart(bench):
     no_failure(seen)
     must(not any(codes), f"exit codes {codes}")
     return f"{seen['ok']} calls, none failed, in {len(codes)} restarts"
-
-
-class Forwarder:
-    """A TCP forwarder that can be told to pass no more bytes; it goes on to take connections."""
-
-    def __init__(self, to):
-        host, _, port = to.rpartition(":")
-        self._to = (host, int(port))
-        self._passes = threading.Event()
-        self._passes.set()
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.address = "127.0.0.1:%d" % self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def hold(self):
-        self._passes.clear()
-
-    def _accept(self):
-        while True:
-            here, _ = self._listener.accept()
-            there = socket.create_connection(self._to)
-            for pair in ((here, there), (there, here)):
-                threading.Thread(target=self._pump, args=pair, daemon=True).start()
-
-    def _pump(self, source, sink):
-        try:
-            while data := source.recv(65_536):
-                self._passes.wait()
-                sink.sendall(data)
-            sink.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass
 
 
 def half_open(bench):
@@ -268,8 +189,8 @@ def half_open(bench):
 def silent_connections(bench):
     """150 connections that say nothing, at a gateway with 64 file descriptors."""
     _, local = bench.server()
-    few = dict(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64)))
-    _, gateway = bench.gateway(**few)
+    gateway = bench.start("sh", "-c", 'ulimit -n 64; exec "$0" "$@"', bench.args.program, "gateway",
+                          "--listen", "127.0.0.1:0").line("listening on ")
     bench.agent(gateway, local)
     host, _, port = gateway.rpartition(":")
     silent = []
@@ -299,17 +220,6 @@ def silent_connections(bench):
     return f"{seen['ok']} calls beside 150 silent connections, none failed; logged: {told[0]}"
 
 
-def resident(process):
-    """Bytes of a process in memory."""
-    status = Path(f"/proc/{process.pid}/status").read_text()
-    line = next(line for line in status.splitlines() if line.startswith("VmRSS"))
-    return int(line.split()[1]) * 1024
-
-
-def descriptors(process):
-    return len(os.listdir(f"/proc/{process.pid}/fd"))
-
-
 def out_of_descriptors(bench):
     """Accepting fails for a while, since the process may open no more files."""
     _, local = bench.server()
@@ -335,29 +245,35 @@ def unread_uploads(bench):
     gateway, front = bench.gateway("--memory", memory)
     agent = bench.agent(front, silent.line("listening "))
     both = {"gateway": gateway, "agent": agent}
-    before = {name: resident(process) for name, process in both.items()}
-    peak = dict(before)
-    callers = [bench.go("upload", "-server", front) for _ in range(40)]
-    end = time.monotonic() + 8
-    while time.monotonic() < end:
-        for name, process in both.items():
-            peak[name] = max(peak[name], resident(process))
-        time.sleep(0.1)
-    must(all(caller.runs() for caller in callers), "an upload ended that nobody has read")
-    for caller in callers:
-        caller.kill()
+    def sizes():
+        return {name: resident(process) for name, process in both.items()}
 
-    def given_back():
-        left = {name: resident(process) for name, process in both.items()}
-        # What an allocator keeps for the next time is no more than that.
-        return left if all(left[name] < before[name] + 24 * MIB for name in both) else None
-    after = until(given_back, "the memory is given back", 20)
-    # What the windows of calls inside the tunnel hold comes on top.
+    def round_of_uploads():
+        """The most memory while they wait, and what is left when they have gone."""
+        peak = sizes()
+        callers = [bench.go("upload", "-server", front) for _ in range(40)]
+        end = time.monotonic() + 8
+        while time.monotonic() < end:
+            peak = {name: max(peak[name], size) for name, size in sizes().items()}
+            time.sleep(0.1)
+        must(all(caller.runs() for caller in callers), "an upload ended that nobody has read")
+        for caller in callers:
+            caller.kill()
+        until(lambda: descriptors(gateway) <= files, "their connections are over")
+        time.sleep(2)
+        return peak, sizes()
+    before, files = sizes(), descriptors(gateway)
+    peak, after = round_of_uploads()
+    again, _ = round_of_uploads()
     for name in both:
         taken = peak[name] - before[name]
+        # What the windows of calls inside the tunnel hold comes on top.
         must(taken < (memory + 32) * MIB, f"the {name} took {taken // MIB} MiB")
+        # What the allocator keeps was given back to it: the next ones use it.
+        more = again[name] - peak[name]
+        must(more < 16 * MIB, f"the {name} took {more // MIB} MiB more the second time")
     sizes = ", ".join(f"{name} {before[name] // MIB} MiB before, {peak[name] // MIB} at most, "
-                      f"{after[name] // MIB} after" for name in both)
+                      f"{after[name] // MIB} after, {again[name] // MIB} at most once more" for name in both)
     return f"40 uploads of 64 MiB with --memory {memory}: {sizes}"
 
 
@@ -377,7 +293,8 @@ def random_restarts(bench):
     warm = report(bench.load(front, "-calls", 2_000, "-parallel", 16, "-mixed"))
     no_failure(warm)
     memory, files = resident(gateway), descriptors(gateway)
-    load = bench.load(front, "-for", f"{span}s", "-parallel", 16, "-mixed", "-pause", "5ms")
+    load = bench.load(front, "-for", f"{span}s", "-parallel", 16, "-mixed", "-pause",
+                      "40ms" if bench.args.long else "5ms")
     end, killed, drained = time.monotonic() + span - 5, [], 0
     while time.monotonic() < end:
         time.sleep(chance.uniform(0.5, 3))
@@ -397,8 +314,7 @@ def random_restarts(bench):
     excused = [f for f in seen["failures"]
                if f["code"] == "Unavailable"
                and any(f["begun"] - 50 <= at <= f["ended"] + 2_000 for at in killed)]
-    for failure in excused:
-        print(f"    lost with its server: {failure['kind']}: {failure['text']}")
+    lost = [f"\n        lost with its server: {f['kind']}: {f['text']}" for f in excused]
     wrong = [f for f in seen["failures"] if f not in excused]
     must(not wrong, f"{len(wrong)} calls failed for no good reason (seed {seed}): {wrong[:3]}")
     until(lambda: descriptors(gateway) <= files + 2, "descriptors are as at the beginning", 20)
@@ -407,11 +323,12 @@ def random_restarts(bench):
     return (f"{seen['ok']} calls in {span} s (seed {seed}): {drained} restarts in order, "
             f"{len(killed)} servers killed, {len(excused)} calls lost with them, no other; memory "
             f"{memory // MIB} MiB, then {grown / MIB:+.1f}, descriptors {files} and "
-            f"{descriptors(gateway)}")
+            f"{descriptors(gateway)}{''.join(lost)}")
 
 
-SCENARIOS = [official, recycled_by_age, recycled_by_nginx, paused_agent, rolling_restart, half_open,
-             silent_connections, out_of_descriptors, unread_uploads, random_restarts]
+#: The longest first, so that several at once end soon.
+SCENARIOS = [random_restarts, paused_agent, half_open, unread_uploads, official, silent_connections,
+             four_agents, rolling_restart, recycled_by_age, recycled_by_nginx, out_of_descriptors]
 
 
 def run(scenario, args):
@@ -419,7 +336,7 @@ def run(scenario, args):
         bench = Bench(args, stack)
         try:
             print(f"ok      {scenario.__name__}: {scenario(bench)}", flush=True)
-        except Wrong as wrong:
+        except (Wrong, SystemExit) as wrong:
             print(f"FAILED  {scenario.__name__}: {wrong}\n{bench.log()[-2000:]}", flush=True)
             return False
     return True
@@ -430,7 +347,8 @@ def main():
     parser.add_argument("--program", type=Path, required=True, help="the program grpctunnel")
     parser.add_argument("--peers", type=Path, required=True, help="what build.sh has filled")
     parser.add_argument("--nginx", type=Path, help="the program nginx")
-    parser.add_argument("--long", action="store_true", help="as much as the issue of each fault had")
+    parser.add_argument("--long", action="store_true", help="tens of thousands of calls, and 30 minutes of load")
+    parser.add_argument("--jobs", type=int, default=1, help="scenarios at once")
     parser.add_argument("--seed", type=int, default=1, help="of what is random")
     parser.add_argument("scenarios", nargs="*", help="their names [default: all]")
     args = parser.parse_args()
@@ -440,7 +358,8 @@ def main():
         print("not run: recycled_by_nginx, without --nginx")
     if not chosen:
         raise SystemExit(f"the scenarios are {' '.join(s.__name__ for s in SCENARIOS)}")
-    results = [run(scenario, args) for scenario in chosen]
+    with ThreadPoolExecutor(args.jobs) as pool:
+        results = list(pool.map(lambda scenario: run(scenario, args), chosen))
     print(f"{results.count(True)} of {len(results)} scenarios as they should be")
     return 0 if all(results) else 1
 

@@ -54,7 +54,6 @@ pub mod name;
 pub mod origin;
 mod refusal;
 mod registry;
-mod replay;
 mod router;
 pub mod routing;
 mod serve;
@@ -84,6 +83,9 @@ const PREFIX: &str = "x-tunnel-";
 
 /// Calls that may be open at once on a tunnel, and streams on a connection.
 const MAX_STREAMS: u32 = 1_024;
+
+/// How long a connection may have neither a call nor a tunnel.
+pub(crate) const IDLE_LIMIT: Duration = Duration::from_secs(300);
 
 /// Bytes that the connections of callers may hold of what nobody has read.
 const MEMORY: usize = 256 << 20;

@@ -21,7 +21,7 @@ use tokio_util::task::TaskTracker;
 use tower_service::Service;
 
 use crate::{
-    MEMORY,
+    IDLE_LIMIT, MEMORY,
     admission::{Admission, Admitted, Capacity, Purpose, Silent, TUNNEL_LIMIT},
     answer::Page,
     audit::{Audit, Refused},
@@ -40,8 +40,6 @@ const HEAD_LIMIT: Duration = Duration::from_secs(10);
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 /// The most TLS handshakes at once; the one that has taken the longest makes room for another.
 const MAX_HANDSHAKES: usize = 256;
-/// A connection without a call or a tunnel is ended after this long.
-const IDLE_LIMIT: Duration = Duration::from_secs(300);
 /// The largest frame with which a list of headers may still have the size that is tolerated:
 /// clients split lists in frames of 16 KiB.
 const MAX_FRAME: u32 = 48 << 10;
@@ -82,6 +80,8 @@ pub(crate) struct Limits {
     pub(crate) tunnels: bool,
     /// Without it, plaintext is spoken.
     pub(crate) security: Option<Security>,
+    /// How long a connection may have neither a call nor a tunnel.
+    pub(crate) idle: Duration,
 }
 
 impl Limits {
@@ -91,6 +91,7 @@ impl Limits {
             memory: MEMORY,
             tunnels: false,
             security: None,
+            idle: IDLE_LIMIT,
         }
     }
 
@@ -173,12 +174,12 @@ impl<F: Fn(TurnedAway)> Door<F> {
 
 /// The settings of the connections that callers and tunnels come on: small windows, which become
 /// those of calls where the budget allows it, and those of tunnels with the first one.
-fn settings(budget: WindowBudget) -> Settings {
+fn settings(budget: WindowBudget, idle: Duration) -> Settings {
     let mut settings = Settings::calls();
     settings.stream_window = SMALL_WINDOW / 2;
     settings.connection_window = SMALL_WINDOW;
     settings.max_frame_size = MAX_FRAME;
-    settings.idle_timeout = Some(IDLE_LIMIT);
+    settings.idle_timeout = Some(idle);
     settings.window_budget = Some(budget);
     settings
 }
@@ -205,7 +206,7 @@ pub(crate) async fn serve<S, B>(
     B::Error: Into<BoxError>,
 {
     let budget = limits.budget();
-    let settings = settings(budget.clone());
+    let settings = settings(budget.clone(), limits.idle);
     let common = Common {
         connections: Connections::new(settings.clone(), grpctunnel_tokio::runtime()),
         settings,

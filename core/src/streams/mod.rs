@@ -23,9 +23,13 @@ pub(crate) use send::{MessageRules, Whole, is_too_large};
 pub(crate) use stream::{Mark, NO_ID, Stream};
 pub(crate) use turns::MAX_CHUNK;
 
+use core::convert::Infallible;
+
+use crate::error::TooManyBytes;
 use crate::storage::Storage;
 use crate::time::Time;
 use crate::types::Key;
+use crate::wire::Revision;
 use index::Index;
 use queue::StreamQueue;
 use slab::Slab;
@@ -124,7 +128,7 @@ impl<S: Storage> Streams<S> {
     /// The stream of this key, if it takes commands.
     #[inline(always)]
     pub(crate) fn live(&self, key: Key) -> Option<Slot> {
-        let stream = self.slab.get(key.slot);
+        let stream = self.slab.try_get(key.slot)?;
         let live = stream.generation == key.generation
             && !stream.has_ended()
             && !stream.receive.is_released();
@@ -205,13 +209,55 @@ impl<S: Storage> Streams<S> {
         self.timers.update(&mut self.slab, slot.0);
     }
 
+    /// Gives the stream something to send, and puts it in line if it can be sent.
+    #[inline(always)]
+    pub(crate) fn feed<T, E>(
+        &mut self,
+        slot: Slot,
+        feed: impl FnOnce(&mut Stream) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let Self { slab, turns, .. } = self;
+        let stream = slab.get_mut(slot.0);
+        let fed = feed(stream)?;
+        if !turns.holds(stream)
+            && stream.next().is_some()
+            && let Some(joined) = turns.join(stream, slot.0)
+        {
+            turns.link_up(slab, joined);
+        }
+        Ok(fed)
+    }
+
     /// Puts the stream in line if it has something to send.
     #[inline]
     pub(crate) fn queue_data(&mut self, slot: Slot) {
-        let stream = self.slab.get(slot.0);
-        if !self.turns.holds(stream) && stream.next().is_some() {
-            self.turns.push(&mut self.slab, slot.0);
+        let Ok(()) = self.feed(slot, |_| Ok::<(), Infallible>(()));
+    }
+
+    /// The reader took so many bytes, for which the peer gets credit. False: no credit limits what
+    /// is unread, so that it is to be counted.
+    #[inline(always)]
+    pub(crate) fn consume(&mut self, slot: Slot, bytes: u32) -> Result<bool, TooManyBytes> {
+        let Self { slab, control, .. } = self;
+        let stream = slab.get_mut(slot.0);
+        if stream.discards() {
+            return Ok(true);
         }
+        let window = stream.receive.window_mut();
+        let due = window.consume(bytes).map_err(|_| TooManyBytes)?;
+        if stream.revision == Revision::Zero {
+            window.take_grant();
+            return Ok(false);
+        }
+        // Once it stands in line, every further byte that is consumed comes here.
+        if due
+            && !control.holds(stream)
+            && stream.grant_is_due()
+            && let Some(joined) = control.join(stream, slot.0)
+        {
+            control.link_up(slab, joined);
+        }
+        Ok(true)
     }
 
     pub(crate) fn has_data(&self) -> bool {

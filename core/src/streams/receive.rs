@@ -142,7 +142,9 @@ impl ReceiveHalf {
         if self.message == Message::Partial {
             return Err(StreamReason::MessageInterrupted);
         }
-        let missing = missing(envelope.size, len)?;
+        let Some(missing) = missing(envelope.size, len) else {
+            return Err(StreamReason::DataBeyondSize);
+        };
         if let Some(reason) = expected.single
             && self.message != Message::None
         {
@@ -171,7 +173,9 @@ impl ReceiveHalf {
             self.empty_chunks = self.empty_chunks.saturating_add(1);
             return Ok(None);
         }
-        let missing = missing(self.missing, len)?;
+        let Some(missing) = missing(self.missing, len) else {
+            return Err(StreamReason::DataBeyondSize);
+        };
         Ok(Some(self.advance(missing, None)))
     }
 
@@ -229,11 +233,10 @@ impl ReceiveHalf {
     }
 }
 
-/// What is missing of `size` bytes behind `len` of them.
+/// What is missing of `size` bytes behind `len` of them. `None`: they are more.
 #[inline(always)]
-fn missing(size: u32, len: usize) -> Result<u32, StreamReason> {
-    let len = u32::try_from(len).map_err(|_| StreamReason::DataBeyondSize)?;
-    size.checked_sub(len).ok_or(StreamReason::DataBeyondSize)
+fn missing(size: u32, len: usize) -> Option<u32> {
+    size.checked_sub(u32::try_from(len).ok()?)
 }
 
 #[cfg(test)]

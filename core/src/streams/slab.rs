@@ -74,6 +74,12 @@ impl<S: Storage> Slab<S> {
         }
     }
 
+    /// The same, where a slot without a record is to be told apart.
+    #[inline(always)]
+    pub(crate) fn try_get(&self, slot: u32) -> Option<&Stream> {
+        self.records.as_slice().get(in_memory(slot))
+    }
+
     /// The record of a neighbour in a queue. `None`: that is where the queue ends.
     #[inline(always)]
     pub(super) fn neighbour(&mut self, slot: u32) -> Option<&mut Stream> {
@@ -83,7 +89,7 @@ impl<S: Storage> Slab<S> {
     /// The slot of the record that a key refers to, if it was not reused.
     #[inline(always)]
     pub(crate) fn find(&self, key: Key) -> Option<u32> {
-        let stream = self.get(key.slot);
+        let stream = self.try_get(key.slot)?;
         (stream.generation == key.generation && !stream.is_vacant()).then_some(key.slot)
     }
 

@@ -1,6 +1,6 @@
 //! Whose turn it is to send data: one quantum a stream, round after round.
 
-use super::queue::{self, StreamQueue};
+use super::queue::{self, Joined, StreamQueue};
 use super::send::{Next, Whole};
 use super::slab::Slab;
 use super::stream::Stream;
@@ -39,9 +39,17 @@ impl Turns {
         self.queue.holds(stream)
     }
 
-    /// Adds the stream, unless it has a turn to come.
-    pub(crate) fn push<S: Storage>(&mut self, slab: &mut Slab<S>, slot: u32) {
-        self.queue.push_back(slab, slot);
+    /// Adds the stream of this record. `None`: it has a turn to come; else
+    /// [`link_up`](Self::link_up) has to follow.
+    #[inline(always)]
+    pub(crate) fn join(&mut self, stream: &mut Stream, slot: u32) -> Option<Joined> {
+        self.queue.join(stream, slot)
+    }
+
+    /// See [`StreamQueue::link_up`].
+    #[inline(always)]
+    pub(crate) fn link_up<S: Storage>(&mut self, slab: &mut Slab<S>, joined: Joined) {
+        self.queue.link_up(slab, joined);
     }
 
     /// Takes the stream out; the next one starts with a whole quantum.

@@ -19,6 +19,7 @@ mod refusals;
 mod revision_zero;
 mod server;
 mod stream;
+mod stream_end;
 mod timeout;
 mod transmit;
 mod view;

@@ -11,7 +11,7 @@ use crate::storage::Storage;
 use crate::streams::{MessageRules, Slot, Stream, Terminal};
 use crate::time::Time;
 use crate::types::{Envelope, Hold, Key, MethodKind, Unread};
-use crate::wire::{Encoded, Extension, Revision};
+use crate::wire::{Encoded, Extension};
 
 /// A stream that takes commands, borrowed from its tunnel by [`Tunnel::stream`].
 ///
@@ -94,18 +94,17 @@ impl<R: Role, S: Storage> StreamMut<'_, R, S> {
     #[inline(always)]
     pub fn send_message(&mut self, message: Envelope, ready: u32) -> Result<(), CommandError> {
         let transparent = self.tunnel.handshake.agreed(Extension::Transparent);
-        let record = self.record();
-        let single = match R::SIDE {
-            Side::Client => record.kind.single_request(),
-            Side::Server => record.kind.single_response(),
-        };
-        let rules = MessageRules {
-            single,
-            compressed: transparent,
-        };
-        record.send.begin(message, ready, rules)?;
-        self.tunnel.streams.queue_data(self.slot);
-        Ok(())
+        self.tunnel.streams.feed(self.slot, |record| {
+            let single = match R::SIDE {
+                Side::Client => record.kind.single_request(),
+                Side::Server => record.kind.single_response(),
+            };
+            let rules = MessageRules {
+                single,
+                compressed: transparent,
+            };
+            record.send.begin(message, ready, rules)
+        })
     }
 
     /// Says that `bytes` more of the message are at hand.
@@ -114,9 +113,8 @@ impl<R: Role, S: Storage> StreamMut<'_, R, S> {
     /// They are beyond its size, or no message is being sent.
     #[inline(always)]
     pub fn provide(&mut self, bytes: u32) -> Result<(), TooManyBytes> {
-        self.record().send.provide(bytes)?;
-        self.tunnel.streams.queue_data(self.slot);
-        Ok(())
+        let streams = &mut self.tunnel.streams;
+        streams.feed(self.slot, |record| record.send.provide(bytes))
     }
 
     /// Says that the reader took `bytes` of what `Input::Data` handed out; the peer gets credit
@@ -127,19 +125,9 @@ impl<R: Role, S: Storage> StreamMut<'_, R, S> {
     /// Fewer are unread.
     #[inline(always)]
     pub fn consumed(&mut self, bytes: u32) -> Result<(), TooManyBytes> {
-        let record = self.record();
-        if record.discards() {
-            return Ok(());
-        }
-        let window = record.receive.window_mut();
-        let due = window.consume(bytes).map_err(|_| TooManyBytes)?;
-        match record.revision {
-            Revision::Zero => {
-                window.take_grant();
-                self.tunnel.note_read(self.slot, bytes);
-            }
-            Revision::One if due => self.tunnel.streams.queue_control(self.slot),
-            Revision::One => {}
+        let granted = self.tunnel.streams.consume(self.slot, bytes)?;
+        if !granted {
+            self.tunnel.note_read(self.slot, bytes);
         }
         Ok(())
     }
@@ -169,9 +157,8 @@ impl<S: Storage> StreamMut<'_, Client, S> {
     /// # Errors
     /// The message that is being sent is not wholly provided.
     pub fn half_close(&mut self) -> Result<(), MessageIncomplete> {
-        self.record().send.half_close()?;
-        self.tunnel.streams.queue_data(self.slot);
-        Ok(())
+        let streams = &mut self.tunnel.streams;
+        streams.feed(self.slot, |record| record.send.half_close())
     }
 
     /// Cancels the call. [`End::Cancelled`] follows as an event; no later transmit names any
@@ -200,9 +187,8 @@ impl<S: Storage> StreamMut<'_, Server, S> {
     /// [`CommandError::SendSideClosed`], [`HeadersLate`](CommandError::HeadersLate), or
     /// [`HeadTooLarge`](CommandError::HeadTooLarge).
     pub fn respond(&mut self, head: Encoded) -> Result<(), CommandError> {
-        self.record().send.respond(head)?;
-        self.tunnel.streams.queue_data(self.slot);
-        Ok(())
+        let streams = &mut self.tunnel.streams;
+        streams.feed(self.slot, |record| record.send.respond(head))
     }
 
     /// Ends the call: `head`, which `wire::encode_close` wrote and `Part::Close` names, goes out

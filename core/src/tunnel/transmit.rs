@@ -2,8 +2,8 @@
 
 use core::ops::Range;
 
-use super::end::close_reason;
 use super::refusals::Refusal;
+use super::stream_end::close_reason;
 use super::{Phase, Role, Tunnel};
 use crate::budget::Earned;
 use crate::code::Side;

@@ -9,8 +9,11 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"os"
+	"os/signal"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"google.golang.org/grpc"
@@ -56,10 +59,11 @@ func main() {
 	atOnce := flag.Int("parallel", 8, "calls at once")
 	mixed := flag.Bool("mixed", false, "streams beside unary calls")
 	pause := flag.Duration("pause", 0, "between two calls of a worker")
+	hold := flag.Int("hold", 0, "in place of all that, begin so many calls, say `held`, and keep them open until told to stop")
 	limit := flag.Duration("deadline", 20*time.Second, "of each call")
 	peer.Check(func(ctx context.Context) error {
-		if *addr == "" || *calls == 0 && *span == 0 {
-			return errors.New("-server, and -calls or -for, are required")
+		if *addr == "" || *calls == 0 && *span == 0 && *hold == 0 {
+			return errors.New("-server, and -calls, -for or -hold, are required")
 		}
 		conn, err := peer.Dial(*addr)
 		if err != nil {
@@ -70,6 +74,9 @@ func main() {
 			ctx = metadata.AppendToOutgoingContext(ctx, "x-tunnel-target", *name)
 		}
 		l := load{service: grpc_testing.NewTestServiceClient(conn), mixed: *mixed, pause: *pause, limit: *limit}
+		if *hold > 0 {
+			return l.hold(ctx, *hold)
+		}
 		l.Failures = []failure{}
 		end := time.Now().Add(*span)
 		var running sync.WaitGroup
@@ -92,6 +99,37 @@ func main() {
 		fmt.Println("report", string(line))
 		return err
 	})
+}
+
+// hold begins calls that stay open until the program is told to stop, or one of them ends.
+func (l *load) hold(ctx context.Context, calls int) error {
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, os.Interrupt)
+	defer stop()
+	ended := make(chan error, calls)
+	for range calls {
+		stream, err := l.service.FullDuplexCall(ctx)
+		if err != nil {
+			return err
+		}
+		if err := stream.Send(sized(1)); err != nil {
+			return err
+		}
+		for range 3 {
+			if _, err := stream.Recv(); err != nil {
+				return err
+			}
+		}
+		go func() {
+			_, err := stream.Recv()
+			ended <- err
+		}()
+	}
+	fmt.Println("held")
+	err := <-ended
+	if ctx.Err() != nil {
+		return nil
+	}
+	return fmt.Errorf("a call that is held ended with %w", err)
 }
 
 func (l *load) one(ctx context.Context, seed int64) {

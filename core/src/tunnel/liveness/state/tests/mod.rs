@@ -1,6 +1,7 @@
 //! Tests of what this end makes of silence.
 
 use super::*;
+use crate::limits::Liveness;
 
 const SECOND: Duration = Duration::from_secs(1);
 
