@@ -160,7 +160,7 @@ impl Dial {
             }
         };
         let calls = Calls::default();
-        let supervisor = channel.supervisor();
+        let refused = refused(channel.supervisor());
         let port = Port {
             target: settings
                 .target
@@ -194,20 +194,12 @@ impl Dial {
             sleep(settings.drain_limit).await;
             cut()
         };
-        let keeping = async {
-            let end = supervisor.closed().await;
-            match end.gave_up.as_ref().is_some_and(is_refusal) {
-                true => Ended::Refused,
-                // It says why to every call.
-                false => std::future::pending().await,
-            }
-        };
         tokio::pin!(serving);
         let ended = tokio::select! {
             biased;
             () = stop.ending() => cut(),
             ended = draining => ended,
-            ended = keeping => ended,
+            () = refused => Ended::Refused,
             // Every connection is closed: no call is open.
             _ = serving.as_mut() => return Ended::Finished,
         };
@@ -215,6 +207,15 @@ impl Dial {
         serving.await;
         sleep(SLACK).await;
         ended
+    }
+}
+
+/// Waits until the credentials were refused again and again. What else a tunnel is given up for, each
+/// call is told.
+async fn refused(supervisor: Supervisor) {
+    let end = supervisor.closed().await;
+    if !end.gave_up.as_ref().is_some_and(is_refusal) {
+        std::future::pending().await
     }
 }
 

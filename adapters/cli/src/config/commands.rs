@@ -152,6 +152,9 @@ fn sample(key: &str, arg: &clap::Arg) -> String {
         return "false".to_owned();
     }
     let name = arg.get_value_names().and_then(|names| names.first());
+    if name.is_some_and(|name| matches!(name.as_str(), "COUNT" | "SECONDS" | "MIB")) {
+        return "3".to_owned();
+    }
     let value = match (key, name.map_or("", |name| name.as_str())) {
         ("local", _) => "http://127.0.0.1:50051",
         ("allow", _) => "token:home serve home",
