@@ -237,7 +237,8 @@ where
     /// for it; the task is woken when its response begins.
     pub(crate) fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Opened> {
         let shared = self.shared().clone();
-        if self.reads_now(&shared) {
+        let has_read = self.reads_now(&shared);
+        if has_read {
             self.sender.read(cx, &shared.options);
         }
         if let Some(end) = self.sender.take_failure() {
@@ -269,7 +270,11 @@ where
                 state.advance_clock(now);
                 let entry = state.enter(call, expires, cx, deferred);
                 let progress = match entry {
-                    Entry::Opened(stream) => self.begin(cx, state, stream, deferred),
+                    Entry::Opened(stream) => {
+                        let progress = self.begin(cx, state, stream, deferred);
+                        // What was left alone is read next.
+                        progress.or_read(!has_read)
+                    }
                     _ => SendProgress::Wait,
                 };
                 (entry, progress)
@@ -369,7 +374,9 @@ where
             state.advance_clock(now);
             let waited = state.waiting_calls.poll(&turn.place, cx, deferred);
             let progress = match waited {
-                Some(Waited::Opened(stream)) => self.begin(cx, state, stream, deferred),
+                Some(Waited::Opened(stream)) => {
+                    self.begin(cx, state, stream, deferred).or_read(true)
+                }
                 _ => SendProgress::Wait,
             };
             (waited, progress)

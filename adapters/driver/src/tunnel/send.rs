@@ -20,6 +20,16 @@ pub(crate) enum SendProgress {
     Ended,
 }
 
+impl SendProgress {
+    /// To read instead of to wait, if the body was not read.
+    pub(crate) const fn or_read(self, unread: bool) -> Self {
+        match self {
+            Self::Wait if unread => Self::ReadMore,
+            progress => progress,
+        }
+    }
+}
+
 impl<R: TunnelRole> State<R> {
     /// Sends what was read from a body on its stream. The task is woken when there is room for more,
     /// or when the stream has ended.
