@@ -302,6 +302,24 @@ both_stores! {
         }
     }
 
+    /// A caller that tells one tunnel alone of the end has told the pipe: the other ends as cleanly.
+    fn the_end_of_one_tunnel_alone_ends_the_pipe<S>() {
+        for side in [Side::Client, Side::Server] {
+            let mut ends = Ends::<S::Streams>::new(Directions::Both);
+            let end = &mut ends.opener;
+            match side {
+                Side::Client => end.client().handle_end(Time::ZERO, Cause::Finished),
+                Side::Server => end.server().handle_end(Time::ZERO, Cause::Finished),
+            }
+            assert_eq!(end.take_seen(), ["abort CarrierFinished"]);
+            for error in [end.client().error().cloned(), end.server().error().cloned()] {
+                let reason = error.map(|error| error.reason());
+                assert_eq!(reason, Some(TunnelReason::CarrierFinished));
+            }
+            assert!(end.pipe.is_ended());
+        }
+    }
+
     /// A flag byte that means nothing, and one of a direction that is not enabled, end the pipe
     /// with every stream of both tunnels; the first error is returned again.
     fn a_wrong_flag_ends_both<S>() {

@@ -4,8 +4,8 @@
 use allocation_counter::measure;
 use grpctunnel_core::wire::Encoded;
 use grpctunnel_core::{
-    Config, Fixed, Growing, Negotiation, OpenError, OpenOptions, Opening, Time, TunnelClient,
-    TunnelServer,
+    CommandError, Config, Fixed, Growing, Negotiation, OpenError, OpenOptions, Opening, Time,
+    TunnelClient, TunnelServer,
 };
 use grpctunnel_tests::harness::frames::{Frame, new};
 
@@ -55,6 +55,43 @@ fn a_stream_takes_as_much_as_is_said_and_no_more_than_128_bytes() {
         said <= if cfg!(feature = "search") { 136 } else { 128 },
         "{said}"
     );
+}
+
+#[test]
+fn where_every_stream_has_flow_control_less_memory_is_enough() {
+    let mut limits = Config::default().limits;
+    let bound = limits.memory_bound();
+    let each = bound.revision_zero - bound.flow_controlled;
+    assert!(each > 0);
+    let less = bound.total() - bound.total_flow_controlled();
+    assert_eq!(less, bound.streams * each);
+    // A reader without flow control that may leave less unread than a window makes no difference.
+    limits.revision_zero.stream = 0;
+    limits.max_frame = 1_000;
+    let bound = limits.memory_bound();
+    assert_eq!(bound.total(), bound.total_flow_controlled());
+}
+
+/// A key that another tunnel gave out, of a slot that this one never had.
+#[test]
+fn keys_of_other_tunnels_name_nothing() {
+    let opening = Opening::Accepted(Negotiation::Off);
+    let mut open = |streams| {
+        let config = Config::default();
+        let mut client = TunnelClient::<Growing>::new(Time::ZERO, config, opening).unwrap();
+        let head = Encoded::kept(10, true);
+        let open = |_| client.open(Time::ZERO, head, OpenOptions::default());
+        let keys: Vec<_> = (0..streams).map(open).collect();
+        (client, keys)
+    };
+    let (_, keys) = open(3);
+    let (mut other, _) = open(1);
+    let key = keys[2].unwrap();
+    assert_eq!(other.stream_id(key), None);
+    assert_eq!(other.receive_window(key), None);
+    assert_eq!(other.cancel(key), Err(CommandError::Gone));
+    assert_eq!(other.release(key), Err(CommandError::Gone));
+    assert_eq!(other.active_streams(), 1);
 }
 
 #[test]

@@ -112,6 +112,17 @@ const REFUSED: Scope = Scope {
     ..Scope::LEAST
 };
 
+/// Two calls whose windows grow with what the link carries, and share what the tunnel has learned.
+const GROWING: Scope = Scope {
+    name: "growing windows",
+    calls: &[(&[8], &[6]), (&[4], &[])],
+    windows: (2, 2),
+    grown: 8,
+    disturbances: &[Disturbance::Tick],
+    at_most: 3,
+    ..Scope::LEAST
+};
+
 /// Without flow control, where a reader that does not read stops the carrier.
 const ZERO: Scope = Scope {
     name: "revision zero",
@@ -147,7 +158,7 @@ const PROBES: Scope = Scope {
 /// Those of every change.
 #[must_use]
 pub fn ci() -> Vec<Scope> {
-    vec![FULL, REFUSED, ZERO, PROBES, ONE]
+    vec![FULL, REFUSED, ZERO, PROBES, GROWING, ONE]
 }
 
 /// Those of a long run.

@@ -70,6 +70,14 @@ impl World {
         }
     }
 
+    /// The receive window with which a call begins at this end.
+    pub(super) const fn window(&self, side: Side) -> u32 {
+        match side {
+            Side::Client => self.scope.windows.0,
+            Side::Server => self.scope.windows.1,
+        }
+    }
+
     /// The sizes of what this end sends on a call.
     pub(super) fn script(&self, side: Side, call: usize) -> &'static [u32] {
         match (self.scope.calls.get(call), side) {
@@ -207,8 +215,12 @@ impl State {
 
     /// Everything that decides the future, in 128 bits. Among 10^8 states a collision is a
     /// matter of one in 10^22.
-    pub(super) fn fingerprint(&self) -> u128 {
+    pub(super) fn fingerprint(&self, world: &World) -> u128 {
         let mut hasher = SipHasher13::new();
+        if world.scope.grown > 0 {
+            // What is measured of the link has points in time.
+            self.now.as_nanos().hash(&mut hasher);
+        }
         self.client.fingerprint(self.now, &mut hasher);
         self.server.fingerprint(self.now, &mut hasher);
         for call in &self.calls {
@@ -239,6 +251,19 @@ impl State {
             && self.to_client.items.is_empty()
             && self.to_server.items.is_empty()
             && (!ending || ended)
+    }
+
+    /// Whether a receive window is larger than it began.
+    pub(super) fn has_grown_windows(&self, world: &World) -> bool {
+        [Side::Client, Side::Server].into_iter().any(|side| {
+            let initial = world.window(side);
+            (0..CALLS).any(|call| {
+                let key = self.half(side, call).key;
+                let window = key
+                    .and_then(|key| tunnel!(ref self, side, tunnel => tunnel.receive_window(key)));
+                window.is_some_and(|window| window > initial)
+            })
+        })
     }
 
     /// Polls what an end has to say, as after everything that is done to it.
@@ -306,7 +331,7 @@ impl State {
     /// The terminal event of a call.
     pub(super) fn end(&mut self, world: &World, side: Side, key: Key, why: End<'_>) -> Check {
         let call = self.by_key(side, key).ok_or("an end of no call")?;
-        let calm = self.left == world.scope.at_most;
+        let calm = world.scope.is_calm(self.left);
         let responses = self.half(Side::Server, call);
         let Some(half) = self.half_mut(side, call) else {
             return Ok(());
