@@ -112,15 +112,30 @@ const REFUSED: Scope = Scope {
     ..Scope::LEAST
 };
 
-/// Two calls whose windows grow with what the link carries, and share what the tunnel has learned.
+/// A message of several windows, which grow with what the link carries.
 const GROWING: Scope = Scope {
     name: "growing windows",
-    calls: &[(&[8], &[6]), (&[4], &[])],
-    windows: (2, 2),
-    grown: 8,
+    calls: &[(&[5], &[])],
+    windows: (1, 1),
+    grown: 4,
     disturbances: &[Disturbance::Tick],
-    at_most: 3,
+    at_most: 2,
     ..Scope::LEAST
+};
+
+/// Two calls, of which one is granted what the other has shown of the link.
+const LEARNED: Scope = Scope {
+    name: "windows learned",
+    calls: &[(&[3], &[]), (&[1], &[])],
+    at_most: 1,
+    ..GROWING
+};
+
+/// The same, where both messages take their window more than once.
+const LEARNED_TWICE: Scope = Scope {
+    name: "windows learned, both large",
+    calls: &[(&[3], &[]), (&[2], &[])],
+    ..LEARNED
 };
 
 /// Without flow control, where a reader that does not read stops the carrier.
@@ -158,13 +173,13 @@ const PROBES: Scope = Scope {
 /// Those of every change.
 #[must_use]
 pub fn ci() -> Vec<Scope> {
-    vec![FULL, REFUSED, ZERO, PROBES, GROWING, ONE]
+    vec![FULL, REFUSED, ZERO, PROBES, GROWING, LEARNED, ONE]
 }
 
 /// Those of a long run.
 #[must_use]
 pub fn large() -> Vec<Scope> {
     let mut scopes = ci();
-    scopes.extend([TWO_REVERSE, AGAIN, REVERSE, BESIDE, TWO]);
+    scopes.extend([TWO_REVERSE, AGAIN, REVERSE, BESIDE, TWO, LEARNED_TWICE]);
     scopes
 }
