@@ -148,7 +148,7 @@ impl<R: Role> End<R> {
             Gathered::Pending => {}
         }
         if let Some(call) = self.call.filter(|_| moved > 0) {
-            self.tunnel.consumed(call, moved)?;
+            self.tunnel.stream(call)?.consumed(moved)?;
             // There may be an end behind the message.
             return self.read();
         }
@@ -181,7 +181,10 @@ impl<R: Role> End<R> {
         self.outgoing.extend(message);
         let len = self.outgoing.len() as u32;
         let call = self.call.ok_or("no call")?;
-        Ok(self.tunnel.send_message(call, Envelope::new(len), len)?)
+        Ok(self
+            .tunnel
+            .stream(call)?
+            .send_message(Envelope::new(len), len)?)
     }
 }
 
@@ -198,7 +201,7 @@ impl End<Client> {
         let call = self.tunnel.open(now, head, options)?;
         self.call = Some(call);
         self.send((0..MESSAGE).map(|number| number as u8))?;
-        Ok(self.tunnel.half_close(call)?)
+        Ok(self.tunnel.stream(call)?.half_close()?)
     }
 }
 
@@ -215,7 +218,7 @@ impl End<Server> {
         let none = std::iter::empty();
         let options = HeadOptions::default();
         let close = wire::encode_close(&mut self.close, StatusHead::default(), none, &options)?;
-        Ok(self.tunnel.close(now, call, close, None)?)
+        Ok(self.tunnel.stream(call)?.close(now, close, None)?)
     }
 }
 

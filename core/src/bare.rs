@@ -30,7 +30,7 @@
 //!
 //! // Each end has a tunnel server, whose settings settle the tunnel client of the other end.
 //! let (_, settings) = opener.poll_transmit(now).unwrap();
-//! acceptor.handle_frame(now, settings.prefix[0], &settings.prefix[PREFIX_LEN..])?;
+//! let _ = acceptor.handle_frame(now, settings.prefix[0], &settings.prefix[PREFIX_LEN..])?;
 //! let settled = acceptor.poll_event();
 //! assert!(matches!(settled, Some(Event::Tunnel(Side::Client, grpctunnel_core::Event::Settled(_)))));
 //! assert!(acceptor.client().is_some_and(|client| client.is_open()));
@@ -91,6 +91,7 @@ impl Directions {
 
 /// What a pipe has to say without a frame having said it.
 #[derive(Clone, Debug)]
+#[must_use = "an event is not said again"]
 pub enum Event {
     /// An event of one of this end's tunnels; never [`Event::Carrier`](crate::Event::Carrier).
     Tunnel(Side, crate::Event),

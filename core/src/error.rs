@@ -142,11 +142,23 @@ impl fmt::Display for OpenError {
 
 impl core::error::Error for OpenError {}
 
+/// The stream or call is over, or there is none of this key. A race, not a mistake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gone;
+
+/// More bytes than the message has left, or than are unread. Nothing changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TooManyBytes;
+
+/// The message is not whole, so its side cannot be closed with success. Nothing changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MessageIncomplete;
+
 /// Why a command on a stream was refused. Nothing changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CommandError {
-    /// The stream has ended, or the key is not one of a live stream. A race, not a mistake.
+    /// See [`struct@Gone`].
     Gone,
     /// The last message is not out yet; `Event::Writable` tells when it is.
     Busy,
@@ -154,9 +166,9 @@ pub enum CommandError {
     SendSideClosed,
     /// A second message on a method that has one.
     SecondMessage,
-    /// More bytes than the message's size, or than are unread.
+    /// See [`struct@TooManyBytes`].
     TooManyBytes,
-    /// The message is not whole, so its side cannot be closed with success.
+    /// See [`struct@MessageIncomplete`].
     MessageIncomplete,
     /// Response headers twice, or after a message.
     HeadersLate,
@@ -182,12 +194,12 @@ impl CommandError {
 impl fmt::Display for CommandError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Gone => "the stream has ended",
+            Self::Gone => GONE,
             Self::Busy => "the last message is not out yet",
             Self::SendSideClosed => "nothing can be sent after half-close or close",
             Self::SecondMessage => "the method has one message in this direction, and it was sent",
-            Self::TooManyBytes => "more bytes than the message or the reader has",
-            Self::MessageIncomplete => "the message is not whole",
+            Self::TooManyBytes => TOO_MANY_BYTES,
+            Self::MessageIncomplete => MESSAGE_INCOMPLETE,
             Self::HeadersLate => "response headers go once, before the first message",
             Self::CompressionNotAgreed => {
                 "a compressed message needs the extension TRANSPARENT in effect"
@@ -198,3 +210,27 @@ impl fmt::Display for CommandError {
 }
 
 impl core::error::Error for CommandError {}
+
+const GONE: &str = "the call is over";
+const TOO_MANY_BYTES: &str = "more bytes than the message or the reader has";
+const MESSAGE_INCOMPLETE: &str = "the message is not whole";
+
+/// Errors of one kind, which are also kinds of a [`CommandError`].
+macro_rules! single {
+    ($($name:ident: $text:ident),*) => {$(
+        impl From<$name> for CommandError {
+            fn from(_: $name) -> Self {
+                Self::$name
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str($text)
+            }
+        }
+
+        impl core::error::Error for $name {}
+    )*};
+}
+single!(Gone: GONE, TooManyBytes: TOO_MANY_BYTES, MessageIncomplete: MESSAGE_INCOMPLETE);

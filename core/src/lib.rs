@@ -16,8 +16,9 @@
 //!    [`handle_end`](Tunnel::handle_end), [`handle_timeout`](Tunnel::handle_timeout). Time is
 //!    always a parameter.
 //! 2. Command: [`open`](Tunnel::open) until it answers [`Full`](OpenError::Full),
-//!    [`send_message`](Tunnel::send_message), [`half_close`](Tunnel::half_close),
-//!    [`close`](Tunnel::close), [`consumed`](Tunnel::consumed), [`release`](Tunnel::release) ... A
+//!    then on its [`stream`](Tunnel::stream): [`send_message`](StreamMut::send_message),
+//!    [`half_close`](StreamMut::half_close), [`close`](StreamMut::close),
+//!    [`consumed`](StreamMut::consumed) ...; [`release`](Tunnel::release) when its handle is gone. A
 //!    command that is refused changes nothing.
 //! 3. **After each frame and each command**, poll until there is nothing more:
 //!    [`poll_event`](Tunnel::poll_event) for what happened, [`poll_transmit`](Tunnel::poll_transmit)
@@ -77,7 +78,7 @@
 //!
 //! // The server's settings settle the tunnel.
 //! let settings = frame(&mut server, [&[]; 3]).unwrap();
-//! client.handle_frame(Time::ZERO, &settings[wire::PREFIX_LEN..])?;
+//! let _ = client.handle_frame(Time::ZERO, &settings[wire::PREFIX_LEN..])?;
 //! assert!(matches!(client.poll_event(), Some(Event::Settled(wire::Revision::One))));
 //!
 //! // The client opens a call, sends its request and half-closes.
@@ -85,8 +86,9 @@
 //! let (none, options) = (core::iter::empty(), HeadOptions::default());
 //! let encoded = wire::encode_open(&mut head, "greeter/Hello", none.clone(), &options)?;
 //! let call = client.open(Time::ZERO, encoded, OpenOptions::default())?;
-//! client.send_message(call, Envelope::new(5), 5)?;
-//! client.half_close(call)?;
+//! let mut stream = client.stream(call)?;
+//! stream.send_message(Envelope::new(5), 5)?;
+//! stream.half_close()?;
 //!
 //! let mut frames = FixedAssembler::<{ frame_bytes(WINDOW) }>::fixed(server.limits().max_frame);
 //! let mut handler = None;
@@ -108,13 +110,13 @@
 //! let (moved, gathered) = gatherer.poll(&mut buffer);
 //! assert_eq!(gathered, Gathered::Message(Envelope::new(5)));
 //! assert_eq!(gatherer.message(), b"world");
-//! server.consumed(handler, moved)?;
+//! server.stream(handler)?.consumed(moved)?;
 //!
 //! // The server answers and closes; the client reads the answer and the status.
-//! server.send_message(handler, Envelope::new(3), 3)?;
+//! server.stream(handler)?.send_message(Envelope::new(3), 3)?;
 //! let mut close = heapless::Vec::<u8, 64>::new();
 //! let encoded = wire::encode_close(&mut close, StatusHead::default(), none, &options)?;
-//! server.close(Time::ZERO, handler, encoded, None)?;
+//! server.stream(handler)?.close(Time::ZERO, encoded, None)?;
 //!
 //! let mut ended = false;
 //! while let Some(bytes) = frame(&mut server, [&[], b"hi!", &close]) {
@@ -184,7 +186,9 @@ mod window;
 pub mod wire;
 
 pub use code::{Code, Side};
-pub use error::{CommandError, ConfigError, OpenError, TunnelError};
+pub use error::{
+    CommandError, ConfigError, Gone, MessageIncomplete, OpenError, TooManyBytes, TunnelError,
+};
 pub use limits::{Bucket, Budgets, Limits, Liveness, ReceiveWindowPolicy, RevisionZeroLimits};
 pub use preset::{boundary_bytes, frame_bytes};
 pub use reason::{MISSING_RESPONSE, Reason, StreamReason, TunnelReason};
@@ -194,7 +198,9 @@ pub use session::Session;
 pub use storage::Growing;
 pub use storage::{Fixed, List, Storage};
 pub use time::Time;
-pub use tunnel::{Client, MemoryBound, Role, Server, Tunnel, TunnelClient, TunnelServer};
+pub use tunnel::{
+    Client, MemoryBound, Role, Server, StreamMut, StreamRef, Tunnel, TunnelClient, TunnelServer,
+};
 pub use types::{
     Body, Carrier, Cause, Config, Counters, End, Envelope, Event, Hold, Input, Key, MethodKind,
     Negotiation, OpenOptions, Opening, Part, Timer, Transmit, Unread,

@@ -79,7 +79,7 @@ const fn frame_len(window: u32) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::{self, HeadOptions, PREFIX_LEN, Revision, StatusHead, prefix};
+    use crate::wire::{self, HeadOptions, PREFIX_LEN, Prefix, Revision, StatusHead, prefix};
     use std::string::String;
     use std::vec::Vec;
 
@@ -97,16 +97,20 @@ mod tests {
             assert_eq!(config.limits.max_frame as usize, most);
             let id = i64::MAX;
             let chunk = window.min(MAX_CHUNK);
-            let first = prefix::message(id, u32::MAX, chunk, true);
+            let mut first = Prefix::EMPTY;
+            prefix::put_message(&mut first, id, u32::MAX, chunk, true);
             assert!(len(&first, chunk) <= most, "{window}");
-            assert!(len(&prefix::more(id, chunk), chunk) <= most, "{window}");
+            let mut more = Prefix::EMPTY;
+            prefix::put_more(&mut more, id, chunk);
+            assert!(len(&more, chunk) <= most, "{window}");
             // One key, and a value that fills what is left by it.
             let value = Vec::from_iter((0..decode.metadata_bytes - 33).map(|_| b'v'));
             let metadata = [("k", &value[..])];
             let method = String::from_iter((0..decode.method_name - 2).map(|_| 'm'));
             let method = std::format!("s/{method}");
             let options = HeadOptions::default();
-            let mut head = Vec::new();
+            // A head longer than this would not fit.
+            let mut head = heapless::Vec::<u8, 2_048>::new();
             let open = wire::encode_open(&mut head, &method, metadata.into_iter(), &options);
             let timeout = Some(core::time::Duration::MAX);
             let open = open.unwrap().len();

@@ -85,7 +85,7 @@ fn a_frame_is_written_whole_or_not_at_all() {
     let mut client =
         TunnelClient::<Fixed<1, 1>>::new(Time::ZERO, Config::default(), opening).unwrap();
     let settings = prefix::settings(65_536, &[wire::Revision::One], None);
-    client
+    let _ = client
         .handle_frame(Time::ZERO, &settings[PREFIX_LEN..])
         .unwrap();
     let head = Encoded::kept(5, true);
@@ -150,9 +150,11 @@ fn the_hold_of_an_ok_follows_the_kind_unless_the_caller_says_otherwise() {
         let Ok(Input::Opened { stream, .. }) = opened else {
             panic!("{opened:?}");
         };
-        server.set_method_kind(stream, kind).unwrap();
+        server.stream(stream).unwrap().set_method_kind(kind);
         server
-            .close(Time::ZERO, stream, Encoded::EMPTY, hold)
+            .stream(stream)
+            .unwrap()
+            .close(Time::ZERO, Encoded::EMPTY, hold)
             .unwrap();
         let until = held.map(|held| Time::ZERO.saturating_add(seconds(held)));
         assert_eq!(server.poll_timeout(), until.or(idle), "{kind:?} {hold:?}");

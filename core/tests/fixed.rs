@@ -28,7 +28,7 @@ fn new_stream(id: i64, revision: Revision) -> Vec<u8> {
 fn a_client_without_room_says_so_and_when_there_is_some() {
     let mut client = TunnelClient::<Store>::new(Time::ZERO, Config::default(), ON).unwrap();
     let settings = prefix::settings(65_536, &[Revision::Zero, Revision::One], None);
-    client
+    let _ = client
         .handle_frame(Time::ZERO, &settings[PREFIX_LEN..])
         .unwrap();
     assert!(client.limits().max_streams > 1);
@@ -38,7 +38,7 @@ fn a_client_without_room_says_so_and_when_there_is_some() {
     let second = client.open(Time::ZERO, HEAD, OpenOptions::default());
     assert_eq!(second, Err(OpenError::Full));
     while client.poll_event().is_some() {}
-    client.cancel(first).unwrap();
+    client.stream(first).unwrap().cancel();
     client.release(first).unwrap();
     assert!(matches!(client.poll_event(), Some(Event::Ended { .. })));
     assert!(matches!(client.poll_event(), Some(Event::MayOpen)));
@@ -61,7 +61,10 @@ fn a_server_without_room_refuses_and_without_room_for_that_gives_up() {
     let Ok(Input::Opened { stream, .. }) = opened else {
         panic!("{opened:?}");
     };
-    assert_eq!(server.unread_without_flow_control(stream), Some(0));
+    assert_eq!(
+        server.inspect(stream).map(|stream| stream.unread()),
+        Some(0)
+    );
     let waiting = server.budgets(Time::ZERO).pending_rejections;
     let refused = server.handle_frame(Time::ZERO, &frames[1]);
     assert!(matches!(refused, Ok(Input::Ignored)));

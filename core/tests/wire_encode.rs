@@ -75,7 +75,7 @@ fn the_timeout_of_the_caller_is_left_out_everywhere() {
     let (head, dropped) = headers(pairs, &options).unwrap();
     assert_eq!((&head[..], dropped), (&entry("k", &[b"v"])[..], 0));
     let mut head = Head::new();
-    encode_open(&mut head, "s/M", pairs[..1].iter().copied(), &options).unwrap();
+    let _ = encode_open(&mut head, "s/M", pairs[..1].iter().copied(), &options).unwrap();
     assert_eq!(head[..], bytes(1, b"s/M"));
 }
 
@@ -84,7 +84,7 @@ fn methods_are_service_and_method() {
     let options = HeadOptions::default();
     for method in ["s/M", "/s/M", "pkg.S/M", "a/b/c"] {
         let mut head = Head::new();
-        encode_open(&mut head, method, core::iter::empty(), &options).unwrap();
+        let _ = encode_open(&mut head, method, core::iter::empty(), &options).unwrap();
         assert_eq!(head[..], bytes(1, method.as_bytes()));
     }
     let longest = format!("s/{}", "m".repeat(1_022));
@@ -285,7 +285,7 @@ fn sinks_take_all_or_say_so() {
     }
     let mut memory = vec![0; expected.len()];
     let mut sink = SliceSink::new(&mut memory);
-    encode_headers(&mut sink, pairs.iter().copied(), &options).unwrap();
+    let _ = encode_headers(&mut sink, pairs.iter().copied(), &options).unwrap();
     assert_eq!(sink.room(), 0);
     assert_eq!(sink.put(b"x"), Err(SinkFull));
     assert_eq!(memory, expected);

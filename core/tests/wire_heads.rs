@@ -132,7 +132,7 @@ fn binary_values_by_dialect_extension_and_drop_list() {
         ..HeadOptions::default()
     };
     let mut head = Head::new();
-    encode_headers(&mut head, metadata.iter().copied(), &options).unwrap();
+    let _ = encode_headers(&mut head, metadata.iter().copied(), &options).unwrap();
     let bytes = frame(&prefix::headers(3, head.len() as u32), &head);
     let decoded = decode_server(&bytes, &DecodeLimits::default()).unwrap();
     let ServerKind::Headers(headers) = decoded.kind else {
@@ -152,7 +152,7 @@ fn binary_values_by_dialect_extension_and_drop_list() {
 
     options.extensions = ExtensionSet::EMPTY.with(Extension::RawMetadata);
     let mut head = Head::new();
-    encode_headers(&mut head, metadata.iter().copied(), &options).unwrap();
+    let _ = encode_headers(&mut head, metadata.iter().copied(), &options).unwrap();
     let bytes = frame(&prefix::headers(3, head.len() as u32), &head);
     let decoded = decode_server(&bytes, &DecodeLimits::default()).unwrap();
     let ServerKind::Headers(headers) = decoded.kind else {
@@ -168,7 +168,7 @@ fn binary_values_by_dialect_extension_and_drop_list() {
     let encoded = encode_headers(&mut head, metadata.iter().copied(), &options).unwrap();
     assert_eq!(encoded.dropped(), 1);
     let mut plain = Head::new();
-    encode_headers(&mut plain, metadata[1..].iter().copied(), &options).unwrap();
+    let _ = encode_headers(&mut plain, metadata[1..].iter().copied(), &options).unwrap();
     assert_eq!(head, plain);
 }
 
@@ -364,7 +364,7 @@ fn a_call_that_no_handler_saw_is_marked_where_the_mark_is_known() {
         assert_eq!(encoded.len() as usize, head.len());
         assert_eq!(read_close(&head).3, marked);
         let mut head = Head::new();
-        encode_close(&mut head, status, none, &options).unwrap();
+        let _ = encode_close(&mut head, status, none, &options).unwrap();
         assert!(!read_close(&head).3);
     }
     let prefix = prefix::close_unprocessed(7, 14, 1);

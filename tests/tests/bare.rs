@@ -48,8 +48,8 @@ impl<S: Storage> OneEnd<S> {
         let none = core::iter::empty::<(&str, &[u8])>();
         let options = HeadOptions::default();
         let (mut open, mut close) = (Vec::new(), Vec::new());
-        encode_open(&mut open, "s/M", none.clone(), &options).unwrap();
-        encode_close(&mut close, StatusHead::default(), none, &options).unwrap();
+        let _ = encode_open(&mut open, "s/M", none.clone(), &options).unwrap();
+        let _ = encode_close(&mut close, StatusHead::default(), none, &options).unwrap();
         Self {
             pipe: Pipe::new(Time::ZERO, config, end, directions).unwrap(),
             open,
@@ -127,8 +127,8 @@ impl<S: Storage> OneEnd<S> {
         };
         if let Some((stream, len)) = read {
             match side {
-                Side::Client => self.client().consumed(stream, len).unwrap(),
-                Side::Server => self.server().consumed(stream, len).unwrap(),
+                Side::Client => self.client().stream(stream).unwrap().consumed(len).unwrap(),
+                Side::Server => self.server().stream(stream).unwrap().consumed(len).unwrap(),
             }
         }
         if !what.is_empty() {
@@ -187,9 +187,8 @@ impl<S: Storage> OneEnd<S> {
 
     fn close(&mut self, stream: Key) {
         let len = self.close.len() as u32;
-        let closed = self.server().close(
+        let closed = self.server().stream(stream).unwrap().close(
             Time::ZERO,
-            stream,
             Encoded::kept(len, true),
             Some(Hold::Never),
         );
@@ -283,16 +282,16 @@ both_stores! {
         let mut ends = Ends::<S::Streams>::new(Directions::Both);
         for end in [&mut ends.opener, &mut ends.acceptor] {
             let call = end.open();
-            end.client().send_message(call, Envelope::new(200_000), 200_000).unwrap();
-            end.client().half_close(call).unwrap();
+            end.client().stream(call).unwrap().send_message(Envelope::new(200_000), 200_000).unwrap();
+            end.client().stream(call).unwrap().half_close().unwrap();
         }
         ends.drive();
         for end in [&mut ends.opener, &mut ends.acceptor] {
             let came = ["server opened", "server message", "server half-closed"];
             assert_eq!(end.take_seen(), came);
             let handler = end.opened.unwrap();
-            assert_eq!(end.server().stream_id(handler), Some(1));
-            end.server().send_message(handler, Envelope::new(100_000), 100_000).unwrap();
+            assert_eq!(end.server().inspect(handler).and_then(|stream| stream.id()), Some(1));
+            end.server().stream(handler).unwrap().send_message(Envelope::new(100_000), 100_000).unwrap();
             end.close(handler);
         }
         ends.drive();
@@ -483,7 +482,7 @@ both_stores! {
             // What the opener asks in either direction is lost, and no answer comes.
             while ends.opener.transmit(ends.now).is_some() {}
             // Only the forward tunnel's server speaks.
-            ends.acceptor.server().send_message(handler, Envelope::new(1), 1).unwrap();
+            ends.acceptor.server().stream(handler).unwrap().send_message(Envelope::new(1), 1).unwrap();
             while let Some((side, bytes)) = ends.acceptor.transmit(ends.now) {
                 if side == Side::Server {
                     ends.opener.receive(ends.now, &bytes).unwrap();
@@ -599,12 +598,12 @@ both_stores! {
         ends.drive();
         let handler = ends.acceptor.opened.unwrap();
         let end = &mut ends.acceptor;
-        end.server().send_message(handler, Envelope::new(60_000), 60_000).unwrap();
+        end.server().stream(handler).unwrap().send_message(Envelope::new(60_000), 60_000).unwrap();
         // Twenty calls of a few bytes each, against four chunks.
         for _ in 0..20 {
             let call = end.open();
-            end.client().send_message(call, Envelope::new(10), 10).unwrap();
-            end.client().half_close(call).unwrap();
+            end.client().stream(call).unwrap().send_message(Envelope::new(10), 10).unwrap();
+            end.client().stream(call).unwrap().half_close().unwrap();
         }
         let mut sides = Vec::new();
         while let Some((side, _)) = end.transmit(Time::ZERO) {
@@ -628,9 +627,9 @@ both_stores! {
         ends.drive();
         let handler = ends.acceptor.opened.unwrap();
         let end = &mut ends.acceptor;
-        end.server().send_message(handler, Envelope::new(65_536), 65_536).unwrap();
+        end.server().stream(handler).unwrap().send_message(Envelope::new(65_536), 65_536).unwrap();
         let call = end.open();
-        end.client().send_message(call, Envelope::new(65_536), 65_536).unwrap();
+        end.client().stream(call).unwrap().send_message(Envelope::new(65_536), 65_536).unwrap();
         let mut sent = [0_usize; 2];
         while let Some((side, bytes)) = end.transmit(Time::ZERO) {
             sent[usize::from(side == Side::Server)] += bytes.len();
@@ -663,17 +662,21 @@ fn step<S: Storage>(ends: &mut Ends<S>, opener: bool, what: u8) {
         0..=12 => {
             if let Ok(call) = end.try_open() {
                 let client = end.client();
-                client.send_message(call, Envelope::new(9), 9).unwrap();
-                client.half_close(call).unwrap();
+                client
+                    .stream(call)
+                    .unwrap()
+                    .send_message(Envelope::new(9), 9)
+                    .unwrap();
+                client.stream(call).unwrap().half_close().unwrap();
             }
         }
         13..=14 => {
             if let Some(handler) = end.opened.take() {
                 let len = end.close.len() as u32;
                 // The call may have ended meanwhile.
-                let _ =
-                    end.server()
-                        .close(now, handler, Encoded::kept(len, true), Some(Hold::Never));
+                if let Ok(mut stream) = end.server().stream(handler) {
+                    let _ = stream.close(now, Encoded::kept(len, true), Some(Hold::Never));
+                }
             }
         }
         15 => end.pipe.drain(now, Duration::from_secs(1)),

@@ -183,9 +183,9 @@ both_stores! {
     fn conf_130_an_error_while_blocked_on_credit<S>() {
         let mut t = client_window::<S>(10).with_call();
         t.send(1, 40_000).says(&["msg(1,40000,10)"]);
-        assert!(t.end.tunnel.is_blocked_on_credit(t.end.key(1)));
+        assert!(t.end.tunnel.inspect(t.end.key(1)).is_some_and(|stream| stream.is_blocked_on_credit()));
         t.get(close(1, 7)).sees(&["ended(1,PERMISSION_DENIED)"]);
-        assert!(!t.end.tunnel.is_blocked_on_credit(t.end.key(1)));
+        assert!(!t.end.tunnel.inspect(t.end.key(1)).is_some_and(|stream| stream.is_blocked_on_credit()));
         t.lives();
     }
 

@@ -144,7 +144,7 @@ both_stores! {
         let deadline = Some(t.now().saturating_add(Duration::from_secs(1)));
         t.open_with(OpenOptions { deadline, ..OpenOptions::default() });
         t.send(1, 5).says(&["msg(1,5,3)"]);
-        assert!(t.end.tunnel.is_blocked_on_credit(t.end.key(1)));
+        assert!(t.end.tunnel.inspect(t.end.key(1)).is_some_and(|stream| stream.is_blocked_on_credit()));
         t.wait(Duration::from_secs(1)).sees(&["ended(1,DEADLINE_EXCEEDED)"]).says(&["cancel(1)"]);
         t.get(close(1, 1));
         t.lives();

@@ -141,7 +141,7 @@ both_stores! {
         t.taking = true;
         t.settle();
         t.says(&["new(1,svc/m)"]);
-        assert_eq!(t.end.tunnel.stream_id(t.end.key(2)), Some(1));
+        assert_eq!(t.end.tunnel.inspect(t.end.key(2)).and_then(|stream| stream.id()), Some(1));
         t.lives();
     }
 }

@@ -2,8 +2,8 @@
 
 use grpctunnel_core::wire::{self, EncodeError, Encoded, HeadOptions, StatusHead};
 use grpctunnel_core::{
-    Code, CommandError, Config, Envelope, Growing, Hold, Input, MethodKind, Negotiation, OpenError,
-    OpenOptions, Opening, Side, StreamReason, Time, TunnelServer,
+    Code, CommandError, Config, Envelope, Gone, Growing, Hold, Input, MethodKind, Negotiation,
+    OpenError, OpenOptions, Opening, Side, StreamReason, Time, TooManyBytes, TunnelServer,
 };
 use grpctunnel_tests::both_stores;
 use grpctunnel_tests::harness::frames::{Fields, cancel, close, close_with, half, msg, new, set};
@@ -32,17 +32,28 @@ fn a_key_names_no_stream_but_its_own() {
         }
     };
     let old = open(&mut server, 1);
-    assert_eq!(server.stream_id(old), Some(1));
+    assert_eq!(server.inspect(old).and_then(|stream| stream.id()), Some(1));
     assert!(server.handle_frame(Time::ZERO, &cancel(1)).is_ok());
     server.release(old).unwrap();
     while server.poll_transmit(Time::ZERO).is_some() {}
-    assert_eq!((server.streams(), server.stream_id(old)), (0, None));
+    assert_eq!(
+        (
+            server.streams(),
+            server.inspect(old).and_then(|stream| stream.id())
+        ),
+        (0, None)
+    );
     let key = open(&mut server, 2);
     assert_eq!(key.index(), old.index());
-    assert_eq!(server.stream_id(key), Some(2));
-    assert_eq!(server.stream_id(old), None);
-    assert_eq!(server.receive_window(old), None);
-    assert_eq!(server.consumed(old, 0), Err(CommandError::Gone));
+    assert_eq!(server.inspect(key).and_then(|stream| stream.id()), Some(2));
+    assert_eq!(server.inspect(old).and_then(|stream| stream.id()), None);
+    assert_eq!(
+        server
+            .inspect(old)
+            .and_then(|stream| stream.receive_window()),
+        None
+    );
+    assert!(matches!(server.stream(old), Err(Gone)));
 }
 
 #[test]
@@ -136,13 +147,13 @@ both_stores! {
     fn conf_185_the_largest_message_client<S>() {
         let mut t = client::<S>().with_call();
         let key = t.end.key(1);
-        let sent = t.act(|end, _| end.tunnel.send_message(key, Envelope::new(u32::MAX), 0));
+        let sent = t.act(|end, _| end.tunnel.stream(key).unwrap().send_message(Envelope::new(u32::MAX), 0));
         assert_eq!(sent, Ok(()));
         // Its bytes are counted to the last one, and none beyond it.
-        assert_eq!(t.act(|end, _| end.tunnel.send_message(key, Envelope::new(1), 1)), Err(CommandError::Busy));
+        assert_eq!(t.act(|end, _| end.tunnel.stream(key).unwrap().send_message(Envelope::new(1), 1)), Err(CommandError::Busy));
         t.taking = false;
-        assert_eq!(t.act(|end, _| end.tunnel.provide(key, u32::MAX)), Ok(()));
-        assert_eq!(t.act(|end, _| end.tunnel.provide(key, 1)), Err(CommandError::TooManyBytes));
+        assert_eq!(t.act(|end, _| end.tunnel.stream(key).unwrap().provide(u32::MAX)), Ok(()));
+        assert_eq!(t.act(|end, _| end.tunnel.stream(key).unwrap().provide(1)), Err(TooManyBytes));
         assert_eq!(CommandError::TooManyBytes.code(), Code::Internal);
         t.lives();
     }
@@ -150,11 +161,11 @@ both_stores! {
     fn conf_185_the_largest_message_server<S>() {
         let mut t = server::<S>().with_call();
         let key = t.end.key(1);
-        let sent = t.act(|end, _| end.tunnel.send_message(key, Envelope::new(u32::MAX), 0));
+        let sent = t.act(|end, _| end.tunnel.stream(key).unwrap().send_message(Envelope::new(u32::MAX), 0));
         assert_eq!(sent, Ok(()));
         t.taking = false;
-        assert_eq!(t.act(|end, _| end.tunnel.provide(key, u32::MAX)), Ok(()));
-        assert_eq!(t.act(|end, _| end.tunnel.provide(key, 1)), Err(CommandError::TooManyBytes));
+        assert_eq!(t.act(|end, _| end.tunnel.stream(key).unwrap().provide(u32::MAX)), Ok(()));
+        assert_eq!(t.act(|end, _| end.tunnel.stream(key).unwrap().provide(1)), Err(TooManyBytes));
         t.lives();
     }
 
@@ -247,10 +258,10 @@ both_stores! {
         assert_eq!(headers.map(|_| ()), Err(EncodeError::MetadataTooLarge));
         let mut t = server::<S>().with_call();
         let key = t.end.key(1);
-        let late = t.act(|end, _| end.tunnel.respond(key, Encoded::kept(3 << 20, true)));
+        let late = t.act(|end, _| end.tunnel.stream(key).unwrap().respond(Encoded::kept(3 << 20, true)));
         assert_eq!(late, Err(CommandError::HeadTooLarge));
         assert_eq!(CommandError::HeadTooLarge.code(), Code::ResourceExhausted);
-        let late = t.act(|end, now| end.tunnel.close(now, key, Encoded::kept(3 << 20, false), None));
+        let late = t.act(|end, now| end.tunnel.stream(key).unwrap().close(now, Encoded::kept(3 << 20, false), None));
         assert_eq!(late, Err(CommandError::HeadTooLarge));
         t.lives();
     }
@@ -274,15 +285,15 @@ both_stores! {
     fn a_refused_command_changes_nothing<S>() {
         let mut t = client::<S>().with_call();
         let key = t.end.key(1);
-        let refused = t.act(|end, _| end.tunnel.send_message(key, Envelope::new(3), 4));
+        let refused = t.act(|end, _| end.tunnel.stream(key).unwrap().send_message(Envelope::new(3), 4));
         assert_eq!(refused, Err(CommandError::TooManyBytes));
-        assert_eq!(t.act(|end, _| end.tunnel.provide(key, 1)), Err(CommandError::TooManyBytes));
-        assert_eq!(t.act(|end, _| end.tunnel.consumed(key, 1)), Err(CommandError::TooManyBytes));
+        assert_eq!(t.act(|end, _| end.tunnel.stream(key).unwrap().provide(1)), Err(TooManyBytes));
+        assert_eq!(t.act(|end, _| end.tunnel.stream(key).unwrap().consumed(1)), Err(TooManyBytes));
         assert_eq!(t.act(|end, _| end.send(1, vec![1; 5], 2)), Ok(()));
         t.says(&["msg(1,5,2)"]);
         assert_eq!(t.act(|end, _| end.send(1, vec![1], 1)), Err(CommandError::Busy));
         assert_eq!(t.act(|end, _| end.half_close(1)), Err(CommandError::MessageIncomplete));
-        assert_eq!(t.act(|end, _| end.tunnel.provide(key, 4)), Err(CommandError::TooManyBytes));
+        assert_eq!(t.act(|end, _| end.tunnel.stream(key).unwrap().provide(4)), Err(TooManyBytes));
         assert_eq!(t.act(|end, _| end.provide(1, 3)), Ok(()));
         t.sees(&["writable(1)"]).says(&["more(1,3)"]);
         assert_eq!(t.act(|end, _| end.half_close(1)), Ok(()));
@@ -294,7 +305,7 @@ both_stores! {
         let mut t = client::<S>().with_call();
         let key = t.end.key(1);
         let failed = t.act(|end, _| {
-            let failed = end.tunnel.fail(key, StreamReason::ReceiveBufferFull);
+            let failed = end.tunnel.stream(key).map(|stream| stream.fail(StreamReason::ReceiveBufferFull));
             // What follows is seen.
             assert!(!end.read(1, 0));
             failed
@@ -302,14 +313,14 @@ both_stores! {
         assert_eq!(failed, Ok(()));
         t.settle();
         t.sees(&["ended(1,RESOURCE_EXHAUSTED,ReceiveBufferFull)"]).says(&["cancel(1)"]);
-        let again = t.act(|end, _| end.tunnel.fail(key, StreamReason::ReceiveBufferFull));
-        assert_eq!(again, Err(CommandError::Gone));
+        let again = t.act(|end, _| end.tunnel.stream(key).map(|stream| stream.fail(StreamReason::ReceiveBufferFull)));
+        assert_eq!(again, Err(Gone));
         assert_eq!(t.end.tunnel.counters().violations, 1);
         t.lives();
 
         let mut t = server::<S>().with_call();
         let key = t.end.key(1);
-        assert_eq!(t.act(|end, _| end.tunnel.fail(key, StreamReason::NotUtf8)), Ok(()));
+        assert_eq!(t.act(|end, _| end.tunnel.stream(key).map(|stream| stream.fail(StreamReason::NotUtf8))), Ok(()));
         t.sees(&["ended(1,INVALID_ARGUMENT,NotUtf8)"]).says(&["close(1,INVALID_ARGUMENT)"]);
         t.lives();
     }
@@ -319,13 +330,8 @@ both_stores! {
         let key = t.end.key(1);
         t.act(|end, _| end.release(1));
         t.sees(&["ended(1,CANCELLED)"]).says(&["cancel(1)"]);
-        for answer in [
-            t.end.tunnel.release(key),
-            t.end.tunnel.stop_reading(key),
-            t.end.tunnel.consumed(key, 0),
-            t.end.tunnel.fail(key, StreamReason::NotUtf8),
-        ] {
-            assert_eq!(answer, Err(CommandError::Gone));
-        }
+        assert_eq!(t.end.tunnel.release(key), Err(Gone));
+        assert!(matches!(t.end.tunnel.stream(key), Err(Gone)));
+        assert!(t.end.tunnel.inspect(key).is_none());
     }
 }

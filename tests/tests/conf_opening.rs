@@ -205,10 +205,10 @@ both_stores! {
         assert_eq!(t.open(), 2);
         t.send(1, 0).sees(&["writable(1)"]).says(&["msg(1,0,0)"]);
         t.send(2, 5).says(&[]);
-        assert!(t.end.tunnel.is_blocked_on_credit(t.end.key(2)));
-        assert!(!t.end.tunnel.is_blocked_on_credit(t.end.key(1)));
+        assert!(t.end.tunnel.inspect(t.end.key(2)).is_some_and(|stream| stream.is_blocked_on_credit()));
+        assert!(!t.end.tunnel.inspect(t.end.key(1)).is_some_and(|stream| stream.is_blocked_on_credit()));
         t.get(wu(2, 5)).sees(&["writable(2)"]).says(&["msg(2,5,5)"]);
-        assert!(!t.end.tunnel.is_blocked_on_credit(t.end.key(2)));
+        assert!(!t.end.tunnel.inspect(t.end.key(2)).is_some_and(|stream| stream.is_blocked_on_credit()));
         t.lives();
     }
 
@@ -218,7 +218,7 @@ both_stores! {
             assert_eq!(t.open(), call);
         }
         let blocked = |t: &Script<Client, S>| {
-            [1, 2, 3, 4].map(|call| t.end.tunnel.is_blocked_on_credit(t.end.key(call)))
+            [1, 2, 3, 4].map(|call| t.end.tunnel.inspect(t.end.key(call)).is_some_and(|stream| stream.is_blocked_on_credit()))
         };
         // No message; one of which more is to come, behind credit that is used up and in front of
         // credit that is left; and one that is at hand beyond the credit.

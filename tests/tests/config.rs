@@ -131,12 +131,12 @@ fn a_bare_stream_offers_drain_and_ping() {
     let [mut opener, mut acceptor] = ends;
     for _ in 0..4 {
         while let Some((_, transmit)) = acceptor.poll_transmit(Time::ZERO) {
-            opener
+            let _ = opener
                 .handle_frame(Time::ZERO, transmit.prefix[0], &transmit.prefix[5..])
                 .unwrap();
         }
         while let Some((_, transmit)) = opener.poll_transmit(Time::ZERO) {
-            acceptor
+            let _ = acceptor
                 .handle_frame(Time::ZERO, transmit.prefix[0], &transmit.prefix[5..])
                 .unwrap();
         }

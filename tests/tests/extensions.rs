@@ -163,7 +163,7 @@ both_stores! {
             };
             assert_eq!(begins.compressed, sent.is_ok());
             let key = t.end.key(1);
-            assert_eq!(t.end.tunnel.send_message(key, compressed, 0), sent);
+            assert_eq!(t.end.tunnel.stream(key).unwrap().send_message(compressed, 0), sent);
             if let Err(refused) = sent {
                 assert_eq!(refused.code(), Code::Unimplemented);
             }

@@ -7,6 +7,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use grpctunnel_tests::interop::calls::Calls;
+use grpctunnel_tests::interop::cases::{Case, Table, names, play, results_of};
 use grpctunnel_tests::interop::{
     InteropServer, Outcome, Peers, Process, connection, open, options, serve_reverse,
 };
@@ -159,4 +160,61 @@ async fn they_call_the_go_module() -> Outcome {
         said.map_err(|error| format!("{name}: reverse: {error}"))?;
     }
     Ok(())
+}
+
+#[tokio::test]
+async fn official_cases_with_every_end() -> Outcome {
+    let mut table = Table::new(&[]);
+    let all = names(Case::all());
+    let client = async |runtime: &str, address: &str, cases: &[&str]| {
+        let command = ["cases", address, &cases.join(",")];
+        let said = ends(runtime, true, &command).await?.success(LIMIT).await?;
+        Outcome::Ok(results_of(&said))
+    };
+    let server = InteropServer::new(options(true)).start().await?;
+    let on_tokio = server.address().to_string();
+    for runtime in RUNTIMES {
+        let mut serving = ends(runtime, true, &["serve"]).await?;
+        let address = serving.line("listening ", LIMIT).await?;
+        let row = format!("ours on tokio, to ours on {runtime}, tunnel forward");
+        let channel = open(&address, &options(true), MetadataMap::new()).await?;
+        let forward = async |cases: &[&str]| play(channel.clone(), cases).await;
+        table.row(&row, &all, forward).await?;
+        for caller in RUNTIMES {
+            let row = format!("ours on {caller}, to ours on {runtime}, tunnel forward");
+            let forward = async |cases: &[&str]| client(caller, &address, cases).await;
+            table.row(&row, &all, forward).await?;
+        }
+        let row = format!("ours on {runtime}, to ours on tokio, tunnel forward");
+        let forward = async |cases: &[&str]| client(runtime, &on_tokio, cases).await;
+        table.row(&row, &all, forward).await?;
+
+        let row = format!("ours on {runtime}, to ours on tokio, tunnel reverse");
+        let reverse = async |cases: &[&str]| {
+            let mut program = Command::new(env!("CARGO_BIN_EXE_interop-client"));
+            program.args(["--connect", &address, "--tunnel", "reverse"]);
+            program.args(["--case", &cases.join(",")]);
+            let said = Process::start(&mut program)?.success(LIMIT).await?;
+            Ok(results_of(&said))
+        };
+        table.row(&row, &all, reverse).await?;
+
+        let row = format!("ours on tokio, to ours on {runtime}, tunnel reverse");
+        let mut program = ends(runtime, true, &["reverse", &on_tokio, runtime]).await?;
+        program.line("tunnel open", LIMIT).await?;
+        let channel = server.tunnel(runtime).await;
+        let reverse = async |cases: &[&str]| play(channel.clone(), cases).await;
+        table.row(&row, &all, reverse).await?;
+    }
+    let Some(peers) = Peers::get().await else {
+        return table.finish();
+    };
+    let mut server = peers.go("interopserver", &["-listen", "127.0.0.1:0"])?;
+    let address = server.line("listening ", LIMIT).await?;
+    for runtime in RUNTIMES {
+        let row = format!("ours on {runtime}, to Go server, tunnel forward");
+        let forward = async |cases: &[&str]| client(runtime, &address, cases).await;
+        table.row(&row, &names(Case::OFFICIAL), forward).await?;
+    }
+    table.finish()
 }

@@ -83,8 +83,8 @@ both_stores! {
             pair.client.send(call, message.clone(), message.len()).unwrap();
             pair.server.send(call, message.clone(), 150_000).unwrap();
             pair.drive_bounded(MANY);
-            assert!(pair.client.tunnel.is_blocked_on_credit(pair.client.key(call)));
-            assert!(pair.server.tunnel.is_blocked_on_credit(pair.server.key(call)));
+            assert!(pair.client.tunnel.inspect(pair.client.key(call)).is_some_and(|stream| stream.is_blocked_on_credit()));
+            assert!(pair.server.tunnel.inspect(pair.server.key(call)).is_some_and(|stream| stream.is_blocked_on_credit()));
             read_all(&mut pair);
             pair.server.provide(call, 50_000).unwrap();
             pair.client.half_close(call).unwrap();

@@ -29,6 +29,20 @@ both_stores! {
                     .says(&["cancel(1)"]),
             };
             t.lives();
+            // In trailers, too; the peer has closed the call, so it needs no `cancel`.
+            let closed = || {
+                let trailers = Fields::new().message(1, &strings(headers));
+                frames::close_with(1, &trailers.message(2, &frames::status(0, b"")))
+            };
+            let mut t = client_agreed::<S>(TRANSPARENT, TRANSPARENT).with_call();
+            t.get(closed());
+            match reason {
+                None => t.sees(&["ended(1,OK)"]).says(&[]),
+                Some(reason) => t
+                    .sees(&[&format!("ended(1,INTERNAL,{reason:?})")])
+                    .says(&[]),
+            };
+            t.lives();
             // Where it is not agreed they are keys like any other.
             for (own, theirs) in [(0, 31), (31, 0)] {
                 let mut t = server_agreed::<S>(own, theirs);
@@ -36,6 +50,7 @@ both_stores! {
                     .sees(&["opened(1,svc/m)"]);
                 let mut t = client_agreed::<S>(own, theirs).with_call();
                 t.get(frames::hdr(1, headers)).sees(&["hdr(1)"]);
+                t.get(closed()).sees(&["ended(1,OK)"]);
                 t.lives();
             }
         }

@@ -25,7 +25,10 @@ fn open(client: &mut TunnelClient<Growing>, head: u32) -> Result<Key, OpenError>
 }
 
 fn send(client: &mut TunnelClient<Growing>, stream: Key, bytes: u32) {
-    let sent = client.send_message(stream, Envelope::new(bytes), bytes);
+    let sent = client
+        .stream(stream)
+        .unwrap()
+        .send_message(Envelope::new(bytes), bytes);
     assert_eq!(sent, Ok(()));
 }
 
@@ -36,7 +39,10 @@ fn leaves(client: &mut TunnelClient<Growing>) -> Vec<(i64, u32)> {
         let (id, bytes) = match &transmit.body {
             Body::Caller { stream, range, .. } => {
                 let bytes = range.end.saturating_sub(range.start);
-                (client.stream_id(*stream), bytes)
+                (
+                    client.inspect(*stream).and_then(|stream| stream.id()),
+                    bytes,
+                )
             }
             Body::None | Body::Static(_) => (None, 0),
         };
@@ -84,7 +90,7 @@ fn the_end_of_a_turn_is_not_the_end_of_what_there_is_to_send() {
     leaves(&mut client);
     for stream in streams {
         send(&mut client, stream, 16_384);
-        assert_eq!(client.half_close(stream), Ok(()));
+        assert_eq!(client.stream(stream).unwrap().half_close(), Ok(()));
     }
     let expected = [(1, 16_384), (2, 16_384), (0, 0), (0, 0)];
     assert_eq!(leaves(&mut client), expected);

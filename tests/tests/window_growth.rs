@@ -327,7 +327,13 @@ fn server_that_learned(config: Config) -> Script<grpctunnel_core::Server, OnHeap
     t.advance(millis(50));
     t.get(more(1, 16_384)).says(&["wu(1,81920)"]);
     let call = t.end.key(1);
-    assert_eq!(t.end.tunnel.receive_window(call), Some(131_072));
+    assert_eq!(
+        t.end
+            .tunnel
+            .inspect(call)
+            .and_then(|stream| stream.receive_window()),
+        Some(131_072)
+    );
     t
 }
 
@@ -409,12 +415,14 @@ fn a_reader_that_was_behind_gets_no_larger_window() {
             assert!(server.handle_frame(Time::ZERO, &chunk).is_ok());
         }
         for bytes in [read_first, WINDOW - read_first] {
-            assert_eq!(server.consumed(stream, bytes), Ok(()));
+            assert_eq!(server.stream(stream).unwrap().consumed(bytes), Ok(()));
             while server.poll_transmit(Time::ZERO).is_some() {}
         }
         let later = Time::ZERO.saturating_add(millis(50));
         assert!(server.handle_frame(later, &chunk).is_ok());
-        let window = server.receive_window(stream);
+        let window = server
+            .inspect(stream)
+            .and_then(|stream| stream.receive_window());
         assert_eq!(window, Some(if grows { 2 * WINDOW } else { WINDOW }));
     }
 }
@@ -440,7 +448,11 @@ fn silent_streams_make_place_for_another() {
             t.get(more(last, 16_384));
             t.said();
         }
-        let window = t.end.tunnel.receive_window(t.end.key(last));
+        let window = t
+            .end
+            .tunnel
+            .inspect(t.end.key(last))
+            .and_then(|stream| stream.receive_window());
         assert_eq!(window > Some(INITIAL), grows, "{silent}, {silence} ms");
     }
 }
@@ -457,7 +469,13 @@ fn a_clock_that_stands_still_measures_nothing() {
         t.get(more(1, 16_384));
     }
     let call = t.end.key(1);
-    assert_eq!(t.end.tunnel.receive_window(call), Some(INITIAL));
+    assert_eq!(
+        t.end
+            .tunnel
+            .inspect(call)
+            .and_then(|stream| stream.receive_window()),
+        Some(INITIAL)
+    );
     assert_eq!(t.end.tunnel.shortest_round_trip(), None);
 }
 
@@ -499,7 +517,7 @@ fn no_credit_passes_31_bits() {
         for _ in 0..credit / u64::from(CHUNK) {
             assert!(server.handle_frame(now, &chunk).is_ok());
             credit -= u64::from(CHUNK);
-            assert_eq!(server.consumed(stream, CHUNK), Ok(()));
+            assert_eq!(server.stream(stream).unwrap().consumed(CHUNK), Ok(()));
             while let Some(sent) = server.poll_transmit(now) {
                 let said = Said::read(Side::Server, &sent.prefix[5..]);
                 if let Said::WindowUpdate { bytes, .. } = said {
@@ -507,12 +525,19 @@ fn no_credit_passes_31_bits() {
                 }
                 assert!(credit <= 0x7fff_ffff, "{credit} bytes of credit");
             }
-            let window = server.receive_window(stream);
+            let window = server
+                .inspect(stream)
+                .and_then(|stream| stream.receive_window());
             assert!(window <= Some(0x7fff_ffff), "{window:?}");
         }
         now = now.saturating_add(millis(50));
     }
-    assert_eq!(server.receive_window(stream), Some(0x7fff_ffff));
+    assert_eq!(
+        server
+            .inspect(stream)
+            .and_then(|stream| stream.receive_window()),
+        Some(0x7fff_ffff)
+    );
 }
 
 /// Messages of one byte and empty ones in turn take the most memory for their bytes.
@@ -537,7 +562,8 @@ fn a_grown_window_of_crumbs_stays_within_the_memory_bound() {
         let most = bound.flow_controlled + growth * 17 / 4;
         assert!(memory as u64 <= most, "{memory} bytes, {growth}: {bound:?}");
     };
-    let credit = end.tunnel.receive_credit(end.key(1)).unwrap().0;
+    let stream = end.tunnel.inspect(end.key(1)).unwrap();
+    let credit = stream.receive_credit().unwrap();
     assert_eq!(credit, 114_688);
     for size in [1, 0].into_iter().cycle().take(2 * credit as usize) {
         end.feed(Time::ZERO, &msg(1, size, size as usize)).unwrap();

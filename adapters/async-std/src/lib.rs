@@ -126,13 +126,16 @@ pub use error::DialError;
 #[cfg(feature = "tls")]
 pub use futures_rustls::rustls;
 pub use grpctunnel_driver::{
-    BinDialect, Code, ConnectError, Counters, Executor, Handler, Limits, MethodKind, MethodKinds,
-    NeverProcessed, NoHandler, Options, Runtime, ServerHandle, Sleep, Task, Timer, TunnelEnd,
-    TunnelPeer,
+    BinDialect, BoxError, Bucket, Code, ConnectError, Counters, DecodeLimits, Direction, Executor,
+    Extension, ExtensionSet, Handler, Limits, Liveness, MemoryBound, MethodKind, MethodKinds,
+    NeverProcessed, NoHandler, Options, Reason, ReceiveWindowPolicy, RequestBody, RequestError,
+    RevisionZeroLimits, Runtime, ServerHandle, Sleep, Status, StreamReason, Task, Timer, TunnelEnd,
+    TunnelError, TunnelReason, TunnelState, error_chain, error_sources,
 };
 pub use grpctunnel_http2 as http2;
 pub use grpctunnel_tonic::{
-    Channel, ReverseTunnel, TonicHandler, TunnelServer, connect, method_kinds, serve_reverse,
+    Channel, IntoTonicStatus, ReverseTunnel, TonicHandler, TunnelPeer, TunnelServer, connect,
+    from_tonic, from_tonic_code, method_kinds, serve_reverse, to_tonic_code,
 };
 pub use io::FuturesIo;
 pub use runtime::sleep_until;

@@ -36,7 +36,7 @@ pub fn error_chain(error: &(dyn Error + 'static)) -> String {
 }
 
 /// Why a tunnel could not be opened. Its RPC was cancelled or has ended.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct ConnectError {
     status: Status,
     end: TunnelEnd,
@@ -66,6 +66,7 @@ impl ConnectError {
                 carrier: CarrierEnd {
                     status: None,
                     error: None,
+                    was_idle: false,
                 },
             },
         }
@@ -155,19 +156,43 @@ impl Error for CallError {
 /// returned as it is.
 #[derive(Clone, Debug, Default)]
 pub struct NeverProcessed {
-    end: Option<Arc<TunnelEnd>>,
+    source: Option<Arc<dyn Error + Send + Sync + 'static>>,
 }
 
 impl NeverProcessed {
     /// A mark without a source.
     #[must_use]
     pub const fn new() -> Self {
-        Self { end: None }
+        Self { source: None }
+    }
+
+    /// The mark with what kept the call from being processed.
+    #[must_use]
+    pub fn because(source: impl Into<BoxError>) -> Self {
+        Self {
+            source: Some(source.into().into()),
+        }
+    }
+
+    /// The mark in an error and its sources, such as the status that a generated client returns.
+    /// Where there is one, the call may be made again. A response has it among its
+    /// [extensions](http::Response::extensions).
+    ///
+    /// ```
+    /// # use grpctunnel_driver::{BoxError, NeverProcessed};
+    /// let error: BoxError = NeverProcessed::new().into();
+    /// assert!(NeverProcessed::find_in(&*error).is_some());
+    /// ```
+    #[must_use]
+    pub fn find_in<'e>(error: &'e (dyn Error + 'static)) -> Option<&'e Self> {
+        error_sources(error).find_map(|error| error.downcast_ref())
     }
 
     /// The mark of a call that was lost with its tunnel, if `end` is known.
-    pub(crate) const fn lost(end: Option<Arc<TunnelEnd>>) -> Self {
-        Self { end }
+    pub(crate) fn lost(end: Option<Arc<TunnelEnd>>) -> Self {
+        Self {
+            source: end.map(|end| end as _),
+        }
     }
 }
 
@@ -178,9 +203,9 @@ impl fmt::Display for NeverProcessed {
 }
 
 impl Error for NeverProcessed {
-    /// The end of the tunnel, where the call was lost with it.
+    /// What kept the call from being processed: the [`TunnelEnd`], where it was lost with its tunnel.
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.end.as_deref().map(|end| end as _)
+        self.source.as_deref().map(|source| source as _)
     }
 }
 
@@ -227,6 +252,8 @@ pub(crate) struct CarrierEnd {
     pub(crate) status: Option<Status>,
     /// The error of the transport.
     pub(crate) error: Option<Arc<dyn Error + Send + Sync + 'static>>,
+    /// The peer finished the carrier in good order, and no call was open.
+    pub(crate) was_idle: bool,
 }
 
 impl fmt::Display for CarrierEnd {
@@ -250,13 +277,15 @@ pub struct TunnelEnd {
 }
 
 impl TunnelEnd {
-    /// Whether this end finished the tunnel, and the peer agreed.
+    /// Whether the tunnel ended in good order: either end finished it, as after a drain, and no call
+    /// was lost with it.
     #[must_use]
     pub const fn is_clean(&self) -> bool {
-        self.error.is_none()
+        self.error.is_none() || self.carrier.was_idle
     }
 
-    /// What ended the tunnel, if it was not finished by this end.
+    /// What ended the tunnel, if it was not finished by this end. Where the peer finished it, that is
+    /// [`TunnelReason::CarrierFinished`](crate::TunnelReason), in good order or not.
     #[must_use]
     pub const fn error(&self) -> Option<&TunnelError> {
         self.error.as_ref()
@@ -280,8 +309,8 @@ impl TunnelEnd {
     #[must_use]
     pub fn status(&self) -> Status {
         match &self.error {
-            None => Status::ok(),
-            Some(error) => Status::new(error.code(), self.to_string()),
+            Some(error) if !self.is_clean() => Status::new(error.code(), self.to_string()),
+            _ => Status::ok(),
         }
     }
 }

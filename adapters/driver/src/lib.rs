@@ -124,14 +124,17 @@ mod connect;
 mod counters;
 mod deferred;
 mod error;
+mod group;
 mod grpc;
 mod log;
 mod memory;
 mod options;
 mod panics;
 mod peer;
+mod retry;
 mod runtime;
 mod server;
+mod supervisor;
 mod tunnel;
 mod watchers;
 
@@ -144,16 +147,29 @@ pub use error::{
     BoxError, CallError, ConnectError, NeverProcessed, RequestError, TunnelEnd, error_chain,
     error_sources,
 };
+pub use group::{
+    Candidate, Candidates, Expected, GroupResponseFuture, LeastLoaded, Membership, Pick,
+    RoundRobin, TunnelGroup,
+};
 pub use grpc::headers::{GRPC_CONTENT_TYPE, is_grpc};
 pub use grpc::status::Status;
 pub use grpctunnel_core::MemoryBound as CoreMemoryBound;
+pub use grpctunnel_core::wire::DecodeLimits;
 pub use grpctunnel_core::wire::{BinDialect, Extension, ExtensionSet};
 pub use grpctunnel_core::{
-    Bucket, Code, Limits, MethodKind, StreamReason, TunnelError, TunnelReason,
+    Bucket, Code, Limits, Liveness, MethodKind, Reason, ReceiveWindowPolicy, RevisionZeroLimits,
+    StreamReason, TunnelError, TunnelReason,
 };
 pub use memory::MemoryBound;
 pub use options::{MethodKinds, Options};
-pub use peer::TunnelPeer;
+pub use peer::{ConnectInfo, Direction, TunnelPeer};
+pub use retry::{Attempt, RetryBody};
 pub use runtime::{Executor, Runtime, Sleep, Task, Timer};
 pub use server::{Handler, NoHandler, RequestBody, ServerHandle};
+pub use supervisor::{
+    Backoff, Dial, DialError, Interruption, ReverseRole, SupervisedPhase, SupervisedTunnel,
+    Supervisor, SupervisorBuilder, SupervisorEnd, SupervisorEvent, SupervisorEventKind,
+    SupervisorState, SupervisorStates,
+};
+pub use tunnel::id::TunnelId;
 pub use tunnel::published::TunnelState;

@@ -12,14 +12,18 @@ use http::uri::Authority;
 
 use crate::grpc::status::Status;
 
-/// The settings of one end of a tunnel. Every field has a default that suits known peers.
+/// The settings of one end of a tunnel. Every field has a default that suits known peers, and a
+/// method `with_...` that sets it.
 ///
 /// ```
-/// use grpctunnel_driver::Options;
+/// use grpctunnel_driver::{Extension, ExtensionSet, Options};
+/// use std::time::Duration;
 ///
-/// let mut options = Options::default();
-/// options.flow_control = false;
-/// assert_eq!(options.limits.max_streams, 1_024);
+/// let options = Options::default()
+///     .with_limits(|limits| limits.max_streams = 100)
+///     .with_extensions(ExtensionSet::ALL.without(Extension::Ping))
+///     .with_max_wait(Duration::from_secs(1));
+/// assert_eq!(options.limits.max_streams, 100);
 /// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -35,8 +39,7 @@ pub struct Options {
     pub old_peer: bool,
     /// The extensions that this end offers; one is in effect where the peer offers it as well, see
     /// [`Channel::extensions`](crate::Channel::extensions). Other implementations offer none.
-    /// Default: all. One is removed with
-    /// `options.extensions = options.extensions.without(Extension::Ping)`.
+    /// Default: all.
     pub extensions: ExtensionSet,
     /// Scheme and authority of the request that opens a tunnel. Needed if the carrier adds none of
     /// its own, as hyper's connections do not. Default: none.
@@ -134,7 +137,54 @@ impl Default for Options {
     }
 }
 
+/// A method for each field that takes its value.
+macro_rules! setters {
+    ($($method:ident: $field:ident: $type:ty),* $(,)?) => {
+        impl Options {
+            $(
+                #[doc = concat!("Sets [`", stringify!($field), "`](Self::", stringify!($field), ").")]
+                #[must_use]
+                pub fn $method(self, $field: $type) -> Self {
+                    Self { $field, ..self }
+                }
+            )*
+        }
+    };
+}
+
+setters! {
+    with_flow_control: flow_control: bool,
+    with_old_peer: old_peer: bool,
+    with_extensions: extensions: ExtensionSet,
+    with_origin: origin: Option<Uri>,
+    with_authority: authority: Option<Authority>,
+    with_method_kinds: method_kinds: MethodKinds,
+    with_bin_dialect: bin_dialect: BinDialect,
+    with_drop_bin: drop_bin: Vec<String>,
+    with_batch: batch: usize,
+    with_send_queue: send_queue: usize,
+    with_tunnel_send_queue: tunnel_send_queue: usize,
+    with_max_waiting: max_waiting: usize,
+    with_max_wait: max_wait: Duration,
+    with_max_unsettled: max_unsettled: usize,
+    with_ask_after: ask_after: Duration,
+    with_doubt_after: doubt_after: Duration,
+    with_hold_known: hold_known: Duration,
+    with_hold_unknown: hold_unknown: Duration,
+    with_stall: stall: Duration,
+    with_stall_revision_zero: stall_revision_zero: Duration,
+    with_first_stream_id: first_stream_id: i64,
+    with_status_of_error: status_of_error: Option<fn(&(dyn Error + 'static)) -> Option<Status>>,
+}
+
 impl Options {
+    /// Changes some of the [`limits`](Self::limits).
+    #[must_use]
+    pub fn with_limits(mut self, change: impl FnOnce(&mut Limits)) -> Self {
+        change(&mut self.limits);
+        self
+    }
+
     pub(crate) fn config(&self) -> Config {
         let mut config = Config::default();
         config.limits = self.limits.clone();
@@ -194,6 +244,26 @@ impl<M: Into<String>> FromIterator<(M, MethodKind)> for MethodKinds {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Without a method a field cannot be set in one expression, since the struct is
+    /// `non_exhaustive`.
+    #[test]
+    fn each_field_has_a_method_that_sets_it() {
+        let source = include_str!("options.rs");
+        let start = source.find("pub struct Options {").unwrap();
+        let end = start + source[start..].find("\n}").unwrap();
+        let fields = source[start..end].lines().filter_map(|line| {
+            let field = line.strip_prefix("    pub ")?;
+            field.split_once(':').map(|(name, _)| name)
+        });
+        let mut count = 0;
+        for field in fields {
+            let method = format!(" with_{field}");
+            assert!(source.contains(&method), "no method {method}");
+            count += 1;
+        }
+        assert!(count > 20, "{count}");
+    }
 
     #[test]
     fn a_method_is_found_with_and_without_a_slash() {

@@ -14,7 +14,7 @@ fn is_taken(authority: &str) -> Option<bool> {
     };
     let pair = [(":authority", authority.as_bytes())];
     let mut head = Vec::new();
-    encode_headers(&mut head, pair.into_iter(), &options).ok()?;
+    let _ = encode_headers(&mut head, pair.into_iter(), &options).ok()?;
     let len = u8::try_from(head.len()).ok()?;
     let frame = [&[8, 1, 0x12, len], head.as_slice()].concat();
     match decode_server(&frame, &DecodeLimits::default()).ok()?.kind {

@@ -14,7 +14,8 @@ use common::{
     next_data, on_both, read, until, with_clock,
 };
 use grpctunnel_driver::{
-    Code, Options, RequestBody, TransmitBody, TunnelPeer, TunnelService, connect, serve_reverse,
+    Code, Direction, Options, RequestBody, TransmitBody, TunnelPeer, TunnelService, connect,
+    serve_reverse,
 };
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use tower_service::Service;
@@ -265,7 +266,16 @@ fn attack_a28_a_caller_cannot_forge_who_opened_the_tunnel() {
             }
             make(&channel, request).await;
             let (peer, headers) = receiver.recv().await.unwrap();
-            assert_eq!(peer.unwrap().metadata()["x-identity"], "true");
+            let peer = peer.unwrap();
+            assert_eq!(peer.metadata()["x-identity"], "true");
+            assert_eq!(peer.direction(), Direction::Forward);
+            // The protocol's own headers are not metadata.
+            assert_eq!(peer.metadata().len(), 1, "{:?}", peer.metadata());
+            let debug = format!("{peer:?}");
+            assert!(
+                !debug.contains("identity") && !debug.contains("true"),
+                "{debug}"
+            );
             assert_eq!(
                 headers.get("x-identity").map(HeaderValue::as_bytes),
                 forged.map(str::as_bytes)

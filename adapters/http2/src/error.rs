@@ -14,12 +14,14 @@ use crate::headers::{grpc_status, list_size};
 /// Why a call or a connection failed.
 ///
 /// Its [`source`](StdError::source) is the `io::Error` or the `h2::Error` that caused it, where one
-/// did.
+/// did. For a call that nobody processed a [`NeverProcessed`] comes between the two, so that a
+/// tunnel's handler that fails with this error tells its caller.
 #[derive(Clone, Debug)]
 pub struct Error {
     kind: ErrorKind,
     reason: Option<Reason>,
-    never_processed: bool,
+    /// Set where the call was certainly not processed; then it holds the source.
+    unprocessed: Option<NeverProcessed>,
     source: Option<Source>,
 }
 
@@ -80,7 +82,7 @@ impl Error {
         Self {
             kind,
             reason: None,
-            never_processed: false,
+            unprocessed: None,
             source: None,
         }
     }
@@ -92,7 +94,7 @@ impl Error {
         Self {
             kind: ErrorKind::Refused,
             reason: Some(Reason::REFUSED_STREAM),
-            never_processed: true,
+            unprocessed: Some(NeverProcessed::new()),
             source: None,
         }
     }
@@ -102,8 +104,11 @@ impl Error {
         Self {
             kind: ErrorKind::Closed,
             reason: cause.as_ref().and_then(Self::reason),
-            never_processed: true,
-            source: cause.map(|cause| Source::Other(Arc::new(cause))),
+            unprocessed: Some(match cause {
+                Some(cause) => NeverProcessed::because(cause),
+                None => NeverProcessed::new(),
+            }),
+            source: None,
         }
     }
 
@@ -149,7 +154,7 @@ impl Error {
         Self {
             kind,
             reason: error.reason(),
-            never_processed: false,
+            unprocessed: None,
             source: Some(Source::H2(Arc::new(error))),
         }
     }
@@ -159,15 +164,14 @@ impl Error {
     pub(crate) fn from_unanswered(error: h2::Error) -> Self {
         let refused = error.is_remote()
             && (error.is_go_away() || error.reason() == Some(Reason::REFUSED_STREAM));
-        let error = Self::from_h2(error);
-        if refused {
-            Self {
-                kind: ErrorKind::Refused,
-                never_processed: true,
-                ..error
-            }
-        } else {
-            error
+        if !refused {
+            return Self::from_h2(error);
+        }
+        Self {
+            kind: ErrorKind::Refused,
+            reason: error.reason(),
+            unprocessed: Some(NeverProcessed::because(error)),
+            source: None,
         }
     }
 
@@ -208,10 +212,10 @@ impl Error {
 
     /// The mark of a call that was certainly not processed by anybody, so that it is safe to make
     /// it again: it was not sent, or the peer said so (`REFUSED_STREAM`, or GOAWAY with a lower
-    /// stream id).
+    /// stream id). It is also the [`source`](StdError::source) of this error.
     #[must_use]
     pub fn never_processed(&self) -> Option<NeverProcessed> {
-        self.never_processed.then(NeverProcessed::new)
+        self.unprocessed.clone()
     }
 }
 
@@ -253,6 +257,9 @@ impl fmt::Display for Error {
 
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        if let Some(mark) = &self.unprocessed {
+            return Some(mark);
+        }
         match self.source.as_ref()? {
             // h2's own error does not name it as its source.
             Source::H2(error) => match error.get_io() {

@@ -91,12 +91,17 @@ pub mod tonic_transport;
 pub use connect::{connect, serve_reverse};
 pub use dial::{DialError, dial};
 pub use grpctunnel_driver::{
-    BinDialect, Code, ConnectError, Counters, Extension, ExtensionSet, Limits, MethodKind,
-    MethodKinds, NeverProcessed, NoHandler, Options, Runtime, ServerHandle, TunnelEnd, TunnelPeer,
-    TunnelState,
+    BinDialect, BoxError, Bucket, Code, ConnectError, ConnectInfo, Counters, DecodeLimits,
+    Direction, Executor, Extension, ExtensionSet, Handler, Limits, Liveness, MemoryBound,
+    MethodKind, MethodKinds, NeverProcessed, NoHandler, Options, Reason, ReceiveWindowPolicy,
+    RequestBody, RequestError, RevisionZeroLimits, Runtime, ServerHandle, Status, StreamReason,
+    Timer, TunnelEnd, TunnelError, TunnelReason, TunnelState, error_chain, error_sources,
 };
 pub use grpctunnel_http2 as http2;
-pub use grpctunnel_tonic::{Channel, ResponseFuture, ReverseTunnel, TonicHandler, method_kinds};
+pub use grpctunnel_tonic::{
+    Channel, IntoTonicStatus, ResponseFuture, ReverseTunnel, TonicHandler, TunnelPeer, from_tonic,
+    from_tonic_code, method_kinds, to_tonic_code,
+};
 pub use runtime::{EnteredRuntime, TokioRuntime, runtime};
 pub use serve::Server;
 

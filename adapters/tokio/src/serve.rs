@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use grpctunnel_driver::{BoxError, Handler, NoHandler};
+use grpctunnel_driver::{BoxError, ConnectInfo, Handler, NoHandler};
 use grpctunnel_http2::{Connections, IncomingBody, Settings, accept_pause};
 use http::{Request, Response};
 use http_body::Body;
@@ -26,8 +26,8 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// Serves tunnels over HTTP/2 on TCP, and any other service beside them.
 ///
 /// It is what to use unless a tonic server is there already; see the
-/// [front page](crate#the-http2-connection-beneath) for the difference. Requests carry tonic's
-/// [`TcpConnectInfo`] in their extensions.
+/// [front page](crate#the-http2-connection-beneath) for the difference. Requests carry a
+/// [`ConnectInfo`] and tonic's [`TcpConnectInfo`] in their extensions.
 #[derive(Clone, Debug)]
 pub struct Server<H = NoHandler, S = Routes> {
     tunnels: TunnelServer<H>,
@@ -98,12 +98,12 @@ impl<H, S> Server<H, S> {
                 };
                 // What cannot be set makes a connection slower, or noticed later when it is dead.
                 let _ = prepare_accepted(&stream);
+                let mut info = ConnectInfo::default();
+                info.local_addr = stream.local_addr().ok();
+                info.remote_addr = stream.peer_addr().ok();
                 let service = WithConnectInfo {
                     service: service.clone(),
-                    info: TcpConnectInfo {
-                        local_addr: stream.local_addr().ok(),
-                        remote_addr: stream.peer_addr().ok(),
-                    },
+                    info,
                 };
                 connections.0.serve(TokioIo::new(stream), service);
             }
@@ -141,7 +141,7 @@ impl Drop for CutOnDrop {
 #[derive(Clone)]
 struct WithConnectInfo<S> {
     service: S,
-    info: TcpConnectInfo,
+    info: ConnectInfo,
 }
 
 impl<S: Service<Request<IncomingBody>>> Service<Request<IncomingBody>> for WithConnectInfo<S> {
@@ -154,7 +154,13 @@ impl<S: Service<Request<IncomingBody>>> Service<Request<IncomingBody>> for WithC
     }
 
     fn call(&mut self, mut request: Request<IncomingBody>) -> S::Future {
-        request.extensions_mut().insert(self.info.clone());
+        let extensions = request.extensions_mut();
+        // What tonic's `Request::remote_addr` looks for.
+        extensions.insert(TcpConnectInfo {
+            local_addr: self.info.local_addr,
+            remote_addr: self.info.remote_addr,
+        });
+        extensions.insert(self.info.clone());
         self.service.call(request)
     }
 }

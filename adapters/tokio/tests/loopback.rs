@@ -149,7 +149,8 @@ async fn a_reverse_tunnel() -> Outcome {
         check_health(tunnel.channel.clone(), &reporter).await?;
         handle.drain(LIMIT);
         handle.closed().await;
-        assert!(!tunnel.channel.closed().await.is_clean());
+        // The peer drained, and no call was lost.
+        assert!(tunnel.channel.closed().await.is_clean());
         service.drained().await;
         Ok(())
     })

@@ -55,12 +55,17 @@ mod connect;
 mod fallback;
 mod handler;
 mod method_kinds;
+mod peer;
 mod server;
 mod status;
 
 pub use channel::{Channel, ResponseFuture};
 pub use connect::{connect, serve_reverse};
 pub use fallback::WithFallback;
-pub use handler::TonicHandler;
+pub use handler::{Handling, TonicHandler};
 pub use method_kinds::method_kinds;
+pub use peer::TunnelPeer;
 pub use server::{ReverseTunnel, TunnelServer};
+pub use status::{
+    IntoTonicStatus, from_tonic, from_tonic_code, to_tonic_code, with_tonic_statuses,
+};

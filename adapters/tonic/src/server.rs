@@ -23,15 +23,24 @@ use crate::handler::TonicHandler;
 use crate::status::with_tonic_statuses;
 
 /// A reverse tunnel that was accepted and may carry calls.
-#[derive(Debug)]
+///
+/// Its `Debug` form shows no metadata, which may hold credentials.
 #[non_exhaustive]
 pub struct ReverseTunnel {
     /// To make calls on it. The tunnel is drained when the last clone is gone.
     pub channel: Channel,
-    /// The metadata of the request that opened it.
+    /// The metadata of the request that opened it, without the protocol's own headers.
     pub metadata: MetadataMap,
     /// What the server attached to that request: connection info, certificates.
     pub extensions: Extensions,
+}
+
+impl fmt::Debug for ReverseTunnel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReverseTunnel")
+            .field("channel", &self.channel)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Accepts tunnels: the service `grpctunnel.v1.TunnelService`, for the `Server` of a
@@ -75,7 +84,7 @@ impl<R, H> TunnelServer<R, H> {
     }
 
     /// Takes forward tunnels, whose calls `handler` handles: tonic's `Routes`, or one generated
-    /// server. A call's extensions hold the [`TunnelPeer`](grpctunnel_driver::TunnelPeer).
+    /// server. A call's extensions hold the [`TunnelPeer`](crate::TunnelPeer).
     #[must_use]
     pub fn forward<S, B>(self, handler: S) -> TunnelServer<R, TonicHandler<S>>
     where

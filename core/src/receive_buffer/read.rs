@@ -50,6 +50,7 @@ pub enum Read<'b, T> {
 
 /// The next item for a reader of whole messages, from [`ReceiveBuffer::poll_message`].
 #[derive(Debug, PartialEq, Eq)]
+#[must_use = "what is handed out is not handed out again"]
 pub enum Receive<'b, T> {
     /// A complete message: `head`, then `tail`. They stay in the buffer until they are taken out
     /// with [`ReceiveBuffer::consume`] or [`ReceiveBuffer::read`].

@@ -5,13 +5,15 @@ use alloc::vec::Vec;
 use super::Session;
 use super::call::{Behind, Call};
 use super::event::{
-    CallKey, CloseError, Gone, IncomingCall, OpenCallError, Received, RespondError, SendError,
+    CallKey, CloseError, IncomingCall, OpenCallError, Received, RespondError, SendError,
 };
 use super::owned::{OwnedMetadata, OwnedStatus};
 use super::trace::Trace;
 use crate::code::Side;
-use crate::error::CommandError;
+use crate::error::{CommandError, Gone};
 use crate::receive_buffer::Gathered;
+use crate::storage::Growing;
+use crate::tunnel::{Server, StreamMut};
 use crate::types::{Envelope, MethodKind, OpenOptions};
 use crate::wire::{ExtensionSet, HeadOptions, encode_close, encode_headers, encode_open};
 
@@ -56,6 +58,7 @@ impl<T: Trace> Session<T> {
     }
 
     /// The next call that came in.
+    #[must_use = "a call that nobody closes stays open until its client gives up"]
     pub fn accept(&mut self) -> Option<IncomingCall> {
         let key = self.incoming.pop_front()?;
         let incoming = self.calls.get(key)?.incoming.take();
@@ -70,14 +73,8 @@ impl<T: Trace> Session<T> {
     /// The call is over.
     pub fn set_method_kind(&mut self, key: CallKey, kind: MethodKind) -> Result<(), Gone> {
         self.open_call(key, Side::Server).ok_or(Gone)?.kind = kind;
-        match self
-            .pipe
-            .server_mut()
-            .map(|it| it.set_method_kind(key.stream, kind))
-        {
-            Some(Ok(())) => Ok(()),
-            _ => Err(Gone),
-        }
+        self.server_stream(key)?.set_method_kind(kind);
+        Ok(())
     }
 
     /// Sends response headers, ahead of any message.
@@ -95,16 +92,19 @@ impl<T: Trace> Session<T> {
         }
         let encoded =
             encode_headers(&mut head, metadata.iter(), &options).map_err(RespondError::Head)?;
-        let server = self.pipe.server_mut();
-        match server.map(|server| server.respond(key.stream, encoded)) {
-            Some(Ok(())) => {
+        let responded = match self.server_stream(key) {
+            Ok(mut stream) => stream.respond(encoded),
+            Err(gone) => Err(gone.into()),
+        };
+        match responded {
+            Ok(()) => {
                 if let Some(call) = self.calls.get(key) {
                     call.head = head;
                 }
                 Ok(())
             }
-            Some(Err(CommandError::HeadersLate)) => Err(RespondError::Late),
-            _ => Err(RespondError::Gone),
+            Err(CommandError::HeadersLate) => Err(RespondError::Late),
+            Err(_) => Err(RespondError::Gone),
         }
     }
 
@@ -143,6 +143,7 @@ impl<T: Trace> Session<T> {
     /// The next thing that was received on a call; `None`: nothing now, and
     /// [`SessionEvent::Readable`](super::SessionEvent::Readable) follows. Each message that is taken
     /// lets the peer send as many bytes more.
+    #[must_use = "what was received is not handed out again"]
     pub fn recv(&mut self, key: CallKey) -> Option<Received> {
         let call = self.live(key).filter(|call| call.incoming.is_none())?;
         if let Some(headers) = call.headers.take() {
@@ -163,7 +164,9 @@ impl<T: Trace> Session<T> {
         };
         call.readable = received.is_some();
         if moved > 0 && !call.over {
-            let _ = on_side!(self, key.side, tunnel => tunnel.consumed(key.stream, moved));
+            let _ = on_side!(self, key.side, tunnel => {
+                tunnel.stream(key.stream).map(|mut stream| stream.consumed(moved))
+            });
         }
         received
     }
@@ -245,9 +248,8 @@ impl<T: Trace> Session<T> {
             call.close = head;
             call.behind = Behind::Close(encoded);
         }
-        if let Some(server) = self.pipe.server_mut() {
-            // It may be gone already.
-            let _ = server.stop_reading(key.stream);
+        if let Ok(mut stream) = self.server_stream(key) {
+            stream.stop_reading();
         }
         self.go_on(key);
         Ok(())
@@ -270,25 +272,36 @@ impl<T: Trace> Session<T> {
         {
             let len = u32::try_from(message.len()).unwrap_or(u32::MAX);
             let _ = on_side!(self, key.side, tunnel => {
-                tunnel.send_message(key.stream, Envelope::new(len), len)
+                tunnel
+                    .stream(key.stream)
+                    .map(|mut stream| stream.send_message(Envelope::new(len), len))
             });
         }
-        let told = match behind {
-            Behind::HalfClose => self
-                .pipe
-                .client_mut()
-                .map(|client| client.half_close(key.stream)),
-            Behind::Close(head) => {
-                let server = self.pipe.server_mut();
-                server.map(|server| server.close(now, key.stream, head, None))
+        match behind {
+            Behind::HalfClose => {
+                let client = self.pipe.client_mut();
+                if let Some(Ok(mut stream)) = client.map(|client| client.stream(key.stream)) {
+                    // Each message is given whole, so this one is.
+                    let _ = stream.half_close();
+                }
             }
-            Behind::Messages | Behind::Nothing => None,
-        };
-        if told.is_some()
-            && let Some(call) = self.calls.get(key)
-        {
+            Behind::Close(head) => {
+                if let Ok(mut stream) = self.server_stream(key) {
+                    // Its deadline may be due, which ends it all the same.
+                    let _ = stream.close(now, head, None);
+                }
+            }
+            Behind::Messages | Behind::Nothing => return,
+        }
+        if let Some(call) = self.calls.get(key) {
             call.behind = Behind::Nothing;
         }
+    }
+
+    /// The stream of a call that came in, while it takes commands.
+    fn server_stream(&mut self, key: CallKey) -> Result<StreamMut<'_, Server, Growing>, Gone> {
+        let server = self.pipe.server_mut().filter(|_| key.side == Side::Server);
+        server.ok_or(Gone)?.stream(key.stream)
     }
 
     /// A call that the application has not let go of.

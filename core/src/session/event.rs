@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use super::owned::{OwnedMetadata, OwnedStatus};
 use crate::code::Side;
-use crate::error::OpenError;
+use crate::error::{Gone, OpenError};
 use crate::reason::{Reason, StreamReason};
 use crate::time::Time;
 use crate::types::{Carrier, End, Key};
@@ -32,6 +32,7 @@ impl CallKey {
 /// What happened, from [`Session::poll_event`](super::Session::poll_event).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+#[must_use = "an event is not said again"]
 pub enum SessionEvent {
     /// A call came in: [`accept`](super::Session::accept) until there is none.
     Incoming,
@@ -184,10 +185,6 @@ pub enum CloseError {
     Gone,
 }
 
-/// The call is over, or this end is not its client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Gone;
-
 impl fmt::Display for OpenCallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -202,7 +199,7 @@ impl fmt::Display for SendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Full => "messages wait to be sent; try again when the call is writable",
-            Self::Gone => GONE,
+            Self::Gone => return Gone.fmt(f),
             Self::HalfClosed => "no message may follow a half-close",
             Self::SecondMessage => "the method has one message in this direction",
             Self::TooLarge => "a message has at most 2^32-1 bytes",
@@ -215,7 +212,7 @@ impl fmt::Display for RespondError {
         match self {
             Self::Head(error) => error.fmt(f),
             Self::Late => f.write_str("headers go out once, before any message"),
-            Self::Gone => f.write_str(GONE),
+            Self::Gone => Gone.fmt(f),
         }
     }
 }
@@ -224,21 +221,12 @@ impl fmt::Display for CloseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Head(error) => error.fmt(f),
-            Self::Gone => f.write_str(GONE),
+            Self::Gone => Gone.fmt(f),
         }
     }
 }
-
-impl fmt::Display for Gone {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(GONE)
-    }
-}
-
-const GONE: &str = "the call is over";
 
 impl core::error::Error for OpenCallError {}
 impl core::error::Error for SendError {}
 impl core::error::Error for RespondError {}
 impl core::error::Error for CloseError {}
-impl core::error::Error for Gone {}

@@ -52,6 +52,7 @@ use core::time::Duration;
 
 use crate::bare::{Directions, End, Pipe};
 use crate::code::Side;
+pub use crate::error::Gone;
 use crate::error::{ConfigError, TunnelError};
 use crate::limits::ReceiveWindowPolicy;
 use crate::reason::TunnelReason;
@@ -62,8 +63,8 @@ use crate::types::{Carrier, Cause, Config, Negotiation, Opening, Timer};
 use crate::wire::{BinDialect, Extension, ExtensionSet, GrowingAssembler};
 use call::{Call, Calls};
 pub use event::{
-    CallEnd, CallKey, CloseError, Gone, IncomingCall, OpenCallError, Received, RespondError,
-    SendError, SessionEvent,
+    CallEnd, CallKey, CloseError, IncomingCall, OpenCallError, Received, RespondError, SendError,
+    SessionEvent,
 };
 pub use owned::{OwnedMetadata, OwnedStatus};
 pub use trace::{Trace, TunnelState};

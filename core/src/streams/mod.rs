@@ -127,14 +127,6 @@ impl<S: Storage> Streams<S> {
         self.slot(key).map(|slot| self.get(slot))
     }
 
-    /// The same, to be changed, with its slot.
-    #[inline(always)]
-    pub(crate) fn find_mut(&mut self, key: Key) -> Option<(Slot, &mut Stream)> {
-        self.slab
-            .find_mut(key)
-            .map(|stream| (Slot(key.slot), stream))
-    }
-
     #[inline(always)]
     pub(crate) fn get(&self, slot: Slot) -> &Stream {
         self.slab.get(slot.0)

@@ -5,7 +5,7 @@
 
 use core::ops::Range;
 
-use crate::error::CommandError;
+use crate::error::{CommandError, MessageIncomplete, TooManyBytes};
 use crate::types::Envelope;
 use crate::window::{SendWindow, WindowError};
 use crate::wire::{Encoded, Revision};
@@ -157,23 +157,23 @@ impl SendHalf {
 
     /// So many more bytes of the message are at hand.
     #[inline]
-    pub(crate) fn provide(&mut self, bytes: u32) -> Result<(), CommandError> {
+    pub(crate) fn provide(&mut self, bytes: u32) -> Result<(), TooManyBytes> {
         match self.ready.checked_add(bytes) {
             Some(ready) if self.is_inside() && ready <= self.size => {
                 self.ready = ready;
                 Ok(())
             }
-            _ => Err(CommandError::TooManyBytes),
+            _ => Err(TooManyBytes),
         }
     }
 
     /// Has the half-close sent. Again: nothing happens.
-    pub(crate) fn half_close(&mut self) -> Result<(), CommandError> {
+    pub(crate) fn half_close(&mut self) -> Result<(), MessageIncomplete> {
         if self.finish != Finish::Open {
             return Ok(());
         }
         if self.is_incomplete() {
-            return Err(CommandError::MessageIncomplete);
+            return Err(MessageIncomplete);
         }
         self.finish = Finish::HalfClosePending;
         Ok(())

@@ -86,13 +86,6 @@ impl<S: Storage> Slab<S> {
         (stream.has(Flag::InUse) && stream.generation == key.generation).then_some(key.slot)
     }
 
-    /// The record that a key refers to, if its slot was not reused.
-    #[inline(always)]
-    pub(crate) fn find_mut(&mut self, key: Key) -> Option<&mut Stream> {
-        let record = self.records.as_mut_slice().get_mut(in_memory(key.slot))?;
-        (record.has(Flag::InUse) && record.generation == key.generation).then_some(record)
-    }
-
     /// The key of a slot.
     #[inline(always)]
     pub(crate) fn key(&self, slot: u32) -> Key {

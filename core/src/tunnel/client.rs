@@ -5,7 +5,7 @@ use super::receive::{Found, content_reason};
 use super::{Client, Phase, Tunnel};
 use crate::budget::{Charge, Earned};
 use crate::code::Side;
-use crate::error::{CommandError, OpenError, TunnelError};
+use crate::error::{OpenError, TunnelError};
 use crate::reason::{StreamReason, TunnelReason};
 use crate::storage::Storage;
 use crate::streams::{Flag, NO_ID, Stream, Terminal, is_too_large};
@@ -68,29 +68,6 @@ impl<S: Storage> Tunnel<Client, S> {
             .min(options.deadline.unwrap_or(Time::MAX));
         self.streams.queue_data(slot);
         Ok(self.streams.key(slot))
-    }
-
-    /// Says that no further message follows. Again: nothing happens.
-    ///
-    /// # Errors
-    /// [`CommandError::Gone`], or [`CommandError::MessageIncomplete`] while the message is not
-    /// wholly provided.
-    pub fn half_close(&mut self, stream: Key) -> Result<(), CommandError> {
-        let slot = self.live(stream)?;
-        self.streams.get_mut(slot).send.half_close()?;
-        self.streams.queue_data(slot);
-        Ok(())
-    }
-
-    /// Cancels the call. [`End::Cancelled`] follows as an event; no later transmit names any
-    /// part of the stream. A call whose `new_stream` has not left sends nothing and uses no id.
-    ///
-    /// # Errors
-    /// [`CommandError::Gone`].
-    pub fn cancel(&mut self, stream: Key) -> Result<(), CommandError> {
-        let slot = self.live(stream)?;
-        self.end_with_event(slot, Terminal::Cancelled, Unread::Discard);
-        Ok(())
     }
 
     pub(super) fn receive_from_server<'f>(
@@ -206,6 +183,8 @@ impl<S: Storage> Tunnel<Client, S> {
         let Some(slot) = self.open_slot(now, id, Charge::Late)? else {
             return Ok(Input::Ignored);
         };
+        // An encoding that trailers name comes too late for a message.
+        let transparent = self.take_transparent(close.transparent);
         let stream = self.streams.get_mut(slot);
         stream.flags.set(Flag::PeerDone);
         let ok = close.status.code == 0;
@@ -213,6 +192,8 @@ impl<S: Storage> Tunnel<Client, S> {
         let single = stream.kind.single_response();
         let fault = if let Some(fault) = close.fault {
             Some(content_reason(fault))
+        } else if let Err(reason) = transparent {
+            Some(reason)
         } else if ok && stream.incoming.end().is_err() {
             Some(StreamReason::Truncated)
         } else if ok && single && !stream.incoming.any() {

@@ -63,13 +63,6 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         error.as_ref().map(TunnelError::reason).hash(state);
     }
 
-    /// What the peer's credit lets this end send on the stream; revision one only.
-    #[must_use]
-    pub fn send_credit(&self, stream: Key) -> Option<u32> {
-        let stream = self.streams.find(stream)?;
-        (stream.revision == crate::wire::Revision::One).then(|| stream.send.credit())
-    }
-
     /// From now on nothing is granted on the stream before `bytes` are to be granted:
     /// a fault for a search to find, if that is above the window.
     #[doc(hidden)]

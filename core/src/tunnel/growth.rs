@@ -304,15 +304,6 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         self.growth.in_use = self.growth.in_use.saturating_sub(u64::from(bytes));
     }
 
-    /// Bytes of a stream's receive window: what the peer may send before any of it is consumed.
-    /// `None` without flow control, and for a stream that has ended or never was.
-    #[must_use]
-    pub fn receive_window(&self, stream: Key) -> Option<u32> {
-        let stream = self.streams.find(stream)?;
-        let live = stream.revision == Revision::One && !stream.has_ended();
-        live.then(|| stream.receive.size())
-    }
-
     /// Bytes by which all receive windows have grown, out of
     /// [`growth_budget`](ReceiveWindowPolicy::growth_budget).
     #[must_use]

@@ -1,7 +1,6 @@
 //! One end of a tunnel: the state machine.
 
 mod client;
-mod command;
 mod drain;
 mod end;
 mod event;
@@ -18,8 +17,10 @@ mod receive;
 mod refusals;
 mod revision_zero;
 mod server;
+mod stream;
 mod timeout;
 mod transmit;
+mod view;
 
 use core::fmt;
 use core::marker::PhantomData;
@@ -33,7 +34,7 @@ use crate::reason::TunnelReason;
 use crate::storage::Storage;
 use crate::streams::Streams;
 use crate::time::Time;
-use crate::types::{Config, Counters, Input, Key, Negotiation, Opening};
+use crate::types::{Config, Counters, Input, Negotiation, Opening};
 use crate::wire::{Revision, read_data};
 use drain::DrainState;
 use growth::Growth;
@@ -45,6 +46,8 @@ use notices::Notices;
 use receive::Refused;
 use refusals::Refusals;
 use revision_zero::RevisionZero;
+pub use stream::StreamMut;
+pub use view::StreamRef;
 
 /// Which end of a tunnel a [`Tunnel`] is.
 pub trait Role: sealed::Role {}
@@ -375,30 +378,6 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     #[must_use]
     pub fn budgets(&self, now: Time) -> Budgets {
         self.budget.levels(now, self.refusals.len())
-    }
-
-    /// The stream's id on the wire; `None` before it has one, and for an unknown key.
-    #[must_use]
-    pub fn stream_id(&self, stream: Key) -> Option<i64> {
-        let id = self.streams.find(stream)?.id();
-        (id >= 0).then_some(id)
-    }
-
-    /// Whether the stream has bytes to send and only the peer's credit is missing.
-    #[must_use]
-    pub fn is_blocked_on_credit(&self, stream: Key) -> bool {
-        self.streams.find(stream).is_some_and(|stream| {
-            !stream.has_ended() && stream.send.is_blocked_on_credit(stream.revision)
-        })
-    }
-
-    /// Bytes that the stream's peer may send without a further grant, and that came without
-    /// having been consumed; revision one only.
-    #[must_use]
-    pub fn receive_credit(&self, stream: Key) -> Option<(u32, u32)> {
-        let stream = self.streams.find(stream)?;
-        (stream.revision == Revision::One)
-            .then(|| (stream.receive.available(), stream.receive.unread()))
     }
 }
 

@@ -144,7 +144,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     #[cold]
     fn not_open(&mut self, now: Time, id: i64, late: Charge) -> Result<(), TunnelReason> {
         match self.find(id) {
-            Found::Finished => self.ignore(now, late).map(|_| ()),
+            Found::Finished => self.charge_ignored(now, late),
             Found::Open(_) | Found::Never => Err(TunnelReason::StreamNeverCreated),
         }
     }
@@ -155,9 +155,13 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         now: Time,
         charge: Charge,
     ) -> Result<Input<'f>, TunnelReason> {
-        self.counters.ignored = self.counters.ignored.saturating_add(1);
-        self.budget.charge(now, charge)?;
+        self.charge_ignored(now, charge)?;
         Ok(Input::Ignored)
+    }
+
+    fn charge_ignored(&mut self, now: Time, charge: Charge) -> Result<(), TunnelReason> {
+        self.counters.ignored = self.counters.ignored.saturating_add(1);
+        self.budget.charge(now, charge)
     }
 
     #[inline]
@@ -237,7 +241,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         let transparent = self.handshake.agreed(Extension::Transparent);
         let stream = self.streams.get_mut(slot);
         if stream.has(Flag::PeerDone) {
-            self.ignore(now, late_data(message.data))?;
+            self.charge_ignored(now, late_data(message.data))?;
             return Ok(None);
         }
         stream.flags.set(Flag::HeadersDone);
@@ -290,7 +294,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         let max_empty = self.limits.empty_chunks;
         let stream = self.streams.get_mut(slot);
         if stream.has(Flag::PeerDone) {
-            self.ignore(now, late_data(data))?;
+            self.charge_ignored(now, late_data(data))?;
             return Ok(None);
         }
         if let Err(reason) = take_credit(stream, data) {
@@ -298,7 +302,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         }
         if stream.send.is_closing() {
             if data.is_empty() {
-                self.ignore(now, Charge::Useless)?;
+                self.charge_ignored(now, Charge::Useless)?;
                 return Ok(None);
             }
             return Ok(Some(self.discard(slot, data)));
@@ -387,6 +391,13 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             Some(slot) => self.violate(now, slot, reason),
             None => Ok(Input::Ignored),
         }
+    }
+
+    /// Credits everything unread, because nobody will read it.
+    pub(super) fn credit_unread(&mut self, slot: Slot) {
+        let unread = self.streams.get(slot).receive.unread();
+        self.credit(slot, unread);
+        self.note_read(slot, unread);
     }
 
     /// Gives back credit for bytes that nobody will read, or that were read.

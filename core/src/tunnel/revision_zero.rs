@@ -6,7 +6,7 @@ use crate::reason::StreamReason;
 use crate::storage::Storage;
 use crate::streams::{Flag, Slot, Stream, Terminal};
 use crate::time::Time;
-use crate::types::{Key, Unread};
+use crate::types::Unread;
 use crate::wire::Revision;
 
 /// What a tunnel knows about its streams without flow control.
@@ -154,13 +154,5 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         if self.is_over_budget() {
             self.revision_zero.stalled_since = Some(now);
         }
-    }
-
-    /// Bytes unread on streams without flow control; for one stream, `receive_credit`'s second
-    /// value is the one with flow control.
-    #[must_use]
-    pub fn unread_without_flow_control(&self, stream: Key) -> Option<u32> {
-        let stream = self.streams.find(stream)?;
-        (stream.revision == Revision::Zero).then(|| stream.receive.unread())
     }
 }

@@ -4,13 +4,12 @@ use super::liveness::PROBE_METHOD;
 use super::receive::content_reason;
 use super::{Server, Tunnel};
 use crate::budget::{Charge, Earned};
-use crate::error::CommandError;
 use crate::reason::{StreamReason, TunnelReason};
 use crate::storage::Storage;
 use crate::streams::{Flag, Stream, Terminal};
 use crate::time::Time;
-use crate::types::{End, Hold, Input, Key, MethodKind, Unread};
-use crate::wire::{ClientKind, Data, Encoded, NewStream, Revision, Timeout, decode_client};
+use crate::types::{End, Input, Key, Unread};
+use crate::wire::{ClientKind, Data, NewStream, Revision, Timeout, decode_client};
 
 /// The method name without a slash in front, if some service could have it.
 fn method(name: &str) -> Result<&str, StreamReason> {
@@ -31,65 +30,6 @@ fn method(name: &str) -> Result<&str, StreamReason> {
 }
 
 impl<S: Storage> Tunnel<Server, S> {
-    /// Tells the kind of a stream's method. To be called right after [`Input::Opened`], where
-    /// the kind is known: it bounds the number of messages from then on.
-    ///
-    /// # Errors
-    /// [`CommandError::Gone`].
-    pub fn set_method_kind(&mut self, stream: Key, kind: MethodKind) -> Result<(), CommandError> {
-        let slot = self.live(stream)?;
-        self.streams.get_mut(slot).kind = kind;
-        Ok(())
-    }
-
-    /// Sends response headers: `head` is what `wire::encode_headers` wrote, which `Part::Headers`
-    /// names.
-    ///
-    /// # Errors
-    /// See [`CommandError`]; nothing changed.
-    pub fn respond(&mut self, stream: Key, head: Encoded) -> Result<(), CommandError> {
-        let slot = self.live(stream)?;
-        self.streams.get_mut(slot).send.respond(head)?;
-        self.streams.queue_data(slot);
-        Ok(())
-    }
-
-    /// Ends the call: `head`, which `wire::encode_close` wrote and `Part::Close` names, goes out
-    /// behind the last whole message. Where its status is OK it may wait for the client's
-    /// half-close: so long as `hold` says, or, without it, as [`Hold::of`] says for the kind of the
-    /// method. It never does towards a peer that has answered the offer of extensions, which loses
-    /// nothing. A message that is not wholly provided is abandoned by an error.
-    /// From now on incoming data is discarded. [`End::Closed`] follows when it has left.
-    ///
-    /// # Errors
-    /// See [`CommandError`]; nothing changed.
-    pub fn close(
-        &mut self,
-        now: Time,
-        stream: Key,
-        head: Encoded,
-        hold: Option<Hold>,
-    ) -> Result<(), CommandError> {
-        self.handle_timeout(now);
-        let peer_extends = self.handshake.peer_answered();
-        let slot = self.live(stream)?;
-        let record = self.streams.get_mut(slot);
-        let hold = hold.unwrap_or(Hold::of(record.kind));
-        let hold = record
-            .must_hold(hold)
-            .filter(|_| head.is_ok() && !peer_extends);
-        record.send.close(head, hold.is_some())?;
-        if let Some(max) = hold {
-            let deadline = record.deadline();
-            let until = now.saturating_add(max);
-            self.streams.set_timers(slot, deadline, until);
-            self.no_timer_before = Time::ZERO;
-        }
-        self.credit_unread(slot);
-        self.streams.queue_data(slot);
-        Ok(())
-    }
-
     pub(super) fn receive_from_client<'f>(
         &mut self,
         now: Time,

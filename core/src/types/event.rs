@@ -37,6 +37,7 @@ pub enum Timer {
 /// What the core has to say without a frame having said it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
+#[must_use = "an event is not said again"]
 pub enum Event {
     /// The tunnel client knows which revision it uses, and may open streams.
     Settled(Revision),
@@ -68,6 +69,7 @@ pub enum Event {
 
 /// What the carrier must do.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "the carrier stays open until it is done"]
 pub enum Carrier {
     /// Finish cleanly: half-close at a network client, OK trailers at a network server.
     Finish,

@@ -53,6 +53,7 @@ pub enum End<'f> {
 /// What one incoming frame means. At most one thing.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
+#[must_use = "what a frame means is not said again"]
 pub enum Input<'f> {
     /// Nothing for the caller.
     Ignored,

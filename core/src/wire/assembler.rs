@@ -5,6 +5,7 @@ use super::sink::Buffer;
 
 /// A whole frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "a frame that is not handled is lost, and the tunnel with it"]
 pub struct Frame<'a> {
     /// The first byte of its prefix.
     pub flags: u8,

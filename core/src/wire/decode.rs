@@ -275,6 +275,7 @@ impl<'f> CloseParts<'f> {
             status: self.status.finish(from),
             trailers: Metadata::new(from, Place::Trailers, &self.scan),
             unprocessed: self.unprocessed,
+            transparent: self.scan.transparent,
             fault: self.scan.fault.or_else(|| self.status.fault(limits)),
         }
     }

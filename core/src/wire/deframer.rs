@@ -34,6 +34,7 @@ impl core::error::Error for FrameTooLarge {}
 
 /// A part of a length-prefixed message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "a piece of a frame is not handed out again"]
 pub enum Piece<'a> {
     /// A message begins. Its prefix is complete.
     Begin {

@@ -136,6 +136,8 @@ pub struct CloseStream<'f> {
     pub trailers: Metadata<'f>,
     /// `unprocessed`, of the extension `UNPROCESSED`: no handler saw the call.
     pub unprocessed: bool,
+    /// What the trailers hold of the extension `TRANSPARENT`.
+    pub transparent: Transparent,
     /// What is wrong with the status or the trailers.
     pub fault: Option<ContentFault>,
 }

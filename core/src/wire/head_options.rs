@@ -47,6 +47,7 @@ impl Default for HeadOptions<'_> {
 
 /// A head that was encoded into the caller's memory: what the core is told of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "a head is sent once `open`, `respond` or `close` gets this"]
 pub struct Encoded {
     pub(super) len: u32,
     pub(super) ok: bool,

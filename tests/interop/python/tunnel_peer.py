@@ -41,6 +41,10 @@ async def unary_call(data, stream, context):
     await stream.send_message(pb.SimpleResponse(payload=payload))
 
 
+async def empty_call(data, stream, context):
+    await stream.send_message(pb.Empty())
+
+
 async def streaming_input_call(stream, context):
     total = 0
     async for data in messages(stream):
@@ -108,6 +112,7 @@ def zeros(size):
 def register(registrar):
     prefix = f"{contract.SERVICE}/"
     # As a server stream of one message: a handler of a unary call cannot send headers.
+    registrar.register_method(prefix + "EmptyCall", empty_call, False, True)
     registrar.register_method(prefix + "UnaryCall", unary_call, False, True)
     registrar.register_method(prefix + "StreamingInputCall", streaming_input_call, True, False)
     registrar.register_method(prefix + "StreamingOutputCall", streaming_output_call, False, True)
@@ -115,12 +120,6 @@ def register(registrar):
 
 
 # The calls.
-
-async def call_all(channel):
-    for name, check in (("unary", unary), ("bidi", bidi), ("failure", failure)):
-        await check(channel)
-        print(f"ok {name}", flush=True)
-
 
 def method(name):
     return f"/{contract.SERVICE}/{name}"
@@ -131,6 +130,12 @@ def unary_stub(channel):
         method("UnaryCall"), pb.SimpleRequest.SerializeToString, pb.SimpleResponse.FromString)
 
 
+def duplex_stub(channel):
+    return channel.stream_stream(
+        method("FullDuplexCall"), pb.StreamingOutputCallRequest.SerializeToString,
+        pb.StreamingOutputCallResponse.FromString)
+
+
 async def unary(channel):
     call = unary_stub(channel)
     for size in SIZES:
@@ -139,9 +144,7 @@ async def unary(channel):
 
 
 async def bidi(channel):
-    call = await channel.stream_stream(
-        method("FullDuplexCall"), pb.StreamingOutputCallRequest.SerializeToString,
-        pb.StreamingOutputCallResponse.FromString)()
+    call = await duplex_stub(channel)()
     for size in SIZES:
         parameters = [pb.ResponseParameters(size=size)]
         await call.write(pb.StreamingOutputCallRequest(
@@ -153,18 +156,119 @@ async def bidi(channel):
 
 
 async def failure(channel):
-    asked = pb.EchoStatus(code=grpc.StatusCode.ABORTED.value[0], message="as asked")
-    try:
-        await unary_stub(channel)(pb.SimpleRequest(response_status=asked))
-    except grpc.RpcError as got:
-        expect("status", (got.code(), got.details()), (grpc.StatusCode.ABORTED, "as asked"))
-        return
-    raise Failure("a call that must fail did not")
+    aborted = grpc.StatusCode.ABORTED
+    asked = pb.EchoStatus(code=aborted.value[0], message="as asked")
+    await fails(unary_stub(channel)(pb.SimpleRequest(response_status=asked)), aborted, "as asked")
 
 
 def expect(what, got, want):
     if got != want:
         raise Failure(f"{what} is {got!r:.200}, not {want!r:.200}")
+
+
+# The official cases.
+
+async def large_unary(channel):
+    sent, due = 271_828, 314_159
+    response = await unary_stub(channel)(
+        pb.SimpleRequest(payload=zeros(sent), response_size=due))
+    expect("the response", response.payload.body, bytes(due))
+
+
+REQUESTS = (27_182, 8, 1_828, 45_904)
+RESPONSES = (31_415, 9, 2_653, 58_979)
+
+
+async def client_streaming(channel):
+    async def requests():
+        for size in REQUESTS:
+            yield pb.StreamingInputCallRequest(payload=zeros(size))
+
+    call = channel.stream_unary(
+        method("StreamingInputCall"), pb.StreamingInputCallRequest.SerializeToString,
+        pb.StreamingInputCallResponse.FromString)
+    response = await call(requests())
+    expect("the sum", response.aggregated_payload_size, sum(REQUESTS))
+
+
+async def server_streaming(channel):
+    request = pb.StreamingOutputCallRequest(
+        response_parameters=[pb.ResponseParameters(size=size) for size in RESPONSES])
+    call = await channel.unary_stream(
+        method("StreamingOutputCall"), pb.StreamingOutputCallRequest.SerializeToString,
+        pb.StreamingOutputCallResponse.FromString)(request)
+    sizes = [len(response.payload.body) async for response in call]
+    expect("the sizes of the responses", sizes, list(RESPONSES))
+
+
+async def ping_pong(channel):
+    call = await duplex_stub(channel)()
+    for sent, due in zip(REQUESTS, RESPONSES):
+        await call.write(pb.StreamingOutputCallRequest(
+            payload=zeros(sent), response_parameters=[pb.ResponseParameters(size=due)]))
+        expect("a response", (await call.read()).payload.body, bytes(due))
+    await call.done_writing()
+    expect("the end", await call.read(), None)
+
+
+async def status_code_and_message(channel):
+    await ends_with(channel, "test status message")
+
+
+async def special_status_message(channel):
+    await ends_with(
+        channel, "\t\ntest with whitespace\r\nand Unicode BMP \u263a and non-BMP \U0001f608\t\n")
+
+
+async def ends_with(channel, message):
+    unknown = grpc.StatusCode.UNKNOWN
+    asked = pb.EchoStatus(code=unknown.value[0], message=message)
+    await fails(unary_stub(channel)(pb.SimpleRequest(response_status=asked)), unknown, message)
+
+
+async def unimplemented_method(channel):
+    await unimplemented(channel, method("UnimplementedCall"))
+
+
+async def unimplemented_service(channel):
+    await unimplemented(channel, "/grpc.testing.UnimplementedService/UnimplementedCall")
+
+
+async def unimplemented(channel, path):
+    stub = channel.unary_unary(
+        path, pb.SimpleRequest.SerializeToString, pb.SimpleResponse.FromString)
+    # The official request is empty, which the package does not carry.
+    await fails(stub(pb.SimpleRequest(response_size=1)), grpc.StatusCode.UNIMPLEMENTED)
+
+
+async def fails(call, code, message=None):
+    try:
+        await call
+    except grpc.RpcError as got:
+        expect("the code", got.code(), code)
+        if message is not None:
+            expect("the message", got.details(), message)
+        return
+    raise Failure("a call that must fail did not")
+
+
+CHECKS = {"unary": unary, "bidi": bidi, "failure": failure}
+#: The official cases that can be written with the package: it carries no empty message, shows the
+#: caller no metadata, and takes no deadline.
+CASES = {
+    "large_unary": large_unary, "client_streaming": client_streaming,
+    "server_streaming": server_streaming, "ping_pong": ping_pong,
+    "status_code_and_message": status_code_and_message,
+    "special_status_message": special_status_message,
+    "unimplemented_method": unimplemented_method, "unimplemented_service": unimplemented_service,
+}
+
+
+async def call_all(channel, names):
+    chosen = {name: CASES[name] for name in names.split(",")} if names else CHECKS
+    for name, check in chosen.items():
+        await check(channel)
+        print(f"ok {name}", flush=True)
 
 
 # The roles.
@@ -195,7 +299,7 @@ async def run_client(args, stop):
     async with grpc.aio.insecure_channel(args.addr) as connection:
         options = TunnelOptions(disable_flow_control=args.no_flow_control)
         channel = await PendingChannel(TunnelServiceStub(connection), options).start()
-        await call_all(channel)
+        await call_all(channel, args.cases)
         await channel.close_async()
 
 
@@ -241,7 +345,7 @@ async def run_revclient(args, stop):
     try:
         channel = handler.as_channel()
         await channel.wait_for_ready()
-        await call_all(channel)
+        await call_all(channel, args.cases)
     finally:
         # The package never ends a reverse tunnel in order; its other end sees a lost one.
         await server.stop(None)
@@ -278,6 +382,8 @@ def main():
     parser.add_argument("--role", required=True, choices=list(ROLES))
     parser.add_argument("--addr", default="127.0.0.1:0", help="where to listen, or to connect to")
     parser.add_argument("--name", help="revserver: the name to send as x-tunnel-name")
+    parser.add_argument("--cases", help="client, revclient: play these official cases, with commas "
+                        "between, in place of the checks")
     parser.add_argument("--no-flow-control", action="store_true", help="revision zero only")
     parser.add_argument("--timeout", type=float, default=60, help="seconds to live")
     args = parser.parse_args()

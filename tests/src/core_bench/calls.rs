@@ -61,12 +61,12 @@ impl Calls {
             let frame = assemble(&mut self.wire, &transmit, memory);
             match right(self.server.handle_frame(NOW, frame)) {
                 Input::Opened { stream, .. } => {
-                    right(self.server.set_method_kind(stream, MethodKind::Unary));
+                    right(self.server.stream(stream)).set_method_kind(MethodKind::Unary);
                     handler = Some(stream);
                 }
                 Input::Data { stream, bytes, .. } => {
                     black_box(bytes);
-                    right(self.server.consumed(stream, MESSAGE));
+                    right(right(self.server.stream(stream)).consumed(MESSAGE));
                 }
                 other => drop(black_box(other)),
             }
@@ -83,7 +83,7 @@ impl Calls {
             match right(self.client.handle_frame(NOW, frame)) {
                 Input::Data { stream, bytes, .. } => {
                     black_box(bytes);
-                    right(self.client.consumed(stream, MESSAGE));
+                    right(right(self.client.stream(stream)).consumed(MESSAGE));
                 }
                 Input::Ended { why, .. } => ended = matches!(why, End::Status { .. }),
                 other => drop(black_box(other)),
@@ -106,23 +106,20 @@ impl Calls {
         let [_, headers, close] = &mut self.heads;
         headers.clear();
         let encoded = right(encode_headers(headers, pairs(0), &options));
-        right(self.server.respond(handler, encoded));
+        right(right(self.server.stream(handler)).respond(encoded));
         let message = Envelope::new(MESSAGE);
-        right(self.server.send_message(handler, message, MESSAGE));
+        right(right(self.server.stream(handler)).send_message(message, MESSAGE));
         close.clear();
         let status = StatusHead::default();
         let encoded = right(encode_close(close, status, pairs(0), &options));
-        let closed = self.server.close(NOW, handler, encoded, Some(Hold::Never));
+        let closed = right(self.server.stream(handler)).close(NOW, encoded, Some(Hold::Never));
         right(closed);
     }
 
     fn unary(&mut self) {
         let call = self.open();
-        right(
-            self.client
-                .send_message(call, Envelope::new(MESSAGE), MESSAGE),
-        );
-        right(self.client.half_close(call));
+        right(right(self.client.stream(call)).send_message(Envelope::new(MESSAGE), MESSAGE));
+        right(right(self.client.stream(call)).half_close());
         let handler = there(self.up());
         self.answer(handler);
         if !self.down() {
@@ -135,7 +132,7 @@ impl Calls {
     fn cancelled(&mut self) {
         let call = self.open();
         let handler = there(self.up());
-        right(self.client.cancel(call));
+        right(self.client.stream(call)).cancel();
         self.up();
         self.down();
         self.events();
@@ -191,11 +188,11 @@ pub fn window_update() -> Rounds {
     rounds(move || {
         if left == 0 {
             left = LARGE_WINDOW;
-            right(client.send_message(call, Envelope::new(left), left));
+            right(right(client.stream(call)).send_message(Envelope::new(left), left));
         }
         left -= 1;
         let update = prefix::window_update(1, 1);
-        right(client.handle_frame(NOW, without_length(&update)));
+        let _ = right(client.handle_frame(NOW, without_length(&update)));
         black_box(&there(client.poll_transmit(NOW)));
         black_box(&client.poll_transmit(NOW));
         if let Some(Event::Writable(key)) = client.poll_event() {

@@ -37,7 +37,7 @@ pub(super) fn client(streams: u32, window: u32) -> Client {
     let mut client = right(Client::new(NOW, config(streams), opening));
     let revisions = [Revision::Zero, Revision::One];
     let settings = prefix::settings(window, &revisions, None);
-    right(client.handle_frame(NOW, without_length(&settings)));
+    let _ = right(client.handle_frame(NOW, without_length(&settings)));
     while client.poll_event().is_some() {}
     client
 }

@@ -107,16 +107,17 @@ impl Relay {
         match self.how {
             Relayed::Messages => {
                 right(
-                    self.client
-                        .send_message(self.call, Envelope::new(bytes), bytes),
+                    right(self.client.stream(self.call)).send_message(Envelope::new(bytes), bytes),
                 );
             }
             Relayed::Grown | Relayed::Windows | Relayed::Chunks => {
                 if self.left == 0 {
-                    right(self.client.send_message(self.call, Envelope::new(LONG), 0));
+                    right(
+                        right(self.client.stream(self.call)).send_message(Envelope::new(LONG), 0),
+                    );
                     self.left = LONG;
                 }
-                right(self.client.provide(self.call, bytes));
+                right(right(self.client.stream(self.call)).provide(bytes));
                 self.left -= bytes;
             }
         }
@@ -137,7 +138,7 @@ impl Relay {
                 }
                 other => fail(format_args!("{other:?}")),
             }
-            right(self.server.consumed(self.handler, CHUNK));
+            right(right(self.server.stream(self.handler)).consumed(CHUNK));
         }
         while let Some(transmit) = &self.server.poll_transmit(NOW) {
             let received = without_length(&transmit.prefix);

@@ -63,7 +63,7 @@ impl Opener {
     fn new(streams: u32) -> Self {
         let mut head = Vec::new();
         let options = HeadOptions::default();
-        right(encode_open(&mut head, METHOD, std::iter::empty(), &options));
+        let _ = right(encode_open(&mut head, METHOD, std::iter::empty(), &options));
         Self {
             server: server(streams, WINDOW),
             head,
@@ -86,7 +86,7 @@ impl Opener {
     }
 
     fn retire(&mut self, id: i64, stream: Key) {
-        right(
+        let _ = right(
             self.server
                 .handle_frame(NOW, without_length(&prefix::cancel(id))),
         );
@@ -149,7 +149,7 @@ pub fn receive(open: usize, order: Order) -> Rounds {
         match right(server.handle_frame(NOW, frame)) {
             Input::Data { stream, bytes, .. } => {
                 black_box(bytes);
-                right(server.consumed(stream, MESSAGE));
+                right(right(server.stream(stream)).consumed(MESSAGE));
             }
             other => fail(format_args!("{other:?}")),
         }
@@ -173,7 +173,7 @@ pub fn send(open: usize, order: Order) -> Rounds {
         if next == keys.len() {
             next = 0;
         }
-        right(client.send_message(key, Envelope::new(MESSAGE), MESSAGE));
+        right(right(client.stream(key)).send_message(Envelope::new(MESSAGE), MESSAGE));
         black_box(&there(client.poll_transmit(NOW)));
         black_box(&client.poll_transmit(NOW));
         black_box(&there(client.poll_event()));

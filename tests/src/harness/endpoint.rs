@@ -6,8 +6,8 @@ mod server;
 use std::collections::HashMap;
 
 use grpctunnel_core::{
-    Body, Carrier, Cause, Client, CommandError, Config, Envelope, Event, Input, Key, Negotiation,
-    Opening, Part, Role, Server, Side, Time, Transmit, Tunnel, TunnelError,
+    Body, Carrier, Cause, Client, CommandError, Config, Envelope, Event, Gone, Input, Key,
+    Negotiation, Opening, Part, Role, Server, Side, Time, Transmit, Tunnel, TunnelError,
 };
 
 use super::call::{Call, Piece};
@@ -220,7 +220,7 @@ impl<R: Role, S: Store> Endpoint<R, S> {
                 metadata,
                 deadline,
             } => {
-                let Some(id) = self.tunnel.stream_id(stream) else {
+                let Some(id) = self.tunnel.inspect(stream).and_then(|it| it.id()) else {
                     fail("a stream without an id came in");
                 };
                 self.add(stream, id);
@@ -372,10 +372,11 @@ impl<R: Role, S: Store> Endpoint<R, S> {
         match self.call_mut(call).read(max) {
             Piece::Bytes(bytes) => {
                 let (key, over) = (self.key(call), self.over(call).is_some());
-                match self.tunnel.consumed(key, bytes) {
-                    Ok(()) => {}
-                    Err(CommandError::Gone) if over => {}
-                    Err(error) => fail(format_args!("call {call} cannot consume {bytes}: {error}")),
+                match self.tunnel.stream(key) {
+                    Ok(mut stream) => {
+                        assert_eq!(stream.consumed(bytes), Ok(()), "call {call}: {bytes}");
+                    }
+                    Err(Gone) => assert!(over, "call {call} cannot consume {bytes}"),
                 }
             }
             Piece::Message(message) => self.seen.push(Seen::Got { call, message }),
@@ -394,7 +395,9 @@ impl<R: Role, S: Store> Endpoint<R, S> {
         let key = self.key(call);
         let envelope = Envelope::new(len(&message));
         let (ready, rest) = message.split_at(ready.min(message.len()));
-        self.tunnel.send_message(key, envelope, len(ready))?;
+        self.tunnel
+            .stream(key)?
+            .send_message(envelope, len(ready))?;
         let record = self.call_mut(call);
         record
             .lent
@@ -412,7 +415,8 @@ impl<R: Role, S: Store> Endpoint<R, S> {
         let record = self.call(call);
         let (key, bytes) = (record.key, bytes.min(record.rest.len()));
         self.tunnel
-            .provide(key, u32::try_from(bytes).unwrap_or(u32::MAX))?;
+            .stream(key)?
+            .provide(u32::try_from(bytes).unwrap_or(u32::MAX))?;
         let record = self.call_mut(call);
         let more: Vec<u8> = record.rest.drain(..bytes).collect();
         record.lent.extend(&more);
@@ -423,19 +427,17 @@ impl<R: Role, S: Store> Endpoint<R, S> {
     /// The reader is gone.
     pub fn stop_reading(&mut self, call: i64) {
         let lives = self.over(call).is_none() && !self.released(call);
-        let expected = if lives {
-            Ok(())
-        } else {
-            Err(CommandError::Gone)
-        };
-        assert_eq!(self.tunnel.stop_reading(self.key(call)), expected, "{call}");
+        let expected = if lives { Ok(()) } else { Err(Gone) };
+        let stream = self.tunnel.stream(self.key(call));
+        let done = stream.map(|mut stream| stream.stop_reading());
+        assert_eq!(done, expected, "{call}");
         self.poll_events();
     }
 
     /// Handle, handler and buffer are gone.
     pub fn release(&mut self, call: i64) {
         let expected = if self.released(call) {
-            Err(CommandError::Gone)
+            Err(Gone)
         } else {
             Ok(())
         };

@@ -304,9 +304,9 @@ impl<S: Store> Pair<S> {
                 .filter(|call| end.over(*call).is_none())
                 .filter_map(|call| {
                     let key = end.key(call);
-                    let (available, unread) = end.tunnel.receive_credit(key)?;
-                    let size = end.tunnel.receive_window(key)?;
-                    Some((end.tunnel.stream_id(key)?, available, unread, size))
+                    let stream = end.tunnel.inspect(key)?;
+                    let (available, size) = (stream.receive_credit()?, stream.receive_window()?);
+                    Some((stream.id()?, available, stream.unread(), size))
                 })
                 .collect()
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bytes::{Buf as _, Bytes, BytesMut};
+use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame};
 use http_body_util::{BodyExt as _, StreamBody};
 use prost::Message;
@@ -13,6 +13,7 @@ use tonic::Status;
 use tonic::body::Body;
 
 use super::Outcome;
+use crate::services::{self, Messages};
 
 /// How long a frame may take to come.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -32,11 +33,8 @@ impl FrameWriter {
 
     /// Writes these bytes as one frame. Nothing happens when nobody reads any more.
     pub fn write(&self, frame: &[u8]) {
-        let length = u32::try_from(frame.len()).unwrap_or(u32::MAX);
-        let mut bytes = vec![0];
-        bytes.extend(length.to_be_bytes());
-        bytes.extend(frame);
-        let _ = self.0.send(Ok(Frame::data(bytes.into())));
+        let message = services::Message::plain(Bytes::copy_from_slice(frame));
+        let _ = self.0.send(Ok(Frame::data(message.encode())));
     }
 
     /// Writes one frame.
@@ -62,7 +60,7 @@ impl FrameWriter {
 #[derive(Debug)]
 pub struct FrameReader {
     body: Body,
-    received: BytesMut,
+    received: Messages,
     status: Option<Status>,
 }
 
@@ -74,7 +72,7 @@ impl FrameReader {
     {
         Self {
             body: Body::new(body),
-            received: BytesMut::new(),
+            received: Messages::default(),
             status: None,
         }
     }
@@ -92,33 +90,19 @@ impl FrameReader {
     /// When none came in time, when it cannot be decoded, and when the carrier was reset.
     pub async fn next<M: Message + Default>(&mut self) -> Outcome<Option<M>> {
         loop {
-            if let Some(frame) = self.take()? {
-                return Ok(Some(M::decode(frame)?));
+            if let Some(frame) = self.received.next() {
+                return Ok(Some(M::decode(frame.bytes)?));
             }
             let Some(frame) = timeout(LIMIT, self.body.frame()).await? else {
                 return Ok(None);
             };
             match frame?.into_data() {
-                Ok(data) => self.received.extend_from_slice(&data),
+                Ok(data) => self.received.add(&data),
                 Err(frame) => {
                     let trailers = frame.into_trailers().unwrap_or_default();
                     self.status = Status::from_header_map(&trailers);
                 }
             }
         }
-    }
-
-    /// A frame that is there as a whole.
-    fn take(&mut self) -> Outcome<Option<Bytes>> {
-        let Some(Ok(length)) = self.received.get(1..5).map(<[u8; 4]>::try_from) else {
-            return Ok(None);
-        };
-        let end = 5 + usize::try_from(u32::from_be_bytes(length))?;
-        if self.received.len() < end {
-            return Ok(None);
-        }
-        let mut frame = self.received.split_to(end).freeze();
-        frame.advance(5);
-        Ok(Some(frame))
     }
 }

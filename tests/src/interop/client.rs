@@ -11,7 +11,7 @@ use tonic::metadata::MetadataMap;
 use tonic::service::Routes;
 use tonic::{Code, Status, transport};
 
-use crate::services::{grpchan, official};
+use crate::services::{WithCompression, grpchan, official};
 
 /// Makes a plaintext HTTP/2 connection to `HOST:PORT` with tonic's HTTP/2, for direct calls.
 ///
@@ -57,9 +57,23 @@ pub async fn serve_reverse(
     options: &Options,
     metadata: MetadataMap,
 ) -> Result<ServerHandle, Status> {
+    let services = Routes::new(WithCompression(official())).add_service(grpchan());
+    serve_reverse_with(services, address, options, metadata).await
+}
+
+/// The same with other services.
+///
+/// # Errors
+///
+/// What the opening ended with.
+pub async fn serve_reverse_with(
+    services: Routes,
+    address: impl Display,
+    options: &Options,
+    metadata: MetadataMap,
+) -> Result<ServerHandle, Status> {
     let connection = carrier(address).await?;
-    let handler = Routes::new(official()).add_service(grpchan());
-    let opened = grpctunnel_tokio::serve_reverse(connection, handler, options, metadata).await;
+    let opened = grpctunnel_tokio::serve_reverse(connection, services, options, metadata).await;
     opened.map_err(|error| status_of(&error))
 }
 

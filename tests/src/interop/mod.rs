@@ -4,6 +4,7 @@
 pub mod calls;
 #[cfg(feature = "net")]
 mod carrier;
+pub mod cases;
 #[cfg(feature = "net")]
 mod client;
 #[cfg(feature = "net")]
@@ -14,6 +15,7 @@ pub mod probe;
 mod process;
 #[cfg(feature = "net")]
 mod program;
+pub mod reverse_cases;
 #[cfg(feature = "net")]
 mod server;
 
@@ -22,7 +24,7 @@ use std::error::Error;
 #[cfg(feature = "net")]
 pub use carrier::{FrameReader, FrameWriter};
 #[cfg(feature = "net")]
-pub use client::{connection, open, serve_reverse, status_of};
+pub use client::{connection, open, serve_reverse, serve_reverse_with, status_of};
 #[cfg(feature = "net")]
 pub use peers::Peers;
 #[cfg(feature = "net")]

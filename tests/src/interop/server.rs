@@ -11,7 +11,8 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tonic::service::Routes;
 
-use crate::services::{KeyedTunnels, Trigger, grpchan, official};
+use super::reverse_cases::play_for_opener;
+use crate::services::{KeyedTunnels, Trigger, WithCompression, grpchan, official};
 
 /// Metadata of an opening that names the reverse tunnel, in the order in which they are looked at.
 const NAMES: [&str; 2] = ["test-client-key", "x-tunnel-name"];
@@ -64,10 +65,10 @@ impl InteropServer {
         let tunnels = self.tunnels.clone();
         let service = TunnelServer::new()
             .with_options(self.options)
-            .forward(Routes::new(official()).add_service(grpchan()))
+            .forward(Routes::new(WithCompression(official())).add_service(grpchan()))
             .reverse(move |tunnel| keep(tunnels.clone(), tunnel));
-        let direct =
-            Routes::new(official()).add_service(Trigger::service(self.tunnels, self.trigger_time));
+        let direct = Routes::new(WithCompression(official()))
+            .add_service(Trigger::service(self.tunnels, self.trigger_time));
         Server::new(service)
             .with_service(direct)
             .with_grace(DRAIN_LIMIT)
@@ -151,8 +152,12 @@ fn method_kinds() -> MethodKinds {
     KINDS.into_iter().collect()
 }
 
-/// Keeps a reverse tunnel for as long as it lives.
+/// Keeps a reverse tunnel for as long as it lives, or plays the cases that its opening names.
 async fn keep(tunnels: KeyedTunnels<Channel>, tunnel: ReverseTunnel) {
+    match play_for_opener(&tunnel.metadata, tunnel.channel.clone()).await {
+        Ok(false) => {}
+        Ok(true) | Err(_) => return tunnel.channel.close(),
+    }
     let name = NAMES
         .iter()
         .find_map(|name| tunnel.metadata.get(*name)?.to_str().ok());

@@ -27,7 +27,7 @@ impl State {
         self.base = self.base.max(frame.id.saturating_add(1));
         for call in 0..self.calls.len() {
             let key = self.half(Side::Client, call).key;
-            let id = key.and_then(|key| self.client.stream_id(key));
+            let id = key.and_then(|key| self.client.inspect(key)?.id());
             if let Some(call) = self.calls.get_mut(call)
                 && call.client.stage == Stage::Live
             {
@@ -202,11 +202,14 @@ impl State {
             Moves::Credit(bytes) => bytes,
             _ => 0,
         });
-        let may_send = tunnel!(ref self, other(receiver), tunnel => tunnel.send_credit(peer));
-        let takes = tunnel!(ref self, receiver, tunnel => tunnel.receive_credit(own));
-        let window = tunnel!(ref self, receiver, tunnel => tunnel.receive_window(own));
-        let (Some(may_send), Some((available, unread)), Some(window)) = (may_send, takes, window)
-        else {
+        let sends = tunnel!(ref self, other(receiver), tunnel => tunnel.inspect(peer));
+        let takes = tunnel!(ref self, receiver, tunnel => tunnel.inspect(own));
+        let (Some(may_send), Some(available), Some(unread), Some(window)) = (
+            sends.and_then(|it| it.send_credit()),
+            takes.and_then(|it| it.receive_credit()),
+            takes.map(|it| it.unread()),
+            takes.and_then(|it| it.receive_window()),
+        ) else {
             return Err("a live call has no credit".into());
         };
         let held = half.held;

@@ -259,8 +259,9 @@ impl State {
             let initial = world.window(side);
             (0..CALLS).any(|call| {
                 let key = self.half(side, call).key;
-                let window = key
-                    .and_then(|key| tunnel!(ref self, side, tunnel => tunnel.receive_window(key)));
+                let window = key.and_then(
+                    |key| tunnel!(ref self, side, tunnel => tunnel.inspect(key)?.receive_window()),
+                );
                 window.is_some_and(|window| window > initial)
             })
         })

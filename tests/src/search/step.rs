@@ -50,7 +50,8 @@ impl State {
     fn half_close(&mut self, call: usize) -> Check {
         let key = self.key(Side::Client, call)?;
         let client = Rc::make_mut(&mut self.client);
-        client.half_close(key).map_err(refused)?;
+        let mut stream = client.stream(key).map_err(refused)?;
+        stream.half_close().map_err(refused)?;
         self.change(Side::Client, call, |half| half.closed = true);
         Ok(())
     }
@@ -58,9 +59,9 @@ impl State {
     fn respond(&mut self, world: &World, call: usize) -> Check {
         let key = self.key(Side::Server, call)?;
         let server = Rc::make_mut(&mut self.server);
-        server
-            .respond(key, Encoded::kept(len(&world.headers), true))
-            .map_err(refused)?;
+        let mut stream = server.stream(key).map_err(refused)?;
+        let head = Encoded::kept(len(&world.headers), true);
+        stream.respond(head).map_err(refused)?;
         self.change(Side::Server, call, |half| half.responded = true);
         Ok(())
     }
@@ -108,8 +109,10 @@ impl State {
         };
         let ready = if world.scope.pieces { size / 2 } else { size };
         let envelope = Envelope::new(size);
-        tunnel!(self, side, tunnel => tunnel.send_message(key, envelope, ready))
-            .map_err(refused)?;
+        tunnel!(self, side, tunnel => {
+            let mut stream = tunnel.stream(key).map_err(refused)?;
+            stream.send_message(envelope, ready).map_err(refused)?;
+        });
         self.change(side, call, |half| {
             half.begun = half.begun.saturating_add(1);
             half.writing = true;
@@ -121,7 +124,10 @@ impl State {
     fn provide(&mut self, side: Side, call: usize) -> Check {
         let key = self.key(side, call)?;
         let rest = self.half(side, call).rest;
-        tunnel!(self, side, tunnel => tunnel.provide(key, rest)).map_err(refused)?;
+        tunnel!(self, side, tunnel => {
+            let mut stream = tunnel.stream(key).map_err(refused)?;
+            stream.provide(rest).map_err(refused)?;
+        });
         self.change(side, call, |half| half.rest = 0);
         Ok(())
     }
@@ -132,7 +138,9 @@ impl State {
         let server = Rc::make_mut(&mut self.server);
         // What is due now happens first, and may end the call.
         let due = server.poll_timeout().is_some_and(|time| time <= self.now);
-        match server.close(self.now, key, Encoded::kept(head, ok), Some(hold)) {
+        let head = Encoded::kept(head, ok);
+        let mut stream = server.stream(key).map_err(refused)?;
+        match stream.close(self.now, head, Some(hold)) {
             Err(CommandError::Gone) if due => return Ok(()),
             closed => closed.map_err(refused)?,
         }
@@ -154,7 +162,10 @@ impl State {
         let key = self.key(side, call)?;
         let readable = self.readable(world, side, call);
         let bytes = if all { readable } else { readable.min(1) };
-        tunnel!(self, side, tunnel => tunnel.consumed(key, bytes)).map_err(refused)?;
+        tunnel!(self, side, tunnel => {
+            let mut stream = tunnel.stream(key).map_err(refused)?;
+            stream.consumed(bytes).map_err(refused)?;
+        });
         self.change(side, call, |half| {
             half.held = half.held.saturating_sub(bytes);
             half.tail = half.tail.min(half.held);
@@ -181,7 +192,9 @@ impl State {
         match what {
             Disturbance::Cancel => {
                 let key = self.key(Side::Client, call)?;
-                Rc::make_mut(&mut self.client).cancel(key).map_err(refused)
+                let client = Rc::make_mut(&mut self.client);
+                client.stream(key).map_err(refused)?.cancel();
+                Ok(())
             }
             Disturbance::Time => {
                 self.now = self.now.max(self.timer(side));
@@ -200,7 +213,9 @@ impl State {
             }
             Disturbance::StopReading => {
                 let key = self.key(side, call)?;
-                tunnel!(self, side, tunnel => tunnel.stop_reading(key)).map_err(refused)?;
+                tunnel!(self, side, tunnel => {
+                    tunnel.stream(key).map_err(refused)?.stop_reading();
+                });
                 self.change(side, call, |half| {
                     half.stopped = true;
                     half.held = 0;

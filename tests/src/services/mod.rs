@@ -3,8 +3,10 @@
 
 #[cfg(feature = "net")]
 mod batch;
+mod compression;
 mod extras;
 mod grpchan;
+mod messages;
 mod official;
 mod outgoing;
 #[cfg(feature = "net")]
@@ -18,8 +20,10 @@ use tonic::codegen::StdError;
 
 #[cfg(feature = "net")]
 pub use batch::send_batches;
+pub use compression::{CallCompression, WithCompression};
 pub use extras::{ECHO_PAYLOAD, STATUS_DETAILS, status_details};
 pub use grpchan::{Grpchan, grpchan};
+pub use messages::{Message, Messages};
 pub use official::{Official, official};
 pub use outgoing::{Outgoing, WithOutgoing};
 #[cfg(feature = "net")]

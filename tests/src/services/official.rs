@@ -10,13 +10,14 @@ use futures_util::stream::try_unfold;
 use http::HeaderMap;
 use tonic::{Code, Request, Response, Status, Streaming};
 
+use super::compression::CallCompression;
 use super::extras::Extras;
 use super::outgoing::{Outgoing, WithOutgoing};
 use crate::protos::grpc::testing::test_service_server::{TestService, TestServiceServer};
 use crate::protos::grpc::testing::{
-    EchoStatus, Empty, Payload, PayloadType, ResponseParameters, SimpleRequest, SimpleResponse,
-    StreamingInputCallRequest, StreamingInputCallResponse, StreamingOutputCallRequest,
-    StreamingOutputCallResponse,
+    BoolValue, EchoStatus, Empty, Payload, PayloadType, ResponseParameters, SimpleRequest,
+    SimpleResponse, StreamingInputCallRequest, StreamingInputCallResponse,
+    StreamingOutputCallRequest, StreamingOutputCallResponse,
 };
 
 /// Request metadata that comes back in the response headers.
@@ -38,7 +39,8 @@ pub fn official() -> WithOutgoing<TestServiceServer<Official>> {
 /// `UnaryCall` and `FullDuplexCall` echo the metadata that the interoperability tests name (the
 /// first value of each); the others do not. `CacheableUnaryCall` and `UnimplementedCall` are
 /// UNIMPLEMENTED. On request ([`ECHO_PAYLOAD`](super::ECHO_PAYLOAD),
-/// [`STATUS_DETAILS`](super::STATUS_DETAILS)) they show more than zeros and a message.
+/// [`STATUS_DETAILS`](super::STATUS_DETAILS)) they show more than zeros and a message. Inside of
+/// [`WithCompression`](super::WithCompression) they compress what is asked for.
 #[derive(Clone, Copy, Debug)]
 pub struct Official;
 
@@ -60,8 +62,14 @@ impl TestService for Official {
     ) -> Result<Response<SimpleResponse>, Status> {
         echo_metadata(&request);
         let extras = Extras::asked_by(&request);
+        let compression = CallCompression::of(&request);
         let request = request.into_inner();
+        check_compressed(request.expect_compressed.as_ref(), &compression)?;
         check_status(request.response_status.as_ref(), &extras)?;
+        if request.response_compressed.is_some_and(|asked| asked.value) {
+            compression.allow();
+            compression.respond(true);
+        }
         let zeros = payload(request.response_type, request.response_size)?;
         Ok(Response::new(SimpleResponse {
             payload: if extras.echo {
@@ -93,7 +101,12 @@ impl TestService for Official {
         request: Request<StreamingOutputCallRequest>,
     ) -> Result<Response<Responses>, Status> {
         let extras = Extras::asked_by(&request);
-        let wanted = Wanted::by(request.into_inner(), &extras);
+        let compression = CallCompression::of(&request);
+        let mut wanted = Wanted::by(request.into_inner(), &extras);
+        if wanted.parameters.as_slice().iter().any(is_compressed) {
+            compression.allow();
+        }
+        wanted.compression = compression;
         let responses = try_unfold(wanted, |mut wanted| async move {
             Ok(wanted.next().await?.map(|response| (response, wanted)))
         });
@@ -104,9 +117,11 @@ impl TestService for Official {
         &self,
         request: Request<Streaming<StreamingInputCallRequest>>,
     ) -> Result<Response<StreamingInputCallResponse>, Status> {
+        let compression = CallCompression::of(&request);
         let mut requests = request.into_inner();
         let mut sum = 0_usize;
         while let Some(request) = requests.message().await? {
+            check_compressed(request.expect_compressed.as_ref(), &compression)?;
             sum += request.payload.map_or(0, |payload| payload.body.len());
         }
         Ok(Response::new(StreamingInputCallResponse {
@@ -167,6 +182,7 @@ struct Wanted {
     response_type: i32,
     parameters: vec::IntoIter<ResponseParameters>,
     echo: Option<Payload>,
+    compression: CallCompression,
 }
 
 impl Wanted {
@@ -175,6 +191,7 @@ impl Wanted {
             echo: request.payload.filter(|_| extras.echo),
             response_type: request.response_type,
             parameters: request.response_parameters.into_iter(),
+            compression: CallCompression::default(),
         }
     }
 
@@ -186,6 +203,7 @@ impl Wanted {
             async_io::Timer::after(Duration::from_micros(interval)).await;
         }
         let zeros = payload(self.response_type, parameters.size)?;
+        self.compression.respond(is_compressed(&parameters));
         Ok(Some(StreamingOutputCallResponse {
             payload: Some(self.echo.clone().unwrap_or(zeros)),
             ..StreamingOutputCallResponse::default()
@@ -211,6 +229,24 @@ fn payload(payload_type: i32, size: i32) -> Result<Payload, Status> {
         r#type: payload_type,
         body,
     })
+}
+
+fn is_compressed(parameters: &ResponseParameters) -> bool {
+    parameters.compressed.is_some_and(|asked| asked.value)
+}
+
+/// Ends the call when a request did not travel as it says.
+fn check_compressed(
+    expected: Option<&BoolValue>,
+    compression: &CallCompression,
+) -> Result<(), Status> {
+    let compressed = compression.request_was_compressed();
+    match expected {
+        Some(expected) if expected.value && !compressed => Err(Status::invalid_argument(
+            "the request is not compressed, which it says it is",
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// Ends the call as the request asks.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use grpctunnel_core::wire::Encoded;
 use grpctunnel_core::{
-    Client, Config, Envelope, Key, MethodKind, Negotiation, OpenOptions, Opening, Time,
+    Client, Config, Envelope, Key, MethodKind, Negotiation, OpenOptions, Opening, StreamMut, Time,
 };
 
 use super::end::{End, Run, Timeline, own, peer};
@@ -31,10 +31,10 @@ fn open(end: &mut End<Client>, key: &mut Option<Key>, options: OpenOptions, requ
     // The tunnel may have ended.
     if let Ok(opened) = end.tunnel.open(end.now, Encoded::kept(10, true), options) {
         *key = Some(opened);
-        let _ = end
-            .tunnel
-            .send_message(opened, Envelope::new(request), request);
-        let _ = end.tunnel.half_close(opened);
+        if let Ok(mut stream) = end.tunnel.stream(opened) {
+            let _ = stream.send_message(Envelope::new(request), request);
+            let _ = stream.half_close();
+        }
     }
 }
 
@@ -57,7 +57,7 @@ fn upload(end: &mut End<Client>, key: &mut Option<Key>) {
 fn cancel(end: &mut End<Client>, key: &mut Option<Key>) {
     if let Some(key) = *key {
         // The call may be over.
-        let _ = end.tunnel.cancel(key);
+        let _ = end.tunnel.stream(key).map(StreamMut::cancel);
     }
 }
 

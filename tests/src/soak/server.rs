@@ -32,22 +32,26 @@ fn unary(new: NewStream) -> Timeline<Server> {
 fn close(end: &mut End<Server>, key: &mut Option<Key>) {
     let Some(key) = *key else { return };
     // The call may be over.
-    let _ = end
-        .tunnel
-        .close(end.now, key, Encoded::kept(10, false), None);
+    if let Ok(mut stream) = end.tunnel.stream(key) {
+        let _ = stream.close(end.now, Encoded::kept(10, false), None);
+    }
 }
 
 fn send(end: &mut End<Server>, key: &mut Option<Key>, bytes: u32) {
     let Some(key) = *key else { return };
     // The call may be over.
-    let _ = end.tunnel.send_message(key, Envelope::new(bytes), bytes);
+    if let Ok(mut stream) = end.tunnel.stream(key) {
+        let _ = stream.send_message(Envelope::new(bytes), bytes);
+    }
     end.poll();
 }
 
 fn is_unary(end: &mut End<Server>, key: &mut Option<Key>) {
     let Some(key) = *key else { return };
     // The call may be over.
-    let _ = end.tunnel.set_method_kind(key, MethodKind::Unary);
+    if let Ok(mut stream) = end.tunnel.stream(key) {
+        stream.set_method_kind(MethodKind::Unary);
+    }
 }
 
 fn release(end: &mut End<Server>, key: &mut Option<Key>) {

@@ -243,7 +243,9 @@ fn attack_a10_the_edges_of_32_bits() {
                 let key = t.last.unwrap();
                 t.taking = false;
                 t.tunnel
-                    .send_message(key, Envelope::new(u32::MAX), u32::MAX)
+                    .stream(key)
+                    .unwrap()
+                    .send_message(Envelope::new(u32::MAX), u32::MAX)
                     .unwrap();
                 let mut sent = 0;
                 while sent < 1 << 20
@@ -277,7 +279,9 @@ fn attack_a11_a_response_drawn_out_byte_by_byte() {
         let key = t.last.unwrap();
         t.sent = 0;
         t.tunnel
-            .send_message(key, Envelope::new(size), size)
+            .stream(key)
+            .unwrap()
+            .send_message(Envelope::new(size), size)
             .unwrap();
         t.poll();
         let update = wu(FIRST, grant);
@@ -288,7 +292,13 @@ fn attack_a11_a_response_drawn_out_byte_by_byte() {
             granted += u64::from(grant);
         }
         // A message that is wholly gone makes room for the next one.
-        assert!(t.tunnel.send_message(key, Envelope::new(1), 1).is_ok());
+        assert!(
+            t.tunnel
+                .stream(key)
+                .unwrap()
+                .send_message(Envelope::new(1), 1)
+                .is_ok()
+        );
         let most = updates + u64::from(size.div_ceil(1_024)) + 1;
         assert!(
             t.sent <= most,
@@ -312,7 +322,9 @@ fn attack_a21_a_reader_of_a_byte_a_second() {
     }
     for key in &keys {
         t.tunnel
-            .send_message(*key, Envelope::new(65_536), 65_536)
+            .stream(*key)
+            .unwrap()
+            .send_message(Envelope::new(65_536), 65_536)
             .unwrap();
     }
     let info = allocation_counter::measure(|| {
@@ -328,7 +340,13 @@ fn attack_a21_a_reader_of_a_byte_a_second() {
                 credit = 0;
             }
             for key in keys.iter().take(3) {
-                assert!(t.tunnel.send_message(*key, Envelope::new(1), 1).is_err());
+                assert!(
+                    t.tunnel
+                        .stream(*key)
+                        .unwrap()
+                        .send_message(Envelope::new(1), 1)
+                        .is_err()
+                );
             }
         }
     });
@@ -351,7 +369,9 @@ fn attack_a22_one_large_message_and_small_calls() {
         t.get(open.at(id));
         let key = t.last.unwrap();
         t.tunnel
-            .send_message(key, Envelope::new(1 << 30), 1 << 30)
+            .stream(key)
+            .unwrap()
+            .send_message(Envelope::new(1 << 30), 1 << 30)
             .unwrap();
     }
     for _ in 0..1_000 {
@@ -360,7 +380,9 @@ fn attack_a22_one_large_message_and_small_calls() {
     t.get(open.at(LARGE));
     let small = t.last.unwrap();
     t.tunnel
-        .send_message(small, Envelope::new(100), 100)
+        .stream(small)
+        .unwrap()
+        .send_message(Envelope::new(100), 100)
         .unwrap();
     let mut before = 0;
     loop {

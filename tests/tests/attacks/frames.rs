@@ -32,8 +32,10 @@ fn never_read<S: Storage + Clone>(streams: u32, refusals: u64) {
         let mut lives = t.get(open.at(id)) && t.get(data.at(id));
         if let Some(key) = t.last {
             // The stream may have been refused.
-            let _ = t.tunnel.consumed(key, 40_000);
-            let _ = t.tunnel.respond(key, Encoded::kept(10, true));
+            if let Ok(mut stream) = t.tunnel.stream(key) {
+                let _ = stream.consumed(40_000);
+                let _ = stream.respond(Encoded::kept(10, true));
+            }
         }
         lives = lives && (id % 2 == 0 || t.get(cancel.at(id)));
         frames += 3;
@@ -108,7 +110,11 @@ fn attack_a12_updates_beyond_what_was_sent() {
     t.get(&Frame::from(new(FIRST, "svc/m")));
     let key = t.last.unwrap();
     for _ in 0..300 {
-        t.tunnel.send_message(key, Envelope::new(1), 1).unwrap();
+        t.tunnel
+            .stream(key)
+            .unwrap()
+            .send_message(Envelope::new(1), 1)
+            .unwrap();
         t.poll();
     }
     // One for each data frame, and the bucket.
@@ -243,7 +249,9 @@ fn attack_a13_empty_chunks_for_a_stream_that_closes() {
     t.get(&msg(FIRST, 100, 1));
     let key = t.last.unwrap();
     t.tunnel
-        .close(t.now, key, Encoded::kept(5, false), None)
+        .stream(key)
+        .unwrap()
+        .close(t.now, Encoded::kept(5, false), None)
         .unwrap();
     assert_eq!(taken(&mut t, &more(FIRST, 0)), 10_000);
     assert_eq!(t.cut, Some(TunnelReason::TooManyUselessFrames));
@@ -285,10 +293,15 @@ fn attack_a26_small_input_large_output() {
             let mut t = server_with::<Growing>(config.clone());
             assert!(t.get(&Frame::from(new(1, "a/b"))));
             let key = t.last.unwrap();
-            t.tunnel.set_method_kind(key, MethodKind::Unary).unwrap();
+            t.tunnel
+                .stream(key)
+                .unwrap()
+                .set_method_kind(MethodKind::Unary);
             let before = t.sent_bytes;
             assert!(t.get(frame), "{:?}", t.cut);
-            let _ = t.tunnel.consumed(key, 65_536);
+            if let Ok(mut stream) = t.tunnel.stream(key) {
+                let _ = stream.consumed(65_536);
+            }
             t.poll();
             let (input, reply) = (frame.len() as u64 + 5, t.sent_bytes - before);
             assert!(reply <= 2 * input + 64, "{reply} for {input}: {frame:?}");

@@ -153,7 +153,10 @@ fn attack_a03_calls_that_an_application_spoils() {
     for id in 0..full(100_000) {
         assert!(t.get(open.at(id)));
         let key = t.last.unwrap();
-        t.tunnel.set_method_kind(key, MethodKind::Unary).unwrap();
+        t.tunnel
+            .stream(key)
+            .unwrap()
+            .set_method_kind(MethodKind::Unary);
         assert!(t.get(half.at(id)), "{id}: {:?}", t.cut);
     }
     assert_eq!((t.most_tasks, t.tunnel.streams()), (1, 0));

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Buf;
-use grpctunnel_core::{Client, Code, Opening, Server};
+use grpctunnel_core::{Client, Code, Opening, Server, Side};
 use http::request::Parts;
 use http::{Extensions, HeaderMap, Request, Response};
 use http_body::Body;
@@ -24,7 +24,7 @@ use crate::error::BoxError;
 use crate::grpc::status::Status;
 use crate::options::Options;
 use crate::panics::contain;
-use crate::peer::TunnelPeer;
+use crate::peer::{Direction, TunnelPeer, opening_metadata};
 use crate::runtime::{Runtime, Task};
 use crate::server::{Handler, HandlerAcceptor, NoHandler};
 use crate::tunnel::input::CallAcceptor;
@@ -32,15 +32,25 @@ use crate::tunnel::shared::Shared;
 use crate::tunnel::state::TunnelRole;
 
 /// A reverse tunnel that was accepted and may carry calls.
-#[derive(Debug)]
+///
+/// Its `Debug` form shows no metadata, which may hold credentials.
 #[non_exhaustive]
 pub struct ReverseTunnel {
     /// To make calls on it. The tunnel is drained when the last clone is dropped.
     pub channel: Channel,
-    /// The headers of the request that opened it.
+    /// The metadata of the request that opened it, without the protocol's own headers; see
+    /// [`TunnelPeer::metadata`].
     pub metadata: HeaderMap,
     /// What the HTTP stack attached to that request: connection info, certificates.
     pub extensions: Extensions,
+}
+
+impl fmt::Debug for ReverseTunnel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReverseTunnel")
+            .field("channel", &self.channel)
+            .finish_non_exhaustive()
+    }
 }
 
 type Accept = Arc<dyn Fn(ReverseTunnel) -> Task + Send + Sync>;
@@ -133,7 +143,7 @@ impl<H> TunnelService<H> {
     where
         B: Body<Data: Buf, Error: Into<BoxError>> + Send + 'static,
     {
-        let metadata = parts.headers.clone();
+        let metadata = opening_metadata(parts.headers.clone());
         let extensions = parts.extensions.clone();
         let accept = accept.clone();
         self.accept::<Client, B, _>(parts, body, NoAcceptor, |shared| {
@@ -181,7 +191,11 @@ impl<H> TunnelService<H> {
             Err(status) => return refused(&status),
         };
         let transmit = TransmitBody::new(shared.clone(), NetworkRole::Server);
-        let peer = TunnelPeer::new(parts.headers, parts.extensions);
+        let direction = match R::OWN_SIDE {
+            Side::Client => Direction::Reverse,
+            Side::Server => Direction::Forward,
+        };
+        let peer = TunnelPeer::new(direction, parts.headers, parts.extensions);
         // Set only here, so it cannot have been set.
         let _ = shared.peer.set(peer);
         let on_start = on_start(shared.clone());

@@ -91,13 +91,15 @@ impl Outbox {
     ) -> Result<(), CommandError> {
         let fresh = std::mem::take(&mut self.fresh);
         if fresh > 0 {
-            tunnel.provide(stream, fresh)?;
+            tunnel.stream(stream)?.provide(fresh)?;
         }
         if !self.sending
             && let Some(next) = self.waiting.pop_front()
         {
             self.share.remove(MESSAGE_COST);
-            tunnel.send_message(stream, next.envelope, next.ready)?;
+            tunnel
+                .stream(stream)?
+                .send_message(next.envelope, next.ready)?;
             self.sending = true;
         }
         Ok(())

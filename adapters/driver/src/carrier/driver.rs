@@ -17,7 +17,7 @@ use crate::carrier::receive::{CarrierEvent, CarrierReader, ReadBudget};
 use crate::deferred::Deferred;
 use crate::error::{BoxError, CarrierEnd};
 use crate::log;
-use crate::peer::TunnelPeer;
+use crate::peer::{Direction, TunnelPeer};
 use crate::runtime::Sleep;
 use crate::tunnel::input::CallAcceptor;
 use crate::tunnel::shared::Shared;
@@ -166,7 +166,11 @@ where
 
     fn handle_response(&mut self, state: &mut State<R>, parts: Parts, deferred: &mut Deferred) {
         let negotiation = opening::negotiation(&parts.headers);
-        let peer = TunnelPeer::new(parts.headers, parts.extensions);
+        let direction = match R::OWN_SIDE {
+            Side::Client => Direction::Forward,
+            Side::Server => Direction::Reverse,
+        };
+        let peer = TunnelPeer::new(direction, parts.headers, parts.extensions);
         // There is only one response.
         let _ = self.shared.peer.set(peer);
         state.negotiated = negotiation == Negotiation::On;
@@ -176,7 +180,11 @@ where
         }
     }
 
-    fn handle_end(&self, state: &mut State<R>, end: CarrierEnd, cause: Cause) {
+    fn handle_end(&self, state: &mut State<R>, mut end: CarrierEnd, cause: Cause) {
+        end.was_idle = cause == Cause::Finished
+            && state.tunnel.is_open()
+            && state.tunnel.active_streams() == 0
+            && self.deframer.is_between_messages();
         state.carrier_end = end;
         if self.deframer.is_between_messages() || cause == Cause::Failed {
             state.tunnel.handle_end(state.now, cause);

@@ -67,15 +67,15 @@ impl CarrierEvent {
         let ok = status.as_ref().is_some_and(Status::is_ok);
         let end = CarrierEnd {
             status: status.filter(|status| !status.is_ok()),
-            error: None,
+            ..CarrierEnd::default()
         };
         Self::End(end, if ok { Cause::Finished } else { Cause::Failed })
     }
 
     fn error(error: BoxError) -> Self {
         let end = CarrierEnd {
-            status: None,
             error: Some(error.into()),
+            ..CarrierEnd::default()
         };
         Self::End(end, Cause::Failed)
     }

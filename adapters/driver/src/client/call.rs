@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use grpctunnel_core::{Client, CommandError, Key, Side, Unread};
+use grpctunnel_core::{Client, CommandError, Key, Side, StreamMut, Unread};
 
 use crate::deferred::Deferred;
 use crate::grpc::status::Status;
@@ -16,7 +16,7 @@ impl TunnelRole for Client {
     const OWN_SIDE: Side = Side::Client;
 
     fn finish(state: &mut State<Self>, stream: Key, _finish: Finish) -> Result<(), CommandError> {
-        state.tunnel.half_close(stream)
+        Ok(state.tunnel.stream(stream)?.half_close()?)
     }
 
     fn fail_stream(state: &mut State<Self>, stream: Key, status: Status, deferred: &mut Deferred) {
@@ -38,7 +38,7 @@ impl State<Client> {
             entry.set_end(end, Unread::Discard, deferred);
         }
         // Gone: it has ended already.
-        let _ = self.tunnel.cancel(stream);
+        let _ = self.tunnel.stream(stream).map(StreamMut::cancel);
     }
 
     /// Removes a call that nobody reads. If it has not ended, it is cancelled.

@@ -1,9 +1,10 @@
 //! A tunnel to make calls on.
 
+use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Buf;
 use grpctunnel_core::Client;
@@ -18,6 +19,7 @@ use crate::client::response_future::ResponseFuture;
 use crate::counters::Counters;
 use crate::error::{BoxError, CallError, TunnelEnd};
 use crate::peer::TunnelPeer;
+use crate::tunnel::id::TunnelId;
 use crate::tunnel::published::TunnelState;
 use crate::tunnel::shared::Shared;
 
@@ -35,12 +37,12 @@ use crate::tunnel::shared::Shared;
 /// [`MethodKind`](crate::MethodKind), where that is known, is taken from the request's extensions,
 /// or from the [`MethodKinds`](crate::MethodKinds) of the tunnel.
 ///
-/// Where there are several tunnels to the same peer, [`state`](Self::state) tells which one to pick
-/// for a call, and [`draining`](Self::draining) when to open another.
+/// Where there are several tunnels to the same peer, a [`TunnelGroup`](crate::TunnelGroup) picks one
+/// for each call; [`draining`](Self::draining) tells when to open another.
 ///
 /// The tunnel is drained when the last clone is dropped: the calls that are open go on for as long
 /// as they take, and with the last one the tunnel is finished.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Channel {
     handle: Arc<Handle>,
 }
@@ -54,6 +56,17 @@ impl Channel {
 
     pub(crate) fn shared(&self) -> &Arc<Shared<Client>> {
         &self.handle.shared
+    }
+
+    /// Makes a call whose deadline counts from `made`.
+    pub(crate) fn call_made<B>(&self, request: Request<B>, made: Instant) -> ResponseFuture<B> {
+        ResponseFuture::new(self.handle.clone(), request, made)
+    }
+
+    /// Tells this tunnel from any other.
+    #[must_use]
+    pub fn id(&self) -> TunnelId {
+        self.shared().id
     }
 
     /// Begins to drain: no new calls; those that are open may go on for `limit`, then they end
@@ -119,6 +132,12 @@ impl Channel {
     }
 }
 
+impl fmt::Debug for Channel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Channel").field(&self.state()).finish()
+    }
+}
+
 impl<B> Service<Request<B>> for Channel
 where
     B: Body<Data: Buf, Error: Into<BoxError>> + Send + 'static,
@@ -132,6 +151,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> ResponseFuture<B> {
-        ResponseFuture::new(self.handle.clone(), request)
+        let now = self.shared().runtime.now();
+        self.call_made(request, now)
     }
 }

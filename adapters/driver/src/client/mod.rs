@@ -12,3 +12,4 @@ pub(crate) use call::NoAcceptor;
 pub use channel::Channel;
 pub use response_body::ResponseBody;
 pub use response_future::ResponseFuture;
+pub(crate) use waiting::{deadline, deadline_exceeded};

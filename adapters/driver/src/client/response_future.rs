@@ -5,9 +5,9 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use bytes::Buf;
-use grpctunnel_core::Time;
 use http::{Request, Response};
 use http_body::Body;
 
@@ -32,8 +32,8 @@ pub struct ResponseFuture<B> {
     reason = "most calls are pending for a moment, which an allocation would not make shorter"
 )]
 enum Phase<B> {
-    /// Called at this time.
-    New(Arc<Handle>, Request<B>, Time),
+    /// Made at this time.
+    New(Arc<Handle>, Request<B>, Instant),
     /// Not opened yet.
     Pending(PendingCall<B>),
     Open(Call, RequestSender<B>),
@@ -43,10 +43,10 @@ enum Phase<B> {
 impl<B> Unpin for ResponseFuture<B> {}
 
 impl<B> ResponseFuture<B> {
-    pub(crate) fn new(handle: Arc<Handle>, request: Request<B>) -> Self {
-        let now = handle.shared.now();
+    /// A call that was made at this time.
+    pub(crate) const fn new(handle: Arc<Handle>, request: Request<B>, made: Instant) -> Self {
         Self {
-            phase: Phase::New(handle, request, now),
+            phase: Phase::New(handle, request, made),
         }
     }
 }
@@ -90,13 +90,15 @@ where
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         loop {
             match std::mem::replace(&mut self.phase, Phase::Done) {
-                Phase::New(handle, request, at) => match PendingCall::new(handle, request, at) {
-                    Ok(call) => self.phase = Phase::Pending(call),
-                    Err(status) => {
-                        let start = ResponseStart::End(CallEnd::status(status));
-                        return Poll::Ready(start.into_response(None));
+                Phase::New(handle, request, made) => {
+                    match PendingCall::new(handle, request, made) {
+                        Ok(call) => self.phase = Phase::Pending(call),
+                        Err(status) => {
+                            let start = ResponseStart::End(CallEnd::status(status));
+                            return Poll::Ready(start.into_response(None));
+                        }
                     }
-                },
+                }
                 Phase::Pending(mut call) => match call.poll_open(cx) {
                     Poll::Pending => {
                         self.phase = Phase::Pending(call);

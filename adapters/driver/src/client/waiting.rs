@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use bytes::Buf;
 use grpctunnel_core::wire::{Encoded, Extension, Timeout};
@@ -135,30 +136,35 @@ fn open(tunnel: &mut Tunnel<Client, Growing>, now: Time, call: &NewCall) -> Resu
     tunnel.open(now, Encoded::kept(head_len, true), call.options)
 }
 
-/// The deadline and the kind of a call that was made `at` this time.
-fn open_options<B>(
-    request: &Request<B>,
-    at: Time,
-    options: &Options,
-) -> Result<OpenOptions, Status> {
-    let timeouts = request.headers().get_all(GRPC_TIMEOUT);
+/// The deadline of a call that was `made` at this time, by its `grpc-timeout`. None: none that could
+/// come.
+pub(crate) fn deadline(headers: &HeaderMap, made: Instant) -> Result<Option<Instant>, Status> {
+    let mut timeouts = headers.get_all(GRPC_TIMEOUT).iter();
     let timeout = timeouts
-        .iter()
         .next_back()
         .and_then(|value| Timeout::parse(value.as_bytes()));
-    let deadline = match timeout {
-        None => None,
-        Some(Timeout::After(timeout)) => Some(at.saturating_add(timeout)),
-        Some(Timeout::Expired) => return Err(deadline_exceeded()),
-    };
+    match timeout {
+        None => Ok(None),
+        Some(Timeout::After(timeout)) => Ok(made.checked_add(timeout)),
+        Some(Timeout::Expired) => Err(deadline_exceeded()),
+    }
+}
+
+/// The deadline and the kind of a call that was `made` at this time.
+fn open_options<B>(
+    request: &Request<B>,
+    made: Instant,
+    shared: &Shared<Client>,
+) -> Result<OpenOptions, Status> {
+    let deadline = deadline(request.headers(), made)?.map(|deadline| shared.time(deadline));
     let kind = match request.extensions().get::<MethodKind>() {
         Some(kind) => *kind,
-        None => options.method_kinds.get(request.uri().path()),
+        None => shared.options.method_kinds.get(request.uri().path()),
     };
     Ok(OpenOptions { deadline, kind })
 }
 
-fn deadline_exceeded() -> Status {
+pub(crate) fn deadline_exceeded() -> Status {
     let reason = StreamReason::DeadlineExceeded;
     Status::new(reason.code(Side::Client), reason.text())
 }
@@ -184,10 +190,14 @@ impl<B> PendingCall<B>
 where
     B: Body<Data: Buf, Error: Into<BoxError>>,
 {
-    /// A call that was made `at` this time.
-    pub(crate) fn new(handle: Arc<Handle>, request: Request<B>, at: Time) -> Result<Self, Status> {
+    /// A call that was `made` at this time.
+    pub(crate) fn new(
+        handle: Arc<Handle>,
+        request: Request<B>,
+        made: Instant,
+    ) -> Result<Self, Status> {
         let shared = handle.shared.clone();
-        let options = open_options(&request, at, &shared.options)?;
+        let options = open_options(&request, made, &shared)?;
         let (parts, body) = request.into_parts();
         Ok(Self {
             new: Some((parts.uri, parts.headers)),
@@ -208,7 +218,9 @@ where
     /// Opens the call, and sends what there is of its request.
     pub(crate) fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Result<Key, Box<CallEnd>>> {
         let shared = self.shared().clone();
-        self.sender.read(cx, &shared.options);
+        if self.reads_now(&shared) {
+            self.sender.read(cx, &shared.options);
+        }
         if let Some(end) = self.sender.take_failure() {
             return Poll::Ready(Err(Box::new(end)));
         }
@@ -259,6 +271,17 @@ where
             }
         }
         self.poll_turn(cx, now)
+    }
+
+    /// Whether the body is read before the call is open. While there is no room, or never will be, it
+    /// is left alone, so that the call can be made elsewhere; unless its first message decides
+    /// whether the tunnel carries it.
+    fn reads_now(&self, shared: &Shared<Client>) -> bool {
+        let Some((_, headers)) = &self.new else {
+            return false;
+        };
+        let state = shared.state();
+        state.is_usable() && (state.room > 0 || names_encoding(headers))
     }
 
     /// Encodes the head of the call for the extensions in effect: a channel is handed out when its

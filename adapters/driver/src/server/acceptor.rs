@@ -57,7 +57,9 @@ impl<H: Handler> CallAcceptor<Server> for HandlerAcceptor<H> {
             Ok(mut request) => {
                 if kind != MethodKind::Unknown {
                     // The stream was opened a moment ago.
-                    let _ = state.tunnel.set_method_kind(stream, kind);
+                    if let Ok(mut stream) = state.tunnel.stream(stream) {
+                        stream.set_method_kind(kind);
+                    }
                     request.extensions_mut().insert(kind);
                 }
                 if let Some(peer) = shared.peer.get() {

@@ -1,5 +1,6 @@
 //! A tunnel whose calls this end handles.
 
+use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,9 +16,14 @@ use crate::tunnel::shared::Shared;
 
 /// A tunnel whose calls this end handles. It is drained when the handle is dropped: new calls are
 /// refused, those that are open go on for as long as they take.
-#[derive(Debug)]
 pub struct ServerHandle {
     shared: Arc<Shared<Server>>,
+}
+
+impl fmt::Debug for ServerHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ServerHandle").field(&self.state()).finish()
+    }
 }
 
 impl Drop for ServerHandle {
@@ -36,6 +42,11 @@ impl ServerHandle {
     /// [`closed`](Self::closed).
     pub fn drain(&self, limit: Duration) {
         self.shared.drain(limit);
+    }
+
+    /// Ends the tunnel: open calls end UNAVAILABLE, and the carrier is finished.
+    pub fn close(&self) {
+        self.shared.drain(Duration::ZERO);
     }
 
     /// Aborts the tunnel: open calls end, their handlers are dropped, the carrier is reset.

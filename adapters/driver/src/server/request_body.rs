@@ -80,7 +80,9 @@ impl Drop for RequestBody {
         if let Some((shared, stream)) = self.source.take() {
             shared.with(|state, deferred| {
                 // It may be gone already.
-                let _ = state.tunnel.stop_reading(stream);
+                if let Ok(mut stream) = state.tunnel.stream(stream) {
+                    stream.stop_reading();
+                }
                 if let Some(entry) = state.streams.get(stream) {
                     entry.request_dropped = true;
                     entry.inbox.finish(Unread::Discard);

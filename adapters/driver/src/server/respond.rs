@@ -24,7 +24,8 @@ impl TunnelRole for Server {
         let len = u32::try_from(entry.close.len()).unwrap_or(u32::MAX);
         let head = Encoded::kept(len, ok);
         let done = entry.task_done;
-        state.tunnel.close(state.now, stream, head, Some(hold))?;
+        let mut call = state.tunnel.stream(stream)?;
+        call.close(state.now, head, Some(hold))?;
         if done {
             // It may be gone already.
             let _ = state.tunnel.release(stream);
@@ -111,10 +112,8 @@ impl State<Server> {
         };
         let len = u32::try_from(head.len()).unwrap_or(u32::MAX);
         // Refused where the call has ended, and where it is being closed.
-        if self
-            .tunnel
-            .respond(stream, Encoded::kept(len, true))
-            .is_ok()
+        if let Ok(mut stream) = self.tunnel.stream(stream)
+            && stream.respond(Encoded::kept(len, true)).is_ok()
         {
             entry.head = head;
         }

@@ -309,7 +309,7 @@ fn status_of(error: &(dyn Error + Send + Sync + 'static), options: &Options) -> 
         .status_of_error
         .and_then(|status_of| status_of(error));
     let own = || error_sources(error).find_map(|error| error.downcast_ref::<Status>());
-    let unprocessed = error_sources(error).any(|error| error.is::<NeverProcessed>());
+    let unprocessed = NeverProcessed::find_in(error).is_some();
     known
         .or_else(|| own().cloned())
         .unwrap_or_else(|| Status::new(Code::Unavailable, excerpt(&error.to_string())))

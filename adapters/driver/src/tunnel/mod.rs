@@ -5,6 +5,7 @@ pub(crate) mod call_end;
 pub(crate) mod drain_timeout;
 mod gather;
 pub(crate) mod heads;
+pub(crate) mod id;
 pub(crate) mod input;
 pub(crate) mod published;
 pub(crate) mod send;

@@ -15,12 +15,15 @@ use crate::error::TunnelEnd;
 use crate::options::Options;
 use crate::peer::TunnelPeer;
 use crate::runtime::Runtime;
+use crate::tunnel::id::TunnelId;
 use crate::tunnel::published::{Published, TunnelState};
 use crate::tunnel::state::{State, TunnelRole};
+use crate::watchers::Watchers;
 
 /// One end of a tunnel.
 #[derive(Debug)]
 pub(crate) struct Shared<R: TunnelRole> {
+    pub(crate) id: TunnelId,
     state: Mutex<State<R>>,
     pub(crate) runtime: Runtime,
     pub(crate) options: Arc<Options>,
@@ -43,6 +46,7 @@ impl<R: TunnelRole> Shared<R> {
         let published = Published::default();
         published.set(TunnelState::of(&state));
         Ok(Arc::new(Self {
+            id: TunnelId::next(),
             queue: state.queue.clone(),
             state: Mutex::new(state),
             published,
@@ -55,7 +59,12 @@ impl<R: TunnelRole> Shared<R> {
 
     /// The time now, as the core counts it.
     pub(crate) fn now(&self) -> Time {
-        Time::ZERO.saturating_add(self.runtime.now().saturating_duration_since(self.origin))
+        self.time(self.runtime.now())
+    }
+
+    /// An instant as the core counts it; zero where it is earlier than the tunnel.
+    pub(crate) fn time(&self, instant: Instant) -> Time {
+        Time::ZERO.saturating_add(instant.saturating_duration_since(self.origin))
     }
 
     /// A time of the core as an instant; far in the future where it cannot be expressed.
@@ -154,6 +163,16 @@ impl<R: TunnelRole> Shared<R> {
         })
     }
 
+    /// Waits until the tunnel takes a call at once, or never will again.
+    pub(crate) fn takes_calls(self: &Arc<Self>) -> Watch<R, ()> {
+        let mut watch = Watch::new(self.clone(), |state| {
+            let now = TunnelState::of(state);
+            (now.takes_calls() || !now.is_usable()).then_some(())
+        });
+        watch.watchers = |state| &mut state.ready_watchers;
+        watch
+    }
+
     /// Waits until the tunnel may carry calls, or has ended before.
     pub(crate) fn started(self: &Arc<Self>) -> Watch<R, Result<(), TunnelEnd>> {
         Watch::new(self.clone(), |state| match &state.end {
@@ -163,10 +182,12 @@ impl<R: TunnelRole> Shared<R> {
     }
 }
 
-/// Waits for a change of a tunnel that happens once.
+/// Waits for a change of a tunnel.
 pub(crate) struct Watch<R: TunnelRole, T> {
     shared: Arc<Shared<R>>,
     ready: fn(&State<R>) -> Option<T>,
+    /// Those that are woken when it may be ready.
+    watchers: fn(&mut State<R>) -> &mut Watchers,
     ticket: Option<u64>,
 }
 
@@ -175,6 +196,7 @@ impl<R: TunnelRole, T> Watch<R, T> {
         Self {
             shared,
             ready,
+            watchers: |state| &mut state.watchers,
             ticket: None,
         }
     }
@@ -189,7 +211,7 @@ impl<R: TunnelRole, T> Future for Watch<R, T> {
             .with(|state, deferred| match (this.ready)(state) {
                 Some(value) => Poll::Ready(value),
                 None => {
-                    state.watchers.watch(&mut this.ticket, cx, deferred);
+                    (this.watchers)(state).watch(&mut this.ticket, cx, deferred);
                     Poll::Pending
                 }
             })
@@ -200,7 +222,7 @@ impl<R: TunnelRole, T> Drop for Watch<R, T> {
     fn drop(&mut self) {
         if self.ticket.is_some() {
             self.shared
-                .with(|state, deferred| state.watchers.forget(self.ticket, deferred));
+                .with(|state, deferred| (self.watchers)(state).forget(self.ticket, deferred));
         }
     }
 }

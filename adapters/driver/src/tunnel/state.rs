@@ -17,6 +17,7 @@ use crate::options::Options;
 use crate::tunnel::batch::Batch;
 use crate::tunnel::call_end::CallEnd;
 use crate::tunnel::drain_timeout::DrainTimeout;
+use crate::tunnel::published::TunnelState;
 use crate::tunnel::silence::Silence;
 use crate::tunnel::stream::{Finish, Streams};
 use crate::tunnel::waiting_calls::WaitingCalls;
@@ -85,6 +86,8 @@ pub(crate) struct State<R: TunnelRole> {
     pub(crate) end: Option<TunnelEnd>,
     /// Tasks that wait for `started`, a drain or `end`.
     pub(crate) watchers: Watchers,
+    /// Tasks that wait until the tunnel takes calls at once.
+    pub(crate) ready_watchers: Watchers,
     /// At a tunnel client: calls that wait to be opened.
     pub(crate) waiting_calls: WaitingCalls,
     /// Metadata values and status details that were dropped because they cannot be sent.
@@ -120,6 +123,7 @@ impl<R: TunnelRole> State<R> {
             silence: Silence::None,
             end: None,
             watchers: Watchers::default(),
+            ready_watchers: Watchers::default(),
             waiting_calls: WaitingCalls::default(),
             dropped: 0,
         })
@@ -134,6 +138,12 @@ impl<R: TunnelRole> State<R> {
     /// wakes the tasks that they concern. `clock` is read only where the time counts.
     pub(crate) fn finish_update(&mut self, clock: impl FnOnce() -> Time, deferred: &mut Deferred) {
         self.handle_events(deferred);
+        if !self.ready_watchers.is_empty() {
+            let state = TunnelState::of(self);
+            if state.takes_calls() || !state.is_usable() {
+                self.ready_watchers.wake(deferred);
+            }
+        }
         if self.outgoing.parked && (self.carrier.is_some() || self.tunnel.wants_transmit()) {
             // While there was nothing to send the carrier did not stall.
             self.advance_clock(clock());

@@ -27,6 +27,7 @@ pub mod play;
 pub mod recorded;
 pub mod service;
 pub mod steps;
+pub mod supervised;
 pub mod tasks;
 
 pub type AnyBody = UnsyncBoxBody<Bytes, BoxError>;
@@ -131,11 +132,17 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        Infallibly(Box::pin((self.0)(request)))
+        Infallibly::new((self.0)(request))
     }
 }
 
 pub struct Infallibly<T>(Pin<Box<T>>);
+
+impl<T> Infallibly<T> {
+    pub fn new(future: T) -> Self {
+        Self(Box::pin(future))
+    }
+}
 
 impl<T: Future> Future for Infallibly<T> {
     type Output = Result<T::Output, Infallible>;

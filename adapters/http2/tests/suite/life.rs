@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use grpctunnel_driver::{NeverProcessed, error_sources};
 use grpctunnel_http2::{
     Client, Connections, Detected, ErrorKind, IncomingBody, Keepalive, Settings, SilencePing,
     connect, detect, serve,
@@ -377,6 +378,10 @@ async fn streams_above_a_goaway_and_refused_ones_were_never_processed() {
     let error = above.await.unwrap().unwrap_err();
     assert_eq!(*error.kind(), ErrorKind::Refused);
     assert!(error.never_processed().is_some());
+    // What passes the error on says so without knowing its type, and says why.
+    let mut sources = error_sources(&error);
+    assert!(sources.any(|source| source.is::<NeverProcessed>()));
+    assert!(sources.any(|source| source.is::<h2::Error>()));
     assert!(client.connection().is_draining());
 
     raw.send(HEADERS, 5, 1, &[0x88]).await;

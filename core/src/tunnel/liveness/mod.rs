@@ -251,7 +251,8 @@ mod tests {
     fn the_head_of_the_probe_names_its_method() {
         let mut head = heapless::Vec::<u8, 64>::new();
         let none = core::iter::empty();
-        crate::wire::encode_open(&mut head, PROBE_METHOD, none, &Default::default()).unwrap();
+        let _ =
+            crate::wire::encode_open(&mut head, PROBE_METHOD, none, &Default::default()).unwrap();
         assert_eq!(head, PROBE_HEAD.as_bytes());
     }
 }

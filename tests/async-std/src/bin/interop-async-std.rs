@@ -9,7 +9,8 @@ use grpctunnel_async_std::{
 };
 use grpctunnel_async_std_tests::{OnAsyncStd, OnSmol, runtime};
 use grpctunnel_tests::interop::calls::Calls;
-use grpctunnel_tests::services::{Caller, grpchan, official};
+use grpctunnel_tests::interop::reverse_cases::{play_for_opener, played};
+use grpctunnel_tests::services::{Caller, WithCompression, grpchan, official};
 use grpctunnel_tests::suite::{Ends, Outcome};
 use tonic::metadata::MetadataMap;
 use tonic::service::Routes;
@@ -20,6 +21,8 @@ const USAGE: &str = "interop-async-std async-std|smol [--no-flow-control] COMMAN
                       the first line is `listening ADDR`, and each reverse tunnel says how it went
   direct ADDR         call without a tunnel
   forward ADDR        call through a forward tunnel
+  cases ADDR NAMES    play official cases through a forward tunnel, with commas between the names;
+                      a line for each says `ok NAME` or `FAILED NAME: WHY`
   reverse ADDR NAME   serve over a reverse tunnel with the metadata `x-tunnel-name`, until it ends";
 
 fn main() -> Outcome {
@@ -46,6 +49,16 @@ async fn run<E: Ends>(command: &[&str], options: Options) -> Outcome {
             let (carrier, runtime) = (dial::<E>(address).await?, runtime::<E::Runtime>());
             let channel = connect(carrier, &runtime, &options, MetadataMap::new()).await?;
             call(channel.clone()).await?;
+            channel.close();
+            println!("{}", channel.closed().await);
+            Ok(())
+        }
+        ["cases", address, names] => {
+            let (carrier, runtime) = (dial::<E>(address).await?, runtime::<E::Runtime>());
+            let channel = connect(carrier, &runtime, &options, MetadataMap::new()).await?;
+            for name in names.split(',') {
+                println!("{}", played(name, channel.clone()).await);
+            }
             channel.close();
             println!("{}", channel.closed().await);
             Ok(())
@@ -79,10 +92,15 @@ async fn serve<E: Ends>(options: Options) -> Outcome {
 }
 
 fn services() -> Routes {
-    Routes::new(official()).add_service(grpchan())
+    Routes::new(WithCompression(official())).add_service(grpchan())
 }
 
 async fn called_back(tunnel: ReverseTunnel) {
+    match play_for_opener(&tunnel.metadata, tunnel.channel.clone()).await {
+        Ok(false) => {}
+        Ok(true) => return tunnel.channel.close(),
+        Err(status) => return println!("reverse: {status}"),
+    }
     match call::<Channel>(tunnel.channel).await {
         Ok(()) => println!("reverse: ok"),
         Err(error) => println!("reverse: {error}"),

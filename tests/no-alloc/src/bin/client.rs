@@ -89,11 +89,15 @@ impl Device {
         };
         match (order, key) {
             (0, None) => self.open(now),
-            (1, Some(key)) => {
-                black_box(self.tunnel.send_message(key, Envelope::new(9), 9).is_ok());
+            (1..=3, Some(key)) => {
+                if let Ok(mut stream) = self.tunnel.stream(key) {
+                    match order {
+                        1 => drop(black_box(stream.send_message(Envelope::new(9), 9).is_ok())),
+                        2 => drop(black_box(stream.half_close().is_ok())),
+                        _ => stream.cancel(),
+                    }
+                }
             }
-            (2, Some(key)) => drop(black_box(self.tunnel.half_close(key).is_ok())),
-            (3, Some(key)) => drop(black_box(self.tunnel.cancel(key).is_ok())),
             (4, Some(key)) => {
                 black_box(self.tunnel.release(key).is_ok());
                 if let Some(call) = self.calls.get_mut(slot) {
@@ -134,7 +138,9 @@ impl Device {
         for call in self.calls.iter_mut().flatten() {
             while let Read::Begin(_) | Read::Data { .. } = call.buffer.poll_read() {
                 let taken = call.buffer.read(out);
-                black_box(self.tunnel.consumed(call.key, taken).is_ok());
+                if let Ok(mut stream) = self.tunnel.stream(call.key) {
+                    black_box(stream.consumed(taken).is_ok());
+                }
             }
         }
         while let Some(transmit) = self.tunnel.poll_transmit(now) {

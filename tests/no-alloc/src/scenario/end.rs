@@ -2,7 +2,8 @@
 
 use grpctunnel_core::wire::FixedAssembler;
 use grpctunnel_core::{
-    Body, Carrier, Event, Input, Key, Part, Role, Time, Transmit, Tunnel, Unread, frame_bytes,
+    Body, Carrier, Event, Input, Key, Part, Role, StreamMut, Time, Transmit, Tunnel, Unread,
+    frame_bytes,
 };
 
 use super::Memory;
@@ -101,6 +102,11 @@ impl<R: Role, M: Memory> End<R, M> {
         }
     }
 
+    /// A stream that takes commands.
+    pub(crate) fn stream(&mut self, key: Key) -> Maybe<StreamMut<'_, R, M::Streams>> {
+        self.tunnel.stream(key).map_err(|_| Fault::Command)
+    }
+
     /// Lets go of a call that is over.
     pub(crate) fn release(&mut self, key: Key) -> Maybe<()> {
         hold(
@@ -143,8 +149,11 @@ impl<R: Role, M: Memory> End<R, M> {
         };
         let taken = call.read()?;
         if taken > 0 && call.outcome.is_none() {
-            let done = self.tunnel.consumed(call.key, taken);
-            hold(done.is_ok() || call.buffer.is_finished(), Fault::Command)?;
+            let done = match self.tunnel.stream(call.key) {
+                Ok(mut stream) => stream.consumed(taken).is_ok(),
+                Err(_) => call.buffer.is_finished(),
+            };
+            hold(done, Fault::Command)?;
         }
         Ok(taken > 0)
     }

@@ -118,8 +118,7 @@ impl<M: Memory> Tunnels<M> {
         self.client.calls.add(key)?.open = head;
         self.rest()?;
         let theirs = self.server.calls.opened.take().ok_or(Fault::Open)?;
-        let told = self.server.tunnel.set_method_kind(theirs, kind);
-        told.map_err(|_| Fault::Command)?;
+        self.server.stream(theirs)?.set_method_kind(kind);
         Ok((key, theirs))
     }
 
@@ -136,7 +135,7 @@ impl<M: Memory> Tunnels<M> {
         let encoded = head.head;
         self.server.calls.call(theirs)?.close = head;
         // The kind of the method is known, so an OK waits for the half-close.
-        let closed = self.server.tunnel.close(self.now, theirs, encoded, None);
+        let closed = self.server.stream(theirs)?.close(self.now, encoded, None);
         closed.map_err(|_| Fault::Command)?;
         self.rest()?;
         self.client.release(ours)?;
@@ -149,10 +148,10 @@ impl<M: Memory> Tunnels<M> {
         let (ours, theirs) = self.open(MethodKind::Unary)?;
         let request = self
             .client
-            .tunnel
-            .send_message(ours, Envelope::new(100), 100);
+            .stream(ours)?
+            .send_message(Envelope::new(100), 100);
         request.map_err(|_| Fault::Command)?;
-        let done = self.client.tunnel.half_close(ours);
+        let done = self.client.stream(ours)?.half_close();
         done.map_err(|_| Fault::Command)?;
         self.rest()?;
         let call = self.server.calls.call(theirs)?;
@@ -160,9 +159,12 @@ impl<M: Memory> Tunnels<M> {
             call.half_closed && (call.messages, call.last) == (1, 100),
             Fault::Content,
         )?;
-        let headers = self.server.tunnel.respond(theirs, Encoded::EMPTY);
+        let headers = self.server.stream(theirs)?.respond(Encoded::EMPTY);
         headers.map_err(|_| Fault::Command)?;
-        let response = self.server.tunnel.send_message(theirs, Envelope::new(0), 0);
+        let response = self
+            .server
+            .stream(theirs)?
+            .send_message(Envelope::new(0), 0);
         response.map_err(|_| Fault::Command)?;
         self.rest()?;
         let call = self.client.calls.call(ours)?;
@@ -178,13 +180,13 @@ impl<M: Memory> Tunnels<M> {
         let (ours, theirs) = self.open(MethodKind::Bidi)?;
         let up = self
             .client
-            .tunnel
-            .send_message(ours, Envelope::new(LARGE), 1_000);
+            .stream(ours)?
+            .send_message(Envelope::new(LARGE), 1_000);
         up.map_err(|_| Fault::Command)?;
         let down = self
             .server
-            .tunnel
-            .send_message(theirs, Envelope::new(LARGE), LARGE);
+            .stream(theirs)?
+            .send_message(Envelope::new(LARGE), LARGE);
         down.map_err(|_| Fault::Command)?;
         self.rest()?;
         let call = self.client.calls.call(ours)?;
@@ -193,12 +195,12 @@ impl<M: Memory> Tunnels<M> {
             self.server.calls.call(theirs)?.messages == 0,
             Fault::Content,
         )?;
-        let rest = self.client.tunnel.provide(ours, LARGE - 1_000);
+        let rest = self.client.stream(ours)?.provide(LARGE - 1_000);
         rest.map_err(|_| Fault::Command)?;
         self.rest()?;
         let call = self.server.calls.call(theirs)?;
         hold((call.messages, call.last) == (1, LARGE), Fault::Content)?;
-        let done = self.client.tunnel.half_close(ours);
+        let done = self.client.stream(ours)?.half_close();
         done.map_err(|_| Fault::Command)?;
         self.close(ours, theirs)
     }

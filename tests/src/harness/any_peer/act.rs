@@ -112,7 +112,9 @@ impl<S: Store> Run<Server, S> {
             // The kind of a call that lives, told late, binds from then on.
             Step::Do(Op::HalfClose { call }) if self.has(number(*call)) => {
                 let key = self.end.key(number(*call));
-                self.end.tunnel.set_method_kind(key, MethodKind::Unary).ok();
+                if let Ok(mut stream) = self.end.tunnel.stream(key) {
+                    stream.set_method_kind(MethodKind::Unary);
+                }
                 self.settle();
             }
             step => self.both(step),

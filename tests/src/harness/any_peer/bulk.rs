@@ -84,12 +84,13 @@ impl<R: Role, S: Store> Run<R, S> {
     fn credit(&self, call: i64) -> u32 {
         let key = self.end.key(call);
         let live = self.end.over(call).is_none() && !self.end.half_closed(call);
-        let credit = self.end.tunnel.receive_credit(key).filter(|_| live);
-        credit.map_or(0, |(credit, _)| credit)
+        let stream = self.end.tunnel.inspect(key).filter(|_| live);
+        stream.and_then(|it| it.receive_credit()).unwrap_or(0)
     }
 
     fn feed_on(&mut self, call: i64, frame: impl Fn(i64) -> Vec<u8>) {
-        if let Some(id) = self.end.tunnel.stream_id(self.end.key(call)) {
+        let stream = self.end.tunnel.inspect(self.end.key(call));
+        if let Some(id) = stream.and_then(|it| it.id()) {
             self.feed(&frame(id));
         }
     }

@@ -1,6 +1,7 @@
 //! What an end holds, after every step.
 
 use grpctunnel_core::Role;
+use grpctunnel_core::wire::Revision;
 
 use super::super::store::Store;
 use super::Run;
@@ -25,9 +26,9 @@ impl<R: Role, S: Store> Run<R, S> {
         for call in open {
             let buffer = self.end.buffer_memory(call) as u64;
             let key = self.end.key(call);
-            let (least, shared) = match tunnel.unread_without_flow_control(key) {
-                Some(_) => (bound.revision_zero, 0),
-                None => (bound.flow_controlled, growth),
+            let (least, shared) = match tunnel.inspect(key).map(|it| it.revision()) {
+                Some(Revision::Zero) => (bound.revision_zero, 0),
+                Some(Revision::One) | None => (bound.flow_controlled, growth),
             };
             assert!(
                 buffer <= least + shared,
@@ -49,7 +50,7 @@ impl<R: Role, S: Store> Run<R, S> {
         let tunnel = &self.end.tunnel;
         let (policy, in_use) = (tunnel.limits().receive_window, tunnel.receive_growth());
         let calls = self.end.calls();
-        let sizes = calls.filter_map(|call| tunnel.receive_window(self.end.key(call)));
+        let sizes = calls.filter_map(|call| tunnel.inspect(self.end.key(call))?.receive_window());
         let mut grown = 0;
         for size in sizes {
             assert!(size >= policy.initial, "a window of {size}: {policy:?}");

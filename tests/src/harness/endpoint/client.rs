@@ -1,7 +1,9 @@
 //! What only the tunnel client's application does.
 
 use grpctunnel_core::wire::{self, HeadOptions};
-use grpctunnel_core::{CommandError, Config, OpenError, OpenOptions, Opening, Part, Side, Time};
+use grpctunnel_core::{
+    CommandError, Config, OpenError, OpenOptions, Opening, Part, Side, StreamMut, Time,
+};
 
 use super::super::fail;
 use super::super::store::Store;
@@ -46,9 +48,10 @@ impl<S: Store> ClientEnd<S> {
     /// # Errors
     /// The tunnel's own.
     pub fn half_close(&mut self, call: i64) -> Result<(), CommandError> {
-        let done = self.tunnel.half_close(self.key(call));
+        let stream = self.tunnel.stream(self.key(call));
+        let done = stream.map(|mut stream| stream.half_close());
         self.poll_events();
-        done
+        Ok(done??)
     }
 
     /// Gives the call up.
@@ -56,8 +59,8 @@ impl<S: Store> ClientEnd<S> {
     /// # Errors
     /// The tunnel's own.
     pub fn cancel(&mut self, call: i64) -> Result<(), CommandError> {
-        let done = self.tunnel.cancel(self.key(call));
+        let done = self.tunnel.stream(self.key(call)).map(StreamMut::cancel);
         self.poll_events();
-        done
+        Ok(done?)
     }
 }

@@ -16,8 +16,10 @@ impl<S: Store> ServerEnd<S> {
 
     /// Tells the kind of the call's method.
     pub fn set_kind(&mut self, call: i64, kind: MethodKind) {
-        let told = self.tunnel.set_method_kind(self.key(call), kind);
-        assert_eq!(told, Ok(()), "call {call} has just come in");
+        let Ok(mut stream) = self.tunnel.stream(self.key(call)) else {
+            fail(format_args!("call {call}, which has just come in, is over"));
+        };
+        stream.set_method_kind(kind);
     }
 
     /// Sends response headers.
@@ -30,7 +32,7 @@ impl<S: Store> ServerEnd<S> {
         let Ok(encoded) = encoded else {
             fail("response headers cannot be encoded");
         };
-        self.tunnel.respond(self.key(call), encoded)?;
+        self.tunnel.stream(self.key(call))?.respond(encoded)?;
         let size = head.len();
         self.call_mut(call).lent.lend(Part::Headers, head, size);
         self.poll_events();
@@ -56,7 +58,8 @@ impl<S: Store> ServerEnd<S> {
             fail("the status cannot be encoded");
         };
         self.tunnel
-            .close(now, self.key(call), encoded, Some(hold))?;
+            .stream(self.key(call))?
+            .close(now, encoded, Some(hold))?;
         let size = head.len();
         let record = self.call_mut(call);
         if !record.rest.is_empty() {

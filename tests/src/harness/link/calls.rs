@@ -68,8 +68,8 @@ impl<R: Role + Opens> Link<R> {
         };
         match input {
             Input::Opened { stream, .. } => {
-                let id = self.end.tunnel.stream_id(stream).unwrap_or(-1);
-                self.add(stream, id);
+                let id = self.end.tunnel.inspect(stream).and_then(|it| it.id());
+                self.add(stream, id.unwrap_or(-1));
             }
             Input::Ended { stream, .. } => self.ended(stream),
             Input::Data { .. } | Input::Ignored => {}
@@ -118,8 +118,10 @@ impl<R: Role + Opens> Link<R> {
         call.consumed += u64::from(bytes);
         let (key, over) = (call.key, call.over);
         self.read += u64::from(bytes);
-        let consumed = self.end.tunnel.consumed(key, bytes);
-        assert!(over || consumed.is_ok(), "call {id} reads {bytes}");
+        match self.end.tunnel.stream(key) {
+            Ok(mut stream) => assert_eq!(stream.consumed(bytes), Ok(()), "call {id} reads {bytes}"),
+            Err(_) => assert!(over, "call {id} reads {bytes}"),
+        }
     }
 
     pub(super) fn read_all(&mut self, most: u32) {
@@ -155,10 +157,11 @@ impl<R: Role + Opens> Link<R> {
         let policy = self.setup.windows;
         let mut grown = 0;
         for call in self.calls.iter_mut().filter(|call| !call.over) {
-            let tunnel = &self.end.tunnel;
-            let (Some(size), Some((available, unread))) = (
-                tunnel.receive_window(call.key),
-                tunnel.receive_credit(call.key),
+            let stream = self.end.tunnel.inspect(call.key);
+            let (Some(size), Some(available), Some(unread)) = (
+                stream.and_then(|it| it.receive_window()),
+                stream.and_then(|it| it.receive_credit()),
+                stream.map(|it| it.unread()),
             ) else {
                 fail(format_args!("{call:?}: no window"));
             };

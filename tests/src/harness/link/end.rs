@@ -92,7 +92,9 @@ impl<R: Role> End<R> {
     /// Sends a message on a call.
     pub(super) fn send(&mut self, call: Key) {
         let message = Envelope::new(MESSAGE);
-        let sent = self.tunnel.send_message(call, message, MESSAGE);
-        assert_eq!(sent, Ok(()), "a message");
+        let Ok(mut stream) = self.tunnel.stream(call) else {
+            fail("a message for a call that is over");
+        };
+        assert_eq!(stream.send_message(message, MESSAGE), Ok(()), "a message");
     }
 }

@@ -238,14 +238,14 @@ fn write(id: i64, written: &Written, options: &HeadOptions<'_>) -> Option<Frame>
             one,
             timeout,
         } => {
-            wire::encode_open(&mut body, method, pairs(metadata), options).ok()?;
+            let _ = wire::encode_open(&mut body, method, pairs(metadata), options).ok()?;
             let revision = revision(*one);
             let timeout = timeout.map(Duration::from_millis);
             let prefix = prefix::new_stream(id, len(&body), *window, revision, timeout);
             (false, prefix)
         }
         Written::Headers(metadata) => {
-            wire::encode_headers(&mut body, pairs(metadata), options).ok()?;
+            let _ = wire::encode_headers(&mut body, pairs(metadata), options).ok()?;
             (true, prefix::headers(id, len(&body)))
         }
         Written::Close {
@@ -261,9 +261,10 @@ fn write(id: i64, written: &Written, options: &HeadOptions<'_>) -> Option<Frame>
                 details: &details,
             };
             if is_marked(*code) {
-                wire::encode_unprocessed(&mut body, status, pairs(trailers), options).ok()?;
+                let _ =
+                    wire::encode_unprocessed(&mut body, status, pairs(trailers), options).ok()?;
             } else {
-                wire::encode_close(&mut body, status, pairs(trailers), options).ok()?;
+                let _ = wire::encode_close(&mut body, status, pairs(trailers), options).ok()?;
             }
             (true, prefix::close(id, len(&body)))
         }

@@ -78,14 +78,19 @@ pub(crate) fn to_metadata(
             pairs.push((name, Cow::Borrowed(value)));
             continue;
         }
-        // Several values of one binary header may come as one line.
-        for part in value.split(|byte| *byte == b',') {
-            let bytes = BASE64.decode(part.trim_ascii());
-            let bytes = bytes.map_err(|_| BadMetadata::NotBase64)?;
-            pairs.push((name, Cow::Owned(bytes)));
+        for bytes in binary_values(value) {
+            pairs.push((name, Cow::Owned(bytes?)));
         }
     }
     Ok(pairs)
+}
+
+/// The values of a binary header. Several may come as one line.
+pub(crate) fn binary_values(value: &[u8]) -> impl Iterator<Item = Result<Vec<u8>, BadMetadata>> {
+    value.split(|byte| *byte == b',').map(|part| {
+        let bytes = BASE64.decode(part.trim_ascii());
+        bytes.map_err(|_| BadMetadata::NotBase64)
+    })
 }
 
 /// How a peer's metadata is read.

@@ -26,6 +26,7 @@ var (
 	role    = flag.String("role", "", "server or client of a forward tunnel, revserver or revclient of a reverse one")
 	addr    = flag.String("addr", "127.0.0.1:0", "the address to listen on (server, revclient) or to connect to")
 	name    = flag.String("name", "", "revserver: the name to send as x-tunnel-name")
+	cases   = flag.String("cases", "", "client, revclient: play these official cases, with commas between, in place of the checks")
 	timeout = flag.Duration("timeout", 60*time.Second, "the longest that this program may live")
 )
 
@@ -127,6 +128,13 @@ func client(ctx context.Context) error {
 	}
 	channel := grpctunnel.NewChannel(stream)
 	defer channel.Close()
+	return call(ctx, channel)
+}
+
+func call(ctx context.Context, channel grpc.ClientConnInterface) error {
+	if *cases != "" {
+		return official(ctx, channel, *cases)
+	}
 	return check(ctx, channel)
 }
 
@@ -178,7 +186,7 @@ func reverseClient(ctx context.Context) error {
 	if err := channel.WaitForReady(ctx); err != nil {
 		return fmt.Errorf("waiting for a reverse tunnel: %w", err)
 	}
-	if err := check(ctx, channel); err != nil {
+	if err := call(ctx, channel); err != nil {
 		return err
 	}
 	for _, tunnel := range tunnels.AllReverseTunnels() {

@@ -5,9 +5,8 @@ import (
 	"context"
 	"errors"
 	"flag"
-	"fmt"
-	"strings"
 
+	"interop.example/peers/internal/cases"
 	"interop.example/peers/internal/peer"
 )
 
@@ -20,7 +19,7 @@ func main() {
 		if *addr == "" {
 			return errors.New("-server is required")
 		}
-		chosen, err := choose(*list, *kind)
+		chosen, err := cases.Choose(*list, *kind == "direct")
 		if err != nil {
 			return err
 		}
@@ -29,37 +28,6 @@ func main() {
 			return err
 		}
 		defer end()
-		for _, c := range chosen {
-			if err := c.run(ctx, channel); err != nil {
-				return fmt.Errorf("%s: %w", c.name, err)
-			}
-			fmt.Println("ok", c.name)
-		}
-		return nil
+		return cases.Play(ctx, chosen, channel)
 	})
-}
-
-// choose finds the cases of a list, or all that can pass over a kind of channel.
-func choose(list, kind string) ([]interopCase, error) {
-	var chosen []interopCase
-	if list == "" {
-		for _, c := range cases {
-			if !c.directOnly || kind == "direct" {
-				chosen = append(chosen, c)
-			}
-		}
-		return chosen, nil
-	}
-	byName := map[string]interopCase{}
-	for _, c := range cases {
-		byName[c.name] = c
-	}
-	for _, name := range strings.Split(list, ",") {
-		c, known := byName[name]
-		if !known {
-			return nil, fmt.Errorf("-cases: no case is called %q", name)
-		}
-		chosen = append(chosen, c)
-	}
-	return chosen, nil
 }

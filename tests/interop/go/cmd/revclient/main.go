@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/metadata"
 
 	"interop.example/peers/internal/calls"
+	"interop.example/peers/internal/cases"
 	"interop.example/peers/internal/peer"
 )
 
@@ -25,6 +26,7 @@ func main() {
 	echo := flag.Bool("echo", false, "the service at the other end echoes payloads on request")
 	details := flag.Bool("details", false, "the service at the other end gives status details on request")
 	ascii := flag.Bool("ascii", false, "send no -bin value beyond ASCII")
+	list := flag.String("cases", "", "play official cases in place of everything else: their names with commas between, or all")
 	mixed := flag.Int("mixed", 0, "make this many concurrent calls of mixed kinds too")
 	peer.Check(func(ctx context.Context) error {
 		channel, end, err := accept(ctx, *addr, *name, *noFlowControl)
@@ -32,6 +34,9 @@ func main() {
 			return err
 		}
 		defer end()
+		if *list != "" {
+			return official(ctx, *list, channel)
+		}
 		service := calls.Service{Client: grpc_testing.NewTestServiceClient(channel), Echo: *echo, Details: *details, ASCII: *ascii}
 		if err := service.Large(ctx); err != nil {
 			return err
@@ -56,6 +61,17 @@ func main() {
 		fmt.Println("ok mixed")
 		return nil
 	})
+}
+
+func official(ctx context.Context, list string, channel grpc.ClientConnInterface) error {
+	if list == "all" {
+		list = ""
+	}
+	chosen, err := cases.Choose(list, false)
+	if err != nil {
+		return err
+	}
+	return cases.Play(ctx, chosen, channel)
 }
 
 // accept listens, and waits for the first reverse tunnel (of a name). The function that it returns

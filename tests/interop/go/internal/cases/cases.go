@@ -1,8 +1,10 @@
-package main
+// Package cases has the official interoperability cases of grpc-go, by their names.
+package cases
 
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -14,14 +16,15 @@ import (
 	"interop.example/peers/internal/calls"
 )
 
-type interopCase struct {
+// Case is one of them.
+type Case struct {
 	name string
 	run  func(context.Context, grpc.ClientConnInterface) error
 	// directOnly marks what no tunnel of the known peers can carry.
 	directOnly bool
 }
 
-var cases = []interopCase{
+var all = []Case{
 	{name: "empty_unary", run: official(interop.DoEmptyUnaryCall)},
 	{name: "large_unary", run: official(interop.DoLargeUnaryCall)},
 	{name: "client_streaming", run: official(interop.DoClientStreaming)},
@@ -38,6 +41,43 @@ var cases = []interopCase{
 	{name: "custom_metadata", run: official(interop.DoCustomMetadata)},
 	{name: "text_metadata", run: echoTrailing("é☂")},
 	{name: "binary_metadata", run: echoTrailing("\xab\xab\xab"), directOnly: true},
+}
+
+// Play plays cases one after the other, and says in a line which of them passed.
+func Play(ctx context.Context, chosen []Case, channel grpc.ClientConnInterface) error {
+	for _, c := range chosen {
+		if err := c.run(ctx, channel); err != nil {
+			return fmt.Errorf("%s: %w", c.name, err)
+		}
+		fmt.Println("ok", c.name)
+	}
+	return nil
+}
+
+// Choose finds the cases of a list with commas between, or all that can pass, directly or through
+// a tunnel.
+func Choose(list string, direct bool) ([]Case, error) {
+	var chosen []Case
+	if list == "" {
+		for _, c := range all {
+			if !c.directOnly || direct {
+				chosen = append(chosen, c)
+			}
+		}
+		return chosen, nil
+	}
+	byName := map[string]Case{}
+	for _, c := range all {
+		byName[c.name] = c
+	}
+	for _, name := range strings.Split(list, ",") {
+		c, known := byName[name]
+		if !known {
+			return nil, fmt.Errorf("-cases: no case is called %q", name)
+		}
+		chosen = append(chosen, c)
+	}
+	return chosen, nil
 }
 
 // official makes a case of a function that ends the process when the case fails.

@@ -1,0 +1,5 @@
+//! Making calls again that were never processed.
+
+mod body;
+
+pub use body::{Attempt, RetryBody};

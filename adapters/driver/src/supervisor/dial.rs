@@ -1,0 +1,237 @@
+//! How a supervisor gets connections, and opens tunnels on them.
+
+use std::error::Error;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Buf;
+use http::{HeaderMap, Request, Response};
+use http_body::Body;
+use tower_service::Service;
+
+use crate::carrier::transmit::TransmitBody;
+use crate::connect::serve_reverse;
+use crate::error::{BoxError, ConnectError, TunnelEnd};
+use crate::options::Options;
+use crate::peer::TunnelPeer;
+use crate::runtime::Runtime;
+use crate::server::{Handler, ServerHandle};
+use crate::supervisor::interruption::Interruption;
+use crate::tunnel::published::TunnelState;
+
+pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// Makes the connections that a [`Supervisor`](crate::Supervisor) opens tunnels on, one for each
+/// tunnel. Implemented for closures:
+///
+/// ```
+/// # use grpctunnel_driver::{Dial, DialError, Handler, NoHandler, TunnelService};
+/// # fn is_dial(_: impl Dial) {}
+/// # fn test(service: TunnelService<NoHandler>) {
+/// # #[derive(Debug)] struct Config; impl Config { fn address(&self) -> Result<u8, std::fmt::Error> { Ok(1) } }
+/// # async fn connect_to(_: u8, service: TunnelService<NoHandler>) -> std::io::Result<TunnelService<NoHandler>> { Ok(service) }
+/// # let config = std::sync::Arc::new(Config);
+/// # is_dial(
+/// move || {
+///     let config = config.clone();
+/// #   let service = service.clone();
+///     async move {
+///         // Another attempt would not change the configuration.
+///         let address = config.address().map_err(DialError::permanent)?;
+/// #       let connect_to = |address| connect_to(address, service);
+///         Ok(connect_to(address).await?)
+///     }
+/// }
+/// # );
+/// # }
+/// ```
+pub trait Dial: Send + Sync + 'static {
+    /// A connection: any HTTP client that speaks HTTP/2.
+    type Carrier: Service<
+            Request<TransmitBody>,
+            Response = Response<Self::Body>,
+            Error: Into<BoxError>,
+            Future: Send,
+        > + Send
+        + 'static;
+    /// The body of its responses.
+    type Body: Body<Data: Buf, Error: Into<BoxError>> + Send + 'static;
+
+    /// Connects. The future is dropped when the supervisor is stopped. It should have a time limit
+    /// of its own.
+    ///
+    /// # Errors
+    /// There is no connection. The supervisor tries again after a pause, unless the error is
+    /// [permanent](DialError::permanent).
+    fn dial(&self) -> impl Future<Output = Result<Self::Carrier, DialError>> + Send;
+}
+
+impl<F, T, C, B> Dial for F
+where
+    F: Fn() -> T + Send + Sync + 'static,
+    T: Future<Output = Result<C, DialError>> + Send,
+    C: Service<Request<TransmitBody>, Response = Response<B>, Error: Into<BoxError>, Future: Send>
+        + Send
+        + 'static,
+    B: Body<Data: Buf, Error: Into<BoxError>> + Send + 'static,
+{
+    type Carrier = C;
+    type Body = B;
+
+    fn dial(&self) -> impl Future<Output = Result<C, DialError>> + Send {
+        self()
+    }
+}
+
+/// Why there is no tunnel, by this end's own judgement: of a [`Dial`], or of a
+/// [`check`](crate::SupervisorBuilder::check).
+///
+/// Any error becomes one by `?`, and is tried again. It is not an [`Error`] itself.
+#[derive(Debug)]
+pub struct DialError {
+    source: Arc<dyn Error + Send + Sync + 'static>,
+    permanent: bool,
+}
+
+impl DialError {
+    /// A failure after which another attempt is made.
+    pub fn new(error: impl Into<BoxError>) -> Self {
+        Self {
+            source: Arc::from(error.into()),
+            permanent: false,
+        }
+    }
+
+    /// A failure that another attempt would not cure, such as refused credentials or a wrong
+    /// configuration. The supervisor gives up the tunnel.
+    pub fn permanent(error: impl Into<BoxError>) -> Self {
+        Self {
+            source: Arc::from(error.into()),
+            permanent: true,
+        }
+    }
+
+    /// Whether no other attempt is to be made.
+    #[must_use]
+    pub const fn is_permanent(&self) -> bool {
+        self.permanent
+    }
+
+    pub(crate) fn into_source(self) -> Arc<dyn Error + Send + Sync + 'static> {
+        self.source
+    }
+}
+
+impl<E: Error + Send + Sync + 'static> From<E> for DialError {
+    fn from(error: E) -> Self {
+        Self::new(error)
+    }
+}
+
+impl fmt::Display for DialError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.source.fmt(f)
+    }
+}
+
+/// A tunnel of either role, as its supervisor sees it.
+pub(crate) trait Supervised: Send + Sync {
+    fn state(&self) -> TunnelState;
+    fn peer(&self) -> Option<&TunnelPeer>;
+    fn draining(&self) -> BoxFuture<()>;
+    fn closed(&self) -> BoxFuture<TunnelEnd>;
+    fn drain(&self, limit: Duration);
+    fn abort(&self);
+}
+
+impl Supervised for ServerHandle {
+    fn state(&self) -> TunnelState {
+        Self::state(self)
+    }
+
+    fn peer(&self) -> Option<&TunnelPeer> {
+        Self::peer(self)
+    }
+
+    fn draining(&self) -> BoxFuture<()> {
+        Box::pin(Self::draining(self))
+    }
+
+    fn closed(&self) -> BoxFuture<TunnelEnd> {
+        Box::pin(Self::closed(self))
+    }
+
+    fn drain(&self, limit: Duration) {
+        Self::drain(self, limit);
+    }
+
+    fn abort(&self) {
+        Self::abort(self);
+    }
+}
+
+/// What every attempt of a supervisor has in common.
+#[derive(Debug)]
+pub(crate) struct Opening {
+    pub(crate) runtime: Runtime,
+    pub(crate) options: Arc<Options>,
+    pub(crate) metadata: HeaderMap,
+}
+
+/// A failed attempt.
+pub(crate) struct Failed {
+    pub(crate) why: Interruption,
+    pub(crate) permanent: bool,
+}
+
+impl From<ConnectError> for Failed {
+    fn from(error: ConnectError) -> Self {
+        Self {
+            why: Interruption::not_opened(error),
+            permanent: false,
+        }
+    }
+}
+
+impl From<DialError> for Failed {
+    fn from(error: DialError) -> Self {
+        Self {
+            permanent: error.is_permanent(),
+            why: Interruption::not_dialled(error),
+        }
+    }
+}
+
+/// A tunnel that was opened.
+pub(crate) struct OpenedTunnel {
+    pub(crate) tunnel: Arc<dyn Supervised>,
+    /// Lets calls find it.
+    pub(crate) publish: Box<dyn FnOnce() + Send>,
+}
+
+pub(crate) type Opened = Result<OpenedTunnel, Failed>;
+/// Makes one attempt.
+pub(crate) type Open = Box<dyn FnMut(Arc<Opening>) -> BoxFuture<Opened> + Send>;
+
+/// Opens tunnels whose calls `handler` handles.
+pub(crate) fn open_reverse<D: Dial, H: Handler>(dial: Arc<D>, handler: H) -> Open {
+    Box::new(move |opening| {
+        let (dial, handler) = (dial.clone(), handler.clone());
+        Box::pin(async move {
+            let carrier = dial.dial().await?;
+            let Opening {
+                runtime,
+                options,
+                metadata,
+            } = &*opening;
+            let opened = serve_reverse(carrier, handler, runtime, options, metadata.clone());
+            Ok(OpenedTunnel {
+                tunnel: Arc::new(opened.await?),
+                publish: Box::new(|| {}),
+            })
+        })
+    })
+}
