@@ -33,7 +33,7 @@ struct OneEnd<S: Storage> {
     deframer: Deframer,
     seen: Seen,
     opened: Option<Key>,
-    /// What the byte stream was told last.
+    /// The last instruction for the byte stream.
     carrier: Option<Carrier>,
 }
 
@@ -249,7 +249,7 @@ impl<S: Storage> Ends<S> {
 
 both_stores! {
     /// For each enabled direction its tunnel server sends settings at once, marked with the flag
-    /// of the direction; nobody sends anything else.
+    /// of the direction; neither end sends anything else.
     fn settings_go_at_once<S>() {
         use Directions::{Both, Forward, Reverse};
         use PipeEnd::{Acceptor, Opener};
@@ -301,7 +301,7 @@ both_stores! {
         }
     }
 
-    /// A caller that tells one tunnel alone of the end has told the pipe: the other ends as cleanly.
+    /// Reporting the carrier's end to one tunnel alone ends both, in the same way.
     fn the_end_of_one_tunnel_alone_ends_the_pipe<S>() {
         for side in [Side::Client, Side::Server] {
             let mut ends = Ends::<S::Streams>::new(Directions::Both);
@@ -529,7 +529,7 @@ both_stores! {
         assert_eq!(ends.acceptor.take_seen(), ["client status 0", "finish"]);
     }
 
-    /// An end that is told of the other's drain finishes its calls in both directions first.
+    /// An end whose peer drains finishes its calls in both directions first.
     fn a_drain_that_is_told_waits_for_both<S>() {
         let mut ends = Ends::<S::Streams>::with(Directions::Both, ExtensionSet::ALL);
         ends.acceptor.open();

@@ -11,7 +11,7 @@ use grpctunnel_tests::harness::{Said, client, client_with, config, server};
 
 type Pair<'a> = (&'a str, &'a [u8]);
 
-/// What the encoder says of a call's head. It leaves nothing behind that could be sent.
+/// What the encoder returns for a call's head. It leaves nothing behind that could be sent.
 fn open(method: &str, metadata: &[Pair<'_>]) -> Result<u32, EncodeError> {
     let mut head = Vec::new();
     let pairs = metadata.iter().copied();

@@ -1,5 +1,4 @@
-//! What a tunnel says that it holds on the heap is what it holds, and what callers index by and may
-//! hand over is as the documentation says.
+//! A tunnel holds as much on the heap as it reports, and keys and heads are as documented.
 
 use allocation_counter::measure;
 use grpctunnel_core::wire::Encoded;

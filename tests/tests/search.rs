@@ -38,7 +38,7 @@ fn gets_stuck(scope: &Scope) {
     assert!(fault.lines().count() < 40, "{fault}");
 }
 
-/// What a command makes of a fault: an error, whatever comes before and after it.
+/// A fault fails the command, whatever scopes come before and after.
 #[test]
 fn a_run_with_a_fault_in_it_fails() {
     let sound = LARGE_MESSAGE;

@@ -427,7 +427,7 @@ fn a_reader_that_was_behind_gets_no_larger_window() {
     }
 }
 
-/// Four streams are sampled at once. Those that fall silent do not keep their places for ever.
+/// Four streams are sampled at once. Those that fall silent lose their places in time.
 #[test]
 fn silent_streams_make_place_for_another() {
     for (silent, silence, grows) in [(3, 0, true), (4, 999, false), (4, 1_001, true)] {

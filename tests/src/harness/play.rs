@@ -44,7 +44,7 @@ const fn tenths(tenths: u8) -> Duration {
 pub struct Play<S: Store> {
     pair: Pair<S>,
     model: Model,
-    /// Messages are held to this size, so that small windows do not take for ever.
+    /// Messages are held to this size, so that small windows do not take too long.
     most: usize,
     max_streams: usize,
 }

@@ -207,7 +207,7 @@ impl<R: Role, S: Store> Script<R, S> {
         self
     }
 
-    /// The clock advances, and nobody tells the end.
+    /// The clock advances without a call to the end.
     pub fn advance(&mut self, time: Duration) {
         self.now = self.now.saturating_add(time);
     }
@@ -272,7 +272,7 @@ impl<R: Role, S: Store> Script<R, S> {
         self
     }
 
-    /// What was said since the last step, in order.
+    /// The frames sent since the last step, in order.
     #[track_caller]
     pub fn says(&mut self, expected: &[&str]) -> &mut Self {
         let said: Vec<String> = self.said.drain(..).map(|said| said.to_string()).collect();
@@ -285,12 +285,12 @@ impl<R: Role, S: Store> Script<R, S> {
         self.seen.drain(..).collect()
     }
 
-    /// Takes what was said since the last step.
+    /// Takes the frames sent since the last step.
     pub fn said(&mut self) -> Vec<Said> {
         self.said.drain(..).collect()
     }
 
-    /// Drops what was seen and said since the last step.
+    /// Drops the events and frames since the last step.
     pub fn forget(&mut self) {
         self.seen.clear();
         self.said.clear();
@@ -312,7 +312,7 @@ impl<R: Role, S: Store> Script<R, S> {
         over.unwrap_or(Over::Closed)
     }
 
-    /// Nothing is left that no step told.
+    /// Fails if an event or a frame is left that no step stated.
     #[track_caller]
     pub fn is_quiet(&mut self) {
         let side = self.end.side();
@@ -393,7 +393,7 @@ impl<S: Store> Script<Client, S> {
 }
 
 impl<S: Store> Script<Server, S> {
-    /// A call of `svc/m` comes in, of a kind that is told.
+    /// A call of `svc/m` comes in, whose kind is set.
     #[track_caller]
     pub fn open_kind(&mut self, id: i64, kind: MethodKind) -> &mut Self {
         self.get(super::frames::new(id, "svc/m"))

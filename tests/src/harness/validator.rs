@@ -1,7 +1,7 @@
 //! A strict judge of what our own ends send: the rules of the protocol, and of the known peers.
 //!
 //! It sees each frame when it is sent, and again when it is delivered, because what an end may
-//! send depends on what it has heard.
+//! send depends on what it has received.
 
 mod any_peer;
 
@@ -23,11 +23,11 @@ const MAX_WINDOW: i64 = InPlace::WINDOW as i64;
 /// The payload of one direction of a stream.
 #[derive(Debug, Default)]
 struct Payload {
-    /// What the sender may still send, as far as it has heard.
+    /// What the sender may still send, by the grants that it has received.
     credit: i64,
     /// The first window.
     initial: i64,
-    /// Bytes granted by the receiver, whether the sender has heard of it or not.
+    /// Bytes granted by the receiver, whether or not the grants have arrived.
     granted: i64,
     /// Bytes delivered to the receiver.
     delivered: i64,
@@ -46,13 +46,13 @@ struct Stream {
     requests: Payload,
     responses: Payload,
     headers_sent: bool,
-    /// Cancelled: sent, and heard.
+    /// Cancelled: sent, and received.
     cancel: (bool, bool),
-    /// Half-closed, as the server heard.
+    /// Half-closed, as received by the server.
     half_heard: bool,
-    /// Closed: sent, and heard.
+    /// Closed: sent, and received.
     close: (bool, bool),
-    /// Opened, as the server heard.
+    /// Opened, as received by the server.
     new_heard: bool,
 }
 
@@ -80,7 +80,7 @@ pub(super) struct Validator {
     /// The server's window, once it has sent its settings.
     settings: Option<(i64, Vec<i32>)>,
     settings_heard: bool,
-    /// What the server offered, and what the client answered: sent, and heard.
+    /// What the server offered, and what the client answered: sent, and received.
     offered: Vec<i32>,
     answered: Option<Vec<i32>>,
     answer_heard: bool,
@@ -317,7 +317,7 @@ impl Validator {
         }
     }
 
-    /// Credit is conserved: what an end says of its live streams is what was granted and came.
+    /// Credit is conserved: what an end reports of its live streams is what was granted and has arrived.
     pub(super) fn credit(&self, of: Side, streams: Vec<(i64, u32, u32, u32)>) {
         for (id, available, unread, size) in streams {
             let Some(stream) = self.streams.get(&id) else {

@@ -56,7 +56,7 @@ pub struct Scope {
     pub name: &'static str,
     /// For each call the sizes of its requests and of its responses.
     pub calls: &'static [(&'static [u32], &'static [u32])],
-    /// Whether a call that is over is opened again, for ever. With one call only: the distance
+    /// Whether a call that is over is opened again, indefinitely. With one call only: the distance
     /// from the id of a call that stays to those of one that comes and goes has no bound.
     pub again: bool,
     /// The receive windows of the client and of the server.
@@ -84,7 +84,7 @@ pub struct Scope {
     pub extensions: &'static [Extension],
     /// Whether heartbeats, probes and pings are on.
     pub liveness: bool,
-    /// What may happen besides.
+    /// What else may happen.
     pub disturbances: &'static [Disturbance],
     /// How often.
     pub at_most: u8,

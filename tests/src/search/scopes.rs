@@ -80,7 +80,7 @@ const BESIDE: Scope = Scope {
 
 /// A call that is opened again and again, so that slots, ids and records are used again.
 const AGAIN: Scope = Scope {
-    name: "one call, for ever",
+    name: "one call, again and again",
     calls: &[(&[2], &[1])],
     again: true,
     pieces: true,
@@ -101,7 +101,7 @@ const FULL: Scope = Scope {
     ..Scope::LEAST
 };
 
-/// Three calls, of which the server refuses one, and says that no handler saw it.
+/// Three calls, of which the server refuses one and marks it as unprocessed.
 const REFUSED: Scope = Scope {
     name: "three calls, one refused",
     calls: &[(&[], &[]), (&[], &[]), (&[], &[])],

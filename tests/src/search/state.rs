@@ -88,7 +88,7 @@ impl World {
     }
 }
 
-/// The code that a handler closes with when it fails: ABORTED, which the core never says.
+/// The code that a handler closes with when it fails: ABORTED, which the core never uses.
 const ERROR: i32 = 10;
 
 /// Calls a method of the tunnel on one side.
@@ -137,12 +137,12 @@ pub(super) struct State {
     pub(super) drains: bool,
     /// The id after the highest on the wire.
     pub(super) base: i64,
-    /// What the carrier was told at the client and at the server. It follows from whether the
+    /// The last instruction for the carrier at the client and at the server. It follows from whether the
     /// tunnels have ended, so no fingerprint needs it.
     told: (Told, Told),
 }
 
-/// What an end told its carrier.
+/// An end's last instruction for its carrier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Told {
     Nothing,
@@ -267,7 +267,7 @@ impl State {
         })
     }
 
-    /// Polls what an end has to say, as after everything that is done to it.
+    /// Polls the events of an end, as after everything that is done to it.
     pub(super) fn poll_events(&mut self, world: &World, side: Side) -> Check {
         while let Some(event) = tunnel!(self, side, tunnel => tunnel.poll_event()) {
             self.check_event(side, &event)?;

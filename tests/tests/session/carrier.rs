@@ -1,4 +1,4 @@
-//! What a session says to whoever carries its bytes: timers, whether to read, and when answers are due.
+//! What a session asks of its carrier: timers, when to read, and when answers are due.
 
 use grpctunnel_core::Timer;
 

@@ -59,7 +59,7 @@ struct Call {
     over: bool,
 }
 
-/// Bytes that a frame costs besides its content: gRPC's prefix.
+/// Bytes of a frame's framing: gRPC's length prefix.
 const PREFIX: usize = 5;
 
 /// Watches one end.

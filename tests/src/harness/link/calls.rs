@@ -20,7 +20,7 @@ pub(super) struct Call {
     arrived: u64,
     consumed: u64,
     granted: u64,
-    /// Bytes of updates that the peer has not heard of.
+    /// Bytes of updates that the peer has not received yet.
     updates: u64,
     pub(super) over: bool,
 }

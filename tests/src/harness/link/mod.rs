@@ -104,7 +104,7 @@ struct Lane {
     free_at: u64,
     /// When the last frame arrives.
     last: u64,
-    /// Whether the end is told already when the lane is free.
+    /// Whether the end is already scheduled to be notified when the lane is free.
     told: bool,
 }
 

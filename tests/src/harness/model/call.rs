@@ -12,7 +12,7 @@ pub(in super::super) struct CallEnd {
     /// provided.
     pub(in super::super) sent: Vec<usize>,
     pub(in super::super) whole: bool,
-    /// Messages that have left it, as it was told.
+    /// Messages that it has sent, as its tunnel reported.
     pub(in super::super) left: usize,
     /// Messages that it has read.
     pub(in super::super) got: usize,

@@ -1,4 +1,4 @@
-//! The same judge beside a peer that keeps to no rule: it hears what that peer says, and judges
+//! The same judge beside a peer that keeps to no rule: it reads that peer's frames, and judges
 //! our own end alone.
 
 use grpctunnel_core::Side;
