@@ -389,6 +389,7 @@ both_stores! {
         assert_eq!(t.end.tunnel.room(), 0);
 
         let mut t = server_with::<S>(small, NEGOTIATED);
+        t.says(&["set(-1,65536,[0, 1])"]);
         assert_eq!(t.end.tunnel.room(), 2);
         t.get(new(1, "svc/m")).sees(&["opened(1,svc/m)"]);
         assert_eq!(t.end.tunnel.room(), 1);

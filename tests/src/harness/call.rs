@@ -5,8 +5,8 @@ use grpctunnel_core::{Envelope, Key, Unread};
 
 use super::fail;
 use super::lent::Lent;
-use super::said::Headers;
 use super::seen::Over;
+use super::sent::Headers;
 use super::store::Store;
 
 /// One call, at one end.

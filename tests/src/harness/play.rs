@@ -11,8 +11,8 @@ use super::fail;
 use super::model::{Call, Model, entries, headers, message};
 use super::op::{At, Kind, Op};
 use super::pair::{Pair, Setup};
-use super::said::Status;
 use super::seen::Seen;
+use super::sent::Status;
 use super::store::Store;
 
 /// Sets up a pair, takes the steps, and then lets everybody do what is to be done: every call

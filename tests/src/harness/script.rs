@@ -11,8 +11,8 @@ use grpctunnel_core::{
 use super::endpoint::{ClientEnd, Endpoint, Pairs, ServerEnd};
 use super::frames::{Frame, extensions, set, set_with};
 use super::pair::extension_set;
-use super::said::Said;
 use super::seen::{Listed, Over, Seen};
+use super::sent::SentFrame;
 use super::store::{InPlace, Store};
 
 /// One end under test. Every step must tell what is seen and what is said: what was not told is
@@ -26,7 +26,7 @@ pub struct Script<R: Role, S: Store> {
     /// Whether the peer takes what is sent. On at first.
     pub taking: bool,
     seen: VecDeque<Seen>,
-    said: VecDeque<Said>,
+    said: VecDeque<SentFrame>,
 }
 
 /// The settings of an end under test.
@@ -163,7 +163,7 @@ impl<R: Role, S: Store> Script<R, S> {
             let quiet = frame.is_none();
             let side = self.end.side();
             self.said
-                .extend(frame.map(|frame| Said::read(side, &frame)));
+                .extend(frame.map(|frame| SentFrame::read(side, &frame)));
             self.seen.extend(self.end.take_seen());
             if quiet {
                 return;
@@ -286,7 +286,7 @@ impl<R: Role, S: Store> Script<R, S> {
     }
 
     /// Takes the frames sent since the last step.
-    pub fn said(&mut self) -> Vec<Said> {
+    pub fn said(&mut self) -> Vec<SentFrame> {
         self.said.drain(..).collect()
     }
 
@@ -320,7 +320,7 @@ impl<R: Role, S: Store> Script<R, S> {
         let said: Vec<String> = self.said.iter().map(ToString::to_string).collect();
         assert!(
             seen.is_empty() && said.is_empty(),
-            "not told: sees [{}], says [{}]",
+            "not stated: sees [{}], says [{}]",
             Listed(&seen),
             Listed(&said),
         );

@@ -6,7 +6,7 @@ use std::fmt;
 use grpctunnel_core::wire::{self, Revision};
 use grpctunnel_core::{Carrier, End, Side, StreamReason, Time, TunnelReason, Unread};
 
-use super::said::{Headers, Status, code_name};
+use super::sent::{Headers, Status, code_name};
 
 /// How a stream ended, as reported to its application.
 #[derive(Clone, Debug, PartialEq)]

@@ -139,13 +139,13 @@ pub(super) struct State {
     pub(super) base: i64,
     /// The last instruction for the carrier at the client and at the server. It follows from whether the
     /// tunnels have ended, so no fingerprint needs it.
-    told: (Told, Told),
+    requests: (CarrierRequest, CarrierRequest),
 }
 
 /// An end's last instruction for its carrier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Told {
-    Nothing,
+enum CarrierRequest {
+    None,
     Finish,
     Abort,
 }
@@ -171,7 +171,7 @@ impl State {
             waits: false,
             drains: false,
             base: 1,
-            told: (Told::Nothing, Told::Nothing),
+            requests: (CarrierRequest::None, CarrierRequest::None),
         };
         let opener = if scope.reverse {
             Side::Server
@@ -305,19 +305,19 @@ impl State {
     /// After the end of a tunnel nothing is reported, but that a carrier is given up that was to
     /// be finished.
     fn check_event(&mut self, side: Side, event: &Event) -> Check {
-        let told = match side {
-            Side::Client => &mut self.told.0,
-            Side::Server => &mut self.told.1,
+        let last = match side {
+            Side::Client => &mut self.requests.0,
+            Side::Server => &mut self.requests.1,
         };
         let next = match event {
-            Event::Carrier(Carrier::Finish) => Told::Finish,
-            Event::Carrier(Carrier::Abort(_)) => Told::Abort,
-            _ => Told::Nothing,
+            Event::Carrier(Carrier::Finish) => CarrierRequest::Finish,
+            Event::Carrier(Carrier::Abort(_)) => CarrierRequest::Abort,
+            _ => CarrierRequest::None,
         };
-        if *told != Told::Nothing && next <= *told {
+        if *last != CarrierRequest::None && next <= *last {
             return Err(format!("after the end of the tunnel: {event:?}"));
         }
-        *told = next;
+        *last = next;
         Ok(())
     }
 

@@ -2,8 +2,8 @@
 
 use grpctunnel_core::{Code, CommandError, MethodKind, Side, StreamReason, Time};
 
-use super::super::said::{Headers, Status};
 use super::super::seen::Over;
+use super::super::sent::{Headers, Status};
 
 /// What is known of one end of a call.
 #[derive(Clone, Debug, Default)]
