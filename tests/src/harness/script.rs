@@ -15,7 +15,7 @@ use super::seen::{Listed, Over, Seen};
 use super::sent::SentFrame;
 use super::store::{InPlace, Store};
 
-/// One end under test. Every step must tell what is seen and what is said: what was not told is
+/// One end under test. Every step must state the events and frames that it causes: what was not stated is
 /// found out at the next step, and at the end.
 pub struct Script<R: Role, S: Store> {
     /// The end itself.
