@@ -5,7 +5,7 @@ mod finish;
 use core::time::Duration;
 
 use grpctunnel_core::wire::StatusHead;
-use grpctunnel_core::{Hold, MethodKind, OpenOptions, Side};
+use grpctunnel_core::{CommandError, Hold, MethodKind, OpenOptions, Side};
 
 use super::fail;
 use super::model::{Call, Model, entries, headers, message};
@@ -288,7 +288,13 @@ impl<S: Store> Play<S> {
         };
         let trailers = entries(u8::try_from(code).unwrap_or(0));
         let now = self.pair.now();
+        // A timer that is due runs first, and may end the call.
+        let timer = self.pair.server.tunnel.poll_timeout();
+        let due = timer.is_some_and(|time| time <= now);
         let result = self.pair.server.close(now, number, status, &trailers, hold);
+        if due && result == Err(CommandError::Gone) {
+            return;
+        }
         let call = self.call(position);
         assert_eq!(result, call.may_close(code == 0), "close");
         if result.is_ok() {
