@@ -84,12 +84,24 @@ fn keys_of_other_tunnels_name_nothing() {
         (client, keys)
     };
     let (_, keys) = open(3);
-    let (mut other, _) = open(1);
-    let key = keys[2].unwrap();
+    let (mut other, own) = open(1);
+    let (own, key) = (own[0].unwrap(), keys[2].unwrap());
     assert!(other.inspect(key).is_none());
     assert!(other.stream(key).is_err());
     assert!(other.release(key).is_err());
     assert_eq!(other.active_streams(), 1);
+
+    let stream = other.stream(own).unwrap();
+    assert_eq!(stream.key(), own);
+    // It has no id before it is sent.
+    assert_eq!(
+        (stream.view().id(), stream.view().has_ended()),
+        (None, false)
+    );
+    assert!(format!("{stream:?}").contains("ended: false"), "{stream:?}");
+    stream.cancel();
+    assert!(other.stream(own).is_err());
+    assert!(other.inspect(own).is_some_and(|stream| stream.has_ended()));
 }
 
 #[test]

@@ -40,6 +40,27 @@ fn the_kind_of_a_method_bounds_messages_both_ways() {
     assert_eq!(server.cancel(theirs), Err(Gone));
 }
 
+/// A call holds its place until its end is received. Then there is room at once, and not only when
+/// something is sent or arrives.
+#[test]
+fn room_for_a_call_is_reported_when_the_end_of_another_is_received() {
+    let mut config = settings();
+    config.tunnel.limits.max_streams = 1;
+    let mut two = Two::with(config, usize::MAX);
+    let (ours, theirs) = two.open(MethodKind::Bidi);
+    let none = OwnedMetadata::new();
+    let full = two.ends[CLIENT].open("a/B", &none, OpenOptions::default());
+    assert_eq!(full, Err(OpenCallError::Tunnel(OpenError::Full)));
+    two.ends[SERVER].close(theirs, &OwnedStatus::OK).unwrap();
+    two.rest();
+    assert!(!two.events(CLIENT).contains(&SessionEvent::MayOpen));
+    let received = two.ends[CLIENT].recv(ours);
+    assert!(matches!(received, Some(Received::Ended(_))), "{received:?}");
+    assert_eq!(two.events(CLIENT), [SessionEvent::MayOpen]);
+    let opened = two.ends[CLIENT].open("a/B", &none, OpenOptions::default());
+    assert!(opened.is_ok(), "{opened:?}");
+}
+
 #[test]
 fn headers_go_out_once() {
     let mut two = Two::new();
