@@ -10,7 +10,7 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::Instant;
 
-use grpctunnel_core::bare::{Directions, End};
+use grpctunnel_core::bare::{Directions, PipeEnd};
 use grpctunnel_core::session::{SessionConfig, SessionEvent};
 use grpctunnel_core::{Carrier, Cause, Session, Time};
 
@@ -31,7 +31,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let origin = Instant::now();
     let now = || Time::ZERO.saturating_add(origin.elapsed());
     let config = SessionConfig::default();
-    let mut session = Session::bare(Time::ZERO, config, End::Acceptor, Directions::Forward)?;
+    let mut session = Session::bare(Time::ZERO, config, PipeEnd::Acceptor, Directions::Forward)?;
     let mut echo = Echo::default();
     let mut out = Vec::new();
     loop {

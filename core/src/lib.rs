@@ -1,5 +1,5 @@
 //! gRPC tunnels (`grpctunnel.v1`) as pure state machines: no IO, no clock, no async, no threads,
-//! no randomness, `no_std`, and no allocator needed.
+//! no randomness, `no_std`, no allocator needed.
 //!
 //! A tunnel is one bidirectional gRPC stream that carries other calls. One end, the tunnel client,
 //! starts them; the other, the tunnel server, handles them; either may have opened the carrier.
@@ -165,7 +165,6 @@ mod code;
 mod error;
 mod length;
 mod limits;
-mod message;
 mod preset;
 mod reason;
 pub mod receive_buffer;

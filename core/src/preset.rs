@@ -1,4 +1,4 @@
-//! Sizes that follow from the number of streams and the receive window.
+//! Sizes that follow from two numbers: streams at once, bytes of a receive window.
 
 use crate::limits::ReceiveWindowPolicy;
 use crate::streams::MAX_CHUNK;

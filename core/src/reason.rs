@@ -1,4 +1,4 @@
-//! Why a stream or a tunnel ended, and the gRPC status that it becomes.
+//! Why a stream or a tunnel ended, with the gRPC status that it becomes.
 
 use core::fmt;
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Builds the real peers into a directory: every Go program, and a Python environment in DIR/venv.
-# Does nothing that is done already. Exit 3: Go or Python is missing, said in one line.
+# Builds the real peers into a directory: every Go program, a Python environment in DIR/venv, and
+# packages for Node in DIR/js. Does nothing that is done already. Exit 3: Go, Python or Node is missing,
+# said in one line.
 set -euo pipefail
 
 if [ $# -ne 1 ]; then
@@ -25,6 +26,9 @@ oldest=$(printf '%s\ngo%s\n' "$(go env GOVERSION)" "$needed" | sort -V | head -n
 python=$(command -v python3 || command -v python) || missing "Python 3.10 or newer"
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || missing "Python 3.10 or newer"
 "$python" -c 'import ensurepip, venv' 2>/dev/null || missing "Python's venv"
+command -v node >/dev/null && command -v npm >/dev/null || missing "Node 18 or newer, with npm"
+node -e 'process.exit(Number(process.versions.node.split(".")[0] < 18))' \
+    || missing "Node 18 or newer"
 
 # Tests that run at the same time may all build.
 if command -v flock >/dev/null; then
@@ -46,4 +50,12 @@ if [ "$(cat "$dir/venv/made-from" 2>/dev/null)" != "$made_from" ]; then
     "$dir/venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-input \
         -r "$here/python/requirements.txt"
     echo "$made_from" >"$dir/venv/made-from"
+fi
+
+made_from="$(node --version) $(cksum <"$here/js/package-lock.json")"
+if [ "$(cat "$dir/js/made-from" 2>/dev/null)" != "$made_from" ]; then
+    mkdir -p "$dir/js"
+    cp "$here/js/package.json" "$here/js/package-lock.json" "$dir/js/"
+    (cd "$dir/js" && npm ci --silent --no-audit --no-fund --ignore-scripts)
+    echo "$made_from" >"$dir/js/made-from"
 fi

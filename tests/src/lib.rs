@@ -3,7 +3,7 @@
 //! Without default features only the harness is left, which needs neither an async runtime nor a
 //! network; the fuzz targets use it so.
 
-#[cfg(feature = "net")]
+#[cfg(feature = "services")]
 pub mod bench;
 #[cfg(feature = "arbitrary")]
 pub mod campaign;

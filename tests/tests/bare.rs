@@ -9,7 +9,7 @@
 
 use core::time::Duration;
 
-use grpctunnel_core::bare::{Directions, End as PipeEnd, Event, FORWARD, Pipe, REVERSE};
+use grpctunnel_core::bare::{Directions, FORWARD, Pipe, PipeEnd, PipeEvent, REVERSE};
 use grpctunnel_core::wire::{
     DecodeLimits, Deframer, Encoded, ExtensionSet, HeadOptions, PREFIX_LEN, Piece, ServerKind,
     StatusHead, decode_server, encode_close, encode_open,
@@ -147,19 +147,21 @@ impl<S: Storage> OneEnd<S> {
         while let Some(event) = self.pipe.poll_event() {
             // After the end nothing is reported, but that what was to be finished is given up.
             match (&self.carrier, &event) {
-                (None, Event::Tunnel(..)) => {}
-                (None, Event::Carrier(carrier))
-                | (Some(Carrier::Finish), Event::Carrier(carrier @ Carrier::Abort(_))) => {
+                (None, PipeEvent::Tunnel(..)) => {}
+                (None, PipeEvent::Carrier(carrier))
+                | (Some(Carrier::Finish), PipeEvent::Carrier(carrier @ Carrier::Abort(_))) => {
                     self.carrier = Some(carrier.clone());
                 }
                 (Some(_), event) => panic!("after the end of the pipe: {event:?}"),
             }
             match event {
-                Event::Tunnel(side, TunnelEvent::Ended { why, .. }) => self.see(side, &ended(&why)),
-                Event::Tunnel(side, TunnelEvent::Settled(_)) => self.see(side, "settled"),
-                Event::Tunnel(_, _) => {}
-                Event::Carrier(Carrier::Finish) => self.seen.push("finish".to_owned()),
-                Event::Carrier(Carrier::Abort(error)) => {
+                PipeEvent::Tunnel(side, TunnelEvent::Ended { why, .. }) => {
+                    self.see(side, &ended(&why))
+                }
+                PipeEvent::Tunnel(side, TunnelEvent::Settled(_)) => self.see(side, "settled"),
+                PipeEvent::Tunnel(_, _) => {}
+                PipeEvent::Carrier(Carrier::Finish) => self.seen.push("finish".to_owned()),
+                PipeEvent::Carrier(Carrier::Abort(error)) => {
                     self.seen.push(format!("abort {:?}", error.reason()));
                 }
             }

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use grpctunnel_core::bare::{Directions, End, Pipe};
+use grpctunnel_core::bare::{Directions, Pipe, PipeEnd};
 use grpctunnel_core::wire::{Extension, ExtensionSet};
 use grpctunnel_core::{
     Config, Fixed, Limits, Negotiation, Opening, ReceiveWindowPolicy, Time, TunnelClient,
@@ -60,7 +60,7 @@ fn a_setting_out_of_range_is_refused_by_its_name() {
         change(&mut config);
         let client = TunnelClient::<Store>::new(Time::ZERO, config.clone(), NEGOTIATED);
         let server = TunnelServer::<Store>::new(Time::ZERO, config.clone(), NEGOTIATED);
-        let pipe = Pipe::<Store>::new(Time::ZERO, config, End::Opener, Directions::Both);
+        let pipe = Pipe::<Store>::new(Time::ZERO, config, PipeEnd::Opener, Directions::Both);
         for error in [client.err(), server.err(), pipe.err()] {
             let error = error.unwrap();
             assert_eq!(error.field(), *field);
@@ -125,7 +125,7 @@ fn the_largest_window_fits_a_buffer_of_fixed_size() {
 fn a_bare_stream_offers_drain_and_ping() {
     let mut config = Config::default();
     config.extensions = ExtensionSet::EMPTY.with(Extension::RawMetadata);
-    let ends = [End::Opener, End::Acceptor].map(|end| {
+    let ends = [PipeEnd::Opener, PipeEnd::Acceptor].map(|end| {
         Pipe::<Store>::new(Time::ZERO, config.clone(), end, Directions::Forward).unwrap()
     });
     let [mut opener, mut acceptor] = ends;

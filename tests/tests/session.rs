@@ -6,7 +6,7 @@ mod verbs;
 
 use core::time::Duration;
 
-use grpctunnel_core::bare::{Directions, End};
+use grpctunnel_core::bare::{Directions, PipeEnd};
 use grpctunnel_core::session::{
     CallEnd, CallKey, CloseError, Gone, OpenCallError, OwnedMetadata, OwnedStatus, Received,
     RespondError, SendError, SessionConfig, SessionEvent, Trace, TunnelState,
@@ -45,8 +45,8 @@ impl Two {
         let both = Directions::Both;
         let mut two = Self {
             ends: [
-                Session::bare(now, config.clone(), End::Opener, both).unwrap(),
-                Session::bare(now, config, End::Acceptor, both).unwrap(),
+                Session::bare(now, config.clone(), PipeEnd::Opener, both).unwrap(),
+                Session::bare(now, config, PipeEnd::Acceptor, both).unwrap(),
             ],
             wires: [Vec::new(), Vec::new()],
             now,
@@ -346,13 +346,13 @@ fn a_drain_is_a_clean_end_at_both_ends() {
 fn who_sees_the_other_finish_with_nothing_open_has_no_error() {
     let now = Time::ZERO;
     for (drains, early) in [
-        (End::Opener, false),
-        (End::Acceptor, false),
-        (End::Opener, true),
+        (PipeEnd::Opener, false),
+        (PipeEnd::Acceptor, false),
+        (PipeEnd::Opener, true),
     ] {
-        let mut ends = [End::Opener, End::Acceptor]
+        let mut ends = [PipeEnd::Opener, PipeEnd::Acceptor]
             .map(|end| Session::bare(now, settings(), end, Directions::Forward).unwrap());
-        let drained = usize::from(drains == End::Acceptor);
+        let drained = usize::from(drains == PipeEnd::Acceptor);
         let mut bytes = Vec::new();
         if early {
             // Before it has settled.
@@ -400,8 +400,8 @@ fn an_end_that_is_no_end_of_a_frame_is_an_error_and_one_with_calls_loses_them() 
 fn one_frame_at_a_time() {
     let now = Time::ZERO;
     let both = Directions::Both;
-    let mut opener = Session::bare(now, settings(), End::Opener, both).unwrap();
-    let mut acceptor = Session::bare(now, settings(), End::Acceptor, both).unwrap();
+    let mut opener = Session::bare(now, settings(), PipeEnd::Opener, both).unwrap();
+    let mut acceptor = Session::bare(now, settings(), PipeEnd::Acceptor, both).unwrap();
     let mut frames = 0;
     for (from, to) in [(&mut opener, &mut acceptor)] {
         let mut message = Vec::new();
@@ -444,8 +444,8 @@ fn a_trace_sees_frames_states_and_limits() {
     let mut config = settings();
     config.tunnel.limits.max_message = 10;
     let forward = Directions::Forward;
-    let mut client = Session::bare(now, settings(), End::Opener, forward).unwrap();
-    let server = Session::bare(now, config, End::Acceptor, forward).unwrap();
+    let mut client = Session::bare(now, settings(), PipeEnd::Opener, forward).unwrap();
+    let server = Session::bare(now, config, PipeEnd::Acceptor, forward).unwrap();
     let mut server = server.with_trace(Seen::default());
     let mut bytes = Vec::new();
     server.poll_bytes(now, &mut bytes);

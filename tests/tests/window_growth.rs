@@ -367,6 +367,23 @@ fn a_new_call_takes_no_more_than_its_share_of_the_budget() {
     assert_eq!(t.end.tunnel.receive_growth(), 65_536 + 1_800);
 }
 
+/// What several tunnels share may leave nothing for this one, for a while.
+#[test]
+fn growth_can_be_withheld_and_goes_on_later() {
+    let mut t = server_that_learned(growing());
+    t.end.tunnel.limit_growth(65_536);
+    t.get(new(2, "svc/m")).sees(&["opened(2,svc/m)"]);
+    t.get(msg(2, 1 << 20, 16_384));
+    t.get(more(2, 16_384)).says(&["wu(2,32768)"]);
+    t.end.tunnel.limit_growth(65_536 + 1_000);
+    t.get(more(2, 16_384));
+    t.get(more(2, 16_384)).says(&["wu(2,33101)"]);
+    t.end.tunnel.limit_growth(u64::MAX);
+    t.get(more(2, 16_384));
+    t.get(more(2, 16_384)).says(&["wu(2,97971)"]);
+    assert_eq!(t.end.tunnel.receive_growth(), 2 * 65_536);
+}
+
 /// A Go server that shuts down refuses a stream without recording its id, and a frame behind it
 /// ends the tunnel: so none goes there for the grant alone.
 #[test]

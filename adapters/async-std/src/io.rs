@@ -29,6 +29,11 @@ impl<T> FuturesIo<T> {
         }
     }
 
+    /// What is wrapped.
+    pub const fn get_ref(&self) -> &T {
+        &self.inner
+    }
+
     /// What was wrapped.
     pub fn into_inner(self) -> T {
         self.inner

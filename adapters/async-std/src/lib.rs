@@ -53,9 +53,9 @@
 //!
 //! ```
 //! # use std::net::TcpListener;
-//! # use grpctunnel_async_std::{AsyncStdRuntime, Server, TunnelServer};
+//! # use grpctunnel_async_std::{Server, TunnelServer};
 //! # use tonic_health::server::health_reporter;
-//! use grpctunnel_async_std::{Options, async_std, connect, dial, serve_reverse};
+//! use grpctunnel_async_std::{AsyncStdRuntime, Options, async_std, connect, dial, serve_reverse};
 //! use tonic::{metadata::MetadataMap, service::Routes};
 //! use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 //!
@@ -72,7 +72,7 @@
 //! # let url = format!("http://{}", listener.local_addr()?);
 //! # async_std::task::spawn(Server::new(tunnels).serve(listener, std::future::pending()));
 //! let runtime = async_std();
-//! let carrier = dial(&url, &runtime).await?;
+//! let carrier = dial::<AsyncStdRuntime>(&url).await?;
 //!
 //! // Forward: call the server's services through a tunnel.
 //! let options = Options::default();
@@ -103,44 +103,57 @@
 //!
 //! # Other transports
 //!
-//! [`Endpoint::connect_over`] and [`Server::serve_over`] take anything that is futures-io's
-//! `AsyncRead + AsyncWrite`: a Unix socket, a pipe, TLS of another library. See the example `pipe`.
+//! [`byte_stream`] carries tunnels over anything that is futures-io's `AsyncRead + AsyncWrite`,
+//! without HTTP/2: a Unix socket, a pipe, a WebSocket. See the example `pipe`. For HTTP/2 on it,
+//! [`Endpoint::connect_over`] and [`Server::serve_over`] take it in a [`FuturesIo`].
 //!
 //! # Runtimes
 //!
 //! [`AsyncStdRuntime`] and `SmolRuntime` run tasks on the global executors of async-std and of
 //! smol. The latter has one thread, unless `SMOL_THREADS` says otherwise. For an executor of your
-//! own implement [`Executor`] and [`Timer`], with [`sleep_until`].
+//! own implement [`Executor`] and [`Timer`], with [`sleep_until`], and give it to [`network!`].
 
-mod client;
-mod error;
+mod byte_stream;
 mod io;
 mod runtime;
-mod server;
-mod tcp;
+pub mod tcp;
 #[cfg(feature = "tls")]
-mod tls;
+pub mod tls;
 
-pub use client::{Carrier, CarrierBody, Endpoint, ResponseFuture, dial};
-pub use error::DialError;
-#[cfg(feature = "tls")]
-pub use futures_rustls::rustls;
+pub use byte_stream::byte_stream;
 pub use grpctunnel_driver::{
-    BinDialect, BoxError, Bucket, Code, ConnectError, Counters, DecodeLimits, Direction, Executor,
-    Extension, ExtensionSet, Handler, Limits, Liveness, MemoryBound, MethodKind, MethodKinds,
-    NeverProcessed, NoHandler, Options, Reason, ReceiveWindowPolicy, RequestBody, RequestError,
-    RevisionZeroLimits, Runtime, ServerHandle, Sleep, Status, StreamReason, Task, Timer, TunnelEnd,
-    TunnelError, TunnelReason, TunnelState, error_chain, error_sources,
+    BinDialect, BoxError, Bucket, Code, ConnectError, ConnectInfo, Counters, DecodeLimits,
+    Direction, Executor, Extension, ExtensionSet, Handler, Limits, Liveness, MemoryBound,
+    MethodKind, MethodKinds, NeverProcessed, NoHandler, Options, PipeEnd, Reason,
+    ReceiveWindowPolicy, RequestBody, RequestError, RevisionZeroLimits, Runtime, ServerHandle,
+    Sleep, Status, StreamReason, Task, Timer, TunnelEnd, TunnelError, TunnelId, TunnelReason,
+    TunnelState, error_chain, error_sources,
+};
+pub use grpctunnel_driver::{
+    Candidate, Candidates, Expected, Forwarder, LeastLoaded, Membership, Pick, RoundRobin,
+    TunnelId, TunnelKey,
 };
 pub use grpctunnel_http2 as http2;
+pub use grpctunnel_tonic::{AcceptResult, Registry, TunnelGroup};
 pub use grpctunnel_tonic::{
-    Channel, IntoTonicStatus, ReverseTunnel, TonicHandler, TunnelPeer, TunnelServer, connect,
+    ByteStream, Carrier, CarrierBody, Channel, DialError, Endpoint, IntoTonicStatus, Network,
+    ResponseFuture, ReverseTunnel, Server, TonicHandler, TunnelPeer, TunnelServer, connect,
     from_tonic, from_tonic_code, method_kinds, serve_reverse, to_tonic_code,
 };
+#[cfg(feature = "tls")]
+pub use grpctunnel_tonic::{Handshake, TlsNetwork, rustls};
 pub use io::FuturesIo;
 pub use runtime::sleep_until;
 #[cfg(feature = "async-std")]
 pub use runtime::{AsyncStdRuntime, async_std};
 #[cfg(feature = "smol")]
 pub use runtime::{SmolRuntime, smol};
-pub use server::{ConnectInfo, Server};
+
+/// Connects to `http://HOST:PORT`, with the settings that an [`Endpoint`] has at first: to open
+/// tunnels on it, or to make calls. An [`Endpoint`] has more to set, and TLS.
+///
+/// # Errors
+/// [`DialError`].
+pub async fn dial<N: Network>(url: &str) -> Result<Carrier, DialError> {
+    Endpoint::<N>::new(url)?.connect().await
+}

@@ -25,6 +25,9 @@ impl Timer for AsyncStdRuntime {
     }
 }
 
+#[cfg(feature = "async-std")]
+crate::network!(AsyncStdRuntime);
+
 /// async-std as the runtime of tunnels and connections.
 #[cfg(feature = "async-std")]
 #[must_use]
@@ -52,6 +55,9 @@ impl Timer for SmolRuntime {
         sleep_until(deadline)
     }
 }
+
+#[cfg(feature = "smol")]
+crate::network!(SmolRuntime);
 
 /// smol as the runtime of tunnels and connections.
 #[cfg(feature = "smol")]

@@ -1,43 +1,24 @@
-//! TCP connections that suit tunnels.
+//! TCP connections of async-io that suit tunnels, for a [`Network`](grpctunnel_tonic::Network).
 
 use std::io;
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
-use std::time::Duration;
+use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 
 use async_io::Async;
-use socket2::{SockRef, TcpKeepalive};
+use grpctunnel_driver::ConnectInfo;
+use grpctunnel_tonic::tcp::tune;
+use socket2::SockRef;
 
-/// Idle time before TCP's own keepalive probes, which no HTTP/2 peer sees.
-const KEEPALIVE: Duration = Duration::from_secs(30);
-/// Time between those probes, and how many may stay unanswered before the connection is closed.
-const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
-const KEEPALIVE_RETRIES: u32 = 3;
-/// How long bytes may go without TCP's acknowledgement before the connection is closed.
-#[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
-const USER_TIMEOUT: Duration = Duration::from_secs(30);
+use crate::io::FuturesIo;
 
-/// Sets what suits tunnels: no Nagle's algorithm, with which window updates would wait 40 ms for a
-/// delayed acknowledgement, and an end of connections whose peer has vanished.
-pub(crate) fn tune(stream: &TcpStream) -> io::Result<()> {
-    let socket = SockRef::from(stream);
-    socket.set_tcp_nodelay(true)?;
-    let keepalive = TcpKeepalive::new()
-        .with_time(KEEPALIVE)
-        .with_interval(KEEPALIVE_INTERVAL)
-        .with_retries(KEEPALIVE_RETRIES);
-    // Without these a dead connection is closed later.
-    let _ = socket.set_tcp_keepalive(&keepalive);
-    #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
-    let _ = socket.set_tcp_user_timeout(Some(USER_TIMEOUT));
-    Ok(())
-}
+/// A TCP connection, as hyper's IO.
+pub type TcpIo = FuturesIo<Async<TcpStream>>;
 
 /// Connects to the first address of a host that takes the connection.
-pub(crate) async fn connect(host: &str, port: u16) -> io::Result<Async<TcpStream>> {
-    let host = host
-        .trim_start_matches('[')
-        .trim_end_matches(']')
-        .to_owned();
+///
+/// # Errors
+/// If the host has no address, or none that takes a connection.
+pub async fn connect(host: &str, port: u16) -> io::Result<TcpIo> {
+    let host = host.to_owned();
     let addresses: Vec<SocketAddr> =
         blocking::unblock(move || Ok::<_, io::Error>((host, port).to_socket_addrs()?.collect()))
             .await?;
@@ -45,8 +26,8 @@ pub(crate) async fn connect(host: &str, port: u16) -> io::Result<Async<TcpStream
     for address in addresses {
         match Async::<TcpStream>::connect(address).await {
             Ok(stream) => {
-                tune(stream.get_ref())?;
-                return Ok(stream);
+                tune(&SockRef::from(stream.get_ref()))?;
+                return Ok(FuturesIo::new(stream));
             }
             Err(error) => failure = error,
         }
@@ -54,8 +35,101 @@ pub(crate) async fn connect(host: &str, port: u16) -> io::Result<Async<TcpStream
     Err(failure)
 }
 
+/// The next connection.
+///
+/// # Errors
+/// What the system says; the next try may succeed.
+pub async fn accept(listener: &Async<TcpListener>) -> io::Result<TcpIo> {
+    let (stream, _) = listener.accept().await?;
+    // What cannot be set makes a connection slower, or noticed later when it is dead.
+    let _ = tune(&SockRef::from(stream.get_ref()));
+    Ok(FuturesIo::new(stream))
+}
+
+/// The addresses of a connection.
+#[must_use]
+pub fn connect_info(stream: &TcpIo) -> ConnectInfo {
+    let stream = stream.get_ref().get_ref();
+    let mut info = ConnectInfo::default();
+    info.local_addr = stream.local_addr().ok();
+    info.remote_addr = stream.peer_addr().ok();
+    info
+}
+
+/// Makes a runtime a [`Network`](crate::Network), and with the feature `tls` a `TlsNetwork`, on
+/// async-io: for an executor of your own.
+#[macro_export]
+macro_rules! network {
+    ($runtime:ty) => {
+        impl $crate::Network for $runtime {
+            type Listener = ::std::net::TcpListener;
+            type Acceptor = $crate::tcp::Acceptor;
+            type Stream = $crate::tcp::TcpIo;
+
+            async fn connect(host: &str, port: u16) -> ::std::io::Result<Self::Stream> {
+                $crate::tcp::connect(host, port).await
+            }
+
+            fn listen(listener: Self::Listener) -> ::std::io::Result<Self::Acceptor> {
+                $crate::tcp::Acceptor::new(listener)
+            }
+
+            async fn accept(acceptor: &Self::Acceptor) -> ::std::io::Result<Self::Stream> {
+                $crate::tcp::accept(acceptor).await
+            }
+
+            fn connect_info(stream: &Self::Stream) -> $crate::ConnectInfo {
+                $crate::tcp::connect_info(stream)
+            }
+        }
+
+        $crate::tls_network!($runtime);
+    };
+}
+
+/// The part of [`network!`](crate::network) that is TLS.
+#[cfg(feature = "tls")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! tls_network {
+    ($runtime:ty) => {
+        impl $crate::TlsNetwork for $runtime {
+            type ClientStream = $crate::tls::ClientIo;
+            type ServerStream = $crate::tls::ServerIo;
+
+            async fn tls_connect(
+                config: ::std::sync::Arc<$crate::rustls::ClientConfig>,
+                name: $crate::rustls::pki_types::ServerName<'static>,
+                stream: Self::Stream,
+            ) -> ::std::io::Result<$crate::Handshake<Self::ClientStream>> {
+                $crate::tls::connect(config, name, stream).await
+            }
+
+            async fn tls_accept(
+                config: ::std::sync::Arc<$crate::rustls::ServerConfig>,
+                stream: Self::Stream,
+            ) -> ::std::io::Result<$crate::Handshake<Self::ServerStream>> {
+                $crate::tls::accept(config, stream).await
+            }
+        }
+    };
+}
+
+/// The part of [`network!`](crate::network) that is TLS: none.
+#[cfg(not(feature = "tls"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! tls_network {
+    ($runtime:ty) => {};
+}
+
+/// A listener of async-io.
+pub type Acceptor = Async<TcpListener>;
+
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -63,7 +137,7 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let stream = async_io::block_on(connect("127.0.0.1", port)).unwrap();
-        let socket = SockRef::from(stream.get_ref());
+        let socket = SockRef::from(stream.get_ref().get_ref());
         let half_a_minute = Duration::from_secs(30);
         assert!(socket.tcp_nodelay().unwrap());
         assert!(socket.keepalive().unwrap());

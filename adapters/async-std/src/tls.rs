@@ -1,62 +1,47 @@
-//! TLS with rustls.
+//! TLS with rustls on async-io, for a [`TlsNetwork`](grpctunnel_tonic::TlsNetwork).
 
 use std::io;
+use std::net::TcpStream;
 use std::sync::Arc;
 
 use async_io::Async;
 use futures_rustls::pki_types::ServerName;
 use futures_rustls::rustls::{ClientConfig, ServerConfig};
 use futures_rustls::{TlsAcceptor, TlsConnector, client, server};
+use grpctunnel_tonic::Handshake;
 
-use crate::error::DialError;
+use crate::io::FuturesIo;
+use crate::tcp::TcpIo;
 
-const H2: &[u8] = b"h2";
+/// TLS of the end that connected.
+pub type ClientIo = FuturesIo<client::TlsStream<Async<TcpStream>>>;
+/// TLS of the end that accepted.
+pub type ServerIo = FuturesIo<server::TlsStream<Async<TcpStream>>>;
 
-type Tcp = Async<std::net::TcpStream>;
-
-pub(crate) fn client_config(mut config: ClientConfig) -> Arc<ClientConfig> {
-    config.alpn_protocols = vec![H2.to_vec()];
-    Arc::new(config)
-}
-
-pub(crate) fn server_config(mut config: ServerConfig) -> Arc<ServerConfig> {
-    config.alpn_protocols = vec![H2.to_vec()];
-    Arc::new(config)
-}
-
-pub(crate) async fn connect(
+/// The handshake of the end that connected.
+///
+/// # Errors
+/// If it fails.
+pub async fn connect(
     config: Arc<ClientConfig>,
-    host: &str,
-    tcp: Tcp,
-) -> Result<client::TlsStream<Tcp>, DialError> {
-    let host = host
-        .trim_start_matches('[')
-        .trim_end_matches(']')
-        .to_owned();
-    let name = ServerName::try_from(host)
-        .map_err(|_| DialError::Uri("the host has no name that a certificate can have".into()))?;
-    let stream = TlsConnector::from(config).connect(name, tcp).await;
-    let stream = stream.map_err(DialError::Tls)?;
-    if stream.get_ref().1.alpn_protocol() != Some(H2) {
-        return Err(DialError::Tls(no_http2()));
-    }
-    Ok(stream)
+    name: ServerName<'static>,
+    stream: TcpIo,
+) -> io::Result<Handshake<ClientIo>> {
+    let connecting = TlsConnector::from(config).connect(name, stream.into_inner());
+    let stream = FuturesIo::new(connecting.await?);
+    Ok(Handshake::new(stream, |stream| {
+        stream.get_ref().get_ref().1
+    }))
 }
 
-pub(crate) async fn accept(
-    config: Arc<ServerConfig>,
-    tcp: Tcp,
-) -> io::Result<server::TlsStream<Tcp>> {
-    let stream = TlsAcceptor::from(config).accept(tcp).await?;
-    if stream.get_ref().1.alpn_protocol() != Some(H2) {
-        return Err(no_http2());
-    }
-    Ok(stream)
-}
-
-fn no_http2() -> io::Error {
-    io::Error::new(
-        io::ErrorKind::InvalidData,
-        "the peer did not agree on HTTP/2 (no ALPN protocol `h2`)",
-    )
+/// The handshake of the end that accepted.
+///
+/// # Errors
+/// If it fails.
+pub async fn accept(config: Arc<ServerConfig>, stream: TcpIo) -> io::Result<Handshake<ServerIo>> {
+    let accepting = TlsAcceptor::from(config).accept(stream.into_inner());
+    let stream = FuturesIo::new(accepting.await?);
+    Ok(Handshake::new(stream, |stream| {
+        stream.get_ref().get_ref().1
+    }))
 }

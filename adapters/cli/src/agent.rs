@@ -2,30 +2,25 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use grpctunnel_driver::ServerHandle;
-use grpctunnel_tokio::Options;
-use http::{HeaderValue, uri::Authority};
-use tokio::{
-    task::JoinSet,
-    time::{Instant, sleep},
+use grpctunnel_driver::{
+    Backoff, DialError, Interruption, Options, Status, Supervisor, SupervisorEvent,
+    SupervisorEventKind, TunnelPeer,
 };
-use tonic::metadata::{MetadataMap, MetadataValue};
+use http::{HeaderMap, HeaderValue, uri::Authority};
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
-pub use crate::local::LocalEvent;
+pub use crate::local::{Breaking, LocalEvent};
 use crate::{
-    INSTANCE, MAX_STREAMS, NAME, SLACK,
-    carrier::{Carrier, OpenError},
+    INSTANCE, MAX_STREAMS, NAME,
+    auth::Credentials,
+    carrier::{AUTH_RETRIES, Carrier, Refusals, is_refusal},
     connect::Proxy,
     local::{Local, LocalSettings},
     name::Name,
     origin::Origin,
-    pauses::Pauses,
     stop::{Ended, Stop},
     words,
 };
-
-/// The longest that the end of a tunnel may take once nothing is open on it.
-const FAREWELL: Duration = Duration::from_secs(6);
 
 /// A local server, and the name that callers use for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +50,16 @@ pub struct Agent {
     pub max_streams: u32,
     /// The way to the gateways. Default: straight.
     pub proxy: Proxy,
+    /// What is presented to the gateways, and what they are checked against. Default: nothing, and
+    /// the authorities that the system trusts.
+    pub credentials: Credentials,
+    /// The same towards the local servers.
+    pub local_credentials: Credentials,
+    /// When a local server that fails is left alone. Default: never.
+    pub breaking: Option<Breaking>,
+    /// How often it tries again after the gateway refused its credentials, one refusal after the
+    /// other, before it gives up. Default: 3.
+    pub auth_retries: u32,
     /// The longest pause before it connects again. Default: 10 s.
     pub retry_limit: Duration,
     /// How long open calls may go on once it drains; then they end UNAVAILABLE. Default: 30 s.
@@ -73,6 +78,10 @@ impl Agent {
             connections: 1,
             max_streams: MAX_STREAMS,
             proxy: Proxy::None,
+            credentials: Credentials::default(),
+            local_credentials: Credentials::default(),
+            breaking: None,
+            auth_retries: AUTH_RETRIES,
             retry_limit: Duration::from_secs(10),
             drain_limit: Duration::from_secs(30),
         }
@@ -158,40 +167,78 @@ impl Agent {
         stop: Stop,
     ) -> Result<Ended, OwnGateway> {
         let tell: Tell = Arc::new(tell);
-        let mut lines = JoinSet::new();
+        let (circle, mut circles) = unbounded_channel();
+        let mut supervisors = Vec::new();
         for served in &self.served {
             let local = self.local(served, &tell);
             let instance = tokio::select! {
                 instance = local.instance(tonic::body::Body::new(question())) => instance,
                 () = stop.draining() => return Ok(Ended::Finished),
             };
-            for gateway in &self.gateways {
-                for _ in 0..self.connections.max(1) {
-                    let line = Line {
-                        carrier: Carrier::new(gateway.clone(), self.proxy.clone()),
-                        gateway: gateway.clone(),
-                        served: served.clone(),
-                        local: local.clone(),
-                        instance: instance.clone(),
-                        options: self.options(),
-                        retry_limit: self.retry_limit,
-                        drain_limit: self.drain_limit,
-                        tell: Arc::clone(&tell),
-                    };
-                    lines.spawn(line.run(stop.clone()));
+            let events = Events {
+                gateways: self.gateways.clone(),
+                served: served.clone(),
+                tell: Arc::clone(&tell),
+                circle: circle.clone(),
+            };
+            match self.supervise(local, instance, events) {
+                Ok(supervisor) => supervisors.push(supervisor),
+                Err(status) => self.cannot_start(&tell, &status),
+            }
+        }
+        drop(circle);
+        let ending = end(&supervisors, &self, &stop);
+        tokio::select! {
+            // With it the last supervisor may have ended, too.
+            biased;
+            Some(own) = circles.recv() => Err(own),
+            ended = ending => Ok(ended),
+        }
+    }
+
+    /// Keeps the tunnels of one local server open.
+    fn supervise(
+        &self,
+        local: LocalServer,
+        instance: Option<HeaderValue>,
+        events: Events,
+    ) -> Result<Supervisor, Status> {
+        let mut metadata = HeaderMap::new();
+        if let Ok(name) = HeaderValue::try_from(events.served.name.as_str()) {
+            metadata.insert(NAME, name);
+        }
+        let mut backoff = Backoff::default();
+        backoff.max = self.retry_limit;
+        let tunnels = self.connections.max(1);
+        let all = tunnels.saturating_mul(self.gateways.len());
+        let refusals = Refusals::new(self.auth_retries, all);
+        let accepted = refusals.clone();
+        let mut builder = Supervisor::reverse(local.for_tunnels())
+            .tunnels(tunnels)
+            .options(self.options())
+            .metadata(metadata)
+            .backoff(backoff)
+            .check(move |peer| not_itself(peer, instance.as_ref()))
+            .give_up_on(move |why| refusals.are_final(why))
+            .on_event(move |event| {
+                if matches!(event.kind, SupervisorEventKind::Opened) {
+                    accepted.over();
                 }
-            }
+                events.tell(event);
+            });
+        for gateway in &self.gateways {
+            let (proxy, credentials) = (self.proxy.clone(), self.credentials.clone());
+            let carrier = Carrier::new(gateway.clone(), proxy, credentials);
+            builder = builder.gateway(gateway.to_string(), carrier);
         }
-        let mut all = Ended::Finished;
-        while let Some(ended) = lines.join_next().await {
-            match ended {
-                Ok(Ok(Ended::Finished)) => {}
-                // A task that panicked took its calls with it.
-                Ok(Ok(Ended::CutOff)) | Err(_) => all = Ended::CutOff,
-                Ok(Err(own)) => return Err(own),
-            }
+        builder.start(&grpctunnel_tokio::runtime())
+    }
+
+    fn cannot_start(&self, tell: &Tell, status: &Status) {
+        for gateway in &self.gateways {
+            let (gateway, why) = (gateway.clone(), status.to_string());
+            tell(AgentEvent::Failed { gateway, why });
         }
-        Ok(all)
     }
 
     fn local(&self, served: &Served, tell: &Tell) -> LocalServer {
@@ -199,6 +246,8 @@ impl Agent {
             origin: served.local.clone(),
             authority: self.local_authority.clone(),
             connections: self.local_connections,
+            credentials: self.local_credentials.clone(),
+            breaking: self.breaking,
         };
         let (tell, local) = (Arc::clone(tell), served.local.clone());
         Local::new(settings, move |event| {
@@ -220,108 +269,89 @@ fn question() -> http_body_util::Full<bytes::Bytes> {
     http_body_util::Full::from(&[0; 5][..])
 }
 
-/// One tunnel, made again as often as it is lost.
-struct Line {
-    carrier: Carrier,
-    gateway: Origin,
-    served: Served,
-    local: LocalServer,
-    /// The gateway that the local server is, if it is one.
-    instance: Option<HeaderValue>,
-    options: Options,
-    retry_limit: Duration,
-    drain_limit: Duration,
-    tell: Tell,
+/// Ends the supervisors as `stop` says.
+async fn end(supervisors: &[Supervisor], agent: &Agent, stop: &Stop) -> Ended {
+    let all = async {
+        let mut all = Ended::Finished;
+        for supervisor in supervisors {
+            let end = supervisor.closed().await;
+            // A task that panicked took its calls with it.
+            let lost = matches!(end.gave_up, Some(Interruption::TaskLost));
+            if lost || end.cut_off > 0 {
+                all = Ended::CutOff;
+            } else if end.gave_up.as_ref().is_some_and(is_refusal) {
+                all = Ended::Refused;
+            }
+        }
+        all
+    };
+    let stopping = async {
+        stop.draining().await;
+        for supervisor in supervisors {
+            supervisor.drain(agent.drain_limit);
+        }
+        stop.ending().await;
+        for supervisor in supervisors {
+            supervisor.stop();
+        }
+        std::future::pending::<Ended>().await
+    };
+    tokio::select! {
+        ended = all => ended,
+        ended = stopping => ended,
+    }
 }
 
-impl Line {
-    async fn run(self, stop: Stop) -> Result<Ended, OwnGateway> {
-        let mut pauses = Pauses::new(self.retry_limit);
-        let gateway = || self.gateway.clone();
-        loop {
-            let opened = tokio::select! {
-                biased;
-                () = stop.draining() => return Ok(Ended::Finished),
-                opened = self.open() => opened,
-            };
-            match opened {
-                Ok(tunnel) => {
-                    self.refuse_circle(&tunnel)?;
-                    (self.tell)(AgentEvent::Connected {
-                        gateway: gateway(),
-                        name: self.served.name.clone(),
-                    });
-                    let begun = Instant::now();
-                    let end = tokio::select! {
-                        end = tunnel.closed() => end,
-                        () = stop.draining() => return Ok(self.drain(tunnel, &stop).await),
-                    };
-                    (self.tell)(AgentEvent::Lost {
-                        gateway: gateway(),
-                        why: words::end(&end),
-                    });
-                    pauses.lasted_since(begun);
-                }
-                Err(error) => (self.tell)(AgentEvent::Failed {
-                    gateway: gateway(),
-                    why: error.to_string(),
-                }),
-            }
-            let pause = pauses.pause();
-            (self.tell)(AgentEvent::Pausing {
-                gateway: gateway(),
-                pause,
-            });
-            tokio::select! {
-                () = sleep(pause) => {}
-                () = stop.draining() => return Ok(Ended::Finished),
-            }
-        }
+/// Refuses a gateway that is the local server at the other end.
+fn not_itself(peer: Option<&TunnelPeer>, local: Option<&HeaderValue>) -> Result<(), DialError> {
+    let gateway = peer.and_then(|peer| peer.metadata().get(INSTANCE));
+    if gateway.is_none() || gateway != local {
+        return Ok(());
     }
+    Err(DialError::permanent(
+        "the local server is the gateway itself",
+    ))
+}
 
-    async fn open(&self) -> Result<ServerHandle, OpenError> {
-        let carrier = self.carrier.dial().await?;
-        let mut metadata = MetadataMap::new();
-        if let Ok(name) = MetadataValue::try_from(self.served.name.as_str()) {
-            metadata.insert(NAME, name);
-        }
-        let (local, options) = (self.local.clone(), &self.options);
-        Ok(grpctunnel_tokio::serve_reverse(carrier, local, options, metadata).await?)
-    }
+/// Tells what happens to the tunnels of one local server.
+struct Events {
+    gateways: Vec<Origin>,
+    served: Served,
+    tell: Tell,
+    /// Where a local server is told that is its own gateway.
+    circle: UnboundedSender<OwnGateway>,
+}
 
-    /// Whether the gateway at the other end is the local server.
-    fn refuse_circle(&self, tunnel: &ServerHandle) -> Result<(), OwnGateway> {
-        let gateway = tunnel.peer().and_then(|peer| peer.metadata().get(INSTANCE));
-        if gateway.is_none() || gateway != self.instance.as_ref() {
-            return Ok(());
-        }
-        tunnel.abort();
-        Err(OwnGateway {
-            gateway: self.gateway.clone(),
-            local: self.served.local.clone(),
-        })
-    }
-
-    async fn drain(&self, tunnel: ServerHandle, stop: &Stop) -> Ended {
-        tunnel.drain(self.drain_limit.saturating_add(SLACK));
-        let closed = tunnel.closed();
-        tokio::pin!(closed);
-        tokio::select! {
-            biased;
-            () = stop.ending() => {}
-            _ = closed.as_mut() => return Ended::Finished,
-            () = sleep(self.drain_limit) => {}
-        }
-        let ended = match tunnel.active_calls() {
-            0 => Ended::Finished,
-            _ => Ended::CutOff,
+impl Events {
+    fn tell(&self, event: &SupervisorEvent<'_>) {
+        let named = |gateway: &&Origin| gateway.to_string() == event.gateway;
+        let Some(gateway) = self.gateways.iter().find(named).cloned() else {
+            return;
         };
-        tokio::select! {
-            _ = closed => {}
-            () = sleep(FAREWELL) => {}
-            () = stop.ending() => {}
-        }
-        tunnel.abort();
-        ended
+        let event = match event.kind {
+            SupervisorEventKind::Opened => AgentEvent::Connected {
+                gateway,
+                name: self.served.name.clone(),
+            },
+            SupervisorEventKind::GaveUp(Interruption::Rejected(_)) => {
+                let local = self.served.local.clone();
+                // Nobody hears it when the agent has ended.
+                let _ = self.circle.send(OwnGateway { gateway, local });
+                return;
+            }
+            SupervisorEventKind::Failed(Interruption::Rejected(_))
+            | SupervisorEventKind::Ended(Interruption::Stopped(_)) => return,
+            SupervisorEventKind::Failed(why) => AgentEvent::Failed {
+                gateway,
+                why: words::interruption(why),
+            },
+            SupervisorEventKind::Ended(why) => AgentEvent::Lost {
+                gateway,
+                why: words::interruption(why),
+            },
+            SupervisorEventKind::Waiting(pause) => AgentEvent::Pausing { gateway, pause },
+            _ => return,
+        };
+        (self.tell)(event);
     }
 }

@@ -1,19 +1,40 @@
 //! What the gateway answers itself, without any agent.
 
-use grpctunnel_driver::{ResponseBody, Status, is_grpc};
+use grpctunnel_driver::{NeverProcessed, ResponseBody, Status, is_grpc};
 use http::{
-    HeaderValue, Method, Request, Response, StatusCode,
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode,
     header::{ALLOW, CONTENT_TYPE},
 };
 
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const WHAT_THIS_IS: &str = "\
 This is a grpctunnel gateway: gRPC calls that come here go on to servers that have a tunnel to it.\n\
-It speaks gRPC over HTTP/2 without TLS. GET /healthz says whether it takes calls.\n";
+It speaks gRPC over HTTP/2. GET /healthz says whether it takes calls.\n";
 
 /// A response that is nothing but a status: gRPC's trailers-only.
 pub(crate) fn refuse(status: &Status) -> Response<ResponseBody> {
     status.trailers_only(ResponseBody::default())
+}
+
+/// In the answer of an agent, beside the mark that nobody handled the call: its server refused it.
+const REFUSED: HeaderName = HeaderName::from_static("x-tunnel-refused");
+
+/// Notes that the server refused a call as HTTP/2 does: by REFUSED_STREAM, or by a GOAWAY below it.
+pub(crate) fn mark_refused(headers: &mut HeaderMap) {
+    headers.insert(REFUSED, HeaderValue::from_static("1"));
+}
+
+/// What a caller sees of a response. A call that the server refused, and that nobody else has
+/// handled, is refused as the server did it, upon which libraries of gRPC make it again; what is
+/// unprocessed for another reason, a limit for example, keeps its status.
+pub(crate) fn or_refused<B>(
+    mut response: Response<B>,
+) -> Result<Response<B>, grpctunnel_http2::Error> {
+    let refused = response.headers_mut().remove(REFUSED).is_some();
+    if refused && response.extensions().get::<NeverProcessed>().is_some() {
+        return Err(grpctunnel_http2::Error::refused());
+    }
+    Ok(response)
 }
 
 /// A page in HTTP, for a request that is not gRPC.

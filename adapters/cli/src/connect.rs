@@ -12,11 +12,14 @@ use hyper_util::{
     },
     rt::TokioIo,
 };
+use tokio_util::either::Either;
 use tower_service::Service;
 
 use crate::{
+    auth::Credentials,
     listener::Stream,
     origin::{BadOrigin, Origin},
+    tls::{Failure, Remembering},
     words,
 };
 
@@ -25,6 +28,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const TCP_PROBES: u32 = 3;
 
 type BoxError = Box<dyn Error + Send + Sync>;
+type ClientWire = Either<Stream, Box<Remembering<Stream>>>;
 
 /// Through which HTTP proxy a server is reached, by `CONNECT`.
 #[derive(Clone, Debug, Default)]
@@ -85,10 +89,16 @@ pub(crate) struct Connector {
     origin: Origin,
     tcp: HttpConnector,
     proxy: Proxy,
+    credentials: Credentials,
 }
 
 impl Connector {
-    pub(crate) fn new(origin: Origin, proxy: Proxy, watch: Watch) -> Self {
+    pub(crate) fn new(
+        origin: Origin,
+        proxy: Proxy,
+        credentials: Credentials,
+        watch: Watch,
+    ) -> Self {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
@@ -98,45 +108,74 @@ impl Connector {
         tcp.set_keepalive_retries(Some(TCP_PROBES));
         #[cfg(any(target_os = "android", target_os = "fuchsia", target_os = "linux"))]
         tcp.set_tcp_user_timeout(Some(watch.silence));
-        Self { origin, tcp, proxy }
+        Self {
+            origin,
+            tcp,
+            proxy,
+            credentials,
+        }
     }
 
     /// An HTTP/2 connection with these settings.
     pub(crate) async fn http2(&self, settings: &Settings) -> Result<Client<Bytes>, BoxError> {
-        let io = self.clone().connect().await?;
-        let client = grpctunnel_http2::connect(io, settings, &grpctunnel_tokio::runtime()).await?;
-        Ok(client.with_authority(self.origin.authority().clone()))
+        let (io, failure) = self.clone().connect().await?;
+        let runtime = grpctunnel_tokio::runtime();
+        let connecting = grpctunnel_http2::connect(io, settings, &runtime);
+        let client = connecting.await.map_err(|error| {
+            // What TLS 1.3 refuses of ours, it refuses when the handshake is over here.
+            let failure = failure.and_then(|failure| failure.get().cloned());
+            failure.map_or_else(|| error.into(), BoxError::from)
+        })?;
+        let client = client.with_authority(self.origin.authority().clone());
+        Ok(client.with_scheme(self.origin.scheme()))
     }
 
-    /// Connects.
-    async fn connect(mut self) -> Result<TokioIo<Stream>, BoxError> {
+    /// Connects, and shakes hands.
+    async fn connect(self) -> Result<(TokioIo<ClientWire>, Option<Failure>), BoxError> {
         let connecting = async {
-            #[cfg(unix)]
-            if let Some(path) = self.origin.unix() {
-                let stream = tokio::net::UnixStream::connect(path).await?;
-                return Ok(Stream::Right(stream));
-            }
-            let server = self.origin.uri();
-            let stream = match self.proxy.of(&server) {
-                None => self.tcp.call(server).await?,
-                Some(proxy) => {
-                    let mut tunnel = Tunnel::new(proxy.uri().clone(), self.tcp.clone());
-                    if let Some(auth) = proxy.basic_auth() {
-                        tunnel = tunnel.with_auth(auth.clone());
-                    }
-                    let stream = tunnel.call(self.origin.uri_with_port()).await;
-                    stream.map_err(|error| proxy_failed(proxy.uri(), &error))?
-                }
+            let host = self.origin.authority().host().to_owned();
+            let tls = match self.origin.is_tls() {
+                true => Some(self.credentials.tls()?),
+                false => None,
             };
-            let stream = stream.into_inner();
-            #[cfg(unix)]
-            let stream = Stream::Left(stream);
-            Ok::<_, BoxError>(stream)
+            let stream = self.open().await?;
+            Ok::<_, BoxError>(match tls {
+                None => (ClientWire::Left(stream), None),
+                Some(tls) => {
+                    let stream = tls.connect(&host, stream).await?;
+                    let failure = stream.failure();
+                    (ClientWire::Right(Box::new(stream)), Some(failure))
+                }
+            })
         };
-        let stream = tokio::time::timeout(CONNECT_TIMEOUT, connecting)
+        let (wire, failure) = tokio::time::timeout(CONNECT_TIMEOUT, connecting)
             .await
             .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
-        Ok(TokioIo::new(stream))
+        Ok((TokioIo::new(wire), failure))
+    }
+
+    async fn open(mut self) -> Result<Stream, BoxError> {
+        #[cfg(unix)]
+        if let Some(path) = self.origin.unix() {
+            let stream = tokio::net::UnixStream::connect(path).await?;
+            return Ok(Stream::Right(stream));
+        }
+        let server = self.origin.uri();
+        let stream = match self.proxy.of(&server) {
+            None => self.tcp.call(server).await?,
+            Some(proxy) => {
+                let mut tunnel = Tunnel::new(proxy.uri().clone(), self.tcp.clone());
+                if let Some(auth) = proxy.basic_auth() {
+                    tunnel = tunnel.with_auth(auth.clone());
+                }
+                let stream = tunnel.call(self.origin.uri_with_port()).await;
+                stream.map_err(|error| proxy_failed(proxy.uri(), &error))?
+            }
+        };
+        let stream = stream.into_inner();
+        #[cfg(unix)]
+        let stream = Stream::Left(stream);
+        Ok(stream)
     }
 }
 

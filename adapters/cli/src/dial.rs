@@ -2,7 +2,6 @@
 //! tunnel.
 
 use std::{
-    convert::Infallible,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -10,39 +9,31 @@ use std::{
 };
 
 use bytes::Bytes;
-use grpctunnel_driver::{Channel, Code, NeverProcessed, ResponseBody, Status};
-use grpctunnel_http2::IncomingBody;
-use grpctunnel_tokio::Options;
+use grpctunnel_driver::{
+    Backoff, Code, Interruption, NeverProcessed, ResponseBody, Status, SupervisedChannel,
+    Supervisor, SupervisorEventKind,
+};
+use grpctunnel_http2::{Error, IncomingBody};
 use http::{HeaderValue, Request, Response, request::Parts};
 use http_body_util::{Either, Full};
-use tokio::{
-    sync::watch,
-    time::{Instant, sleep, timeout},
-};
-use tonic::metadata::MetadataMap;
+use tokio::time::sleep;
 use tower_service::Service;
 
 use crate::{
-    SLACK, TARGET,
+    HOPS, SLACK, TARGET,
     address::Address,
-    answer::{Page, refuse},
+    answer::{Page, or_refused, refuse},
+    auth::Credentials,
     calls::{Calls, Counted},
-    carrier::{Carrier, OpenError},
+    carrier::{AUTH_RETRIES, Carrier, Refusals, is_refusal},
     connect::Proxy,
-    listener::{BindError, Endpoint, Listener},
+    listener::{BindError, Endpoint, Listener, Protection},
     origin::Origin,
-    pauses::Pauses,
-    replay::Replay,
     serve::{Limits, TurnedAway, serve},
     stop::{Ended, Stop},
-    target::Target,
+    target::{Target, strip},
     words,
 };
-
-/// How long a call waits for a tunnel.
-const WAIT: Duration = Duration::from_secs(5);
-/// How often a call is made again that was certainly not handled.
-const TRIES: usize = 3;
 
 /// What happens to a dialled port.
 #[derive(Clone, Debug)]
@@ -90,6 +81,12 @@ pub struct DialSettings {
     pub insecure: bool,
     /// The way to the server. Default: straight.
     pub proxy: Proxy,
+    /// What is presented to the server, and what it is checked against. Default: nothing, and the
+    /// authorities that the system trusts.
+    pub credentials: Credentials,
+    /// How often it tries again after the server refused its credentials, one refusal after the
+    /// other, before it gives up. Default: 3.
+    pub auth_retries: u32,
     /// The longest pause before it connects again. Default: 10 s.
     pub retry_limit: Duration,
     /// How long open calls may go on once it drains; then they end UNAVAILABLE. Default: 30 s.
@@ -99,13 +96,15 @@ pub struct DialSettings {
 impl DialSettings {
     /// The defaults, with this server and this address.
     #[must_use]
-    pub const fn new(server: Origin, listen: Address) -> Self {
+    pub fn new(server: Origin, listen: Address) -> Self {
         Self {
             server,
             target: None,
             listen,
             insecure: false,
             proxy: Proxy::None,
+            credentials: Credentials::default(),
+            auth_retries: AUTH_RETRIES,
             retry_limit: Duration::from_secs(10),
             drain_limit: Duration::from_secs(30),
         }
@@ -131,7 +130,8 @@ impl Dial {
     ///
     /// Outside of a tokio runtime with IO.
     pub async fn bind(settings: DialSettings) -> Result<Self, BindError> {
-        let listener = Listener::bind(&settings.listen, settings.insecure).await?;
+        let safe = Protection::none(settings.insecure);
+        let listener = Listener::bind(&settings.listen, safe).await?;
         Ok(Self {
             endpoint: listener.endpoint()?,
             listener,
@@ -146,24 +146,33 @@ impl Dial {
     }
 
     /// Serves until `stop`. `tell` is called with what happens, and must not block.
-    pub async fn run(self, tell: impl Fn(DialEvent) + Send + Sync, stop: Stop) -> Ended {
+    pub async fn run(self, tell: impl Fn(DialEvent) + Send + Sync + 'static, stop: Stop) -> Ended {
         let Self {
             listener, settings, ..
         } = self;
-        let (tunnel, tunnels) = watch::channel(Tunnel::Opening);
+        let tell = Arc::new(tell);
+        let channel = match keep(&settings, Arc::clone(&tell)) {
+            Ok(channel) => channel,
+            Err(status) => {
+                let why = status.to_string();
+                tell(DialEvent::Failed { why });
+                return Ended::Finished;
+            }
+        };
         let calls = Calls::default();
+        let supervisor = channel.supervisor();
         let port = Port {
             target: settings
                 .target
                 .as_ref()
                 .map(|target| target.to_string().into()),
-            tunnels,
+            channel,
             calls: calls.clone(),
             stop: stop.clone(),
         };
         // Connections end when the calls have been counted that this cuts off, not before.
         let connections = Stop::new();
-        let make = move |_, _| port.clone();
+        let make = move |_| port.clone();
         let limits = Limits::without_tunnels();
         let turned_away = |TurnedAway { count, why }| tell(DialEvent::TurnedAway { count, why });
         let closing = stop.clone();
@@ -175,7 +184,6 @@ impl Dial {
             closing,
             connections.clone(),
         );
-        let keeping = keep(&settings, tunnel, &tell);
         let cut = || match calls.open() {
             0 => Ended::Finished,
             _ => Ended::CutOff,
@@ -186,12 +194,20 @@ impl Dial {
             sleep(settings.drain_limit).await;
             cut()
         };
-        tokio::pin!(serving, keeping);
+        let keeping = async {
+            let end = supervisor.closed().await;
+            match end.gave_up.as_ref().is_some_and(is_refusal) {
+                true => Ended::Refused,
+                // It says why to every call.
+                false => std::future::pending().await,
+            }
+        };
+        tokio::pin!(serving);
         let ended = tokio::select! {
             biased;
             () = stop.ending() => cut(),
             ended = draining => ended,
-            () = keeping.as_mut() => Ended::Finished,
+            ended = keeping => ended,
             // Every connection is closed: no call is open.
             _ = serving.as_mut() => return Ended::Finished,
         };
@@ -202,61 +218,49 @@ impl Dial {
     }
 }
 
-/// The tunnel that calls go through.
-#[derive(Clone, Debug)]
-enum Tunnel {
-    /// It has not been tried yet.
-    Opening,
-    Open(Channel),
-    /// There is none, for this reason.
-    Down(Arc<str>),
-}
-
 /// Keeps a tunnel open.
-async fn keep(
+fn keep(
     settings: &DialSettings,
-    tunnel: watch::Sender<Tunnel>,
-    tell: &(impl Fn(DialEvent) + Send + Sync),
-) {
-    let carrier = Carrier::new(settings.server.clone(), settings.proxy.clone());
-    let mut pauses = Pauses::new(settings.retry_limit);
-    loop {
-        let why = match open(&carrier).await {
-            Ok(channel) => {
-                let closed = channel.closed();
-                tunnel.send_replace(Tunnel::Open(channel));
-                tell(DialEvent::Connected);
-                let begun = Instant::now();
-                let why = words::end(&closed.await);
-                tell(DialEvent::Lost { why: why.clone() });
-                pauses.lasted_since(begun);
-                why
+    tell: Arc<impl Fn(DialEvent) + Send + Sync + 'static>,
+) -> Result<SupervisedChannel, Status> {
+    let carrier = Carrier::new(
+        settings.server.clone(),
+        settings.proxy.clone(),
+        settings.credentials.clone(),
+    );
+    let refusals = Refusals::new(settings.auth_retries, 1);
+    let accepted = refusals.clone();
+    let mut backoff = Backoff::default();
+    backoff.max = settings.retry_limit;
+    Supervisor::forward()
+        .gateway(settings.server.to_string(), carrier)
+        .backoff(backoff)
+        .give_up_on(move |why| refusals.are_final(why))
+        .on_event(move |event| {
+            if matches!(event.kind, SupervisorEventKind::Opened) {
+                accepted.over();
             }
-            Err(error) => {
-                let why = error.to_string();
-                tell(DialEvent::Failed { why: why.clone() });
-                why
-            }
-        };
-        tunnel.send_replace(Tunnel::Down(why.into()));
-        let pause = pauses.pause();
-        tell(DialEvent::Pausing { pause });
-        sleep(pause).await;
-    }
-}
-
-async fn open(carrier: &Carrier) -> Result<Channel, OpenError> {
-    let connection = carrier.dial().await?;
-    let options = Options::default();
-    let channel = grpctunnel_tokio::connect(connection, &options, MetadataMap::new()).await?;
-    Ok(channel.raw().clone())
+            tell(match event.kind {
+                SupervisorEventKind::Opened => DialEvent::Connected,
+                SupervisorEventKind::Failed(why) => DialEvent::Failed {
+                    why: words::interruption(why),
+                },
+                SupervisorEventKind::Ended(Interruption::Stopped(_)) => return,
+                SupervisorEventKind::Ended(why) => DialEvent::Lost {
+                    why: words::interruption(why),
+                },
+                SupervisorEventKind::Waiting(pause) => DialEvent::Pausing { pause },
+                _ => return,
+            });
+        })
+        .start(&grpctunnel_tokio::runtime())
 }
 
 /// What one connection to the port sees.
 #[derive(Clone, Debug)]
 struct Port {
     target: Option<Arc<str>>,
-    tunnels: watch::Receiver<Tunnel>,
+    channel: SupervisedChannel,
     calls: Calls,
     stop: Stop,
 }
@@ -264,26 +268,6 @@ struct Port {
 type PortBody = Either<Counted<ResponseBody>, Full<Bytes>>;
 
 impl Port {
-    /// The tunnel, as soon as there is one.
-    async fn channel(&self) -> Result<Channel, Status> {
-        let mut tunnels = self.tunnels.clone();
-        let open = |tunnel: &Tunnel| match tunnel {
-            Tunnel::Open(channel) => channel.state().is_usable(),
-            Tunnel::Opening | Tunnel::Down(_) => false,
-        };
-        let found = timeout(WAIT, tunnels.wait_for(open)).await;
-        if let Ok(Ok(found)) = found
-            && let Tunnel::Open(channel) = &*found
-        {
-            return Ok(channel.clone());
-        }
-        let text = match &*self.tunnels.borrow() {
-            Tunnel::Down(why) => why.to_string(),
-            Tunnel::Opening | Tunnel::Open(_) => "the tunnel is not open yet".to_owned(),
-        };
-        Err(Status::new(Code::Unavailable, text))
-    }
-
     /// Puts the agent in front of the way that a call names already.
     fn address(&self, head: &mut Parts) -> Result<(), Status> {
         let Some(target) = &self.target else {
@@ -305,39 +289,47 @@ impl Port {
 
     async fn pass(&self, request: Request<IncomingBody>) -> Response<ResponseBody> {
         let (mut head, body) = request.into_parts();
+        // Who the caller says to be, or to have been, means nothing behind the tunnel.
+        strip(&mut head.headers, &[TARGET, HOPS]);
         if let Err(status) = self.address(&mut head) {
             return refuse(&status);
         }
-        let replay = Replay::new(body);
-        let mut tries = 1;
-        loop {
-            let mut channel = match self.channel().await {
-                Ok(channel) => channel,
-                Err(status) => return refuse(&status),
-            };
-            let request = Request::from_parts(head.clone(), replay.attempt());
-            let Ok(response) = channel.call(request).await else {
-                return refuse(&Status::new(
-                    Code::Cancelled,
-                    "the caller broke the request",
-                ));
-            };
-            let unprocessed = response.extensions().get::<NeverProcessed>().is_some();
-            let again = unprocessed && !channel.state().is_usable() && replay.is_whole();
-            if !again || tries >= TRIES {
-                return response;
+        let call = self.channel.clone().call(Request::from_parts(head, body));
+        let Ok(response) = call.await else {
+            return refuse(&Status::new(
+                Code::Cancelled,
+                "the caller broke the request",
+            ));
+        };
+        match self.why_down() {
+            Some(why) if response.extensions().get::<NeverProcessed>().is_some() => {
+                refuse(&Status::new(Code::Unavailable, why))
             }
-            tries += 1;
+            _ => response,
         }
+    }
+
+    /// Why there is no tunnel, where there is none.
+    fn why_down(&self) -> Option<String> {
+        let state = self.channel.supervisor().state();
+        if state.open() > 0 {
+            return None;
+        }
+        let mut tunnels = state.tunnels.iter();
+        let why = tunnels.find_map(|tunnel| tunnel.interruption.as_ref());
+        Some(why.map_or_else(
+            || "the tunnel is not open yet".to_owned(),
+            words::interruption,
+        ))
     }
 }
 
 impl Service<Request<IncomingBody>> for Port {
     type Response = Response<PortBody>;
-    type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<PortBody>, Infallible>> + Send>>;
+    type Error = Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<PortBody>, Error>> + Send>>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
         Poll::Ready(Ok(()))
     }
 
@@ -350,7 +342,7 @@ impl Service<Request<IncomingBody>> for Port {
         let port = self.clone();
         Box::pin(async move {
             let open = port.calls.begin();
-            let response = port.pass(request).await;
+            let response = or_refused(port.pass(request).await)?;
             Ok(response.map(|body| Either::Left(Counted::new(body, open))))
         })
     }

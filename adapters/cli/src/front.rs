@@ -2,14 +2,14 @@
 //! balancer is told what this is.
 
 use std::{
-    convert::Infallible,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
 use bytes::Bytes;
 use grpctunnel_driver::{Code, Status, TransmitBody, TunnelService};
-use grpctunnel_http2::{Connection, IncomingBody, Settings};
+use grpctunnel_http2::{Connection, Error, IncomingBody, Settings};
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body_util::{Either, Full};
 use tower_service::Service;
@@ -17,36 +17,48 @@ use tower_service::Service;
 use crate::{
     INSTANCE, NAME,
     admission::Purpose,
-    answer::{Page, refuse},
+    answer::{Page, or_refused, refuse},
+    audit::Refused,
+    auth::{AUTHORIZATION, Authenticated, Guard, GuardedBody},
+    limits::{ConnectionPermits, Held, Permit},
     listener::Endpoint,
     name::Name,
     registry::Registry,
-    router::{RoutedBody, Router, Way},
+    router::Way,
     stop::Stop,
 };
 
 /// The body of a response of the gateway.
-pub(crate) type FrontBody =
-    Either<TransmitBody, Either<RoutedBody, Either<grpctunnel_driver::ResponseBody, Full<Bytes>>>>;
+pub(crate) type FrontBody = Either<
+    Held<TransmitBody, Permit>,
+    Either<GuardedBody, Either<grpctunnel_driver::ResponseBody, Full<Bytes>>>,
+>;
 
-type Answer = Result<Response<FrontBody>, Infallible>;
+type Answer = Result<Response<FrontBody>, Error>;
 
 /// The service that one connection of the gateway sees.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Front {
-    pub(crate) router: Router,
+    pub(crate) guard: Guard,
     pub(crate) registry: Registry<Way>,
-    pub(crate) tunnels: TunnelService<Router>,
+    pub(crate) tunnels: TunnelService<Guard>,
     pub(crate) instance: HeaderValue,
     pub(crate) peer: Endpoint,
+    /// Who the connection belongs to by its client certificate.
+    pub(crate) certified: Option<Authenticated>,
+    pub(crate) permits: ConnectionPermits,
+    pub(crate) opened_forward: OpenedForward,
     pub(crate) purpose: Purpose,
     pub(crate) stop: Stop,
 }
 
+/// Is told that a forward tunnel is being opened.
+pub(crate) type OpenedForward = Arc<dyn Fn(&Authenticated) + Send + Sync>;
+
 /// What whoever accepts a tunnel finds of its opening.
 #[derive(Clone, Debug)]
 pub(crate) struct Opened {
-    pub(crate) peer: Endpoint,
+    pub(crate) by: Authenticated,
     /// Whether the agent said its name.
     pub(crate) named: bool,
 }
@@ -54,55 +66,114 @@ pub(crate) struct Opened {
 impl Front {
     /// Opens a tunnel. Whoever accepts it finds its [`Arrival`](crate::registry::Arrival) and
     /// [`Opened`] in the extensions.
-    async fn open(mut self, mut request: Request<IncomingBody>) -> Answer {
+    async fn open(mut self, by: Authenticated, mut request: Request<IncomingBody>) -> Answer {
+        let trust = self.guard.trusted.now();
+        let limit = trust.limit(&by.identity);
+        let permit = match self.guard.accounts.tunnel(&by.identity, limit) {
+            Ok(permit) => permit,
+            Err(exceeded) => return Ok(self.deny(Some(&by), "tunnel", &exceeded.status())),
+        };
         if request.uri().path() == TunnelService::OPEN_REVERSE_TUNNEL {
             let (name, named) = match name_of(request.headers()) {
                 Ok(name) => name,
-                Err(status) => return Ok(refused(&status)),
+                Err(status) => return Ok(self.deny(Some(&by), "tunnel", &status)),
             };
+            if !self.guard.trusted.may_serve(&by.identity, &name) {
+                let text = format!("no rule allows {} to serve {name}", by.identity);
+                let status = Status::new(Code::PermissionDenied, text);
+                return Ok(self.deny(Some(&by), &format!("tunnel of agent {name}"), &status));
+            }
             let arrival = self.registry.arriving(name);
             request.extensions_mut().insert(arrival);
-            let peer = self.peer.clone();
-            request.extensions_mut().insert(Opened { peer, named });
+            request.extensions_mut().insert(Opened {
+                by: by.clone(),
+                named,
+            });
+        } else {
+            (self.opened_forward)(&by);
         }
+        // What opened the tunnel has been read, and is nobody else's business.
+        request.headers_mut().remove(AUTHORIZATION);
+        request.extensions_mut().insert(by);
         if let Some(connection) = request.extensions().get::<Connection>() {
             // All calls of a tunnel share the windows, and it bounds what each holds.
             connection.raise_windows(&Settings::tunnels());
         }
         self.purpose.tunnel();
-        let mut response = self.tunnels.call(request).await?;
+        let answered = self.tunnels.call(request).await;
+        let mut response = answered.unwrap_or_else(|never| match never {});
         response.headers_mut().insert(INSTANCE, self.instance);
-        Ok(response.map(Either::Left))
+        Ok(response.map(|body| Either::Left(Held::new(body, permit))))
+    }
+
+    /// Who a request comes from, and whether they may have another connection.
+    fn admit(&self, headers: &HeaderMap) -> Result<Authenticated, Box<Response<FrontBody>>> {
+        let trusted = &self.guard.trusted;
+        let by = trusted.identify(headers, self.certified.as_ref(), &self.peer);
+        let by = by.map_err(|status| Box::new(self.deny(None, "request", &status)))?;
+        let trust = trusted.now();
+        let limit = trust.limit(&by.identity);
+        let counted = self
+            .permits
+            .count(&self.guard.accounts, &by.identity, limit);
+        match counted {
+            Ok(()) => Ok(by),
+            Err(exceeded) => {
+                let status = exceeded.status();
+                Err(Box::new(self.deny(Some(&by), "connection", &status)))
+            }
+        }
+    }
+
+    /// Refuses something, and notes it. The instance is told in any case: an agent has to find out
+    /// that its local server is its gateway.
+    fn deny(&self, by: Option<&Authenticated>, what: &str, status: &Status) -> Response<FrontBody> {
+        self.guard.audit.refused(Refused {
+            peer: self.peer.clone(),
+            identity: by.map(|by| by.identity.to_string()),
+            what: what.to_owned(),
+            why: status.message().to_owned(),
+        });
+        let mut response = refused(status);
+        let headers = response.headers_mut();
+        headers.insert(INSTANCE, self.instance.clone());
+        response
     }
 }
 
 impl Service<Request<IncomingBody>> for Front {
     type Response = Response<FrontBody>;
-    type Error = Infallible;
+    type Error = Error;
     type Future = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<IncomingBody>) -> Self::Future {
+    fn call(&mut self, mut request: Request<IncomingBody>) -> Self::Future {
         if let Some(page) = Page::of(&request, !self.stop.is_draining()) {
             let text = Full::from(page.text);
             let response = page.head().map(|()| Either::Right(text));
             return Box::pin(std::future::ready(Ok(response.map(inner))));
         }
+        let by = match self.admit(request.headers()) {
+            Ok(by) => by,
+            Err(refused) => return Box::pin(std::future::ready(Ok(*refused))),
+        };
         let front = self.clone();
-        if front.router.opens_tunnel(&request) {
-            return Box::pin(front.open(request));
+        if front.guard.router.opens_tunnel(&request) {
+            return Box::pin(front.open(by, request));
         }
         if front.purpose.owes_tunnel() {
             let text = "the gateway has no room for more callers";
             let status = Status::new(Code::Unavailable, text);
             return Box::pin(std::future::ready(Ok(refused(&status))));
         }
-        let mut router = front.router;
+        request.extensions_mut().insert(by);
+        let mut guard = front.guard;
         Box::pin(async move {
-            let response = router.call(request).await?;
+            let answered = guard.call(request).await;
+            let response = or_refused(answered.unwrap_or_else(|never| match never {}))?;
             Ok(response.map(|body| Either::Right(Either::Left(body))))
         })
     }

@@ -6,17 +6,20 @@ use grpctunnel_driver::{Options, ReverseTunnel, TunnelEnd, TunnelService};
 use http::HeaderValue;
 
 use crate::{
-    MAX_STREAMS, MEMORY, SLACK,
+    IDLE_LIMIT, MAX_STREAMS, MEMORY, SLACK,
     address::Address,
     admission::Purpose,
+    audit::{Audit, Refused},
+    auth::{Authenticated, Guard, LoadError, Trust, TrustSettings, Trusted},
     front::{Front, Opened},
     health::Health,
-    listener::{BindError, Endpoint, Listener},
+    limits::{Accounts, ConnectionPermits},
+    listener::{BindError, Endpoint, Listener, Protection},
     name::{Name, random},
     registry::{Arrival, Registry},
     router::{Router, Way},
     routing::Routing,
-    serve::{Limits, TurnedAway, serve},
+    serve::{Arrived, Limits, Security, TurnedAway, serve},
     stop::{Ended, Stop},
 };
 
@@ -32,6 +35,8 @@ pub enum GatewayEvent {
         named: bool,
         /// Where it comes from.
         peer: Endpoint,
+        /// Who it is: see [`Refused::identity`].
+        identity: String,
         /// Where others of the same name come from, with which it shares the calls.
         others: Vec<Endpoint>,
     },
@@ -44,6 +49,24 @@ pub enum GatewayEvent {
         /// How it ended.
         end: TunnelEnd,
     },
+    /// A forward tunnel is being opened.
+    Dialled {
+        /// Where it comes from.
+        peer: Endpoint,
+        /// Who opens it: see [`Refused::identity`].
+        identity: String,
+    },
+    /// An agent may not serve its name any more. It gets no more calls, and its tunnel ends.
+    Dismissed {
+        /// Its name.
+        name: Name,
+        /// Where it comes from.
+        peer: Endpoint,
+        /// Who it is: see [`Refused::identity`].
+        identity: String,
+    },
+    /// Something was refused: a connection, a tunnel or a call.
+    Refused(Refused),
     /// Connections were not taken. Told at once, and then at most every 10 s.
     TurnedAway {
         /// How many since it was last told.
@@ -61,9 +84,11 @@ type Tell = Arc<dyn Fn(GatewayEvent) + Send + Sync>;
 pub struct GatewaySettings {
     /// Where it listens.
     pub listen: Address,
-    /// Whether it may listen where other machines reach it, although nobody has to authenticate.
-    /// Default: no.
+    /// Whether it may listen where other machines reach it, although nobody has to authenticate or
+    /// what passes can be read on the way. Default: no.
     pub insecure: bool,
+    /// Whom it trusts, and with what. Default: everybody, without TLS.
+    pub trust: TrustSettings,
     /// How calls without a target find their agent. Default: the only agent.
     pub routing: Routing,
     /// Calls that may be open at once on a tunnel. Default: 1,024.
@@ -72,6 +97,8 @@ pub struct GatewaySettings {
     /// many connections there are, too: one for every 128 KiB. What tunnels hold comes on top.
     /// Default: 256 MiB.
     pub memory: usize,
+    /// How long a connection may have neither a call nor a tunnel before it is ended. Default: 5 min.
+    pub idle_limit: Duration,
     /// How long open calls may go on once it drains; then they end UNAVAILABLE. Default: 30 s.
     pub drain_limit: Duration,
 }
@@ -83,9 +110,11 @@ impl GatewaySettings {
         Self {
             listen,
             insecure: false,
+            trust: TrustSettings::default(),
             routing: Routing::default(),
             max_streams: MAX_STREAMS,
             memory: MEMORY,
+            idle_limit: IDLE_LIMIT,
             drain_limit: Duration::from_secs(30),
         }
     }
@@ -96,7 +125,38 @@ pub struct Gateway {
     listener: Listener,
     endpoint: Endpoint,
     settings: GatewaySettings,
+    trusted: Trusted,
     tell: Tell,
+}
+
+/// Changes a gateway while it runs. Clones change the same one.
+#[derive(Clone, Debug)]
+pub struct GatewayControl {
+    trusted: Trusted,
+    began_as: (bool, bool),
+}
+
+impl GatewayControl {
+    /// Trusts whom these settings say from now on, and reads their files again. What is wrong
+    /// changes nothing. Tunnels stay; those of agents that may not serve their name any more are
+    /// drained.
+    ///
+    /// # Errors
+    ///
+    /// As [`Gateway::bind`], and when TLS or authentication would be switched on or off.
+    pub fn trust(&self, settings: &TrustSettings) -> Result<(), LoadError> {
+        if kind(settings) != self.began_as {
+            return Err(LoadError::NeedsRestart);
+        }
+        self.trusted.replace(Trust::load(settings)?);
+        Ok(())
+    }
+}
+
+/// What a gateway cannot change while it runs: whether it speaks TLS, and whether anybody has to
+/// authenticate.
+fn kind(settings: &TrustSettings) -> (bool, bool) {
+    (settings.tls.is_some(), settings.authenticates())
 }
 
 impl Gateway {
@@ -104,8 +164,9 @@ impl Gateway {
     ///
     /// # Errors
     ///
-    /// When the address cannot be resolved or listened on, or when other machines reach it and the
-    /// settings do not say that they may.
+    /// When the address cannot be resolved or listened on; when other machines reach it, nothing
+    /// protects it and the settings do not say that this is meant; when whom it trusts cannot be
+    /// read.
     ///
     /// # Panics
     ///
@@ -114,11 +175,19 @@ impl Gateway {
         settings: GatewaySettings,
         tell: impl Fn(GatewayEvent) + Send + Sync + 'static,
     ) -> Result<Self, BindError> {
-        let listener = Listener::bind(&settings.listen, settings.insecure).await?;
+        let trust = Trust::load(&settings.trust)?;
+        let (encrypts, authenticates) = kind(&settings.trust);
+        let safe = Protection {
+            waived: settings.insecure,
+            authenticates,
+            encrypts,
+        };
+        let listener = Listener::bind(&settings.listen, safe).await?;
         Ok(Self {
             endpoint: listener.endpoint()?,
             listener,
             settings,
+            trusted: Trusted::new(trust),
             tell: Arc::new(tell),
         })
     }
@@ -129,6 +198,15 @@ impl Gateway {
         &self.endpoint
     }
 
+    /// What changes it while it runs.
+    #[must_use]
+    pub fn control(&self) -> GatewayControl {
+        GatewayControl {
+            trusted: self.trusted.clone(),
+            began_as: kind(&self.settings.trust),
+        }
+    }
+
     /// Serves until `stop`. Once it drains, agents and calls are refused; calls that are open
     /// then may go on until the drain limit, and end UNAVAILABLE.
     pub async fn run(self, stop: Stop) -> Ended {
@@ -136,16 +214,23 @@ impl Gateway {
         let limits = Limits {
             memory: self.settings.memory,
             tunnels: true,
+            security: Some(Security {
+                trusted: self.trusted.clone(),
+                audit: self.audit(),
+            }),
+            idle: self.settings.idle_limit,
         };
         let tell = Arc::clone(&self.tell);
         let turned_away = move |TurnedAway { count, why }| {
             tell(GatewayEvent::TurnedAway { count, why });
         };
         let (front, listener) = self.front(&stop);
-        let (calls, tunnels) = (front.router.calls().clone(), front.tunnels.clone());
-        let make = move |peer, purpose| Front {
-            peer,
-            purpose,
+        let (calls, tunnels) = (front.guard.router.calls().clone(), front.tunnels.clone());
+        let make = move |arrived: Arrived| Front {
+            peer: arrived.peer,
+            purpose: arrived.purpose,
+            certified: arrived.certified,
+            permits: ConnectionPermits::default(),
             ..front.clone()
         };
         // Connections end when the calls have been counted that this cuts off, not before.
@@ -191,60 +276,116 @@ impl Gateway {
         ended
     }
 
+    fn audit(&self) -> Audit {
+        let tell = Arc::clone(&self.tell);
+        Audit::new(move |refused| tell(GatewayEvent::Refused(refused)))
+    }
+
     fn front(self, stop: &Stop) -> (Front, Listener) {
+        let audit = self.audit();
         let registry = Registry::new();
         let instance = HeaderValue::from_str(&format!("{:016x}{:016x}", random(), random()));
         let instance = instance.unwrap_or_else(|_| HeaderValue::from_static(""));
         let health = Health::new(registry.clone(), stop.clone());
         let routing = self.settings.routing;
-        let router = Router::new(registry.clone(), routing, health, instance.clone());
+        let guard = Guard {
+            router: Router::new(registry.clone(), routing, health, instance.clone()),
+            trusted: self.trusted.clone(),
+            accounts: Accounts::default(),
+            audit,
+        };
         let mut options = Options::default();
         options.limits.max_streams = self.settings.max_streams;
         // A call goes on to an agent as it came.
         options.authority = None;
-        let (tell, capacity) = (self.tell, self.settings.max_streams);
-        let accept = move |tunnel| accept(tunnel, capacity, Arc::clone(&tell));
+        let tell = Arc::clone(&self.tell);
+        let opened_forward = move |by: &Authenticated| {
+            tell(GatewayEvent::Dialled {
+                peer: by.peer.clone(),
+                identity: by.identity.to_string(),
+            });
+        };
+        let house = House {
+            capacity: self.settings.max_streams,
+            trusted: self.trusted,
+            drain_limit: self.settings.drain_limit,
+            tell: self.tell,
+        };
+        let accept = move |tunnel| house.clone().accept(tunnel);
         let front = Front {
             tunnels: TunnelService::new(grpctunnel_tokio::runtime())
                 .with_options(options)
-                .forward(router.clone())
+                .forward(guard.clone())
                 .reverse(accept),
-            router,
+            guard,
             registry,
             instance,
             peer: self.endpoint,
             purpose: Purpose::default(),
+            certified: None,
+            permits: ConnectionPermits::default(),
+            opened_forward: Arc::new(opened_forward),
             stop: stop.clone(),
         };
         (front, self.listener)
     }
 }
 
-/// Keeps an agent's tunnel in the registry until it is over.
-fn accept(mut tunnel: ReverseTunnel, capacity: u32, tell: Tell) -> impl Future<Output = ()> + Send {
-    let arrival = tunnel.extensions.remove::<Arrival<Way>>();
-    let opened = tunnel.extensions.remove::<Opened>();
-    async move {
-        let (Some(arrival), Some(Opened { peer, named })) = (arrival, opened) else {
-            // Every opening passes the front, which adds both.
-            return tunnel.channel.close();
-        };
-        let name = arrival.name().clone();
-        let closed = tunnel.channel.closed();
-        let way = Way {
-            channel: tunnel.channel,
-            capacity,
-        };
-        let (member, others) = arrival.register(way, peer.clone());
-        drop(arrival);
-        tell(GatewayEvent::Joined {
-            name: name.clone(),
-            named,
-            peer: peer.clone(),
-            others,
-        });
-        let end = closed.await;
-        drop(member);
-        tell(GatewayEvent::Left { name, peer, end });
+/// What is done with the tunnels of agents.
+#[derive(Clone)]
+struct House {
+    capacity: u32,
+    trusted: Trusted,
+    drain_limit: Duration,
+    tell: Tell,
+}
+
+impl House {
+    /// Keeps an agent's tunnel in the registry until it is over.
+    fn accept(self, mut tunnel: ReverseTunnel) -> impl Future<Output = ()> + Send {
+        let arrival = tunnel.extensions.remove::<Arrival<Way>>();
+        let opened = tunnel.extensions.remove::<Opened>();
+        async move {
+            let (Some(arrival), Some(Opened { by, named })) = (arrival, opened) else {
+                // Every opening passes the front, which adds both.
+                return tunnel.channel.close();
+            };
+            let Authenticated { identity, peer, .. } = by;
+            let name = arrival.name().clone();
+            let channel = tunnel.channel.clone();
+            let way = Way {
+                channel: tunnel.channel,
+                capacity: self.capacity,
+            };
+            let (member, others) = arrival.register(way, peer.clone());
+            drop(arrival);
+            (self.tell)(GatewayEvent::Joined {
+                name: name.clone(),
+                named,
+                peer: peer.clone(),
+                identity: identity.to_string(),
+                others,
+            });
+            let closed = channel.closed();
+            tokio::pin!(closed);
+            let ended = tokio::select! {
+                end = closed.as_mut() => Some(end),
+                () = self.trusted.lost(&identity, &name) => None,
+            };
+            let end = match ended {
+                Some(end) => end,
+                None => {
+                    (self.tell)(GatewayEvent::Dismissed {
+                        name: name.clone(),
+                        peer: peer.clone(),
+                        identity: identity.to_string(),
+                    });
+                    channel.drain(self.drain_limit);
+                    closed.await
+                }
+            };
+            drop(member);
+            (self.tell)(GatewayEvent::Left { name, peer, end });
+        }
     }
 }

@@ -9,6 +9,7 @@ use tonic_health::pb::{
 };
 
 use crate::{
+    auth::Caller,
     name::Name,
     registry::{Link, Registry},
     stop::Stop,
@@ -29,16 +30,21 @@ impl<L: Link> Health<L> {
         Self { registry, stop }
     }
 
-    /// What a name stands for; a text that is no name is nobody's.
-    fn look(&self, name: Option<&Name>, own: bool) -> ServingStatus {
+    /// What a name stands for, as far as this caller may know; a text that is no name is nobody's.
+    fn look(&self, name: Option<&Name>, own: bool, caller: Option<&Caller>) -> ServingStatus {
         let takes_calls = !self.stop.is_draining();
         match (own, name) {
             (true, _) if takes_calls => ServingStatus::Serving,
             (true, _) => ServingStatus::NotServing,
-            (false, Some(name)) if self.registry.is_connected(name) => match takes_calls {
-                true => ServingStatus::Serving,
-                false => ServingStatus::NotServing,
-            },
+            (false, Some(name))
+                if caller.is_some_and(|caller| caller.may_call(name))
+                    && self.registry.is_connected(name) =>
+            {
+                match takes_calls {
+                    true => ServingStatus::Serving,
+                    false => ServingStatus::NotServing,
+                }
+            }
             _ => ServingStatus::ServiceUnknown,
         }
     }
@@ -55,15 +61,21 @@ struct Watch<L> {
     health: Health<L>,
     service: String,
     name: Option<Name>,
+    caller: Option<Caller>,
     last: Option<ServingStatus>,
 }
 
 impl<L: Link> Watch<L> {
     /// The next status that is another one.
     async fn next(&mut self) -> ServingStatus {
-        let Self { health, name, .. } = self;
+        let Self {
+            health,
+            name,
+            caller,
+            ..
+        } = self;
         let own = self.service.is_empty();
-        let status = || health.look(name.as_ref(), own);
+        let status = || health.look(name.as_ref(), own, caller.as_ref());
         let status = tokio::select! {
             status = health.registry.other(self.last, status) => status,
             status = async {
@@ -88,8 +100,10 @@ impl<L: Link + Send + Sync + 'static> health_server::Health for Health<L> {
         &self,
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<HealthCheckResponse>, Status> {
+        let caller = request.extensions().get::<Caller>().cloned();
         let service = request.into_inner().service;
-        let status = self.look(service.parse().ok().as_ref(), service.is_empty());
+        let name = service.parse().ok();
+        let status = self.look(name.as_ref(), service.is_empty(), caller.as_ref());
         match status {
             ServingStatus::ServiceUnknown => Err(Status::not_found("no agent of this name")),
             status => Ok(Response::new(response(status))),
@@ -100,8 +114,10 @@ impl<L: Link + Send + Sync + 'static> health_server::Health for Health<L> {
         &self,
         request: Request<HealthCheckRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
+        let caller = request.extensions().get::<Caller>().cloned();
         let service = request.into_inner().service;
         let mut watch = Watch {
+            caller,
             health: self.clone(),
             name: service.parse().ok(),
             service,

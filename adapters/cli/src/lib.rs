@@ -35,19 +35,23 @@ mod admission;
 pub mod agent;
 mod answer;
 pub mod args;
+pub mod audit;
+pub mod auth;
 mod calls;
 mod carrier;
+pub mod config;
 pub mod connect;
 pub mod demo;
 pub mod dial;
 mod front;
 pub mod gateway;
 mod health;
+pub mod init;
+pub mod limits;
 pub mod listener;
 mod local;
 pub mod name;
 pub mod origin;
-mod pauses;
 mod refusal;
 mod registry;
 mod replay;
@@ -56,6 +60,7 @@ pub mod routing;
 mod serve;
 pub mod stop;
 pub mod target;
+pub mod tls;
 mod words;
 
 /// The metadata of a tunnel's opening that names the agent.
@@ -79,6 +84,9 @@ const PREFIX: &str = "x-tunnel-";
 
 /// Calls that may be open at once on a tunnel, and streams on a connection.
 const MAX_STREAMS: u32 = 1_024;
+
+/// How long a connection may have neither a call nor a tunnel.
+pub(crate) const IDLE_LIMIT: Duration = Duration::from_secs(300);
 
 /// Bytes that the connections of callers may hold of what nobody has read.
 const MEMORY: usize = 256 << 20;

@@ -3,13 +3,18 @@
 use std::{fmt, io, net::SocketAddr, path::PathBuf};
 
 use tokio::net::{TcpListener, TcpStream, lookup_host};
+use tokio_rustls::TlsStream;
+use tokio_util::either::Either;
 
-use crate::address::Address;
+use crate::{address::Address, auth::LoadError};
 
 #[cfg(unix)]
-pub(crate) type Stream = tokio_util::either::Either<TcpStream, tokio::net::UnixStream>;
+pub(crate) type Stream = Either<TcpStream, tokio::net::UnixStream>;
 #[cfg(not(unix))]
 pub(crate) type Stream = TcpStream;
+
+/// A connection, in plaintext or with TLS.
+pub(crate) type Wire = Either<Stream, Box<TlsStream<Stream>>>;
 
 /// The queue of connections that nobody has accepted yet.
 const BACKLOG: i32 = 1_024;
@@ -49,8 +54,19 @@ impl fmt::Display for Endpoint {
 pub enum BindError {
     /// The address can be reached from other machines, and nobody has to authenticate.
     Exposed(Address),
+    /// The address can be reached from other machines, and tokens and calls would be readable on
+    /// the way.
+    Readable(Address),
+    /// Whom it trusts cannot be read, or makes no sense.
+    Trust(LoadError),
     /// The address could not be resolved or listened on.
     Io(io::Error),
+}
+
+impl From<LoadError> for BindError {
+    fn from(error: LoadError) -> Self {
+        Self::Trust(error)
+    }
 }
 
 impl From<io::Error> for BindError {
@@ -65,8 +81,14 @@ impl fmt::Display for BindError {
             Self::Exposed(address) => write!(
                 f,
                 "{address} can be reached from other machines and nobody has to authenticate; \
-                 listen on 127.0.0.1:PORT, or say --insecure"
+                 add --tokens-file or --tls-client-ca, listen on 127.0.0.1:PORT, or say --insecure"
             ),
+            Self::Readable(address) => write!(
+                f,
+                "{address} can be reached from other machines and what passes can be read on the \
+                 way, tokens included; add --tls-cert and --tls-key, or say --insecure"
+            ),
+            Self::Trust(error) => error.fmt(f),
             Self::Io(error) => f.write_str(&crate::words::io(error)),
         }
     }
@@ -75,9 +97,43 @@ impl fmt::Display for BindError {
 impl std::error::Error for BindError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Exposed(_) => None,
+            Self::Exposed(_) | Self::Readable(_) => None,
+            Self::Trust(error) => Some(error),
             Self::Io(error) => Some(error),
         }
+    }
+}
+
+/// What keeps a listener safe that other machines reach.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Protection {
+    /// It need not be safe.
+    pub(crate) waived: bool,
+    /// Whoever comes has to authenticate.
+    pub(crate) authenticates: bool,
+    /// What passes cannot be read on the way.
+    pub(crate) encrypts: bool,
+}
+
+impl Protection {
+    /// None, which has to be waived beyond loopback.
+    pub(crate) const fn none(waived: bool) -> Self {
+        Self {
+            waived,
+            authenticates: false,
+            encrypts: false,
+        }
+    }
+
+    fn check(self, address: &Address) -> Result<(), BindError> {
+        if self.waived || (self.authenticates && self.encrypts) {
+            return Ok(());
+        }
+        let address = address.clone();
+        Err(match self.authenticates {
+            true => BindError::Readable(address),
+            false => BindError::Exposed(address),
+        })
     }
 }
 
@@ -90,8 +146,8 @@ pub(crate) enum Listener {
 }
 
 impl Listener {
-    /// Listens on an address. Beyond loopback only if `insecure` says so.
-    pub(crate) async fn bind(address: &Address, insecure: bool) -> Result<Self, BindError> {
+    /// Listens on an address, beyond loopback only where that is safe.
+    pub(crate) async fn bind(address: &Address, safe: Protection) -> Result<Self, BindError> {
         let (host, port) = match address {
             Address::Tcp { host, port } => (host.as_str(), *port),
             #[cfg(unix)]
@@ -100,15 +156,13 @@ impl Listener {
             Address::Unix(_) => return Err(io::Error::from(io::ErrorKind::Unsupported).into()),
         };
         if host.is_empty() {
-            return match insecure {
-                true => Ok(Self::Tcp(all_addresses(port)?)),
-                false => Err(BindError::Exposed(address.clone())),
-            };
+            safe.check(address)?;
+            return Ok(Self::Tcp(all_addresses(port)?));
         }
         let addresses: Vec<_> = lookup_host((host, port)).await?.collect();
         let is_local = |address: &SocketAddr| address.ip().to_canonical().is_loopback();
-        if !insecure && !addresses.iter().all(is_local) {
-            return Err(BindError::Exposed(address.clone()));
+        if !addresses.iter().all(is_local) {
+            safe.check(address)?;
         }
         Ok(Self::Tcp(TcpListener::bind(&*addresses).await?))
     }

@@ -3,44 +3,60 @@
 use std::{
     fmt,
     io::{self, Write},
+    path::PathBuf,
     process::ExitCode,
 };
 
-use clap::Parser;
 use grpctunnel_cli::{
-    agent::{Agent, AgentEvent, LocalEvent},
-    args::{Cli, Command},
+    agent::{AgentEvent, LocalEvent},
+    args::{AgentSettings, Command, ConfigCommand, InitArgs, PortSettings},
+    config::{self, ConfigError, Reload, Reloaded},
     demo,
-    dial::{Dial, DialEvent, DialSettings},
+    dial::{Dial, DialEvent},
     gateway::{Gateway, GatewayEvent, GatewaySettings},
+    init,
     listener::{BindError, Endpoint},
     stop::{Ended, Stop},
 };
 
 const FAILED: u8 = 1;
-const WRONG_COMMAND_LINE: u8 = 2;
+const WRONG: u8 = 2;
 const CUT_OFF: u8 = 3;
+const REFUSED: u8 = 4;
 
 fn main() -> ExitCode {
-    let command = Cli::parse().command;
+    let line: Vec<_> = std::env::args_os().collect();
+    let parsed = match config::parse(line.iter().cloned()) {
+        Ok(parsed) => parsed,
+        Err(error) => return wrong(&error),
+    };
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => return failed(format_args!("cannot start: {error}")),
     };
     let ended = runtime.block_on(async {
-        match command {
+        let reload = Reload::new(line, &parsed);
+        match parsed.cli.command {
             Command::Demo(args) => demo::run(u64::from(args.upload) << 20)
                 .await
                 .map(|()| Ended::Finished)
                 .map_err(failed),
-            Command::Gateway(args) => gateway(args.settings()).await,
-            Command::Agent(args) => agent(args.settings()).await,
-            Command::Dial(args) => dial(args.settings()).await,
-            Command::Forward(args) => dial(args.settings()).await,
+            Command::Gateway(args) => gateway(args.settings(), reload).await,
+            Command::Agent(args) => agent(args.settings(), reload).await,
+            Command::Dial(args) => dial(args.settings(), reload).await,
+            Command::Forward(args) => dial(args.settings(), reload).await,
+            Command::Config(command) => configuration(command, parsed.cli.config),
+            Command::Init(args) => init(&args),
         }
     });
     match ended {
         Ok(Ended::Finished) => ExitCode::SUCCESS,
+        Ok(Ended::Refused) => {
+            log(
+                "gave up: the gateway does not accept the credentials; --token-file, or --cert and --key",
+            );
+            REFUSED.into()
+        }
         Ok(Ended::CutOff) => {
             log("ended before every call had finished");
             CUT_OFF.into()
@@ -49,11 +65,86 @@ fn main() -> ExitCode {
     }
 }
 
-async fn gateway(settings: GatewaySettings) -> Result<Ended, ExitCode> {
+/// A wrong command line or configuration, or the help that was asked for.
+fn wrong(error: &ConfigError) -> ExitCode {
+    if let Some(shown) = error.shown() {
+        // That nobody reads it is no reason to fail.
+        let _ = shown.print();
+        return match shown.use_stderr() {
+            true => WRONG.into(),
+            false => ExitCode::SUCCESS,
+        };
+    }
+    wrong_setup(error)
+}
+
+fn wrong_setup(why: impl fmt::Display) -> ExitCode {
+    log(format_args!("error: {why}"));
+    WRONG.into()
+}
+
+fn configuration(command: ConfigCommand, path: Option<PathBuf>) -> Result<Ended, ExitCode> {
+    let path = path.or_else(|| std::env::var_os("GRPCTUNNEL_CONFIG").map(Into::into));
+    match command {
+        ConfigCommand::Check => {
+            let path = path.ok_or_else(|| wrong_setup("which file? add --config FILE"))?;
+            let sections = config::check(&path).map_err(|error| wrong(&error))?;
+            let sections = sections.join(", ");
+            say(
+                io::stdout(),
+                format_args!("{} is good: {sections}", path.display()),
+            );
+        }
+        ConfigCommand::Show { command } => {
+            let text = config::show(path, &command).map_err(|error| wrong(&error))?;
+            say(io::stdout(), text.trim_end());
+        }
+        ConfigCommand::Example => say(io::stdout(), config::example().trim_end()),
+    }
+    Ok(Ended::Finished)
+}
+
+fn init(args: &InitArgs) -> Result<Ended, ExitCode> {
+    for path in init::init(args).map_err(failed)? {
+        say(io::stdout(), format_args!("wrote {}", path.display()));
+    }
+    Ok(Ended::Finished)
+}
+
+/// Reads the configuration again when it changes, and has it applied.
+fn keep_current(reload: Reload, apply: impl FnMut(Command) -> Result<(), String> + Send + 'static) {
+    let mut apply = apply;
+    let apply = move |parsed: config::Parsed| apply(parsed.cli.command);
+    tokio::spawn(async move {
+        let told = |reloaded| match reloaded {
+            Reloaded::Applied => log("read the configuration and its files again"),
+            Reloaded::Partly(keys) => log(format_args!(
+                "read the configuration and its files again; these need a restart: {}",
+                keys.join(", ")
+            )),
+            Reloaded::Refused(why) => log(format_args!("the configuration stays as it was: {why}")),
+        };
+        if let Err(error) = reload.run(apply, told).await {
+            log(format_args!(
+                "changes of the configuration go unnoticed: {error}"
+            ));
+        }
+    });
+}
+
+async fn gateway(settings: GatewaySettings, reload: Reload) -> Result<Ended, ExitCode> {
     let listen = settings.listen.clone();
     let gateway = Gateway::bind(settings, tell_gateway).await;
     let gateway = gateway.map_err(|error| cannot_listen(&listen, &error))?;
     let stop = stop_on_signals()?;
+    let control = gateway.control();
+    keep_current(reload, move |command| match command {
+        Command::Gateway(args) => {
+            let trusted = control.trust(&args.settings().trust);
+            trusted.map_err(|error| error.to_string())
+        }
+        _ => Ok(()),
+    });
     listening(gateway.endpoint());
     Ok(gateway.run(stop).await)
 }
@@ -64,10 +155,13 @@ fn tell_gateway(event: GatewayEvent) {
             name,
             named,
             peer,
+            identity,
             others,
         } => {
             let unnamed = if named { "" } else { " (it gave no name)" };
-            log(format_args!("agent {name} joined from {peer}{unnamed}"));
+            log(format_args!(
+                "agent {name} joined from {peer} ({identity}){unnamed}"
+            ));
             if !others.is_empty() {
                 let others: Vec<_> = others.iter().map(Endpoint::to_string).collect();
                 log(format_args!(
@@ -81,12 +175,34 @@ fn tell_gateway(event: GatewayEvent) {
             let end = grpctunnel_cli::tunnel_end(&end);
             log(format_args!("agent {name} left ({peer}): {end}"));
         }
+        GatewayEvent::Dialled { peer, identity } => {
+            log(format_args!("forward tunnel from {peer} ({identity})"));
+        }
+        GatewayEvent::Dismissed {
+            name,
+            peer,
+            identity,
+        } => log(format_args!(
+            "agent {name} may not serve this name any more ({peer}, {identity}); its tunnel drains"
+        )),
+        GatewayEvent::Refused(refused) => log(refused),
         GatewayEvent::TurnedAway { count, why } => turned_away(count, &why),
         _ => {}
     }
 }
 
-async fn agent(agent: Agent) -> Result<Ended, ExitCode> {
+async fn agent(settings: AgentSettings, reload: Reload) -> Result<Ended, ExitCode> {
+    let agent = settings.load().map_err(wrong_setup)?;
+    let (gateways, locals) = (agent.credentials.clone(), agent.local_credentials.clone());
+    keep_current(reload, move |command| match command {
+        Command::Agent(args) => {
+            let settings = args.settings();
+            settings
+                .reload(&gateways, &locals)
+                .map_err(|error| error.to_string())
+        }
+        _ => Ok(()),
+    });
     let stop = stop_on_signals()?;
     agent.run(tell_agent, stop).await.map_err(failed)
 }
@@ -114,7 +230,19 @@ fn tell_agent(event: AgentEvent) {
     }
 }
 
-async fn dial(settings: DialSettings) -> Result<Ended, ExitCode> {
+async fn dial(settings: PortSettings, reload: Reload) -> Result<Ended, ExitCode> {
+    let settings = settings.load().map_err(wrong_setup)?;
+    let credentials = settings.credentials.clone();
+    keep_current(reload, move |command| {
+        let settings = match command {
+            Command::Dial(args) => args.settings(),
+            Command::Forward(args) => args.settings(),
+            _ => return Ok(()),
+        };
+        settings
+            .reload(&credentials)
+            .map_err(|error| error.to_string())
+    });
     let (listen, server) = (settings.listen.clone(), settings.server.clone());
     let dial = Dial::bind(settings).await;
     let dial = dial.map_err(|error| cannot_listen(&listen, &error))?;
@@ -143,10 +271,13 @@ fn listening(endpoint: &Endpoint) {
 }
 
 fn cannot_listen(listen: &impl fmt::Display, error: &BindError) -> ExitCode {
-    let code = failed(format_args!("cannot listen on {listen}: {error}"));
+    let code = match error {
+        BindError::Trust(error) => failed(error),
+        error => failed(format_args!("cannot listen on {listen}: {error}")),
+    };
     match error {
-        BindError::Exposed(_) => WRONG_COMMAND_LINE.into(),
-        _ => code,
+        BindError::Io(_) => code,
+        _ => WRONG.into(),
     }
 }
 

@@ -1,22 +1,21 @@
 //! The address of an HTTP/2 server.
 
-use std::{
-    fmt,
-    path::{Path, PathBuf},
-    str::FromStr,
-};
+use std::{fmt, path::Path, str::FromStr};
 
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
 
 use crate::address::unix_path;
 
 const DEFAULT_PORT: u16 = 80;
+const DEFAULT_TLS_PORT: u16 = 443;
 
-/// Where a plain HTTP/2 server is: `http://HOST:PORT`, without a port at 80, or `unix:PATH`.
+/// Where an HTTP/2 server is: `https://HOST:PORT` with TLS, without a port at 443; in plaintext
+/// `http://HOST:PORT`, without a port at 80, or `unix:PATH`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Origin {
     authority: Authority,
-    unix: Option<PathBuf>,
+    unix: Option<Box<Path>>,
+    tls: bool,
 }
 
 impl Origin {
@@ -32,29 +31,55 @@ impl Origin {
         self.unix.as_deref()
     }
 
+    /// Whether it speaks TLS.
+    #[must_use]
+    pub const fn is_tls(&self) -> bool {
+        self.tls
+    }
+
+    pub(crate) const fn scheme(&self) -> Scheme {
+        match self.tls {
+            true => Scheme::HTTPS,
+            false => Scheme::HTTP,
+        }
+    }
+
+    /// Whether it is on this machine, where nobody else reads what passes.
+    pub(crate) fn is_local(&self) -> bool {
+        let host = self.authority.host();
+        let address = host.trim_start_matches('[').trim_end_matches(']');
+        let address = address.parse::<std::net::IpAddr>();
+        let is_loopback = address.is_ok_and(|address| address.to_canonical().is_loopback());
+        self.unix.is_some() || is_loopback || host.eq_ignore_ascii_case("localhost")
+    }
+
     /// The server itself, with the path `/`.
     #[must_use]
     pub fn uri(&self) -> Uri {
-        with_path(self.authority.clone(), PathAndQuery::from_static("/"))
+        self.with_path(self.authority.clone(), PathAndQuery::from_static("/"))
     }
 
     /// The same, with the port written out.
     pub(crate) fn uri_with_port(&self) -> Uri {
-        let port = self.authority.port_u16().unwrap_or(DEFAULT_PORT);
+        let default = match self.tls {
+            true => DEFAULT_TLS_PORT,
+            false => DEFAULT_PORT,
+        };
+        let port = self.authority.port_u16().unwrap_or(default);
         let authority = format!("{}:{port}", self.authority.host()).parse();
         let authority = authority.unwrap_or_else(|_| self.authority.clone());
-        with_path(authority, PathAndQuery::from_static("/"))
+        self.with_path(authority, PathAndQuery::from_static("/"))
     }
-}
 
-/// A URI of an authority and a path.
-pub(crate) fn with_path(authority: Authority, path: PathAndQuery) -> Uri {
-    let mut parts = http::uri::Parts::default();
-    parts.scheme = Some(Scheme::HTTP);
-    parts.authority = Some(authority);
-    parts.path_and_query = Some(path);
-    // Scheme, authority and path together are always a URI.
-    Uri::from_parts(parts).unwrap_or_default()
+    /// The URI of a path there, under this authority.
+    pub(crate) fn with_path(&self, authority: Authority, path: PathAndQuery) -> Uri {
+        let mut parts = http::uri::Parts::default();
+        parts.scheme = Some(self.scheme());
+        parts.authority = Some(authority);
+        parts.path_and_query = Some(path);
+        // Scheme, authority and path together are always a URI.
+        Uri::from_parts(parts).unwrap_or_default()
+    }
 }
 
 impl From<std::net::SocketAddr> for Origin {
@@ -65,6 +90,7 @@ impl From<std::net::SocketAddr> for Origin {
         Self {
             authority: authority.unwrap_or_else(|_| Authority::from_static("localhost")),
             unix: None,
+            tls: false,
         }
     }
 }
@@ -76,15 +102,16 @@ impl FromStr for Origin {
         if let Some(path) = unix_path(text) {
             return Ok(Self {
                 authority: Authority::from_static("localhost"),
-                unix: Some(path.ok_or(BadOrigin::Malformed)?),
+                unix: Some(path.ok_or(BadOrigin::Malformed)?.into()),
+                tls: false,
             });
         }
         let uri: Uri = text.parse().map_err(|_| BadOrigin::Malformed)?;
-        match uri.scheme() {
-            Some(scheme) if *scheme == Scheme::HTTP => {}
-            Some(scheme) if *scheme == Scheme::HTTPS => return Err(BadOrigin::Tls),
+        let tls = match uri.scheme() {
+            Some(scheme) if *scheme == Scheme::HTTP => false,
+            Some(scheme) if *scheme == Scheme::HTTPS => true,
             _ => return Err(BadOrigin::Malformed),
-        }
+        };
         if uri.query().is_some() || !matches!(uri.path(), "" | "/") {
             return Err(BadOrigin::Path);
         }
@@ -97,6 +124,7 @@ impl FromStr for Origin {
         Ok(Self {
             authority,
             unix: None,
+            tls,
         })
     }
 }
@@ -104,7 +132,7 @@ impl FromStr for Origin {
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.unix {
-            None => write!(f, "http://{}", self.authority),
+            None => write!(f, "{}://{}", self.scheme(), self.authority),
             Some(path) => write!(f, "unix:{}", path.display()),
         }
     }
@@ -115,8 +143,6 @@ impl fmt::Display for Origin {
 pub enum BadOrigin {
     /// It is not a URL of a server at all.
     Malformed,
-    /// It asks for TLS.
-    Tls,
     /// It names a path or a query.
     Path,
 }
@@ -125,10 +151,10 @@ impl fmt::Display for BadOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Malformed => {
-                "expected http://HOST:PORT, such as http://127.0.0.1:50051, or unix:PATH"
+                "expected https://HOST:PORT or http://HOST:PORT, such as http://127.0.0.1:50051, or \
+                 unix:PATH"
             }
-            Self::Tls => "TLS is not offered yet, expected http://HOST:PORT (plain HTTP/2)",
-            Self::Path => "expected http://HOST:PORT and nothing after it",
+            Self::Path => "expected https://HOST:PORT or http://HOST:PORT, and nothing after it",
         })
     }
 }
@@ -146,6 +172,7 @@ mod tests {
             "http://127.0.0.1:50051",
             "http://[::1]:7",
             "http://name",
+            "https://name:8443",
             "unix:/run/server.sock",
         ] {
             assert_eq!(good.parse::<Origin>().unwrap().to_string(), good);
@@ -166,7 +193,6 @@ mod tests {
             ("ftp://h", BadOrigin::Malformed),
             ("http://u:p@h:1", BadOrigin::Malformed),
             ("http://h:notaport", BadOrigin::Malformed),
-            ("https://h:1", BadOrigin::Tls),
             ("http://h:1/a", BadOrigin::Path),
             ("http://h:1/?q", BadOrigin::Path),
         ] {
@@ -178,14 +204,19 @@ mod tests {
     fn a_path_is_put_behind_the_server() {
         let origin: Origin = "http://h:1".parse().unwrap();
         let path = PathAndQuery::from_static("/a.B/C");
-        let uri = with_path(origin.authority().clone(), path);
+        let uri = origin.with_path(origin.authority().clone(), path);
         assert_eq!(uri.to_string(), "http://h:1/a.B/C");
         assert_eq!(origin.uri().to_string(), "http://h:1/");
     }
 
     #[test]
-    fn a_port_that_is_not_written_is_80() {
-        for (text, port) in [("http://h", 80), ("http://[::1]", 80), ("http://h:7", 7)] {
+    fn a_port_that_is_not_written_is_that_of_the_scheme() {
+        for (text, port) in [
+            ("http://h", 80),
+            ("https://h", 443),
+            ("http://[::1]", 80),
+            ("http://h:7", 7),
+        ] {
             let origin: Origin = text.parse().unwrap();
             assert_eq!(origin.uri_with_port().port_u16(), Some(port), "{text}");
         }

@@ -21,10 +21,12 @@ use tower_service::Service;
 use crate::{
     INSTANCE,
     answer::refuse,
+    auth::Caller,
     calls::{Calls, Counted},
     health::Health,
     name::Name,
-    registry::{Link, Registry},
+    refusal::Refusal,
+    registry::{Chosen, Link, Registry},
     replay::Replay,
     routing::Routing,
     target::{self, Step, Target},
@@ -161,6 +163,7 @@ impl Router {
             Ok(read) => read,
             Err(status) => return counted(refuse(&status), open),
         };
+        let caller = head.extensions.get::<Caller>().cloned();
         match destination {
             Destination::Own => {
                 let response = self.own(Request::from_parts(head, body)).await;
@@ -171,7 +174,8 @@ impl Router {
             }
             Destination::Agent { name, rest } => {
                 target::put(&mut head.headers, rest.as_deref(), hops.saturating_add(1));
-                counted(self.pass(name.as_ref(), &head, body).await, open)
+                let passed = self.pass(name.as_ref(), caller.as_ref(), &head, body);
+                counted(passed.await, open)
             }
         }
     }
@@ -191,7 +195,13 @@ impl Router {
 
     /// Passes a call on, its bytes unseen; to another tunnel, if the first had certainly not
     /// handed it to anybody.
-    async fn pass<B>(&self, name: Option<&Name>, head: &Parts, body: B) -> Response<ResponseBody>
+    async fn pass<B>(
+        &self,
+        name: Option<&Name>,
+        caller: Option<&Caller>,
+        head: &Parts,
+        body: B,
+    ) -> Response<ResponseBody>
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -200,9 +210,11 @@ impl Router {
         let mut tried = Vec::new();
         let mut last = None;
         loop {
-            let chosen = match self.0.registry.choose(name, &tried).await {
+            let chosen = match self.choose(name, caller, &tried).await {
                 Ok(chosen) => chosen,
-                Err(refusal) => return last.unwrap_or_else(|| refuse(&refusal.status())),
+                Err(refusal) => {
+                    return last.unwrap_or_else(|| refused(caller, head, name, &refusal));
+                }
             };
             let request = Request::from_parts(head.clone(), replay.attempt());
             let mut channel = chosen.link.channel;
@@ -221,6 +233,22 @@ impl Router {
             }
             tried.push(chosen.id);
             last = Some(response);
+        }
+    }
+
+    /// A tunnel that a call may take. An agent that the caller may not call is not there.
+    async fn choose(
+        &self,
+        name: Option<&Name>,
+        caller: Option<&Caller>,
+        tried: &[u64],
+    ) -> Result<Chosen<Way>, Refusal> {
+        let may = |name: &Name| caller.is_some_and(|caller| caller.may_call(name));
+        match name {
+            Some(name) if !may(name) => Err(Refusal::NotConnected {
+                target: Some(name.clone()),
+            }),
+            _ => self.0.registry.choose(name, tried, &may).await,
         }
     }
 
@@ -248,6 +276,19 @@ impl Router {
         };
         refuse(&Status::new(Code::Unimplemented, text)).map(Either::Left)
     }
+}
+
+/// What a caller is told whose call has no agent to go to.
+fn refused(
+    caller: Option<&Caller>,
+    head: &Parts,
+    name: Option<&Name>,
+    refusal: &Refusal,
+) -> Response<ResponseBody> {
+    if let Some(caller) = caller {
+        caller.refused(head.uri.path(), name, refusal);
+    }
+    refuse(&refusal.status())
 }
 
 fn counted(response: Response<ResponseBody>, open: crate::calls::Open) -> Answer {

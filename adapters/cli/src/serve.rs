@@ -4,6 +4,7 @@ use std::{
     convert::Infallible,
     error::Error,
     pin::pin,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -20,18 +21,25 @@ use tokio_util::task::TaskTracker;
 use tower_service::Service;
 
 use crate::{
-    MEMORY,
+    IDLE_LIMIT, MEMORY,
     admission::{Admission, Admitted, Capacity, Purpose, Silent, TUNNEL_LIMIT},
     answer::Page,
-    listener::{Endpoint, Listener, Stream},
+    audit::{Audit, Refused},
+    auth::{Authenticated, Identity, Trusted},
+    listener::{Endpoint, Listener, Stream, Wire},
     stop::Stop,
+    tls::{PeerCertificate, ServerTls, accept},
     words,
 };
 
+type BoxError = Box<dyn Error + Send + Sync>;
+
 /// The head of a request of HTTP/1 must have come in this time.
 const HEAD_LIMIT: Duration = Duration::from_secs(10);
-/// A connection without a call or a tunnel is ended after this long.
-const IDLE_LIMIT: Duration = Duration::from_secs(300);
+/// A TLS handshake may take this long.
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
+/// The most TLS handshakes at once; the one that has taken the longest makes room for another.
+const MAX_HANDSHAKES: usize = 256;
 /// The largest frame with which a list of headers may still have the size that is tolerated:
 /// clients split lists in frames of 16 KiB.
 const MAX_FRAME: u32 = 48 << 10;
@@ -47,6 +55,22 @@ const MAX_CONNECTIONS: usize = 65_536;
 /// How often it is told that connections are turned away.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
+/// How a listener speaks TLS, and where it notes failed handshakes.
+#[derive(Clone, Debug)]
+pub(crate) struct Security {
+    pub(crate) trusted: Trusted,
+    pub(crate) audit: Audit,
+}
+
+/// A connection that was accepted, as what serves it sees it.
+#[derive(Debug)]
+pub(crate) struct Arrived {
+    pub(crate) peer: Endpoint,
+    pub(crate) purpose: Purpose,
+    /// Who it belongs to by its client certificate.
+    pub(crate) certified: Option<Authenticated>,
+}
+
 /// What a listener is given.
 #[derive(Debug)]
 pub(crate) struct Limits {
@@ -54,6 +78,10 @@ pub(crate) struct Limits {
     pub(crate) memory: usize,
     /// Whether tunnels are opened here, for which a quarter of the connections is kept.
     pub(crate) tunnels: bool,
+    /// Without it, plaintext is spoken.
+    pub(crate) security: Option<Security>,
+    /// How long a connection may have neither a call nor a tunnel.
+    pub(crate) idle: Duration,
 }
 
 impl Limits {
@@ -62,6 +90,8 @@ impl Limits {
         Self {
             memory: MEMORY,
             tunnels: false,
+            security: None,
+            idle: IDLE_LIMIT,
         }
     }
 
@@ -144,18 +174,17 @@ impl<F: Fn(TurnedAway)> Door<F> {
 
 /// The settings of the connections that callers and tunnels come on: small windows, which become
 /// those of calls where the budget allows it, and those of tunnels with the first one.
-fn settings(budget: WindowBudget) -> Settings {
+fn settings(budget: WindowBudget, idle: Duration) -> Settings {
     let mut settings = Settings::calls();
     settings.stream_window = SMALL_WINDOW / 2;
     settings.connection_window = SMALL_WINDOW;
     settings.max_frame_size = MAX_FRAME;
-    settings.idle_timeout = Some(IDLE_LIMIT);
+    settings.idle_timeout = Some(idle);
     settings.window_budget = Some(budget);
     settings
 }
 
-/// Serves plain HTTP on `listener`, each connection by the service that `make` makes for its peer.
-/// HTTP/1 gets pages, which say whether calls are taken: until `closing` drains. `tell` hears of
+/// Serves HTTP on `listener`, each connection by the service that `make` makes for it. HTTP/1 gets pages, which say whether calls are taken: until `closing` drains. `tell` hears of
 /// connections that are turned away.
 ///
 /// When `stop` drains, no more connections and streams are taken; returns when the last
@@ -163,25 +192,30 @@ fn settings(budget: WindowBudget) -> Settings {
 pub(crate) async fn serve<S, B>(
     listener: Listener,
     limits: Limits,
-    mut make: impl FnMut(Endpoint, Purpose) -> S,
+    make: impl Fn(Arrived) -> S + Clone + Send + Sync + 'static,
     tell: impl Fn(TurnedAway),
     closing: Stop,
     stop: Stop,
 ) where
-    S: Service<Request<IncomingBody>, Response = Response<B>, Error = Infallible>
+    S: Service<Request<IncomingBody>, Response = Response<B>, Error: Into<BoxError>>
         + Clone
         + Send
         + 'static,
     S::Future: Send + 'static,
     B: Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<Box<dyn Error + Send + Sync>>,
+    B::Error: Into<BoxError>,
 {
     let budget = limits.budget();
-    let settings = settings(budget.clone());
+    let settings = settings(budget.clone(), limits.idle);
     let common = Common {
         connections: Connections::new(settings.clone(), grpctunnel_tokio::runtime()),
         settings,
         budget,
+        security: limits.security.clone(),
+        handshakes: Admission::new(Capacity {
+            open: MAX_HANDSHAKES,
+            reserve: 0,
+        }),
         closing,
         stop: stop.clone(),
     };
@@ -199,7 +233,8 @@ pub(crate) async fn serve<S, B>(
                     continue;
                 };
                 let accepted = Accepted {
-                    service: make(peer, admitted.purpose()),
+                    make: make.clone(),
+                    peer,
                     admitted,
                     common: common.clone(),
                 };
@@ -227,8 +262,9 @@ pub(crate) async fn serve<S, B>(
 }
 
 /// A connection that was accepted.
-struct Accepted<S> {
-    service: S,
+struct Accepted<M> {
+    make: M,
+    peer: Endpoint,
     admitted: Admitted,
     common: Common,
 }
@@ -238,35 +274,52 @@ struct Accepted<S> {
 struct Common {
     settings: Settings,
     budget: WindowBudget,
+    security: Option<Security>,
+    /// The handshakes that are under way.
+    handshakes: Admission,
     connections: Connections,
     closing: Stop,
     stop: Stop,
 }
 
-impl<S, B> Accepted<S>
+impl<M, S, B> Accepted<M>
 where
-    S: Service<Request<IncomingBody>, Response = Response<B>, Error = Infallible>
+    M: Fn(Arrived) -> S,
+    S: Service<Request<IncomingBody>, Response = Response<B>, Error: Into<BoxError>>
         + Clone
         + Send
         + 'static,
     S::Future: Send + 'static,
     B: Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<Box<dyn Error + Send + Sync>>,
+    B::Error: Into<BoxError>,
 {
     /// Serves it to its end.
     async fn serve(self, stream: Stream, silent: Silent) {
-        let runtime = grpctunnel_tokio::runtime();
-        let detected = tokio::select! {
+        let opening = async {
+            let (wire, certified) = self.secure(stream).await?;
+            let runtime = grpctunnel_tokio::runtime();
+            let detected = detect(TokioIo::new(wire), &self.common.settings, &runtime).await;
+            Some((detected.ok()?, certified))
+        };
+        let opened = tokio::select! {
             biased;
             () = self.common.stop.draining() => return,
-            detected = detect(TokioIo::new(stream), &self.common.settings, &runtime) => detected,
+            opened = opening => opened,
             () = silent.evicted() => return,
         };
+        let Some((detected, certified)) = opened else {
+            return;
+        };
+        self.admitted.spoke();
         match detected {
-            Ok(Detected::Http2(io)) => {
-                self.admitted.spoke();
+            Detected::Http2(io) => {
                 let purpose = self.admitted.purpose();
-                let connection = self.common.connections.serve(io, self.service);
+                let service = (self.make)(Arrived {
+                    peer: self.peer,
+                    purpose: purpose.clone(),
+                    certified,
+                });
+                let connection = self.common.connections.serve(io, service);
                 let calls = Settings::calls();
                 let more = calls.connection_window.saturating_sub(SMALL_WINDOW);
                 if let Some(reserved) = self.common.budget.reserve(more as usize) {
@@ -286,12 +339,55 @@ where
                 let _ = connection.closed().await;
                 purpose.release();
             }
-            Ok(Detected::NotHttp2(io)) => {
-                self.admitted.spoke();
-                pages(io, self.common.closing, self.common.stop).await;
-            }
-            Err(_) => {}
+            Detected::NotHttp2(io) => pages(io, self.common.closing, self.common.stop).await,
         }
+    }
+
+    /// The TLS handshake, where TLS is spoken, and who the client is by its certificate.
+    async fn secure(&self, stream: Stream) -> Option<(Wire, Option<Authenticated>)> {
+        let security = self.common.security.as_ref();
+        let Some((security, trust)) = security.map(|security| (security, security.trusted.now()))
+        else {
+            return Some((Wire::Left(stream), None));
+        };
+        let Some(tls) = trust.tls() else {
+            return Some((Wire::Left(stream), None));
+        };
+        match self.handshake(tls, stream).await {
+            Ok((wire, certificate)) => {
+                let identity = certificate.map(Arc::new).and_then(Identity::of_certificate);
+                let peer = || self.peer.clone();
+                let certified = identity.map(|identity| Authenticated::new(identity, peer()));
+                Some((wire, certified))
+            }
+            Err(why) => {
+                security.audit.refused(Refused {
+                    peer: self.peer.clone(),
+                    identity: None,
+                    what: "connection".to_owned(),
+                    why,
+                });
+                None
+            }
+        }
+    }
+
+    async fn handshake(
+        &self,
+        tls: &ServerTls,
+        stream: Stream,
+    ) -> Result<(Wire, Option<PeerCertificate>), String> {
+        let Some((_counted, slow)) = self.common.handshakes.admit() else {
+            return Err("too many TLS handshakes at once".to_owned());
+        };
+        let done = tokio::select! {
+            done = tokio::time::timeout(HANDSHAKE_LIMIT, accept(tls, stream)) => done,
+            () = slow.evicted() => {
+                return Err("its TLS handshake was slow, and made room for others".to_owned());
+            }
+        };
+        done.unwrap_or_else(|_| Err("its TLS handshake took too long".to_owned()))
+            .map(|(stream, certificate)| (Wire::Right(Box::new(stream)), certificate))
     }
 }
 

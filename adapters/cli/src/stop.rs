@@ -21,6 +21,8 @@ pub enum Ended {
     Finished,
     /// Calls were cut off: by the drain limit, or by [`Stop::now`].
     CutOff,
+    /// The gateway refused the credentials, again and again.
+    Refused,
 }
 
 impl Stop {

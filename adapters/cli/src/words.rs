@@ -2,9 +2,12 @@
 
 use std::{error::Error, io};
 
-use grpctunnel_driver::{TunnelEnd, error_sources};
+use grpctunnel_driver::{ConnectError, Interruption, TunnelEnd, error_sources};
 use grpctunnel_http2::{Error as HttpError, ErrorKind, Reason};
+use tokio_rustls::rustls::{Error as TlsError, InvalidMessage};
 use tonic::Code;
+
+use crate::tls::{HandshakeError, explain, is_refusal_of_ours};
 
 /// Why something failed, from the cause that is deepest in its chain of sources.
 pub(crate) fn reason(error: &(dyn Error + 'static)) -> String {
@@ -12,6 +15,12 @@ pub(crate) fn reason(error: &(dyn Error + 'static)) -> String {
     let mut deepest = error;
     for error in error_sources(error) {
         deepest = error;
+        if let Some(error) = error.downcast_ref::<HandshakeError>() {
+            return error.to_string();
+        }
+        if let Some(error) = tls(error) {
+            return explain(error, "the other end");
+        }
         if let Some(error) = error.downcast_ref::<io::Error>() {
             known = Some(io(error));
         } else if let Some(error) = error.downcast_ref::<HttpError>() {
@@ -24,13 +33,42 @@ pub(crate) fn reason(error: &(dyn Error + 'static)) -> String {
     known.unwrap_or_else(|| plain(&deepest.to_string()))
 }
 
-/// What a server speaks that does not speak HTTP/2.
+/// The error of TLS that an error is, or has in it: IO errors do not name it as their source.
+fn tls<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a TlsError> {
+    let inner = error
+        .downcast_ref::<io::Error>()
+        .and_then(io::Error::get_ref);
+    let inner = inner.and_then(|inner| inner.downcast_ref::<TlsError>());
+    inner.or_else(|| error.downcast_ref())
+}
+
+/// Whether the other end refused the certificate of this end, or the lack of one.
+pub(crate) fn refuses_certificate(error: &(dyn Error + 'static)) -> bool {
+    let mut errors = error_sources(error).filter_map(|error| tls(error));
+    errors.any(is_refusal_of_ours)
+}
+
+/// What a server speaks that does not speak what it was asked to.
 pub(crate) fn spoken(error: &(dyn Error + 'static)) -> Option<&'static str> {
+    let mut errors = error_sources(error).filter_map(|error| tls(error));
+    let plaintext = TlsError::InvalidMessage(InvalidMessage::InvalidContentType);
+    if errors.any(|error| *error == plaintext) {
+        return Some("it speaks plaintext, not TLS; use http:// there");
+    }
+    let refused = |error: &(dyn Error + 'static)| {
+        let error = error.downcast_ref::<HttpError>()?;
+        error
+            .reason()
+            .filter(|reason| *reason == Reason::INADEQUATE_SECURITY)
+    };
+    if error_sources(error).find_map(refused).is_some() {
+        return Some("it speaks TLS; use https:// there");
+    }
     let errors = error_sources(error);
     let mut kinds = errors.filter_map(|error| Some(error.downcast_ref::<HttpError>()?.kind()));
     kinds.find_map(|kind| match kind {
         ErrorKind::Http1 => Some("it speaks HTTP/1, not HTTP/2 without TLS (h2c)"),
-        ErrorKind::Tls => Some("it speaks TLS, and only HTTP/2 without TLS (h2c) is offered"),
+        ErrorKind::Tls => Some("it speaks TLS; use https:// there"),
         ErrorKind::NotHttp2 => Some("it does not speak HTTP/2"),
         _ => None,
     })
@@ -81,6 +119,37 @@ pub(crate) fn end(end: &TunnelEnd) -> String {
     text.chars()
         .map(|letter| if letter.is_control() { ' ' } else { letter })
         .collect()
+}
+
+/// Why a tunnel to a gateway is not there.
+pub(crate) fn interruption(why: &Interruption) -> String {
+    match why {
+        Interruption::NotDialled(error) => error.to_string(),
+        Interruption::Refused(error) | Interruption::NotOpened(error) => not_opened(error),
+        Interruption::Drained(_) => "the gateway drained it".to_owned(),
+        Interruption::Replaced(tunnel) => {
+            format!("the gateway replaced it by another one: {}", end(tunnel))
+        }
+        why => why.end().map_or_else(|| why.to_string(), end),
+    }
+}
+
+/// Why a tunnel was not opened.
+fn not_opened(error: &ConnectError) -> String {
+    if let Some(spoken) = error.end().transport_error().and_then(|error| spoken(error)) {
+        return format!("this is no grpctunnel gateway: {spoken}");
+    }
+    let end = end(error.end());
+    match (Code::from(error.code().as_i32()), error.end().peer_status()) {
+        (Code::Unimplemented | Code::Unknown, Some(_)) => {
+            format!("this is no grpctunnel gateway: {end}")
+        }
+        (Code::DeadlineExceeded, None) => {
+            "the gateway did not answer the opening of the tunnel in time".to_owned()
+        }
+        (_, Some(_)) => format!("the gateway refused the tunnel: {end}"),
+        (_, None) => format!("the tunnel was not opened: {end}"),
+    }
 }
 
 /// The name of a code, as gRPC writes it.

@@ -38,6 +38,11 @@ pub fn error_chain(error: &(dyn Error + 'static)) -> String {
 /// Why a tunnel could not be opened. Its RPC was cancelled or has ended.
 #[derive(Clone, Debug)]
 pub struct ConnectError {
+    attempt: Box<Attempt>,
+}
+
+#[derive(Clone, Debug)]
+struct Attempt {
     status: Status,
     end: TunnelEnd,
 }
@@ -49,7 +54,8 @@ impl ConnectError {
             (None, Some(error)) => Status::new(error.code(), end.to_string()),
             (None, None) => Status::new(Code::Unavailable, "the tunnel ended before it started"),
         };
-        Self { status, end }
+        let attempt = Box::new(Attempt { status, end });
+        Self { attempt }
     }
 
     /// The options hold a value that no tunnel can have.
@@ -58,18 +64,13 @@ impl ConnectError {
     }
 
     /// Nothing was sent.
-    pub(crate) const fn not_tried(status: Status) -> Self {
-        Self {
-            status,
-            end: TunnelEnd {
-                error: None,
-                carrier: CarrierEnd {
-                    status: None,
-                    error: None,
-                    was_idle: false,
-                },
-            },
-        }
+    pub(crate) fn not_tried(status: Status) -> Self {
+        let end = TunnelEnd {
+            error: None,
+            carrier: CarrierEnd::default(),
+        };
+        let attempt = Box::new(Attempt { status, end });
+        Self { attempt }
     }
 
     /// The status of the opening: the peer's own if it answered with one (UNIMPLEMENTED if it
@@ -78,33 +79,33 @@ impl ConnectError {
     /// INTERNAL if there is no runtime for the tunnel's tasks (nothing was sent in both cases),
     /// otherwise the code of the rule that it broke.
     #[must_use]
-    pub const fn status(&self) -> &Status {
-        &self.status
+    pub fn status(&self) -> &Status {
+        &self.attempt.status
     }
 
     /// How the attempt to open the tunnel ended.
     #[must_use]
-    pub const fn end(&self) -> &TunnelEnd {
-        &self.end
+    pub fn end(&self) -> &TunnelEnd {
+        &self.attempt.end
     }
 
     /// The code of [`status`](Self::status).
     #[must_use]
-    pub const fn code(&self) -> Code {
-        self.status.code()
+    pub fn code(&self) -> Code {
+        self.status().code()
     }
 }
 
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the tunnel was not opened: {}", self.status)
+        write!(f, "the tunnel was not opened: {}", self.status())
     }
 }
 
 impl Error for ConnectError {
     /// The error of the transport, where that is the cause.
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.end.source()
+        self.end().source()
     }
 }
 

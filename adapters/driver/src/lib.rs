@@ -13,6 +13,8 @@
 //! - A [`Channel`] is a `tower::Service<http::Request<B>>` for any HTTP body: a generated tonic
 //!   client works on it, and so does a proxy.
 //! - A [`Handler`] is any such service: tonic's `Routes`, one generated server, or a proxy.
+//! - A [`Supervisor`] keeps tunnels open for the side that opens them: it connects again, to several
+//!   peers, for ever. Its forward tunnels are one [`SupervisedChannel`].
 //! - A [`Runtime`] runs tasks and has a clock. The crate `grpctunnel-tokio` provides one for tokio,
 //!   and the integration with tonic.
 //!
@@ -49,6 +51,30 @@
 //!
 //! Windows begin with `limits.receive_window.initial`; those of a tunnel together grow by at most
 //! its `growth_budget`. What is idle gives its memory back.
+//!
+//! # Telemetry
+//!
+//! With the feature `tracing` there are log lines of tunnels that start and end, and a span for each
+//! call at both ends, with the names of OpenTelemetry's conventions: `rpc.system`, `rpc.service`,
+//! `rpc.method`, `rpc.grpc.status_code`, and `otel.name` and `otel.kind` for
+//! `tracing-opentelemetry`. A handler runs in its call's span. Trace contexts pass as the metadata
+//! that they are.
+//!
+//! With the feature `metrics` there are these, each with `side`, which is `client` where this end
+//! makes the calls, and `server` where it handles them:
+//!
+//! | name | what |
+//! | --- | --- |
+//! | `grpctunnel_tunnels_open`, `grpctunnel_calls_open` | gauges of what is open |
+//! | `grpctunnel_tunnels_total`, `grpctunnel_tunnels_ended_total` | tunnels, the latter by `reason`: a [`TunnelReason`], which names a stall or a limit, or `Finished` |
+//! | `grpctunnel_calls_total`, `grpctunnel_calls_refused_total` | calls, and those that no handler saw |
+//! | `grpctunnel_calls_broken_total` | calls that a rule or a limit ended |
+//! | `grpctunnel_deadlines_total` | deadlines that passed |
+//! | `grpctunnel_frames_ignored_total` | frames that mean nothing |
+//! | `grpctunnel_sent_bytes_total`, `grpctunnel_received_bytes_total` | bytes of frames |
+//! | `grpctunnel_held_back_total` | senders that had to wait for room: credit, or the carrier |
+//! | `grpctunnel_round_trip_seconds` | a histogram of answered pings |
+//! | `grpctunnel_picks_total`, `grpctunnel_retries_total` | tunnels picked by groups, and picked again for a call that was not processed; without `side` |
 //!
 //! # Example
 //!
@@ -117,7 +143,9 @@
 //! ```
 
 mod accept;
+mod bare;
 mod body;
+mod budget;
 mod carrier;
 mod client;
 mod connect;
@@ -126,19 +154,22 @@ mod deferred;
 mod error;
 mod group;
 mod grpc;
-mod log;
 mod memory;
 mod options;
 mod panics;
 mod peer;
+mod registry;
 mod retry;
 mod runtime;
 mod server;
 mod supervisor;
+mod telemetry;
 mod tunnel;
 mod watchers;
 
-pub use accept::{ReverseTunnel, TunnelService};
+pub use accept::{AcceptResult, ReverseTunnel, TunnelService};
+pub use bare::{BareTunnels, PipeEnd};
+pub use budget::MemoryBudget;
 pub use carrier::transmit::{TransmitBody, TransmitError};
 pub use client::{Channel, ResponseBody, ResponseFuture};
 pub use connect::{connect, serve_reverse};
@@ -163,13 +194,14 @@ pub use grpctunnel_core::{
 pub use memory::MemoryBound;
 pub use options::{MethodKinds, Options};
 pub use peer::{ConnectInfo, Direction, TunnelPeer};
+pub use registry::{ForwardFuture, Forwarder, Registry, RegistryKey, TunnelKey};
 pub use retry::{Attempt, RetryBody};
 pub use runtime::{Executor, Runtime, Sleep, Task, Timer};
 pub use server::{Handler, NoHandler, RequestBody, ServerHandle};
 pub use supervisor::{
-    Backoff, Dial, DialError, Interruption, ReverseRole, SupervisedPhase, SupervisedTunnel,
-    Supervisor, SupervisorBuilder, SupervisorEnd, SupervisorEvent, SupervisorEventKind,
-    SupervisorState, SupervisorStates,
+    Backoff, Dial, DialError, ForwardRole, Interruption, ReverseRole, SupervisedChannel,
+    SupervisedPhase, SupervisedResponseFuture, SupervisedTunnel, Supervisor, SupervisorBuilder,
+    SupervisorEnd, SupervisorEvent, SupervisorEventKind, SupervisorState, SupervisorStates,
 };
 pub use tunnel::id::TunnelId;
 pub use tunnel::published::TunnelState;

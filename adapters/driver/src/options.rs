@@ -10,6 +10,7 @@ use grpctunnel_core::{Config, Limits, MethodKind, ReceiveWindowPolicy};
 use http::Uri;
 use http::uri::Authority;
 
+use crate::budget::MemoryBudget;
 use crate::grpc::status::Status;
 
 /// The settings of one end of a tunnel. Every field has a default that suits known peers, and a
@@ -66,12 +67,18 @@ pub struct Options {
     /// nothing waits on its own stream, so calls that are not read slow others down but stop none.
     /// Default: 4 MiB, the queues of 64 streams.
     pub tunnel_send_queue: usize,
+    /// A bound on the bytes that wait in this tunnel and in all others with the same budget.
+    /// Default: none.
+    pub budget: Option<MemoryBudget>,
     /// Calls of one tunnel that may wait until there is room for them: `limits.max_streams` are
     /// open. One more fails with RESOURCE_EXHAUSTED. Default: 1,024.
     pub max_waiting: usize,
     /// How long such a call may wait, if its deadline does not come first. Then it fails with
     /// RESOURCE_EXHAUSTED. Default: 5 s.
     pub max_wait: Duration,
+    /// Tunnels of a [`TunnelService`](crate::TunnelService) that are not over, of both directions. One
+    /// more is refused with RESOURCE_EXHAUSTED. Default: 65,536.
+    pub max_tunnels: usize,
     /// Tunnels of a [`TunnelService`](crate::TunnelService) that may be accepted and not settled
     /// yet. One more is refused with RESOURCE_EXHAUSTED. Default: 1,024.
     pub max_unsettled: usize,
@@ -122,8 +129,10 @@ impl Default for Options {
             batch: 64 << 10,
             send_queue: 64 << 10,
             tunnel_send_queue: 4 << 20,
+            budget: None,
             max_waiting: 1_024,
             max_wait: Duration::from_secs(5),
+            max_tunnels: 65_536,
             max_unsettled: 1_024,
             ask_after: Duration::from_secs(1),
             doubt_after: Duration::from_secs(2),
@@ -166,6 +175,7 @@ setters! {
     with_tunnel_send_queue: tunnel_send_queue: usize,
     with_max_waiting: max_waiting: usize,
     with_max_wait: max_wait: Duration,
+    with_max_tunnels: max_tunnels: usize,
     with_max_unsettled: max_unsettled: usize,
     with_ask_after: ask_after: Duration,
     with_doubt_after: doubt_after: Duration,
@@ -250,9 +260,9 @@ mod tests {
     #[test]
     fn each_field_has_a_method_that_sets_it() {
         let source = include_str!("options.rs");
-        let start = source.find("pub struct Options {").unwrap();
-        let end = start + source[start..].find("\n}").unwrap();
-        let fields = source[start..end].lines().filter_map(|line| {
+        let (_, rest) = source.split_once("pub struct Options {").unwrap();
+        let (fields, _) = rest.split_once("\n}").unwrap();
+        let fields = fields.lines().filter_map(|line| {
             let field = line.strip_prefix("    pub ")?;
             field.split_once(':').map(|(name, _)| name)
         });

@@ -3,12 +3,13 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use grpctunnel_core::Negotiation;
 use http::header::{CONTENT_TYPE, TE};
 use http::{Extensions, HeaderMap};
+
+use crate::tunnel::id::TunnelId;
 
 /// Which way a tunnel's calls go, as seen from the end that opened it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -30,19 +31,24 @@ pub struct TunnelPeer {
     opening: Arc<Opening>,
 }
 
+#[derive(Clone)]
 struct Opening {
-    id: u64,
+    id: TunnelId,
     direction: Direction,
     metadata: HeaderMap,
     extensions: Extensions,
 }
 
 impl TunnelPeer {
-    pub(crate) fn new(direction: Direction, metadata: HeaderMap, extensions: Extensions) -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
+    pub(crate) fn new(
+        id: TunnelId,
+        direction: Direction,
+        metadata: HeaderMap,
+        extensions: Extensions,
+    ) -> Self {
         Self {
             opening: Arc::new(Opening {
-                id: NEXT.fetch_add(1, Ordering::Relaxed),
+                id,
                 direction,
                 metadata: opening_metadata(metadata),
                 extensions,
@@ -50,9 +56,14 @@ impl TunnelPeer {
         }
     }
 
-    /// A number that no other tunnel of this process has or had.
+    /// Attaches something to the opening.
+    pub(crate) fn attach<T: Clone + Send + Sync + 'static>(&mut self, value: T) {
+        Arc::make_mut(&mut self.opening).extensions.insert(value);
+    }
+
+    /// Tells the tunnel from any other; see [`Channel::id`](crate::Channel::id).
     #[must_use]
-    pub fn id(&self) -> u64 {
+    pub fn id(&self) -> TunnelId {
         self.opening.id
     }
 

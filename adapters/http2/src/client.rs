@@ -60,13 +60,15 @@ where
         runtime,
         ending,
     );
-    task.established().await?;
-    runtime.spawn(task.run());
+    if task.established().await? {
+        runtime.spawn(task.run());
+    }
     Ok(Client {
         h2,
         connection,
         runtime: runtime.clone(),
         authority: None,
+        scheme: Scheme::HTTP,
     })
 }
 
@@ -115,6 +117,7 @@ pub struct Client<D: Buf> {
     connection: Connection,
     runtime: Runtime,
     authority: Option<Authority>,
+    scheme: Scheme,
 }
 
 impl<D: Buf> Client<D> {
@@ -126,6 +129,13 @@ impl<D: Buf> Client<D> {
             authority: Some(authority),
             ..self
         }
+    }
+
+    /// Gives requests that name no authority this scheme. Default: `http`; `https` is that of a
+    /// connection with TLS.
+    #[must_use]
+    pub fn with_scheme(self, scheme: Scheme) -> Self {
+        Self { scheme, ..self }
     }
 
     /// The connection.
@@ -146,6 +156,7 @@ impl<D: Buf> Clone for Client<D> {
             connection: self.connection.clone(),
             runtime: self.runtime.clone(),
             authority: self.authority.clone(),
+            scheme: self.scheme.clone(),
         }
     }
 }
@@ -180,7 +191,7 @@ where
         }
         let (head, body) = request.into_parts();
         let mut head = Request::from_parts(head, ());
-        prepare(&mut head, self.authority.as_ref());
+        prepare(&mut head, self.authority.as_ref(), &self.scheme);
         let complete = body.is_end_stream();
         let open = OpenStream::new(&self.connection.shared);
         let (response, mut stream) = match self.h2.send_request(head, complete) {
@@ -223,7 +234,7 @@ where
 }
 
 /// Makes a request's head one of HTTP/2: what HTTP/1 calls `host` is the authority.
-fn prepare(request: &mut Request<()>, default: Option<&Authority>) {
+fn prepare(request: &mut Request<()>, default: Option<&Authority>, scheme: &Scheme) {
     remove_connection_specific(request.headers_mut());
     *request.version_mut() = Version::HTTP_2;
     if request.uri().authority().is_some() {
@@ -232,7 +243,7 @@ fn prepare(request: &mut Request<()>, default: Option<&Authority>) {
     let host = request.headers_mut().remove(header::HOST);
     let mut parts = Parts::default();
     parts.path_and_query = request.uri().path_and_query().cloned();
-    parts.scheme = Some(Scheme::HTTP);
+    parts.scheme = Some(scheme.clone());
     parts.authority = host
         .and_then(|host| Authority::try_from(host.as_bytes()).ok())
         .or_else(|| default.cloned());

@@ -131,6 +131,14 @@ impl Error {
         }
     }
 
+    /// One of the tunnels of a byte stream gave it up.
+    pub(crate) fn aborted(error: grpctunnel_driver::TransmitError) -> Self {
+        Self {
+            source: Some(Source::Other(Arc::new(error))),
+            ..Self::new(ErrorKind::Connection)
+        }
+    }
+
     pub(crate) fn from_io(error: std::io::Error) -> Self {
         Self {
             source: Some(Source::Other(Arc::new(error))),

@@ -12,6 +12,8 @@
 //! - [`Connections`] are those of a server, which shut down together.
 //! - [`detect`] tells beforehand whether a client speaks HTTP/2 at all, for servers that answer
 //!   HTTP/1 too.
+//! - [`ByteStream`] carries tunnels without HTTP/2, over any stream of bytes. It is here since it
+//!   needs the same IO traits and no more.
 //! - [`Settings`] says what connections are made with, and what they may hold in memory.
 //! - A [`Connection`] tells how one fares: open streams, room for more, whether the peer is silent
 //!   or leaves. It pings, and shuts down.
@@ -103,6 +105,7 @@
 //! ```
 
 mod alive;
+mod byte_stream;
 mod client;
 mod connections;
 mod detect;
@@ -118,10 +121,12 @@ mod shared;
 mod task;
 mod window;
 
+pub use byte_stream::ByteStream;
 pub use client::{Client, ResponseFuture, connect};
 pub use connections::{Connections, accept_pause};
 pub use detect::{Detected, Rewound, detect};
 pub use error::{Error, ErrorKind};
+pub use grpctunnel_driver::PipeEnd;
 pub use h2::Reason;
 pub use incoming::IncomingBody;
 pub use server::serve;

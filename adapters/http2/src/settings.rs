@@ -28,10 +28,13 @@ const SERVER_KEEPALIVE: Duration = Duration::from_secs(60);
 /// differ. Values that HTTP/2 does not allow are moved to the nearest that it does.
 ///
 /// ```
-/// use grpctunnel_http2::Settings;
+/// use grpctunnel_http2::{Keepalive, Settings};
+/// use std::time::Duration;
 ///
-/// let mut settings = Settings::tunnels();
-/// settings.max_streams = 64;
+/// let settings = Settings::tunnels()
+///     .with_max_streams(64)
+///     .with_keepalive(Keepalive::After(Duration::from_secs(30)));
+/// assert_eq!(settings.max_streams, 64);
 /// ```
 ///
 /// # Memory
@@ -257,6 +260,41 @@ impl Settings {
     pub(crate) fn decoded_header_list(&self) -> u32 {
         u32::try_from(self.max_header_block().saturating_mul(3)).unwrap_or(u32::MAX)
     }
+}
+
+/// A method for each field that takes its value.
+macro_rules! setters {
+    ($($method:ident: $field:ident: $type:ty),* $(,)?) => {
+        impl Settings {
+            $(
+                #[doc = concat!("Sets [`", stringify!($field), "`](Self::", stringify!($field), ").")]
+                #[must_use]
+                pub fn $method(self, $field: $type) -> Self {
+                    Self { $field, ..self }
+                }
+            )*
+        }
+    };
+}
+
+setters! {
+    with_stream_window: stream_window: u32,
+    with_connection_window: connection_window: u32,
+    with_max_connection_window: max_connection_window: u32,
+    with_window_budget: window_budget: Option<WindowBudget>,
+    with_max_frame_size: max_frame_size: u32,
+    with_small_frame_budget: small_frame_budget: usize,
+    with_send_buffer: send_buffer: usize,
+    with_max_streams: max_streams: u32,
+    with_max_reset_streams: max_reset_streams: usize,
+    with_max_header_list: max_header_list: usize,
+    with_tolerated_header_list: tolerated_header_list: u32,
+    with_handshake_timeout: handshake_timeout: Duration,
+    with_keepalive: keepalive: Keepalive,
+    with_keepalive_timeout: keepalive_timeout: Duration,
+    with_keepalive_while_idle: keepalive_while_idle: bool,
+    with_silence_ping: silence_ping: Option<SilencePing>,
+    with_idle_timeout: idle_timeout: Option<Duration>,
 }
 
 /// One of h2's builders, which have no trait in common, with what both ends have.

@@ -51,6 +51,10 @@ pub(crate) struct ConnectionTask<H> {
     idle: Option<Duration>,
     idle_since: Option<Instant>,
     shutting_down: bool,
+    /// How long the peer of a connection that is told to end may take to answer, and since when
+    /// nothing is left but that.
+    farewell: Duration,
+    left_since: Option<Instant>,
     cut: Option<Instant>,
     alarm: Option<(Instant, Sleep)>,
 }
@@ -78,22 +82,31 @@ impl<H: Http2> ConnectionTask<H> {
             idle: settings.idle_timeout.filter(|_| role == Role::Server),
             idle_since: None,
             shutting_down: false,
+            farewell: settings.keepalive_timeout,
+            left_since: None,
             cut: None,
             alarm: None,
         }
     }
 
-    /// Runs the connection until the peer has shown that it speaks HTTP/2.
-    pub(crate) async fn established(&mut self) -> Result<(), Error> {
+    /// Runs the connection until the peer has shown that it speaks HTTP/2. Whether there is more of
+    /// it to run: a server may speak and leave at once, and calls on the connection are then told
+    /// that nobody has seen them.
+    pub(crate) async fn established(&mut self) -> Result<bool, Error> {
         poll_fn(|cx| {
-            if let Poll::Ready(result) = self.poll(cx) {
-                self.ending.set(result.clone());
-                return Poll::Ready(result.and_then(|()| Err(Error::new(ErrorKind::NotHttp2))));
+            let ended = self.poll(cx);
+            let established = self.shared.established.load(Ordering::Acquire);
+            match ended {
+                Poll::Ready(result) => {
+                    self.ending.set(result.clone());
+                    if established {
+                        return Poll::Ready(Ok(false));
+                    }
+                    Poll::Ready(result.and_then(|()| Err(Error::new(ErrorKind::NotHttp2))))
+                }
+                Poll::Pending if established => Poll::Ready(Ok(true)),
+                Poll::Pending => Poll::Pending,
             }
-            if self.shared.established.load(Ordering::Acquire) {
-                return Poll::Ready(Ok(()));
-            }
-            Poll::Pending
         })
         .await
     }
@@ -116,6 +129,8 @@ impl<H: Http2> ConnectionTask<H> {
             if let Err(error) = self.check(now, cx) {
                 return Poll::Ready(Err(error));
             }
+            let left = self.shutting_down && self.shared.open() == 0;
+            self.left_since = left.then(|| self.left_since.unwrap_or(now));
             if self.is_finished(now) {
                 return Poll::Ready(self.explain(Ok(())));
             }
@@ -180,7 +195,13 @@ impl<H: Http2> ConnectionTask<H> {
         let client_done = self.role == Role::Client
             && self.shutting_down
             && (self.shared.open() == 0 || self.cut.is_some());
-        client_done || self.cut.is_some_and(|end| now >= end)
+        // A peer that answers nothing would keep its connection for ever.
+        let ends = [self.cut, self.left_deadline()];
+        client_done || ends.into_iter().flatten().any(|end| now >= end)
+    }
+
+    fn left_deadline(&self) -> Option<Instant> {
+        self.left_since?.checked_add(self.farewell)
     }
 
     fn is_drained(&self) -> bool {
@@ -213,6 +234,7 @@ impl<H: Http2> ConnectionTask<H> {
             self.handshake.map(|(deadline, _)| deadline),
             self.cut.or(shutdown),
             self.idle_since.and_then(|since| self.idle_deadline(since)),
+            self.left_deadline(),
             self.alive.deadline(self.shared.open(), now),
         ]
         .into_iter()

@@ -15,6 +15,8 @@
 //! [`dial`](crate::dial) and [`Server`](crate::Server) have none of these.
 
 use grpctunnel_http2::{Role, Settings};
+use grpctunnel_tonic::tcp::{KEEPALIVE, KEEPALIVE_INTERVAL, KEEPALIVE_RETRIES, watch};
+use socket2::SockRef;
 use tokio::net::TcpListener;
 use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Channel, Endpoint, Server};
@@ -22,6 +24,9 @@ use tonic::transport::{Channel, Endpoint, Server};
 use crate::tcp;
 
 /// An endpoint whose HTTP/2 settings suit tunnels.
+///
+/// For TLS, give it a `ClientTlsConfig` by its `tls_config`, with a feature of tonic such as
+/// `tls-ring`.
 ///
 /// # Errors
 /// If `uri` is not a URI.
@@ -34,9 +39,9 @@ pub fn endpoint(uri: impl Into<String>) -> Result<Endpoint, tonic::transport::Er
         .http2_adaptive_window(false)
         .keep_alive_timeout(settings.keepalive_timeout)
         .keep_alive_while_idle(settings.keepalive_while_idle)
-        .tcp_keepalive(Some(tcp::KEEPALIVE))
-        .tcp_keepalive_interval(Some(tcp::KEEPALIVE_INTERVAL))
-        .tcp_keepalive_retries(Some(tcp::KEEPALIVE_RETRIES))
+        .tcp_keepalive(Some(KEEPALIVE))
+        .tcp_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+        .tcp_keepalive_retries(Some(KEEPALIVE_RETRIES))
         .tcp_nodelay(true);
     if let Some(interval) = settings.keepalive.after(Role::Client) {
         endpoint = endpoint.http2_keep_alive_interval(interval);
@@ -61,6 +66,9 @@ pub async fn dial(endpoint: &Endpoint) -> Result<Channel, tonic::transport::Erro
 }
 
 /// A server whose HTTP/2 settings suit tunnels.
+///
+/// For TLS, give it a `ServerTlsConfig` by its `tls_config`, with a feature of tonic such as
+/// `tls-ring`. What a client shows is in the opening's extensions, as tonic's `TlsConnectInfo`.
 #[must_use]
 pub fn server() -> Server {
     let settings = Settings::tunnels();
@@ -72,9 +80,9 @@ pub fn server() -> Server {
         .http2_keepalive_interval(settings.keepalive.after(Role::Server))
         .http2_keepalive_timeout(Some(settings.keepalive_timeout))
         .max_concurrent_streams(settings.max_streams)
-        .tcp_keepalive(Some(tcp::KEEPALIVE))
-        .tcp_keepalive_interval(Some(tcp::KEEPALIVE_INTERVAL))
-        .tcp_keepalive_retries(Some(tcp::KEEPALIVE_RETRIES))
+        .tcp_keepalive(Some(KEEPALIVE))
+        .tcp_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+        .tcp_keepalive_retries(Some(KEEPALIVE_RETRIES))
         .tcp_nodelay(true)
 }
 
@@ -85,10 +93,10 @@ pub fn server() -> Server {
 /// frames such as window updates wait for the peer's delayed acknowledgement: 40 ms each.
 #[must_use]
 pub fn incoming(listener: TcpListener) -> TcpIncoming {
-    tcp::watch_accepted(&listener);
+    watch(&SockRef::from(&listener));
     TcpIncoming::from(listener)
         .with_nodelay(Some(true))
-        .with_keepalive(Some(tcp::KEEPALIVE))
-        .with_keepalive_interval(Some(tcp::KEEPALIVE_INTERVAL))
-        .with_keepalive_retries(Some(tcp::KEEPALIVE_RETRIES))
+        .with_keepalive(Some(KEEPALIVE))
+        .with_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+        .with_keepalive_retries(Some(KEEPALIVE_RETRIES))
 }

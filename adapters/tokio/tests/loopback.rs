@@ -5,9 +5,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use grpctunnel_tokio::http2::Client;
 use grpctunnel_tokio::{
-    Channel, NeverProcessed, Options, ReverseTunnel, Server, TunnelServer, connect, dial,
+    Carrier, Channel, NeverProcessed, Options, ReverseTunnel, Server, TunnelServer, connect, dial,
     serve_reverse,
 };
 use http_body::Frame;
@@ -42,7 +41,7 @@ where
     Ok((uri, stop))
 }
 
-async fn carrier(url: String) -> Result<Client<Bytes>, Box<dyn Error>> {
+async fn carrier(url: String) -> Result<Carrier, Box<dyn Error>> {
     Ok(dial(&url).await?)
 }
 
@@ -78,12 +77,18 @@ async fn check_health(channel: Channel, reporter: &HealthReporter) -> Outcome {
 
     let mut late = Request::new(named(""));
     late.set_timeout(Duration::from_millis(50));
-    let mut updates = client.watch(late).await?.into_inner();
-    let error = loop {
-        match updates.message().await {
-            Ok(Some(_)) => {}
-            Ok(None) => return Err("the stream has ended".into()),
-            Err(error) => break error,
+    // It may be over before the response has begun.
+    let error = match client.watch(late).await {
+        Err(error) => error,
+        Ok(response) => {
+            let mut updates = response.into_inner();
+            loop {
+                match updates.message().await {
+                    Ok(Some(_)) => {}
+                    Ok(None) => return Err("the stream has ended".into()),
+                    Err(error) => break error,
+                }
+            }
         }
     };
     assert_eq!(error.code(), Code::DeadlineExceeded);

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use grpctunnel_driver::error_chain;
 use grpctunnel_tokio::{
-    Channel, DialError, Options, Server, TunnelServer, connect, dial, tonic_transport,
+    Channel, ConnectInfo, DialError, Endpoint, Options, Server, TunnelServer, connect, dial,
+    tonic_transport,
 };
+use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
@@ -140,14 +142,14 @@ async fn a_shutdown_ends_idle_tunnels_at_once_and_calls_after_the_grace() -> Out
             });
             check(tunnel.clone()).await?;
             drop(stop);
-            serving.await?;
+            serving.await??;
             assert!(!tunnel.is_open());
             if let Some(watched) = watched {
                 let error = watched.await?.err().ok_or("no error")?;
                 assert_eq!(error.code(), Code::Unavailable, "{error}");
             }
             let late = dial(&url).await.unwrap_err();
-            assert!(matches!(late, DialError::Connect { .. }), "{late}");
+            assert!(matches!(late, DialError::Tcp { .. }), "{late}");
         }
         Ok(())
     })
@@ -187,6 +189,71 @@ async fn an_error_names_the_server_and_the_cause() -> Outcome {
         assert!(text.contains(&url) && text.contains("HTTP/1"), "{text}");
         let text = error_chain(&dial(&url).await.unwrap_err());
         assert!(text.contains("refused"), "{text}");
+        // No text is said twice.
+        assert_eq!(text.matches("refused").count(), 1, "{text}");
+        Ok(())
+    })
+    .await?
+}
+
+#[tokio::test]
+async fn what_is_no_url_of_a_server_is_refused_with_what_to_write() -> Outcome {
+    for good in [
+        "http://localhost",
+        "http://[::1]:50051",
+        "https://[::1]/",
+        "http://a.b:1/",
+        "http://10.0.0.1",
+    ] {
+        assert!(Endpoint::new(good).is_ok(), "{good}");
+    }
+    for (bad, why) in [
+        ("", "empty string"),
+        ("localhost:1", "no scheme"),
+        ("/path", "no scheme"),
+        ("ftp://a:1", "neither http nor https"),
+        ("http://a/b", "a path"),
+        ("http://a?b", "a path"),
+        ("http://u:p@a", "user name"),
+        ("http://\n", "\\n"),
+    ] {
+        let error = Endpoint::new(bad).err().ok_or("no error")?.to_string();
+        assert!(error.contains(why), "{bad}: {error}");
+        assert!(error.contains("http://HOST:PORT"), "{bad}: {error}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn https_that_is_not_configured_says_what_to_do() -> Outcome {
+    let error = Endpoint::new("https://localhost:1")?.connect().await;
+    let error = error.err().ok_or("no error")?;
+    assert!(matches!(error, DialError::Url { .. }), "{error:?}");
+    let text = error.to_string();
+    assert!(
+        text.contains("with_tls") || text.contains("feature `tls`"),
+        "{text}"
+    );
+    assert!(error.source().is_none());
+    Ok(())
+}
+
+#[tokio::test]
+async fn http2_over_a_transport_of_ones_own() -> Outcome {
+    tokio::time::timeout(LIMIT, async {
+        let (near, far) = tokio::io::duplex(64 << 10);
+        let server = Server::new(tunnels());
+        let served = server.serve_over(TokioIo::new(far), ConnectInfo::default());
+        // Nobody is looked up: it is what the server sees as its own name.
+        let carrier = Endpoint::new("http://pipe")?
+            .connect_over(TokioIo::new(near))
+            .await?;
+        let channel = connect(carrier, &Options::default(), MetadataMap::new()).await?;
+        assert_eq!(check(channel.clone()).await?, 0);
+        channel.close();
+        assert!(channel.closed().await.is_clean());
+        drop(channel);
+        served.closed().await?;
         Ok(())
     })
     .await?

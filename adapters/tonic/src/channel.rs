@@ -8,13 +8,15 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use grpctunnel_driver::{
-    BoxError, CallError, Counters, ExtensionSet, NeverProcessed, ResponseBody, TunnelEnd,
+    BoxError, CallError, Counters, ExtensionSet, NeverProcessed, ResponseBody, TunnelEnd, TunnelId,
     TunnelState,
 };
 use http::{Request, Response};
 use http_body::Body;
 use tonic::Status;
 use tower_service::Service;
+
+use crate::status::from_tonic;
 
 /// A tunnel to make calls on: give it, or a clone, to any generated client.
 ///
@@ -45,6 +47,19 @@ impl Channel {
     /// Ends the tunnel: open calls end UNAVAILABLE, and the carrier is finished.
     pub fn close(&self) {
         self.inner.close();
+    }
+
+    /// As [`drain`](Self::drain), and tells the peer why: it finds `status` as
+    /// [`TunnelEnd::peer_status`] when the tunnel is over. ABORTED says that another tunnel has taken
+    /// its place. For tunnels that this end accepted; for others this is a drain and no more.
+    pub fn dismiss(&self, status: &Status, limit: Duration) {
+        self.inner.dismiss(from_tonic(status), limit);
+    }
+
+    /// Tells this tunnel from any other that this process has or had.
+    #[must_use]
+    pub fn id(&self) -> TunnelId {
+        self.inner.id()
     }
 
     /// Waits for the end of the tunnel. The future holds no handle of it.
@@ -105,28 +120,33 @@ where
 {
     type Response = Response<ResponseBody>;
     type Error = Status;
-    type Future = ResponseFuture<B>;
+    type Future = ResponseFuture<grpctunnel_driver::ResponseFuture<B>>;
 
     fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<B>) -> ResponseFuture<B> {
-        ResponseFuture {
-            inner: self.inner.call(request),
-        }
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        ResponseFuture::new(self.inner.call(request))
     }
 }
 
-/// A call on a [`Channel`] that has no response yet. Dropping it cancels the call.
+/// A call on a [`Channel`] or a [`TunnelGroup`](crate::TunnelGroup) that has no response yet.
+/// Dropping it cancels the call.
 #[derive(Debug)]
-pub struct ResponseFuture<B> {
-    inner: grpctunnel_driver::ResponseFuture<B>,
+pub struct ResponseFuture<F> {
+    inner: F,
 }
 
-impl<B> Future for ResponseFuture<B>
+impl<F> ResponseFuture<F> {
+    pub(crate) const fn new(inner: F) -> Self {
+        Self { inner }
+    }
+}
+
+impl<F> Future for ResponseFuture<F>
 where
-    B: Body<Data: bytes::Buf, Error: Into<BoxError>> + Send + 'static,
+    F: Future<Output = Result<Response<ResponseBody>, CallError>> + Unpin,
 {
     type Output = Result<Response<ResponseBody>, Status>;
 

@@ -1,9 +1,10 @@
 //! gRPC tunnels for tonic, on any async runtime.
 //!
 //! `grpctunnel-driver` speaks HTTP bodies and gRPC headers. This crate gives it what tonic's users
-//! work with: statuses, metadata, generated clients and servers. It uses tonic without its
-//! transport, so it depends on no runtime; `grpctunnel-tokio` and `grpctunnel-async-std` bring
-//! runtimes and networks.
+//! work with: statuses, metadata, generated clients and servers, and with `grpctunnel-http2`
+//! connections ([`Endpoint`]) and servers ([`Server`]). It uses tonic without its transport, so it
+//! depends on no runtime; `grpctunnel-tokio` and `grpctunnel-async-std` bring runtimes and networks
+//! ([`Network`]), and are what most users take.
 //!
 //! | | the calls are made | the calls are handled |
 //! | --- | --- | --- |
@@ -50,22 +51,43 @@
 //! # }).unwrap();
 //! ```
 
+mod byte_stream;
+mod carrier;
 mod channel;
 mod connect;
+mod endpoint;
 mod fallback;
+mod group;
 mod handler;
 mod method_kinds;
+mod network;
 mod peer;
+mod registry;
+mod serve;
 mod server;
 mod status;
+pub mod tcp;
+#[cfg(feature = "tls")]
+mod tls;
 
+pub use byte_stream::ByteStream;
+pub use carrier::{Carrier, CarrierBody, CarrierFuture};
 pub use channel::{Channel, ResponseFuture};
 pub use connect::{connect, serve_reverse};
+pub use endpoint::{DialError, Endpoint};
 pub use fallback::WithFallback;
+pub use group::TunnelGroup;
 pub use handler::{Handling, TonicHandler};
 pub use method_kinds::method_kinds;
+pub use network::Network;
 pub use peer::TunnelPeer;
-pub use server::{ReverseTunnel, TunnelServer};
+pub use registry::Registry;
+#[cfg(feature = "tls")]
+pub use rustls;
+pub use serve::Server;
+pub use server::{AcceptResult, ReverseTunnel, TunnelServer};
 pub use status::{
     IntoTonicStatus, from_tonic, from_tonic_code, to_tonic_code, with_tonic_statuses,
 };
+#[cfg(feature = "tls")]
+pub use tls::{Handshake, TlsNetwork};

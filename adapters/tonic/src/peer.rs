@@ -1,6 +1,6 @@
 //! The peer of a tunnel, as tonic's handlers see it.
 
-use grpctunnel_driver::{ConnectInfo, Direction};
+use grpctunnel_driver::{ConnectInfo, Direction, TunnelId};
 use http::Extensions;
 use tonic::metadata::MetadataMap;
 
@@ -32,9 +32,9 @@ impl TunnelPeer {
         Self { inner }
     }
 
-    /// A number that no other tunnel of this process has or had.
+    /// Tells the tunnel from any other that this process has or had.
     #[must_use]
-    pub fn id(&self) -> u64 {
+    pub fn id(&self) -> TunnelId {
         self.inner.id()
     }
 

@@ -9,10 +9,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use grpctunnel_driver::{
-    BoxError, Executor, Handler, NoHandler, Options, Runtime, Timer, TransmitBody, TunnelService,
+    BoxError, Executor, Handler, NoHandler, Options, RegistryKey, Runtime, Timer, TransmitBody,
+    TunnelEnd, TunnelService,
 };
 use http::{Extensions, Request, Response};
 use http_body::Body;
+use tonic::Status;
 use tonic::metadata::MetadataMap;
 use tonic::server::NamedService;
 use tower_service::Service;
@@ -20,7 +22,28 @@ use tower_service::Service;
 use crate::channel::Channel;
 use crate::fallback::WithFallback;
 use crate::handler::TonicHandler;
-use crate::status::with_tonic_statuses;
+use crate::peer::TunnelPeer;
+use crate::registry::Registry;
+use crate::status::{from_tonic, with_tonic_statuses};
+
+/// What the task of a reverse tunnel returns, see [`TunnelServer::reverse`]: nothing, or a result. An
+/// error refuses the tunnel.
+pub trait AcceptResult {
+    /// The status that refuses the tunnel.
+    fn refusal(self) -> Option<Status>;
+}
+
+impl AcceptResult for () {
+    fn refusal(self) -> Option<Status> {
+        None
+    }
+}
+
+impl<T> AcceptResult for Result<T, Status> {
+    fn refusal(self) -> Option<Status> {
+        self.err()
+    }
+}
 
 /// A reverse tunnel that was accepted and may carry calls.
 ///
@@ -101,21 +124,68 @@ impl<R, H> TunnelServer<R, H> {
 
     /// Takes reverse tunnels: `accept` is called with each one that may carry calls, and what it
     /// returns runs as a task of its own. The tunnel lives as long as its channel or a clone.
+    ///
+    /// An error of the task refuses the tunnel: it ends, and the agent finds the status in
+    /// [`TunnelEnd::peer_status`]. [`on_open`](Self::on_open) refuses it earlier.
     #[must_use]
     pub fn reverse<F, T>(self, accept: F) -> Self
     where
         F: Fn(ReverseTunnel) -> T + Send + Sync + 'static,
-        T: Future<Output = ()> + Send + 'static,
+        T: Future<Output: AcceptResult> + Send + 'static,
     {
         let accept = move |tunnel: grpctunnel_driver::ReverseTunnel| {
-            accept(ReverseTunnel {
+            let task = accept(ReverseTunnel {
                 channel: tunnel.channel.into(),
                 metadata: MetadataMap::from_headers(tunnel.metadata),
                 extensions: tunnel.extensions,
-            })
+            });
+            async move {
+                let refusal = task.await.refusal();
+                refusal.map_or(Ok(()), |status| Err(from_tonic(&status)))
+            }
         };
         Self {
             inner: self.inner.reverse(accept),
+            runtime: PhantomData,
+        }
+    }
+
+    /// Takes reverse tunnels, which are found in `registry`. It takes the place of
+    /// [`reverse`](Self::reverse).
+    #[must_use]
+    pub fn register<K: RegistryKey>(self, registry: &Registry<K>) -> Self {
+        Self {
+            inner: self.inner.register(registry.raw()),
+            runtime: PhantomData,
+        }
+    }
+
+    /// Calls `hook` with each tunnel, of either direction, that is being opened. It sees what came
+    /// with the opening: metadata, the connection's addresses and certificates, what interceptors
+    /// have added. An error refuses the tunnel, and the peer gets the status.
+    #[must_use]
+    pub fn on_open(
+        self,
+        hook: impl Fn(&TunnelPeer) -> Result<(), Status> + Send + Sync + 'static,
+    ) -> Self {
+        let hook = move |peer: &grpctunnel_driver::TunnelPeer| {
+            hook(&TunnelPeer::new(peer.clone())).map_err(|status| from_tonic(&status))
+        };
+        Self {
+            inner: self.inner.on_open(hook),
+            runtime: PhantomData,
+        }
+    }
+
+    /// Calls `hook` with each tunnel, of either direction, that is over: once for each that
+    /// [`on_open`](Self::on_open) has let in.
+    #[must_use]
+    pub fn on_close(self, hook: impl Fn(&TunnelPeer, &TunnelEnd) + Send + Sync + 'static) -> Self {
+        let hook = move |peer: &grpctunnel_driver::TunnelPeer, end: &TunnelEnd| {
+            hook(&TunnelPeer::new(peer.clone()), end);
+        };
+        Self {
+            inner: self.inner.on_close(hook),
             runtime: PhantomData,
         }
     }

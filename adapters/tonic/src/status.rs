@@ -99,7 +99,7 @@ fn with_source(status: &Status, source: impl Error + Send + Sync + 'static) -> t
 
 /// Whether a call ended with this status and no handler saw it.
 pub(crate) fn is_never_processed(status: &tonic::Status) -> bool {
-    error_sources(status).any(|error| error.is::<NeverProcessed>())
+    NeverProcessed::find_in(status).is_some()
 }
 
 #[cfg(test)]

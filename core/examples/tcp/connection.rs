@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use grpctunnel_core::bare::{Directions, End};
+use grpctunnel_core::bare::{Directions, PipeEnd};
 use grpctunnel_core::session::SessionConfig;
 use grpctunnel_core::{Cause, Session, Time};
 
@@ -37,7 +37,7 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(crate) fn new(socket: TcpStream, end: End, directions: Directions) -> Outcome<Self> {
+    pub(crate) fn new(socket: TcpStream, end: PipeEnd, directions: Directions) -> Outcome<Self> {
         // Small frames must not wait for the acknowledgement of others.
         socket.set_nodelay(true)?;
         socket.set_write_timeout(Some(STALL))?;

@@ -17,7 +17,7 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
-use grpctunnel_core::bare::{Directions, End};
+use grpctunnel_core::bare::{Directions, PipeEnd};
 use grpctunnel_core::session::{CallKey, OpenCallError, OwnedMetadata, Received, SendError};
 use grpctunnel_core::{OpenError, OpenOptions};
 
@@ -48,7 +48,7 @@ fn run(way: &str, address: &str, text: Option<&str>) -> Outcome {
         Directions::Reverse
     };
     if !listens {
-        let peer = Connection::new(TcpStream::connect(address)?, End::Opener, directions)?;
+        let peer = Connection::new(TcpStream::connect(address)?, PipeEnd::Opener, directions)?;
         return match text {
             Some(text) => call(peer, text),
             None => serve(peer),
@@ -57,7 +57,7 @@ fn run(way: &str, address: &str, text: Option<&str>) -> Outcome {
     let listener = TcpListener::bind(address)?;
     println!("listening {}", listener.local_addr()?);
     loop {
-        let peer = Connection::new(listener.accept()?.0, End::Acceptor, directions)?;
+        let peer = Connection::new(listener.accept()?.0, PipeEnd::Acceptor, directions)?;
         if let Some(text) = text {
             return call(peer, text);
         }

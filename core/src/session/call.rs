@@ -1,4 +1,4 @@
-//! One call of a session: what it has received, and what it has to send.
+//! One call of a session.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;

@@ -1,4 +1,4 @@
-//! What a session says: events, what is received on a call, and why a command was refused.
+//! What a session tells its application.
 
 use alloc::string::String;
 use alloc::vec::Vec;

@@ -1,4 +1,4 @@
-//! What frames and events of the tunnels mean for the calls of a session.
+//! What the tunnels report, for the calls of a session.
 
 use alloc::string::String;
 
@@ -146,8 +146,8 @@ impl<T: Trace> Session<T> {
     pub(super) fn pump(&mut self) {
         while let Some(event) = self.pipe.poll_event() {
             match event {
-                bare::Event::Tunnel(side, event) => self.tunnel_event(side, event),
-                bare::Event::Carrier(carrier) => {
+                bare::PipeEvent::Tunnel(side, event) => self.tunnel_event(side, event),
+                bare::PipeEvent::Carrier(carrier) => {
                     let state = match &carrier {
                         Carrier::Finish => TunnelState::Finished,
                         Carrier::Abort(error) => TunnelState::Failed(error.reason()),

@@ -1,7 +1,7 @@
-//! One end of a tunnel with everything on it: owned buffers, calls of both roles, bytes in and out.
+//! One end of a tunnel with everything on it: owned buffers, calls of both roles, bytes in, bytes out.
 //!
 //! A [`Session`] is what most programs embed. It is put together from the rest of this crate, and
-//! what it cannot do can be done with that: [`Tunnel`] for storage in place,
+//! what it cannot do can be done with that: [`Tunnel`](crate::Tunnel) for storage in place,
 //! messages in pieces or compressed ones.
 //!
 //! **The contract.** `handle_*` takes what arrived, a call's verbs (`open`, `send`, `recv`, ...) say
@@ -40,8 +40,10 @@
 
 mod call;
 mod commands;
+mod config;
 mod event;
 mod input;
+mod memory;
 mod owned;
 mod trace;
 
@@ -50,18 +52,17 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
-use crate::bare::{Directions, End, Pipe};
+use crate::bare::{Directions, Pipe, PipeEnd};
 use crate::code::Side;
 pub use crate::error::Gone;
 use crate::error::{ConfigError, TunnelError};
-use crate::limits::ReceiveWindowPolicy;
 use crate::reason::TunnelReason;
 use crate::storage::Growing;
 use crate::time::Time;
-use crate::tunnel::{Role, Tunnel};
-use crate::types::{Carrier, Cause, Config, Negotiation, Opening, Timer};
-use crate::wire::{BinDialect, Extension, ExtensionSet, GrowingAssembler};
-use call::{Call, Calls};
+use crate::types::{Carrier, Cause, Negotiation, Opening, Timer};
+use crate::wire::{BinDialect, Extension, GrowingAssembler};
+use call::Calls;
+pub use config::SessionConfig;
 pub use event::{
     CallEnd, CallKey, CloseError, IncomingCall, OpenCallError, Received, RespondError, SendError,
     SessionEvent,
@@ -71,37 +72,6 @@ pub use trace::{Trace, TunnelState};
 
 /// Bytes that `poll_bytes` fills its output to.
 const BATCH: usize = 64 * 1024;
-
-/// The settings of a session.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct SessionConfig {
-    /// Those of its tunnels. By default receive windows grow, and every extension but `TRANSPARENT`
-    /// is offered; that one is never used, because a session does not know compressed messages.
-    pub tunnel: Config,
-    /// Bytes of messages of one call that may wait to be sent. A larger message is taken where none
-    /// waits. Default 65,536.
-    pub send_buffer: usize,
-    /// How `-bin` values travel to and from a peer without `RAW_METADATA`.
-    pub bin_dialect: BinDialect,
-}
-
-impl Default for SessionConfig {
-    fn default() -> Self {
-        let mut tunnel = Config::default();
-        tunnel.limits.receive_window = ReceiveWindowPolicy {
-            initial: 65_536,
-            max: 16 << 20,
-            growth_budget: 64 << 20,
-        };
-        tunnel.extensions = ExtensionSet::ALL;
-        Self {
-            tunnel,
-            send_buffer: 65_536,
-            bin_dialect: BinDialect::default(),
-        }
-    }
-}
 
 /// What there is to say beside the events of calls.
 #[derive(Debug, Default)]
@@ -136,14 +106,14 @@ pub struct Session<T: Trace = ()> {
 
 impl Session {
     /// One end of a stream of bytes. Both ends must mean the same directions by it, and one of them
-    /// is the [`End::Opener`].
+    /// is the [`PipeEnd::Opener`].
     ///
     /// # Errors
-    /// A setting is out of its range; see [`Config::validate`].
+    /// A setting is out of its range; see [`Config::validate`](crate::Config::validate).
     pub fn bare(
         now: Time,
         config: SessionConfig,
-        end: End,
+        end: PipeEnd,
         directions: Directions,
     ) -> Result<Self, ConfigError> {
         let opening = Opening::Accepted(Negotiation::On);
@@ -161,8 +131,8 @@ impl Session {
         opening: Opening,
     ) -> Result<Self, ConfigError> {
         let end = match side {
-            Side::Client => End::Opener,
-            Side::Server => End::Acceptor,
+            Side::Client => PipeEnd::Opener,
+            Side::Server => PipeEnd::Acceptor,
         };
         Self::new(now, config, end, Directions::Forward, opening, ())
     }
@@ -191,7 +161,7 @@ impl<T: Trace> Session<T> {
     fn new(
         now: Time,
         mut config: SessionConfig,
-        end: End,
+        end: PipeEnd,
         directions: Directions,
         opening: Opening,
         trace: T,
@@ -200,15 +170,7 @@ impl<T: Trace> Session<T> {
         *extensions = extensions.without(Extension::Transparent);
         let limits = &config.tunnel.limits;
         let frames = GrowingAssembler::growing(limits.max_frame);
-        let entries = u64::from(limits.decode.metadata_entries).saturating_mul(ENTRIES);
-        let call = entries
-            .saturating_add(u64::from(limits.max_message))
-            .saturating_add(CALL);
-        let tunnels = if directions == Directions::Both { 2 } else { 1 };
-        let memory_bound = u64::from(limits.max_streams)
-            .saturating_mul(call)
-            .saturating_add(limits.memory_bound().total())
-            .saturating_mul(tunnels);
+        let memory_bound = memory::bound(limits, directions);
         Ok(Self {
             pipe: Pipe::opened(now, config.tunnel, end, directions, opening)?,
             frames,
@@ -425,39 +387,10 @@ impl<T: Trace> Session<T> {
         &mut self.trace
     }
 
-    /// Bytes of memory held on the heap for what the peer has sent: what was received and not read,
-    /// frames and messages that are not whole, metadata, records. Not what waits to be sent, which
-    /// the caller gave.
-    #[must_use]
-    pub fn memory(&self) -> usize {
-        fn of<R: Role>(tunnel: Option<&Tunnel<R, Growing>>) -> usize {
-            tunnel.map_or(0, Tunnel::memory)
-        }
-        of(self.pipe.client())
-            .saturating_add(of(self.pipe.server()))
-            .saturating_add(self.frames.memory())
-            .saturating_add(self.calls.memory())
-    }
-
-    /// What [`memory`](Self::memory) never exceeds, whatever the peer does: for each tunnel
-    /// [`Limits::memory_bound`](crate::Limits::memory_bound), and for each stream one message of
-    /// the largest size and the records of the call and its metadata.
-    #[must_use]
-    pub const fn memory_bound(&self) -> u64 {
-        self.memory_bound
-    }
-
     fn advance(&mut self, now: Time) {
         self.now = self.now.max(now);
     }
 }
-
-/// Bytes of what a session keeps of one call, besides buffers: its record, and its place in a list
-/// that may be half empty.
-const CALL: u64 = (size_of::<Call>() + 4 * size_of::<usize>()) as u64;
-/// Bytes of the records of an entry of metadata, of which a call may have two blocks. A list may be
-/// half empty, and the least one has four.
-const ENTRIES: u64 = (2 * 4 * owned::ENTRY) as u64;
 
 impl<T: Trace> fmt::Debug for Session<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -1,4 +1,4 @@
-//! Metadata and status as values that own their bytes.
+//! Values that own their bytes: metadata, a status.
 
 use alloc::string::String;
 use alloc::vec::Vec;

@@ -7,7 +7,7 @@ use core::hash::{Hash, Hasher};
 
 use super::Streams;
 use super::slab::Slab;
-use super::stream::{Flag, NO_ID, Stream};
+use super::stream::{NO_ID, Stream};
 use super::timers::TimerHeap;
 use crate::storage::{List, Storage};
 use crate::time::Time;
@@ -46,8 +46,8 @@ fn write_slab<S: Storage, H: Hasher>(slab: &Slab<S>, base: i64, now: Time, state
     in_use.hash(state);
     free.hash(state);
     for record in records.as_slice() {
-        record.has(Flag::InUse).hash(state);
-        if record.has(Flag::InUse) {
+        record.is_vacant().hash(state);
+        if !record.is_vacant() {
             write_stream(record, base, now, state);
         } else {
             // The slot that was freed before it.
@@ -65,22 +65,19 @@ fn write_stream<H: Hasher>(stream: &Stream, base: i64, now: Time, state: &mut H)
         timer,
         links,
         receive,
-        incoming,
         send,
         kind,
         revision,
-        flags,
-        ended,
-        unread,
+        marks,
+        end,
         withheld,
     } = stream;
     (*id != NO_ID).then(|| id.wrapping_sub(base)).hash(state);
     (deadline.nanos_left(now), hold_until.nanos_left(now), timer).hash(state);
-    (links, receive, incoming, withheld).hash(state);
+    (links, receive, withheld).hash(state);
     // An ended stream sends nothing more.
-    if ended.is_none() {
+    if end.is_open() {
         send.fingerprint(state);
     }
-    (kind, revision, flags).hash(state);
-    (ended, unread).hash(state);
+    (kind, revision, marks, end).hash(state);
 }

@@ -1,8 +1,12 @@
-//! The streams of a tunnel: their records, and every list in which they stand.
+//! The streams of a tunnel: their records, with every list in which they stand.
 
+mod end;
+mod entry;
 mod index;
 mod links;
+mod next;
 mod queue;
+mod receive;
 mod send;
 mod slab;
 mod stream;
@@ -12,13 +16,20 @@ mod turns;
 #[cfg(feature = "search")]
 mod fingerprint;
 
-pub(crate) use send::{MessageRules, Next, is_too_large};
-pub(crate) use stream::{Flag, NO_ID, Stream, Terminal};
+pub(crate) use end::{Ended, Notice, Report, Terminal};
+pub(crate) use next::Sent;
+pub(crate) use receive::{Expected, Piece, Received};
+pub(crate) use send::{MessageRules, Whole, is_too_large};
+pub(crate) use stream::{Mark, NO_ID, Stream};
 pub(crate) use turns::MAX_CHUNK;
 
+use core::convert::Infallible;
+
+use crate::error::TooManyBytes;
 use crate::storage::Storage;
 use crate::time::Time;
-use crate::types::{Key, Unread};
+use crate::types::Key;
+use crate::wire::Revision;
 use index::Index;
 use queue::StreamQueue;
 use slab::Slab;
@@ -30,14 +41,6 @@ use turns::Turns;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(transparent)]
 pub(crate) struct Slot(u32);
-
-/// What a stream's peer has to be told about its end.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Notice {
-    Nothing,
-    Cancel,
-    Close,
-}
 
 /// The streams that are not retired. Whatever changes where a stream stands goes through here: its
 /// id, its timers, its places in the queues, its end. Everything else is in its record.
@@ -122,6 +125,16 @@ impl<S: Storage> Streams<S> {
         self.slab.find(key).map(Slot)
     }
 
+    /// The stream of this key, if it takes commands.
+    #[inline(always)]
+    pub(crate) fn live(&self, key: Key) -> Option<Slot> {
+        let stream = self.slab.try_get(key.slot)?;
+        let live = stream.generation == key.generation
+            && !stream.has_ended()
+            && !stream.receive.is_released();
+        live.then_some(Slot(key.slot))
+    }
+
     /// The record of the stream of this key, ended or not.
     pub(crate) fn find(&self, key: Key) -> Option<&Stream> {
         self.slot(key).map(|slot| self.get(slot))
@@ -196,38 +209,59 @@ impl<S: Storage> Streams<S> {
         self.timers.update(&mut self.slab, slot.0);
     }
 
+    /// Gives the stream something to send, and puts it in line if it can be sent.
+    #[inline(always)]
+    pub(crate) fn feed<T, E>(
+        &mut self,
+        slot: Slot,
+        feed: impl FnOnce(&mut Stream) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let Self { slab, turns, .. } = self;
+        let stream = slab.get_mut(slot.0);
+        let fed = feed(stream)?;
+        if !turns.holds(stream)
+            && stream.next().is_some()
+            && let Some(joined) = turns.join(stream, slot.0)
+        {
+            turns.link_up(slab, joined);
+        }
+        Ok(fed)
+    }
+
     /// Puts the stream in line if it has something to send.
     #[inline]
     pub(crate) fn queue_data(&mut self, slot: Slot) {
-        let stream = self.slab.get(slot.0);
-        if !self.turns.holds(stream) && stream.next().is_some() {
-            self.turns.push(&mut self.slab, slot.0);
+        let Ok(()) = self.feed(slot, |_| Ok::<(), Infallible>(()));
+    }
+
+    /// The reader took so many bytes, for which the peer gets credit. False: no credit limits what
+    /// is unread, so that it is to be counted.
+    #[inline(always)]
+    pub(crate) fn consume(&mut self, slot: Slot, bytes: u32) -> Result<bool, TooManyBytes> {
+        let Self { slab, control, .. } = self;
+        let stream = slab.get_mut(slot.0);
+        if stream.discards() {
+            return Ok(true);
         }
+        let window = stream.receive.window_mut();
+        let due = window.consume(bytes).map_err(|_| TooManyBytes)?;
+        if stream.revision == Revision::Zero {
+            window.take_grant();
+            return Ok(false);
+        }
+        // Once it stands in line, every further byte that is consumed comes here.
+        if due
+            && !control.holds(stream)
+            && stream.grant_is_due()
+            && let Some(joined) = control.join(stream, slot.0)
+        {
+            control.link_up(slab, joined);
+        }
+        Ok(true)
     }
 
     pub(crate) fn has_data(&self) -> bool {
         !self.turns.is_empty()
-    }
-
-    /// What is sent next: whose it is, what, and how many bytes of it.
-    #[inline(always)]
-    pub(crate) fn next_data(&mut self) -> Option<(Slot, Next, u32)> {
-        let (slot, next, bytes) = self.turns.next(&mut self.slab)?;
-        Some((Slot(slot), next, bytes))
-    }
-
-    /// Counts a frame of the stream whose turn it is. One that has run dry keeps its place while its
-    /// quantum lasts, so that it may be fed again; `dry`: it leaves when that is used up.
-    #[inline(always)]
-    pub(crate) fn spend(&mut self, slot: Slot, frame: u32, dry: bool) {
-        if !self.turns.spend(frame) {
-            return;
-        }
-        if dry && self.slab.get(slot.0).next().is_none() {
-            self.turns.remove(&mut self.slab, slot.0);
-        } else {
-            self.turns.end_turn(&mut self.slab);
-        }
     }
 
     /// Puts the stream in line if it has a frame that goes ahead of data.
@@ -251,13 +285,6 @@ impl<S: Storage> Streams<S> {
         self.control.pop_front(&mut self.slab).map(Slot)
     }
 
-    /// Notes an event of the stream.
-    #[inline]
-    pub(crate) fn raise(&mut self, slot: Slot, event: Flag) {
-        self.slab.get_mut(slot.0).flags.set(event);
-        self.events.push_back(&mut self.slab, slot.0);
-    }
-
     pub(crate) fn has_events(&self) -> bool {
         self.events.front().is_some()
     }
@@ -268,20 +295,19 @@ impl<S: Storage> Streams<S> {
     }
 
     /// Ends a stream that has not ended. Its key stays valid until it is removed.
-    pub(crate) fn end(&mut self, slot: Slot, why: Terminal, unread: Unread, notice: Notice) {
+    pub(crate) fn end(&mut self, slot: Slot, end: Ended) {
         let Slot(slot) = slot;
         let stream = self.slab.get_mut(slot);
-        stream.ended = Some(why);
-        stream.unread = unread;
-        match notice {
-            Notice::Nothing => {}
-            Notice::Cancel => stream.flags.set(Flag::CancelDue),
-            Notice::Close => stream.flags.set(Flag::CloseDue),
+        if !stream.end(end) {
+            return;
         }
         let (id, has_control) = (stream.id, stream.has_control());
         self.timers.update(&mut self.slab, slot);
         self.turns.remove(&mut self.slab, slot);
         self.control.remove(&mut self.slab, slot);
+        if end.report == Report::Event {
+            self.events.push_back(&mut self.slab, slot);
+        }
         if has_control {
             self.control.push_back(&mut self.slab, slot);
         }
@@ -295,9 +321,7 @@ impl<S: Storage> Streams<S> {
 
     /// Nothing more is sent for a stream that has ended.
     pub(crate) fn drop_notice(&mut self, slot: Slot) {
-        let stream = self.slab.get_mut(slot.0);
-        stream.flags.clear(Flag::CancelDue);
-        stream.flags.clear(Flag::CloseDue);
+        self.slab.get_mut(slot.0).take_notice();
         self.control.remove(&mut self.slab, slot.0);
     }
 

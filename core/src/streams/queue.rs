@@ -12,6 +12,14 @@ pub(crate) const CONTROL: usize = 1;
 /// Streams with events to poll.
 pub(crate) const EVENTS: usize = 2;
 
+/// A stream that has joined a queue, and the one before it, which does not know.
+#[derive(Clone, Copy, Debug)]
+#[must_use = "the queue is broken until it is linked up"]
+pub(crate) struct Joined {
+    previous: u32,
+    slot: u32,
+}
+
 /// A first-in first-out queue of streams, each of which is in it at most once.
 ///
 /// `QUEUE` is the position of the queue's link in a record. It is part of the type, so that no
@@ -73,20 +81,35 @@ impl<const QUEUE: usize> StreamQueue<QUEUE> {
     /// Adds the stream at the back, unless it is in the queue.
     #[inline]
     pub(crate) fn push_back<S: Storage>(&mut self, slab: &mut Slab<S>, slot: u32) {
-        let tail = self.tail;
-        let own = Self::link(slab.get_mut(slot));
-        if own.is_member() {
-            return;
+        if let Some(joined) = self.join(slab.get_mut(slot), slot) {
+            self.link_up(slab, joined);
         }
+    }
+
+    /// The same, for one whose record is at hand. `None`: it is in the queue; else
+    /// [`link_up`](Self::link_up) has to follow.
+    #[inline(always)]
+    pub(crate) fn join(&mut self, stream: &mut Stream, slot: u32) -> Option<Joined> {
+        let own = Self::link(stream);
+        if own.is_member() {
+            return None;
+        }
+        let previous = core::mem::replace(&mut self.tail, slot);
         *own = Link {
-            previous: tail,
+            previous,
             next: NO_SLOT,
         };
-        match slab.neighbour(tail) {
+        Some(Joined { previous, slot })
+    }
+
+    /// Links the stream before one that has joined.
+    #[inline(always)]
+    pub(crate) fn link_up<S: Storage>(&mut self, slab: &mut Slab<S>, joined: Joined) {
+        let Joined { previous, slot } = joined;
+        match slab.neighbour(previous) {
             Some(last) => Self::link(last).next = slot,
             None => self.head = slot,
         }
-        self.tail = slot;
     }
 
     /// Removes the stream, if it is in the queue.

@@ -8,7 +8,7 @@ use core::ops::Range;
 use crate::error::{CommandError, MessageIncomplete, TooManyBytes};
 use crate::types::Envelope;
 use crate::window::{SendWindow, WindowError};
-use crate::wire::{Encoded, Revision};
+use crate::wire::{Encoded, Prefix, Revision, prefix};
 
 /// No peer takes a head near its frame limit of 4 MiB.
 const MAX_HEAD: u32 = 1 << 20;
@@ -67,10 +67,16 @@ pub(crate) struct SendHalf {
 /// The next frame that a stream has to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Next {
-    /// The head of `open` or `respond`, and its length.
-    Head(u32),
     /// A chunk of at most so many bytes.
     Chunk(u32),
+    Whole(Whole),
+}
+
+/// A frame that is not cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Whole {
+    /// The head of `open` or `respond`, and its length.
+    Head(u32),
     HalfClose,
     /// The head of `close`, and its length.
     Close(u32),
@@ -227,33 +233,34 @@ impl SendHalf {
         self.finish = Finish::Closed;
     }
 
-    /// The next bytes of the message leave, no more than [`next`](Self::next) allowed: their range,
-    /// and the envelope if the message begins with them.
+    /// The next bytes of the message leave, no more than [`next`](Self::next) allowed, in a frame of
+    /// stream `id`: their range.
     #[inline(always)]
     pub(crate) fn take_chunk(
         &mut self,
+        id: i64,
         revision: Revision,
         bytes: u32,
-    ) -> (Range<u32>, Option<Envelope>) {
+        prefix: &mut Prefix,
+    ) -> Range<u32> {
         if revision == Revision::One {
             // The window has as many.
             let _ = self.window.take(bytes);
         }
+        match self.message {
+            Message::Begins { compressed } => {
+                prefix::put_message(prefix, id, self.size, bytes, compressed);
+            }
+            _ => prefix::put_more(prefix, id, bytes),
+        }
         let start = self.sent;
         self.sent = start.saturating_add(bytes);
-        let begins = match self.message {
-            Message::Begins { compressed } => Some(Envelope {
-                size: self.size,
-                compressed,
-            }),
-            _ => None,
-        };
         self.message = if self.sent == self.size {
             Message::Done
         } else {
             Message::Continues
         };
-        (start..self.sent, begins)
+        start..self.sent
     }
 
     /// Whether a message was begun and not wholly sent.
@@ -289,7 +296,7 @@ impl SendHalf {
     #[inline(always)]
     pub(crate) fn next(&self, revision: Revision) -> Option<Next> {
         if self.head == Head::Pending {
-            return Some(Next::Head(self.head_len));
+            return Some(Next::Whole(Whole::Head(self.head_len)));
         }
         if self.is_inside() {
             if self.size == 0 {
@@ -303,8 +310,8 @@ impl SendHalf {
             return (allowed > 0).then_some(Next::Chunk(allowed));
         }
         match self.finish {
-            Finish::HalfClosePending => Some(Next::HalfClose),
-            Finish::ClosePending => Some(Next::Close(self.close_len)),
+            Finish::HalfClosePending => Some(Next::Whole(Whole::HalfClose)),
+            Finish::ClosePending => Some(Next::Whole(Whole::Close(self.close_len))),
             Finish::Open | Finish::HalfClosed | Finish::CloseHeld | Finish::Closed => None,
         }
     }

@@ -1,7 +1,8 @@
 //! The records of the streams of a tunnel, by slot.
 
+use super::end::End;
 use super::links::NO_SLOT;
-use super::stream::{Flag, Stream};
+use super::stream::Stream;
 use crate::length::in_memory;
 use crate::storage::{List, Storage};
 use crate::types::Key;
@@ -73,6 +74,12 @@ impl<S: Storage> Slab<S> {
         }
     }
 
+    /// The same, where a slot without a record is to be told apart.
+    #[inline(always)]
+    pub(crate) fn try_get(&self, slot: u32) -> Option<&Stream> {
+        self.records.as_slice().get(in_memory(slot))
+    }
+
     /// The record of a neighbour in a queue. `None`: that is where the queue ends.
     #[inline(always)]
     pub(super) fn neighbour(&mut self, slot: u32) -> Option<&mut Stream> {
@@ -82,8 +89,8 @@ impl<S: Storage> Slab<S> {
     /// The slot of the record that a key refers to, if it was not reused.
     #[inline(always)]
     pub(crate) fn find(&self, key: Key) -> Option<u32> {
-        let stream = self.get(key.slot);
-        (stream.has(Flag::InUse) && stream.generation == key.generation).then_some(key.slot)
+        let stream = self.try_get(key.slot)?;
+        (stream.generation == key.generation && !stream.is_vacant()).then_some(key.slot)
     }
 
     /// The key of a slot.
@@ -119,7 +126,8 @@ impl<S: Storage> Slab<S> {
     pub(crate) fn remove(&mut self, slot: u32) {
         let free = self.free;
         let stream = self.get_mut(slot);
-        if stream.flags.take(Flag::InUse) {
+        if !stream.is_vacant() {
+            stream.end = End::Vacant;
             stream.id = i64::from(free);
             self.free = slot;
             self.in_use = self.in_use.saturating_sub(1);
@@ -133,7 +141,7 @@ impl<S: Storage> Slab<S> {
             .iter()
             .zip(0..)
             .skip(in_memory(first))
-            .filter(|(stream, _)| stream.has(Flag::InUse))
+            .filter(|(stream, _)| !stream.is_vacant())
             .map(|(_, slot)| slot)
     }
 }

@@ -51,7 +51,7 @@ impl<S: Storage> TimerHeap<S> {
     /// Adds, moves, or removes the entry of a stream whose record has changed.
     pub(crate) fn update(&mut self, slab: &mut Slab<S>, slot: u32) {
         let stream = slab.get_mut(slot);
-        let wanted = stream.fires_at() != Time::MAX && stream.ended.is_none();
+        let wanted = stream.fires_at() != Time::MAX && !stream.has_ended();
         let position = stream.timer;
         match (wanted, position) {
             (false, NO_SLOT) => {}

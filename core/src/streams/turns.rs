@@ -1,7 +1,7 @@
-//! Whose turn it is to send data: one quantum a stream, round and round.
+//! Whose turn it is to send data: one quantum a stream, round after round.
 
-use super::queue::{self, StreamQueue};
-use super::send::Next;
+use super::queue::{self, Joined, StreamQueue};
+use super::send::{Next, Whole};
 use super::slab::Slab;
 use super::stream::Stream;
 use crate::storage::Storage;
@@ -39,9 +39,17 @@ impl Turns {
         self.queue.holds(stream)
     }
 
-    /// Adds the stream, unless it has a turn to come.
-    pub(crate) fn push<S: Storage>(&mut self, slab: &mut Slab<S>, slot: u32) {
-        self.queue.push_back(slab, slot);
+    /// Adds the stream of this record. `None`: it has a turn to come; else
+    /// [`link_up`](Self::link_up) has to follow.
+    #[inline(always)]
+    pub(crate) fn join(&mut self, stream: &mut Stream, slot: u32) -> Option<Joined> {
+        self.queue.join(stream, slot)
+    }
+
+    /// See [`StreamQueue::link_up`].
+    #[inline(always)]
+    pub(crate) fn link_up<S: Storage>(&mut self, slab: &mut Slab<S>, joined: Joined) {
+        self.queue.link_up(slab, joined);
     }
 
     /// Takes the stream out; the next one starts with a whole quantum.
@@ -53,35 +61,23 @@ impl Turns {
         self.queue.remove(slab, slot);
     }
 
-    /// What is sent next: whose it is, what, and how many bytes of it.
+    /// Whose turn it is.
     #[inline(always)]
-    pub(crate) fn next<S: Storage>(&mut self, slab: &mut Slab<S>) -> Option<(u32, Next, u32)> {
-        let (slot, next) = self.front(slab)?;
-        if let Some(bytes) = self.allows(next) {
-            return Some((slot, next, bytes));
-        }
-        self.end_turn(slab);
-        let (slot, next) = self.front(slab)?;
-        self.allows(next).map(|bytes| (slot, next, bytes))
+    pub(crate) fn front(&self) -> Option<u32> {
+        self.queue.front()
     }
 
-    /// The first stream that has something to send. Those before it leave.
+    /// The stream whose turn it is has nothing to send, and leaves.
     #[inline(always)]
-    fn front<S: Storage>(&mut self, slab: &mut Slab<S>) -> Option<(u32, Next)> {
-        loop {
-            let slot = self.queue.front()?;
-            if let Some(next) = slab.get(slot).next() {
-                return Some((slot, next));
-            }
-            self.queue.pop_front(slab);
-            self.spent = 0;
-        }
+    pub(crate) fn leave<S: Storage>(&mut self, slab: &mut Slab<S>) {
+        self.queue.pop_front(slab);
+        self.spent = 0;
     }
 
     /// How many bytes the turn allows; `None`: it is over. A turn that has just begun allows
     /// something of everything.
     #[inline(always)]
-    fn allows(&self, next: Next) -> Option<u32> {
+    pub(crate) fn allows(&self, next: Next) -> Option<u32> {
         let left = QUANTUM.saturating_sub(self.spent);
         let fresh = self.spent == 0;
         match next {
@@ -90,8 +86,8 @@ impl Turns {
                 let bytes = if fresh { wanted } else { wanted.min(left) };
                 (bytes == wanted || bytes >= MIN_CUT).then_some(bytes)
             }
-            Next::Head(len) => (fresh || len <= left).then_some(len),
-            Next::HalfClose | Next::Close(_) => Some(0),
+            Next::Whole(Whole::Head(len)) => (fresh || len <= left).then_some(len),
+            Next::Whole(Whole::HalfClose | Whole::Close(_)) => Some(0),
         }
     }
 
@@ -107,82 +103,5 @@ impl Turns {
     pub(crate) fn end_turn<S: Storage>(&mut self, slab: &mut Slab<S>) {
         self.spent = 0;
         self.queue.rotate(slab);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::storage::Fixed;
-    use crate::streams::send::MessageRules;
-    use crate::types::Envelope;
-    use crate::wire::Revision;
-
-    type Store = Fixed<4, 1>;
-
-    fn begin(stream: &mut Stream, size: u32) {
-        let rules = MessageRules {
-            single: false,
-            compressed: false,
-        };
-        let begun = stream.send.begin(Envelope::new(size), size, rules);
-        assert_eq!(begun, Ok(()));
-    }
-
-    /// Streams with messages of these sizes, all of them at hand.
-    fn streams(sizes: &[u32]) -> (Slab<Store>, Turns) {
-        let (mut slab, mut turns) = (Slab::new(), Turns::new());
-        for size in sizes {
-            let mut stream = Stream::new(1, Revision::Zero, 0, 0);
-            begin(&mut stream, *size);
-            let slot = slab.insert(stream).unwrap().slot;
-            turns.push(&mut slab, slot);
-        }
-        (slab, turns)
-    }
-
-    /// Sends all there is: whose chunks they are, and their sizes.
-    fn chunks(slab: &mut Slab<Store>, turns: &mut Turns) -> std::vec::Vec<(u32, u32)> {
-        let mut sent = std::vec::Vec::new();
-        while let Some((slot, _, bytes)) = turns.next(slab) {
-            slab.get_mut(slot).send.take_chunk(Revision::Zero, bytes);
-            sent.push((slot, bytes));
-            if turns.spend(bytes) {
-                turns.end_turn(slab);
-            }
-        }
-        sent
-    }
-
-    #[test]
-    fn streams_take_turns_of_a_quantum() {
-        let (mut slab, mut turns) = streams(&[40_000, 20_000]);
-        let expected = [
-            (0, 16_384),
-            (1, 16_384),
-            (0, 16_384),
-            (1, 3_616),
-            (0, 7_232),
-        ];
-        assert_eq!(chunks(&mut slab, &mut turns), expected);
-        assert!(turns.is_empty());
-    }
-
-    #[test]
-    fn a_chunk_is_not_cut_small_because_the_quantum_ends() {
-        let (mut slab, mut turns) = streams(&[16_000, 5]);
-        let (slot, _, bytes) = turns.next(&mut slab).unwrap();
-        slab.get_mut(slot).send.take_chunk(Revision::Zero, bytes);
-        assert!(!turns.spend(bytes));
-        begin(slab.get_mut(slot), 2_000);
-        assert_eq!(chunks(&mut slab, &mut turns), [(1, 5), (0, 2_000)]);
-    }
-
-    #[test]
-    fn one_that_leaves_in_its_turn_leaves_a_whole_quantum() {
-        let (mut slab, mut turns) = streams(&[10, 10]);
-        assert!(!turns.spend(16_383));
-        turns.remove(&mut slab, 0);
-        assert_eq!(turns.next(&mut slab), Some((1, Next::Chunk(10), 10)));
     }
 }

@@ -1,4 +1,4 @@
-//! The tunnel client: opening streams, and the frames of a tunnel server.
+//! What only a tunnel client does.
 
 use super::ids::TUNNEL_ID;
 use super::receive::{Found, content_reason};
@@ -8,7 +8,7 @@ use crate::code::Side;
 use crate::error::{OpenError, TunnelError};
 use crate::reason::{StreamReason, TunnelReason};
 use crate::storage::Storage;
-use crate::streams::{Flag, NO_ID, Stream, Terminal, is_too_large};
+use crate::streams::{NO_ID, Received, Stream, Terminal, is_too_large};
 use crate::time::Time;
 use crate::types::{End, Input, Key, OpenOptions, Unread};
 use crate::wire::{
@@ -158,15 +158,12 @@ impl<S: Storage> Tunnel<Client, S> {
             return self.violate(now, slot, content_reason(fault));
         }
         let encoded = self.take_transparent(headers.transparent);
-        let stream = self.streams.get_mut(slot);
-        if stream.has(Flag::HeadersDone) {
+        let half = &mut self.streams.get_mut(slot).receive;
+        if !half.take_head(encoded == Ok(true)) {
             return self.ignore(now, Charge::Useless);
         }
-        stream.flags.set(Flag::HeadersDone);
-        match encoded {
-            Ok(true) => stream.flags.set(Flag::Encoded),
-            Ok(false) => {}
-            Err(reason) => return self.violate(now, slot, reason),
+        if let Err(reason) = encoded {
+            return self.violate(now, slot, reason);
         }
         self.useful(Input::Headers {
             stream: self.streams.key(slot),
@@ -186,7 +183,7 @@ impl<S: Storage> Tunnel<Client, S> {
         // An encoding that trailers name comes too late for a message.
         let transparent = self.take_transparent(close.transparent);
         let stream = self.streams.get_mut(slot);
-        stream.flags.set(Flag::PeerDone);
+        let received = stream.receive.finish();
         let ok = close.status.code == 0;
         let unprocessed = close.unprocessed && !ok && self.handshake.agreed(Extension::Unprocessed);
         let single = stream.kind.single_response();
@@ -194,9 +191,9 @@ impl<S: Storage> Tunnel<Client, S> {
             Some(content_reason(fault))
         } else if let Err(reason) = transparent {
             Some(reason)
-        } else if ok && stream.incoming.end().is_err() {
+        } else if ok && received == Received::Truncated {
             Some(StreamReason::Truncated)
-        } else if ok && single && !stream.incoming.any() {
+        } else if ok && single && received == Received::Nothing {
             Some(StreamReason::MissingResponse)
         } else {
             None

@@ -1,77 +1,15 @@
-//! How streams end, retire, and how the tunnel does.
+//! How a tunnel ends.
 
 use super::{Phase, Role, Tunnel};
-use crate::budget::Earned;
 use crate::code::Side;
 use crate::error::TunnelError;
-use crate::reason::{Reason, StreamReason, TunnelReason};
+use crate::reason::TunnelReason;
 use crate::storage::Storage;
-use crate::streams::{Flag, NO_ID, Notice, Slot, Streams, Terminal};
+use crate::streams::{Streams, Terminal};
 use crate::time::Time;
 use crate::types::{Carrier, Cause, Unread};
-use crate::wire::Revision;
 
 impl<R: Role, S: Storage> Tunnel<R, S> {
-    /// Ends a stream, and tells the peer where it does not know. Its terminal state is written
-    /// once: a second end changes nothing.
-    pub(super) fn end_stream(&mut self, slot: Slot, why: Terminal, unread: Unread) {
-        let peer_listens = self.phase == Phase::Open;
-        let stream = self.streams.get(slot);
-        if stream.has_ended() {
-            return;
-        }
-        let early = !stream.has(Flag::PeerDone);
-        let in_flight = match stream.revision {
-            Revision::One => stream.receive.available(),
-            Revision::Zero => self.limits.revision_zero.stream,
-        };
-        let notice = match R::SIDE {
-            _ if !peer_listens => Notice::Nothing,
-            Side::Client if stream.id() != NO_ID && early => Notice::Cancel,
-            Side::Client => Notice::Nothing,
-            Side::Server => close_reason(why).map_or(Notice::Nothing, |_| Notice::Close),
-        };
-        // A client that ends the stream itself knows that what it sends behind that is useless.
-        // A server may not: a Go handler can go on sending behind its own end.
-        if (early || R::SIDE == Side::Client) && why != Terminal::PeerCancelled {
-            self.budget.earn(Earned::EndedEarly(in_flight));
-        }
-        self.forget_unread(slot);
-        self.end_growth(slot, unread == Unread::Deliver);
-        self.streams.end(slot, why, unread, notice);
-        self.retire(slot);
-    }
-
-    /// Ends a stream whose end no frame tells.
-    pub(super) fn end_with_event(&mut self, slot: Slot, why: Terminal, unread: Unread) {
-        if !self.streams.get(slot).has_ended() {
-            self.streams.raise(slot, Flag::EndDue);
-            self.end_stream(slot, why, unread);
-        }
-    }
-
-    /// Frees the slot of a stream of which nothing is needed any more.
-    pub(super) fn retire(&mut self, slot: Slot) {
-        if !self.streams.get(slot).is_retired() {
-            return;
-        }
-        self.release_growth(slot);
-        self.streams.remove(slot);
-        if core::mem::take(&mut self.may_open_wanted) {
-            self.notices.may_open();
-        }
-    }
-
-    /// A held OK goes out now.
-    pub(super) fn end_hold(&mut self, slot: Slot) {
-        let stream = self.streams.get_mut(slot);
-        if stream.send.release_hold() {
-            let deadline = stream.deadline();
-            self.streams.set_timers(slot, deadline, Time::MAX);
-            self.streams.queue_data(slot);
-        }
-    }
-
     /// Ends every stream, each with an event.
     pub(super) fn end_all(&mut self, cause: TunnelReason) {
         let unread = match R::SIDE {
@@ -155,16 +93,5 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         let carrier = carrier.unwrap_or_else(|| Carrier::Abort(error.clone()));
         self.error.get_or_insert(error);
         self.end_tunnel(reason, carrier);
-    }
-}
-
-/// What the tunnel server says about an end that is not its caller's `close`.
-pub(super) fn close_reason(why: Terminal) -> Option<Reason> {
-    match why {
-        Terminal::PeerCancelled | Terminal::Cancelled => Some(StreamReason::Cancelled.into()),
-        Terminal::Deadline => Some(StreamReason::DeadlineExceeded.into()),
-        Terminal::Violation(reason) => Some(reason.into()),
-        Terminal::TunnelLost(cause) | Terminal::NotProcessed(cause) => Some(cause.into()),
-        Terminal::Closed | Terminal::Status => None,
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Role, Tunnel};
 use crate::storage::Storage;
-use crate::streams::{Flag, Slot, Terminal};
+use crate::streams::{Mark, Slot, Terminal};
 use crate::types::{End, Event};
 
 const fn end(why: Terminal) -> Option<End<'static>> {
@@ -46,15 +46,12 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     fn stream_event(&mut self, slot: Slot) -> Option<Event> {
         let stream = self.streams.get_mut(slot);
         let key = stream.key(slot);
-        let writable = stream.flags.take(Flag::WritableDue) && !stream.has_ended();
-        let ended = stream.flags.take(Flag::EndDue);
-        let (terminal, unread) = stream.ended();
-        let why = terminal.filter(|_| ended).and_then(end);
-        if writable {
+        if stream.marks.take(Mark::WritableDue) && !stream.has_ended() {
             return Some(Event::Writable(key));
         }
+        let (why, unread) = stream.take_report()?;
         self.retire(slot);
-        why.map(|why| Event::Ended {
+        end(why).map(|why| Event::Ended {
             stream: key,
             why,
             unread,

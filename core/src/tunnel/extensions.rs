@@ -1,4 +1,4 @@
-//! The extensions between our own ends: the offer in `settings`, the answer, and what follows.
+//! How two of our own ends agree on extensions.
 
 use super::ids::TUNNEL_ID;
 use super::{Client, Role, Server, Tunnel};

@@ -1,4 +1,4 @@
-//! How much memory a tunnel takes: what it holds, and what it never exceeds.
+//! How much memory a tunnel takes, at most or at the moment.
 
 use super::refusals::Refusal;
 use super::{Role, Tunnel};

@@ -1,16 +1,16 @@
-//! What both ends do with the frames that both may get: message data and window updates.
+//! The frames that both ends may get.
 
 use super::ids::TUNNEL_ID;
+use super::payload::{Known, Payload, Refused};
 use super::{Role, Tunnel};
 use crate::budget::{Charge, Earned};
 use crate::code::Side;
 use crate::length::on_wire;
-use crate::message::Piece;
 use crate::reason::{StreamReason, TunnelReason};
 use crate::storage::Storage;
-use crate::streams::{Flag, Slot, Stream, Terminal};
+use crate::streams::{Expected, Slot, Terminal};
 use crate::time::Time;
-use crate::types::{End, Envelope, Input, Key, Unread};
+use crate::types::{End, Envelope, Input, Unread};
 use crate::wire::{
     ContentFault, Data, Extension, MessageData, Revision, Transparent, TransparentFault,
 };
@@ -24,65 +24,6 @@ pub(super) enum Found {
     Finished,
     /// No stream yet.
     Never,
-}
-
-/// Payload for the caller. Small, as is `Refused`, because moving an `Input` costs more than the
-/// rest of what a chunk does.
-pub(super) struct Payload {
-    stream: Key,
-    piece: Piece,
-    discard: bool,
-}
-
-impl Payload {
-    #[inline(always)]
-    pub(super) fn into_input(self, bytes: &[u8]) -> Input<'_> {
-        Input::Data {
-            stream: self.stream,
-            bytes,
-            begins: self.piece.begins,
-            ends: self.piece.ends,
-            discard: self.discard,
-        }
-    }
-}
-
-/// A rule that data or credit broke.
-pub(super) enum Refused {
-    /// The stream of this slot ends; see `violate`.
-    Stream(Slot, StreamReason),
-    /// The tunnel ends.
-    Tunnel(TunnelReason),
-}
-
-/// What decides where payload goes: read while the record is at hand.
-#[derive(Clone, Copy)]
-struct Known {
-    slot: Slot,
-    stream: Key,
-    discard: bool,
-    /// It has no flow control, so that unread bytes are counted.
-    counted: bool,
-    sampled: bool,
-}
-
-impl Known {
-    #[inline(always)]
-    fn of(stream: &Stream, slot: Slot) -> Self {
-        Self {
-            slot,
-            stream: stream.key(slot),
-            discard: stream.has(Flag::Stopped),
-            counted: stream.revision == Revision::Zero,
-            sampled: stream.has(Flag::Sampled),
-        }
-    }
-}
-
-impl From<TunnelReason> for Refused {
-    fn from(reason: TunnelReason) -> Self {
-        Self::Tunnel(reason)
-    }
 }
 
 pub(super) const fn content_reason(fault: ContentFault) -> StreamReason {
@@ -240,41 +181,37 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         let max_message = self.limits.max_message;
         let transparent = self.handshake.agreed(Extension::Transparent);
         let stream = self.streams.get_mut(slot);
-        if stream.has(Flag::PeerDone) {
+        if stream.receive.is_finished() {
             self.charge_ignored(now, late_data(message.data))?;
             return Ok(None);
         }
-        stream.flags.set(Flag::HeadersDone);
-        let closing = stream.send.is_closing();
-        if let Err(reason) = take_credit(stream, message.data) {
+        stream.receive.skip_head();
+        if let Err(reason) = stream.receive.take_credit(message.data.len()) {
             return Err(Refused::Stream(slot, reason));
         }
-        if closing {
+        if stream.send.is_closing() {
             return Ok(Some(self.discard(slot, message.data)));
         }
         let envelope = Envelope {
             size: message.size,
             compressed: message.compressed && transparent,
         };
-        if envelope.compressed && !stream.has(Flag::Encoded) {
-            return Err(Refused::Stream(
-                slot,
-                StreamReason::CompressedWithoutEncoding,
-            ));
-        }
-        let again = stream.incoming.any();
-        let judged = match stream.incoming.envelope(envelope, message.data.len()) {
-            Ok(_) if again && R::SIDE == Side::Server && stream.kind.single_request() => {
-                Err(StreamReason::SecondRequest)
-            }
-            Ok(_) if again && R::SIDE == Side::Client && stream.kind.single_response() => {
-                Err(StreamReason::SecondResponse)
-            }
-            Ok(_) if message.size > max_message => Err(StreamReason::MessageTooLarge),
-            judged => judged,
+        let single = match R::SIDE {
+            Side::Server => stream
+                .kind
+                .single_request()
+                .then_some(StreamReason::SecondRequest),
+            Side::Client => stream
+                .kind
+                .single_response()
+                .then_some(StreamReason::SecondResponse),
+        };
+        let expected = Expected {
+            single,
+            max_size: max_message,
         };
         let known = Known::of(stream, slot);
-        match judged {
+        match stream.receive.begin(envelope, message.data.len(), expected) {
             Ok(piece) => self.hand_on(now, known, message.data, piece),
             Err(reason) => Err(Refused::Stream(slot, reason)),
         }
@@ -293,11 +230,11 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         };
         let max_empty = self.limits.empty_chunks;
         let stream = self.streams.get_mut(slot);
-        if stream.has(Flag::PeerDone) {
+        if stream.receive.is_finished() {
             self.charge_ignored(now, late_data(data))?;
             return Ok(None);
         }
-        if let Err(reason) = take_credit(stream, data) {
+        if let Err(reason) = stream.receive.take_credit(data.len()) {
             return Err(Refused::Stream(slot, reason));
         }
         if stream.send.is_closing() {
@@ -308,57 +245,10 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             return Ok(Some(self.discard(slot, data)));
         }
         let known = Known::of(stream, slot);
-        match stream.incoming.more(data.len(), max_empty) {
+        match stream.receive.go_on(data.len(), max_empty) {
             Ok(Some(piece)) => self.hand_on(now, known, data, piece),
             Ok(None) => Ok(None),
             Err(reason) => Err(Refused::Stream(slot, reason)),
-        }
-    }
-
-    #[inline(always)]
-    fn hand_on(
-        &mut self,
-        now: Time,
-        known: Known,
-        bytes: &[u8],
-        piece: Piece,
-    ) -> Result<Option<Payload>, Refused> {
-        let len = on_wire(bytes.len());
-        self.growth.count(len);
-        let Known {
-            slot,
-            stream,
-            discard,
-            counted,
-            sampled,
-        } = known;
-        if sampled {
-            self.watch_data(now, slot, len);
-        }
-        if discard {
-            self.credit(slot, len);
-        } else if counted && let Err(reason) = self.note_unread(now, slot, len) {
-            return Err(Refused::Stream(slot, reason));
-        }
-        self.budget.earn(Earned::UsefulFrame);
-        Ok(Some(Payload {
-            stream,
-            piece,
-            discard,
-        }))
-    }
-
-    /// Data that the application no longer wants, while this end closes: credited at once.
-    fn discard(&mut self, slot: Slot, bytes: &[u8]) -> Payload {
-        self.credit(slot, on_wire(bytes.len()));
-        self.budget.earn(Earned::UsefulFrame);
-        Payload {
-            stream: self.streams.key(slot),
-            piece: Piece {
-                begins: None,
-                ends: false,
-            },
-            discard: true,
         }
     }
 
@@ -392,36 +282,8 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             None => Ok(Input::Ignored),
         }
     }
-
-    /// Credits everything unread, because nobody will read it.
-    pub(super) fn credit_unread(&mut self, slot: Slot) {
-        let unread = self.streams.get(slot).receive.unread();
-        self.credit(slot, unread);
-        self.note_read(slot, unread);
-    }
-
-    /// Gives back credit for bytes that nobody will read, or that were read.
-    #[inline]
-    pub(super) fn credit(&mut self, slot: Slot, bytes: u32) {
-        let stream = self.streams.get_mut(slot);
-        let due = stream.receive.consume(bytes).unwrap_or(false);
-        match stream.revision {
-            Revision::Zero => {
-                stream.receive.take_grant();
-            }
-            Revision::One if due => self.streams.queue_control(slot),
-            Revision::One => {}
-        }
-    }
 }
 
 fn late_data(data: &[u8]) -> Charge {
     Charge::LateData(on_wire(data.len()))
-}
-
-fn take_credit(stream: &mut Stream, data: &[u8]) -> Result<(), StreamReason> {
-    u32::try_from(data.len())
-        .ok()
-        .and_then(|bytes| stream.receive.receive(bytes).ok())
-        .ok_or(StreamReason::WindowExceeded)
 }

@@ -1,4 +1,4 @@
-//! The tunnel server: admitting and answering streams, and the frames of a tunnel client.
+//! What only a tunnel server does.
 
 use super::liveness::PROBE_METHOD;
 use super::receive::content_reason;
@@ -6,7 +6,7 @@ use super::{Server, Tunnel};
 use crate::budget::{Charge, Earned};
 use crate::reason::{StreamReason, TunnelReason};
 use crate::storage::Storage;
-use crate::streams::{Flag, Stream, Terminal};
+use crate::streams::{Received, Stream, Terminal};
 use crate::time::Time;
 use crate::types::{End, Input, Key, Unread};
 use crate::wire::{ClientKind, Data, NewStream, Revision, Timeout, decode_client};
@@ -108,9 +108,7 @@ impl<S: Storage> Tunnel<Server, S> {
         let initial = self.limits.receive_window.initial;
         let mut stream =
             Stream::new(id, revision, new.initial_window_size, initial).with_deadline(deadline);
-        if encoded {
-            stream.flags.set(Flag::Encoded);
-        }
+        stream.receive.take_head(encoded);
         let slot = self
             .streams
             .insert(stream)
@@ -155,17 +153,18 @@ impl<S: Storage> Tunnel<Server, S> {
             return Ok(Input::Ignored);
         };
         let stream = self.streams.get_mut(slot);
-        if stream.has(Flag::PeerDone) {
+        if stream.receive.is_finished() {
             return self.ignore(now, Charge::Useless);
         }
-        stream.flags.set(Flag::PeerDone);
-        if !stream.send.is_closing() {
-            if let Err(reason) = stream.incoming.end() {
-                return self.violate(now, slot, reason);
-            }
-            if stream.kind.single_request() && !stream.incoming.any() {
-                return self.violate(now, slot, StreamReason::MissingRequest);
-            }
+        let single = stream.kind.single_request();
+        let fault = match stream.receive.finish() {
+            _ if stream.send.is_closing() => None,
+            Received::Truncated => Some(StreamReason::Truncated),
+            Received::Nothing if single => Some(StreamReason::MissingRequest),
+            Received::Nothing | Received::Whole => None,
+        };
+        if let Some(reason) = fault {
+            return self.violate(now, slot, reason);
         }
         self.end_hold(slot);
         self.useful(Input::HalfClosed {

@@ -8,10 +8,10 @@ use crate::code::Side;
 use crate::error::{CommandError, Gone, MessageIncomplete, TooManyBytes};
 use crate::reason::StreamReason;
 use crate::storage::Storage;
-use crate::streams::{Flag, MessageRules, Slot, Stream, Terminal};
+use crate::streams::{MessageRules, Slot, Stream, Terminal};
 use crate::time::Time;
 use crate::types::{Envelope, Hold, Key, MethodKind, Unread};
-use crate::wire::{Encoded, Extension, Revision};
+use crate::wire::{Encoded, Extension};
 
 /// A stream that takes commands, borrowed from its tunnel by [`Tunnel::stream`].
 ///
@@ -29,12 +29,10 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     /// It has ended or was released, or the key is none of this tunnel's.
     #[inline(always)]
     pub fn stream(&mut self, key: Key) -> Result<StreamMut<'_, R, S>, Gone> {
-        let slot = self.streams.slot(key).ok_or(Gone)?;
-        let stream = self.streams.get(slot);
-        if stream.has_ended() || stream.has(Flag::Released) {
-            return Err(Gone);
+        match self.streams.live(key) {
+            Some(slot) => Ok(StreamMut { tunnel: self, slot }),
+            None => Err(Gone),
         }
-        Ok(StreamMut { tunnel: self, slot })
     }
 
     /// Says that the handle, or the handler, and its receive buffer are gone. A stream counts
@@ -47,7 +45,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
     pub fn release(&mut self, key: Key) -> Result<(), Gone> {
         let slot = self.streams.slot(key).ok_or(Gone)?;
         let record = self.streams.get(slot);
-        if record.has(Flag::Released) {
+        if record.receive.is_released() {
             return Err(Gone);
         }
         let unfinished = !record.has_ended() && !record.send.is_closing();
@@ -58,7 +56,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             };
             self.end_with_event(slot, why, Unread::Discard);
         }
-        self.streams.get_mut(slot).flags.set(Flag::Released);
+        self.streams.get_mut(slot).receive.release();
         self.retire(slot);
         Ok(())
     }
@@ -93,32 +91,30 @@ impl<R: Role, S: Storage> StreamMut<'_, R, S> {
     /// [`SecondMessage`](CommandError::SecondMessage),
     /// [`CompressionNotAgreed`](CommandError::CompressionNotAgreed), or
     /// [`TooManyBytes`](CommandError::TooManyBytes) where `ready` is beyond its size.
-    #[inline]
+    #[inline(always)]
     pub fn send_message(&mut self, message: Envelope, ready: u32) -> Result<(), CommandError> {
         let transparent = self.tunnel.handshake.agreed(Extension::Transparent);
-        let record = self.record();
-        let single = match R::SIDE {
-            Side::Client => record.kind.single_request(),
-            Side::Server => record.kind.single_response(),
-        };
-        let rules = MessageRules {
-            single,
-            compressed: transparent,
-        };
-        record.send.begin(message, ready, rules)?;
-        self.tunnel.streams.queue_data(self.slot);
-        Ok(())
+        self.tunnel.streams.feed(self.slot, |record| {
+            let single = match R::SIDE {
+                Side::Client => record.kind.single_request(),
+                Side::Server => record.kind.single_response(),
+            };
+            let rules = MessageRules {
+                single,
+                compressed: transparent,
+            };
+            record.send.begin(message, ready, rules)
+        })
     }
 
     /// Says that `bytes` more of the message are at hand.
     ///
     /// # Errors
     /// They are beyond its size, or no message is being sent.
-    #[inline]
+    #[inline(always)]
     pub fn provide(&mut self, bytes: u32) -> Result<(), TooManyBytes> {
-        self.record().send.provide(bytes)?;
-        self.tunnel.streams.queue_data(self.slot);
-        Ok(())
+        let streams = &mut self.tunnel.streams;
+        streams.feed(self.slot, |record| record.send.provide(bytes))
     }
 
     /// Says that the reader took `bytes` of what `Input::Data` handed out; the peer gets credit
@@ -127,20 +123,11 @@ impl<R: Role, S: Storage> StreamMut<'_, R, S> {
     ///
     /// # Errors
     /// Fewer are unread.
-    #[inline]
+    #[inline(always)]
     pub fn consumed(&mut self, bytes: u32) -> Result<(), TooManyBytes> {
-        let record = self.record();
-        if record.discards() {
-            return Ok(());
-        }
-        let due = record.receive.consume(bytes).map_err(|_| TooManyBytes)?;
-        match record.revision {
-            Revision::Zero => {
-                record.receive.take_grant();
-                self.tunnel.note_read(self.slot, bytes);
-            }
-            Revision::One if due => self.tunnel.streams.queue_control(self.slot),
-            Revision::One => {}
+        let granted = self.tunnel.streams.consume(self.slot, bytes)?;
+        if !granted {
+            self.tunnel.note_read(self.slot, bytes);
         }
         Ok(())
     }
@@ -149,7 +136,7 @@ impl<R: Role, S: Storage> StreamMut<'_, R, S> {
     /// comes is credited at once, and handed out with `discard` set. Again: nothing happens.
     pub fn stop_reading(&mut self) {
         self.tunnel.credit_unread(self.slot);
-        self.record().flags.set(Flag::Stopped);
+        self.record().receive.stop_reading();
     }
 
     /// Ends a stream on which the caller itself found something wrong, as where the core had:
@@ -170,9 +157,8 @@ impl<S: Storage> StreamMut<'_, Client, S> {
     /// # Errors
     /// The message that is being sent is not wholly provided.
     pub fn half_close(&mut self) -> Result<(), MessageIncomplete> {
-        self.record().send.half_close()?;
-        self.tunnel.streams.queue_data(self.slot);
-        Ok(())
+        let streams = &mut self.tunnel.streams;
+        streams.feed(self.slot, |record| record.send.half_close())
     }
 
     /// Cancels the call. [`End::Cancelled`] follows as an event; no later transmit names any
@@ -201,9 +187,8 @@ impl<S: Storage> StreamMut<'_, Server, S> {
     /// [`CommandError::SendSideClosed`], [`HeadersLate`](CommandError::HeadersLate), or
     /// [`HeadTooLarge`](CommandError::HeadTooLarge).
     pub fn respond(&mut self, head: Encoded) -> Result<(), CommandError> {
-        self.record().send.respond(head)?;
-        self.tunnel.streams.queue_data(self.slot);
-        Ok(())
+        let streams = &mut self.tunnel.streams;
+        streams.feed(self.slot, |record| record.send.respond(head))
     }
 
     /// Ends the call: `head`, which `wire::encode_close` wrote and `Part::Close` names, goes out

@@ -1,17 +1,17 @@
-//! What is sent next: control frames first, then one quantum a stream, round and round.
+//! What a tunnel sends next: control frames first, then one quantum a stream, round after round.
 
 use core::ops::Range;
 
-use super::end::close_reason;
 use super::refusals::Refusal;
+use super::stream_end::close_reason;
 use super::{Phase, Role, Tunnel};
 use crate::budget::Earned;
 use crate::code::Side;
 use crate::reason::{Reason, StreamReason};
 use crate::storage::Storage;
-use crate::streams::{Flag, Next, Slot, Terminal};
+use crate::streams::{Notice, Sent, Slot, Terminal, Whole};
 use crate::time::Time;
-use crate::types::{Body, Envelope, Part, Transmit, Unread};
+use crate::types::{Body, Part, Transmit, Unread};
 use crate::wire::{Extension, Prefix, prefix};
 
 impl<R: Role, S: Storage> Tunnel<R, S> {
@@ -73,7 +73,10 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             return Some(self.refusal_frame(refusal));
         }
         while let Some(slot) = self.streams.pop_control() {
-            if let Some(transmit) = self.control_frame(now, slot) {
+            if self.streams.get(slot).grant_is_due() {
+                return Some(self.grant_frame(now, slot));
+            }
+            if let Some(transmit) = self.notice_frame(slot) {
                 return Some(transmit);
             }
         }
@@ -95,12 +98,26 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
 
     #[inline(never)]
     fn next_data(&mut self, now: Time) -> Option<Transmit> {
-        let (slot, next, bytes) = self.streams.next_data()?;
-        match next {
-            Next::Chunk(ready) => Some(self.chunk(slot, bytes, bytes == ready)),
-            Next::Head(len) => self.head(now, slot, len),
-            Next::HalfClose => Some(self.half_close_frame(slot)),
-            Next::Close(len) => Some(self.close_frame(slot, len)),
+        let mut prefix = Prefix::EMPTY;
+        match self.streams.send_next(&mut prefix)? {
+            Sent::Chunk { slot, body, begins } => {
+                if R::SIDE == Side::Client && begins {
+                    self.grow_as_learned(slot);
+                }
+                self.budget.earn(Earned::DataFrame);
+                Some(Transmit { prefix, body })
+            }
+            Sent::Due { slot, frame } => self.whole_frame(now, slot, frame),
+        }
+    }
+
+    /// A frame that goes out in the order of data, and is no chunk.
+    #[inline(never)]
+    fn whole_frame(&mut self, now: Time, slot: Slot, frame: Whole) -> Option<Transmit> {
+        match frame {
+            Whole::Head(len) => self.head(now, slot, len),
+            Whole::HalfClose => Some(self.half_close_frame(slot)),
+            Whole::Close(len) => Some(self.close_frame(slot, len)),
         }
     }
 
@@ -145,24 +162,22 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             || self.streams.has_control()
     }
 
-    /// The frame of a stream that goes ahead of data. It has one at a time: it is granted credit
-    /// until it ends, and its peer is told of the end behind that.
-    fn control_frame(&mut self, now: Time, slot: Slot) -> Option<Transmit> {
+    /// What a stream's peer is told of its end. A stream has one frame ahead of data at a time: it is
+    /// granted credit until it ends.
+    #[inline(never)]
+    fn notice_frame(&mut self, slot: Slot) -> Option<Transmit> {
         let stream = self.streams.get_mut(slot);
         let id = stream.id();
-        let transmit = if stream.flags.take(Flag::CancelDue) {
-            control(prefix::cancel(id))
-        } else if R::SIDE == Side::Server
-            && let Some(reason) = stream.take_close().and_then(close_reason)
-        {
-            close_with(id, reason)
-        } else if stream.grant_is_due() {
-            return Some(self.grant_frame(now, slot));
-        } else {
-            return None;
+        let transmit = match stream.take_notice()? {
+            (Notice::Cancel, _) => Some(control(prefix::cancel(id))),
+            // A tunnel client closes no stream; said here, its program has no code for it.
+            (Notice::Close, why) if R::SIDE == Side::Server => {
+                close_reason(why).map(|reason| close_with(id, reason))
+            }
+            (Notice::Close | Notice::Nothing, _) => None,
         };
         self.retire(slot);
-        Some(transmit)
+        transmit
     }
 
     /// The grant of a stream that has not ended.
@@ -171,37 +186,10 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         self.grow_as_learned(slot);
         self.watch_grant(now, slot, false);
         let stream = self.streams.get_mut(slot);
-        let grant = stream.receive.take_grant();
+        let grant = stream.receive.window_mut().take_grant();
         let mut prefix = Prefix::EMPTY;
         prefix::put_window_update(&mut prefix, stream.id(), grant);
         control(prefix)
-    }
-
-    /// The next bytes of a message. `all`: no more of it are at hand.
-    #[inline]
-    fn chunk(&mut self, slot: Slot, bytes: u32, all: bool) -> Transmit {
-        let mut prefix = Prefix::EMPTY;
-        let stream = self.streams.get_mut(slot);
-        let key = stream.key(slot);
-        let (range, begins) = stream.send.take_chunk(stream.revision, bytes);
-        match begins {
-            Some(Envelope { size, compressed }) => {
-                prefix::put_message(&mut prefix, stream.id(), size, bytes, compressed);
-            }
-            None => prefix::put_more(&mut prefix, stream.id(), bytes),
-        }
-        if !stream.send.is_inside() {
-            self.streams.raise(slot, Flag::WritableDue);
-        }
-        if R::SIDE == Side::Client && range.start == 0 {
-            self.grow_as_learned(slot);
-        }
-        self.budget.earn(Earned::DataFrame);
-        self.streams.spend(slot, prefix.frame_len(bytes), all);
-        Transmit {
-            prefix,
-            body: caller(key, Part::Message, range),
-        }
     }
 
     /// `None`: there is no memory for the stream's id.
@@ -231,7 +219,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
             }
             Side::Server => (prefix::headers(id, len), Part::Headers),
         };
-        self.streams.spend(slot, prefix.frame_len(len), false);
+        self.streams.spend(slot, prefix.frame_len(len));
         Some(Transmit {
             prefix,
             body: caller(key, part, 0..len),
@@ -257,7 +245,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         let stream = self.streams.get_mut(slot);
         stream.send.half_close_sent();
         let prefix = prefix::half_close(stream.id());
-        self.streams.spend(slot, prefix.frame_len(0), false);
+        self.streams.spend(slot, prefix.frame_len(0));
         control(prefix)
     }
 

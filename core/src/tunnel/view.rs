@@ -37,7 +37,7 @@ impl<'t> StreamRef<'t> {
 
     /// Whether it has ended: it takes no more commands.
     #[must_use]
-    pub const fn has_ended(&self) -> bool {
+    pub fn has_ended(&self) -> bool {
         self.record.has_ended()
     }
 
@@ -58,7 +58,7 @@ impl<'t> StreamRef<'t> {
     #[must_use]
     pub fn receive_credit(&self) -> Option<u32> {
         let Self { record } = self;
-        (record.revision == Revision::One).then(|| record.receive.available())
+        (record.revision == Revision::One).then(|| record.receive.window().available())
     }
 
     /// Bytes of its receive window: what the peer may send before any of it is consumed. `None`
@@ -67,13 +67,13 @@ impl<'t> StreamRef<'t> {
     pub fn receive_window(&self) -> Option<u32> {
         let Self { record } = self;
         let live = record.revision == Revision::One && !record.has_ended();
-        live.then(|| record.receive.size())
+        live.then(|| record.receive.window().size())
     }
 
     /// Bytes that came without having been consumed.
     #[must_use]
     pub fn unread(&self) -> u32 {
-        self.record.receive.unread()
+        self.record.receive.window().unread()
     }
 
     /// What the peer's credit lets this end send; revision one only.

@@ -43,8 +43,27 @@ pub(super) struct Word {
 impl Word {
     pub(super) const EMPTY: Self = Self { bytes: 0, len: 0 };
 
+    /// A varint field with a one-byte tag, omitted if it is zero. `None`: it has more bytes.
+    #[inline(always)]
+    pub(super) const fn number(number: u32, value: u32) -> Option<Self> {
+        match value {
+            0 => Some(Self::EMPTY),
+            value => Self::new(number, 0, value),
+        }
+    }
+
+    /// Field 1 of a frame.
+    #[inline(always)]
+    pub(super) const fn stream_id(id: i64) -> Option<Self> {
+        if id >= 0 && id < 1 << 28 {
+            Self::number(1, id as u32)
+        } else {
+            None
+        }
+    }
+
     /// A one-byte tag with a varint of at most four bytes.
-    #[inline]
+    #[inline(always)]
     pub(super) const fn new(number: u32, wire_type: u32, value: u32) -> Option<Self> {
         let value = value as u64;
         let a = value & 0x7f;
@@ -106,6 +125,28 @@ impl Prefix {
             *room = word.bytes.to_le_bytes();
             self.len = self.len.saturating_add(word.len);
         }
+    }
+
+    /// Writes a whole frame whose fields are words, ahead of a body of that length. The position
+    /// stays in a register, so that a word costs no more than its store.
+    #[inline(always)]
+    pub(super) fn fill<const N: usize>(&mut self, words: [Word; N], body_len: u32) {
+        let mut at = PREFIX_LEN;
+        for word in words {
+            let room = self.bytes.get_mut(at..);
+            let room = room.and_then(<[u8]>::first_chunk_mut::<8>);
+            debug_assert!(room.is_some());
+            if let Some(room) = room {
+                *room = word.bytes.to_le_bytes();
+            }
+            // At most six words of five bytes.
+            at = at.wrapping_add(usize::from(word.len));
+        }
+        let own = at.wrapping_sub(PREFIX_LEN) as u32;
+        if let Some(prefix) = self.bytes.first_chunk_mut::<PREFIX_LEN>() {
+            *prefix = length_prefix(0, own.wrapping_add(body_len));
+        }
+        self.len = at as u8;
     }
 
     pub(super) fn put(&mut self, bytes: &[u8]) {

@@ -104,23 +104,23 @@ pub fn message(id: i64, size: u32, chunk: u32, compressed: bool) -> Prefix {
 /// The same, written in place.
 #[inline(always)]
 pub(crate) fn put_message(prefix: &mut Prefix, id: i64, size: u32, chunk: u32, compressed: bool) {
-    let short = |number, wire_type, value| match value {
+    let data = match chunk {
         0 => Some(Word::EMPTY),
-        value => Word::new(number, wire_type, value),
+        chunk => Word::new(2, 2, chunk),
     };
-    let (Some(own), Some(data), false) = (short(1, 0, size), short(2, 2, chunk), compressed) else {
-        *prefix = long_message(id, size, chunk, compressed);
-        return;
-    };
-    let len = u32::from(own.len).saturating_add(u32::from(data.len));
-    prefix.begin(id);
-    prefix.length(3, len.saturating_add(chunk));
-    prefix.word(own);
-    prefix.word(data);
-    prefix.finish(chunk);
+    if let (Some(id), Some(size), Some(data), false) =
+        (Word::stream_id(id), Word::number(1, size), data, compressed)
+    {
+        let len = u32::from(size.len).wrapping_add(u32::from(data.len));
+        if let Some(member) = Word::new(3, 2, len.saturating_add(chunk)) {
+            return prefix.fill([id, member, size, data], chunk);
+        }
+    }
+    *prefix = long_message(id, size, chunk, compressed);
 }
 
-/// The rarer messages: compressed, or so large that the size takes five bytes.
+/// The rarer messages: compressed, or so large that the size takes five bytes, or with such an id.
+#[cold]
 #[inline(never)]
 fn long_message(id: i64, size: u32, chunk: u32, compressed: bool) -> Prefix {
     let data = if chunk == 0 { 0 } else { field_len(chunk) };
@@ -153,9 +153,17 @@ pub fn more(id: i64, chunk: u32) -> Prefix {
 /// The same, written in place.
 #[inline(always)]
 pub(crate) fn put_more(prefix: &mut Prefix, id: i64, chunk: u32) {
-    prefix.begin(id);
-    prefix.length(4, chunk);
-    prefix.finish(chunk);
+    match (Word::stream_id(id), Word::new(4, 2, chunk)) {
+        (Some(id), Some(data)) => prefix.fill([id, data], chunk),
+        _ => *prefix = long_more(id, chunk),
+    }
+}
+
+/// The same, with an id that takes more than four bytes.
+#[cold]
+#[inline(never)]
+fn long_more(id: i64, chunk: u32) -> Prefix {
+    head_frame(id, 4, chunk)
 }
 
 /// `half_close`: the tunnel client has sent its last message.
@@ -179,11 +187,23 @@ pub fn window_update(id: i64, bytes: u32) -> Prefix {
 }
 
 /// The same, written in place.
-#[inline]
+#[inline(always)]
 pub(crate) fn put_window_update(prefix: &mut Prefix, id: i64, bytes: u32) {
+    match (Word::stream_id(id), Word::new(7, 0, bytes)) {
+        (Some(id), Some(grant)) => prefix.fill([id, grant], 0),
+        _ => *prefix = long_window_update(id, bytes),
+    }
+}
+
+/// The same, with numbers that take more than four bytes.
+#[cold]
+#[inline(never)]
+fn long_window_update(id: i64, bytes: u32) -> Prefix {
+    let mut prefix = Prefix::EMPTY;
     prefix.begin(id);
     prefix.field(7, 0, u64::from(bytes));
     prefix.finish(0);
+    prefix
 }
 
 /// `close_stream`, followed by the head that `encode_close` wrote.

@@ -5,8 +5,8 @@ use std::net::TcpListener;
 
 use grpctunnel_async_std::http2::Settings;
 use grpctunnel_async_std::{
-    AsyncStdRuntime, Carrier, CarrierBody, Endpoint, Executor, Handler, Runtime, Server,
-    SmolRuntime, Timer, TunnelServer,
+    AsyncStdRuntime, Carrier, CarrierBody, ConnectInfo, Endpoint, Executor, FuturesIo, Handler,
+    Network, Runtime, Server, SmolRuntime, Timer, TunnelServer,
 };
 use grpctunnel_tests::suite::{Ends, Outcome, Serve};
 
@@ -80,13 +80,13 @@ pub fn runtime<R: Executor + Timer + Default>() -> Runtime {
     Runtime::new(R::default(), R::default())
 }
 
-async fn dial<R: Executor + Timer + Default>(url: &str, settings: Settings) -> Outcome<Carrier> {
-    let endpoint = Endpoint::new(url)?.with_settings(settings);
-    Ok(endpoint.connect(&runtime::<R>()).await?)
+async fn dial<N: Network>(url: &str, settings: Settings) -> Outcome<Carrier> {
+    let endpoint = Endpoint::<N>::new(url)?.with_settings(settings);
+    Ok(endpoint.connect().await?)
 }
 
-async fn serve<R: Executor + Timer + Default, H: Handler + Sync>(
-    server: Serve<R, H>,
+async fn serve<N: Network<Listener = TcpListener>, H: Handler + Sync>(
+    server: Serve<N, H>,
     listener: TcpListener,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Outcome {
@@ -99,11 +99,11 @@ async fn serve<R: Executor + Timer + Default, H: Handler + Sync>(
 }
 
 /// Over a pair of Unix sockets.
-async fn over_a_pipe<R: Executor + Timer + Default, H: Handler + Sync>(
-    tunnels: TunnelServer<R, H>,
+async fn over_a_pipe<N: Network, H: Handler + Sync>(
+    tunnels: TunnelServer<N, H>,
 ) -> Outcome<Carrier> {
     let (near, far) = smol::net::unix::UnixStream::pair()?;
-    Server::new(tunnels).serve_over(far);
-    let endpoint = Endpoint::new("http://pipe")?;
-    Ok(endpoint.connect_over(near, &runtime::<R>()).await?)
+    Server::new(tunnels).serve_over(FuturesIo::new(far), ConnectInfo::default());
+    let endpoint = Endpoint::<N>::new("http://pipe")?;
+    Ok(endpoint.connect_over(FuturesIo::new(near)).await?)
 }

@@ -89,8 +89,8 @@ fn tunnels_over_tls_with_certificates_of_both_ends() -> Outcome {
         ::async_std::task::spawn(serving.serve(listener, std::future::pending()));
 
         let runtime = async_std();
-        let endpoint = Endpoint::new(&url)?.with_tls(client(far_roots, near)?);
-        let carrier = endpoint.connect(&runtime).await?;
+        let endpoint = Endpoint::<AsyncStdRuntime>::new(&url)?.with_tls(client(far_roots, near)?);
+        let carrier = endpoint.connect().await?;
         let options = Options::default();
         let channel = connect(carrier.clone(), &runtime, &options, MetadataMap::new()).await?;
         let calls = Calls::extended(channel);
@@ -100,21 +100,25 @@ fn tunnels_over_tls_with_certificates_of_both_ends() -> Outcome {
         let _handle = serve_reverse(carrier, official(), &runtime, &options, metadata).await?;
         let tunnel = accepted.recv().await.ok_or("no tunnel")?;
         let info = tunnel.extensions.get::<ConnectInfo>().ok_or("no info")?;
-        let sent = info.peer_certs.as_ref().and_then(|certs| certs.first());
-        assert_eq!(sent, certificate.as_ref());
+        let sent = info
+            .peer_certificates
+            .as_ref()
+            .and_then(|certs| certs.first());
+        assert_eq!(sent.map(AsRef::as_ref), certificate.as_deref());
 
         // A server that is not the one that is trusted.
         let stranger = Identity::new()?;
         let strange = client(stranger.roots()?, Identity::new()?)?;
-        let refused = Endpoint::new(&url)?
-            .with_tls(strange)
-            .connect(&runtime)
-            .await;
-        assert!(matches!(refused, Err(DialError::Tls(_))), "{refused:?}");
+        let strange = Endpoint::<AsyncStdRuntime>::new(&url)?.with_tls(strange);
+        let refused = strange.connect().await;
+        assert!(matches!(refused, Err(DialError::Tls { .. })), "{refused:?}");
         // TLS is spoken where plain HTTP/2 is asked for.
         let plain = url.replace("https", "http");
-        let refused = Endpoint::new(&plain)?.connect(&runtime).await;
-        assert!(matches!(refused, Err(DialError::Http2(_))), "{refused:?}");
+        let refused = Endpoint::<AsyncStdRuntime>::new(&plain)?.connect().await;
+        assert!(
+            matches!(refused, Err(DialError::Http2 { .. })),
+            "{refused:?}"
+        );
         Ok(())
     })
 }
@@ -124,7 +128,7 @@ fn https_without_a_configuration_says_what_to_do() -> Outcome {
     ::smol::block_on(async {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let url = format!("https://{}", listener.local_addr()?);
-        let refused = Endpoint::new(&url)?.connect(&smol()).await;
+        let refused = Endpoint::<SmolRuntime>::new(&url)?.connect().await;
         let error = refused.err().ok_or("no error")?;
         assert!(error.to_string().contains("with_tls"), "{error}");
         assert!(error.source().is_none());
@@ -141,7 +145,8 @@ fn a_reverse_tunnel_tells_where_it_comes_from() -> Outcome {
         let address = listener.local_addr()?;
         ::smol::spawn(Server::new(tunnels).serve(listener, std::future::pending())).detach();
         let runtime = smol();
-        let carrier = grpctunnel_async_std::dial(&format!("http://{address}"), &runtime).await?;
+        let carrier =
+            grpctunnel_async_std::dial::<SmolRuntime>(&format!("http://{address}")).await?;
         let (options, metadata) = (Options::default(), MetadataMap::new());
         let _handle = serve_reverse(carrier, official(), &runtime, &options, metadata).await?;
         let tunnel = accepted.recv().await.ok_or("no tunnel")?;

@@ -125,6 +125,16 @@ def compression():
                     compress=True)
 
 
+def flags():
+    """Played against a server without a library, which says what it saw."""
+    raw = {"raw": True}
+    yield behaviour("gzip requests at a raw server", [], [["send", 10_000, 3], CLOSE, ALL],
+                    compress=True, expects='"encoding":"gzip","accepts_gzip":true,"flags":"111"',
+                    **raw)
+    yield behaviour("plain requests at a raw server", [], [["send", 10_000, 3], CLOSE, ALL],
+                    expects='"flags":"000"', **raw)
+
+
 def ends():
     # Which end notices a deadline first is chance, and so are the words (`text=False`).
     yield behaviour("a deadline is seen", [["deadline"]], [CLOSE, ALL], timeout=40)
@@ -140,18 +150,18 @@ def ends():
 
 
 def table():
-    found = [b for part in (messages, order, statuses, metadata, compression, ends) for b in part()]
+    found = [b for part in (messages, order, statuses, metadata, compression, flags, ends) for b in part()]
     names = [b["name"] for b in found]
     assert len(set(names)) == len(names), "two behaviours of one name"
     return found
 
 
-_BOTH = ("python", "go")
+_ALL = ("python", "go", "js")
 #: What differs: by name the clients that see it, and why. A row here that begins to pass fails
 #: the suite.
 KNOWN = {
-    "a text of 30,000 bytes": (_BOTH, "a tunnel carries 16 KiB of text and details; see README"),
-    "a path with a prefix": (_BOTH, "refused by the agent with the same code, in words of its own"),
+    "a text of 30,000 bytes": (_ALL, "a tunnel carries 16 KiB of text and details; see README"),
+    "a path with a prefix": (_ALL, "refused by the agent with the same code, in words of its own"),
 }
 
 
@@ -166,6 +176,6 @@ SHORT = [
     "unary of 65537 bytes", "1,000 small responses", "1,000 small requests", "ping-pong",
     "head before any message", "error while the half-close is withheld", "status 5",
     "a text beyond ASCII", "details", "an unknown method",
-    "request metadata: several values of one key", "trailers: a binary value that is text",
+    "request metadata: several values of one key", "gzip requests at a raw server", "trailers: a binary value that is text",
     "an error's trailers: one value", "a deadline that passes", "cancelled after a message",
 ]

@@ -2,22 +2,24 @@
 
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
-use super::args::Role;
-
-/// Keeps this thread on a CPU that the other process of the launch leaves alone. Where there is only
-/// one, nothing is pinned; the table says so.
-pub(super) fn pin(role: &Role) {
-    let index = match role {
-        Role::Caller(_) => 0,
-        Role::Callee(_) => 1,
-    };
-    if let Some(cpu) = cpus().get(index).filter(|_| enough()) {
+/// Runs `start` on the CPU of this index, which what it starts inherits. Where there is only one
+/// CPU, nothing is pinned; the table says so.
+pub(super) fn on_cpu<T>(index: usize, start: impl FnOnce() -> T) -> T {
+    let all = sched_getaffinity(None).ok().filter(|_| enough());
+    if let Some(cpu) = cpus().get(index).filter(|_| all.is_some()) {
         let mut set = CpuSet::new();
         set.set(*cpu);
         if let Err(error) = sched_setaffinity(None, &set) {
             eprintln!("not pinned to CPU {cpu}: {error}");
         }
     }
+    let started = start();
+    if let Some(all) = all
+        && let Err(error) = sched_setaffinity(None, &all)
+    {
+        eprintln!("still on one CPU: {error}");
+    }
+    started
 }
 
 /// Whether there is a CPU for each process.

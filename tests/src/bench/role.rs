@@ -1,90 +1,116 @@
-//! The two ends of a launch.
+//! The two ends of a launch, on tokio.
 
-use std::time::Duration;
-
-use grpctunnel_tokio::{Channel, TunnelServer, tonic_transport};
+use grpctunnel_tokio::{Channel, Server, TunnelServer, tonic_transport};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tonic::metadata::MetadataMap;
 use tonic::service::Routes;
-use tonic::transport::server::TcpIncoming;
+use tonic::transport;
 
-use super::args::{Args, End, Mode, Role};
-use super::load::Workload;
-use crate::interop::{Outcome, connection, open, options, serve_reverse};
-use crate::services::{Caller, official};
+use super::tcp;
+use super::words::{End, Way, measure};
+use crate::interop::{Outcome, connection, open, options};
+use crate::services::official;
 
-/// How long a load runs before it is measured.
-const WARM_UP: Duration = Duration::from_millis(150);
-
-pub(super) async fn play(args: &Args, role: &Role) -> Outcome {
-    match role {
-        Role::Caller(end) => call(args, end).await,
-        Role::Callee(end) => handle(end).await,
+/// Plays one end of a launch in this process.
+///
+/// # Errors
+///
+/// When a call or the connection fails.
+pub fn play(end: &End) -> Outcome {
+    if end.way == Way::Tcp {
+        return match end.connect {
+            Some(address) => tcp::send(address, &end.rows, end.time),
+            None => tcp::receive(),
+        };
     }
-}
-
-async fn call(args: &Args, end: &End) -> Outcome {
-    match (end.mode, end.connect) {
-        (Mode::Reverse, None) => measure(accept().await?, args.time()).await,
-        (Mode::Direct, Some(address)) => measure(connection(address).await?, args.time()).await,
-        (Mode::Forward, Some(address)) => {
-            let opened = open(address, &options(true), MetadataMap::new()).await;
-            measure(opened?, args.time()).await
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        if end.is_caller {
+            call(end).await
+        } else {
+            handle(end).await
         }
-        (mode, _) => Err(format!("wrong end of a {mode} launch").into()),
+    })
+}
+
+async fn call(end: &End) -> Outcome {
+    match (end.way, end.connect) {
+        (Way::Reverse, None) => {
+            let mut tunnels = accept().await?;
+            let channel = tunnels.recv().await.ok_or("no tunnel came")?;
+            measure(end, channel).await
+        }
+        (Way::Direct, Some(address)) => measure(end, connection(address).await?).await,
+        (Way::Stock, Some(address)) => {
+            let endpoint = transport::Endpoint::from_shared(format!("http://{address}"))?;
+            measure(end, endpoint.connect().await?).await
+        }
+        (Way::Forward, Some(address)) => {
+            let opened = open(address, &options(true), MetadataMap::new()).await;
+            measure(end, opened?).await
+        }
+        (way, _) => Err(format!("wrong end of a {} launch", way.name()).into()),
     }
 }
 
-async fn measure(channel: impl Caller, time: Duration) -> Outcome {
-    for workload in Workload::ALL {
-        workload.measure(channel.clone(), WARM_UP).await?;
-        let value = workload.measure(channel.clone(), time).await?;
-        println!("measured {} {value}", workload.name());
-    }
-    Ok(())
+/// The service, prepared as tonic's own server does.
+fn routes() -> Routes {
+    Routes::new(official()).prepare()
 }
 
 async fn handle(end: &End) -> Outcome {
-    let mut server = tonic_transport::server();
-    match (end.mode, end.connect) {
-        (Mode::Direct, None) => {
-            let server = server.add_service(official());
-            Ok(server.serve_with_incoming(listen().await?).await?)
+    match (end.way, end.connect) {
+        (Way::Direct | Way::Stock, None) => {
+            let server = if end.way == Way::Direct {
+                tonic_transport::server()
+            } else {
+                transport::Server::builder()
+            };
+            let incoming = tonic_transport::incoming(listen().await?);
+            let mut server = server;
+            let router = server.add_routes(Routes::new(official()));
+            Ok(router.serve_with_incoming(incoming).await?)
         }
-        (Mode::Forward, None) => {
+        (Way::Forward, None) => {
             let tunnels = TunnelServer::new().with_options(options(true));
-            let server = server.add_service(tunnels.forward(Routes::new(official())));
-            Ok(server.serve_with_incoming(listen().await?).await?)
+            let server = Server::new(tunnels.forward(routes()));
+            server.serve(listen().await?, std::future::pending()).await;
+            Ok(())
         }
-        (Mode::Reverse, Some(address)) => {
-            let tunnel = serve_reverse(address, &options(true), MetadataMap::new()).await?;
+        (Way::Reverse, Some(address)) => {
+            let carrier = grpctunnel_tokio::dial(&format!("http://{address}")).await?;
+            let (options, metadata) = (options(true), MetadataMap::new());
+            let tunnel =
+                grpctunnel_tokio::serve_reverse(carrier, routes(), &options, metadata).await?;
             tunnel.closed().await;
             Ok(())
         }
-        (mode, _) => Err(format!("wrong end of a {mode} launch").into()),
+        (way, _) => Err(format!("wrong end of a {} launch", way.name()).into()),
     }
 }
 
-/// Listens for a reverse tunnel and returns the first.
-async fn accept() -> Outcome<Channel> {
-    let (sender, mut tunnels) = mpsc::channel(1);
+/// Listens for reverse tunnels.
+pub(super) async fn accept() -> Outcome<mpsc::UnboundedReceiver<Channel>> {
+    let (sender, tunnels) = mpsc::unbounded_channel();
     let service = TunnelServer::new()
         .with_options(options(true))
         .reverse(move |tunnel| {
             let sender = sender.clone();
             async move {
-                // The benchmark wants one; another is dropped, which ends it.
-                let _ = sender.try_send(tunnel.channel);
+                // One that nobody wants is dropped, which ends it.
+                let _ = sender.send(tunnel.channel);
             }
         });
-    let server = tonic_transport::server().add_service(service);
-    tokio::spawn(server.serve_with_incoming(listen().await?));
-    tunnels.recv().await.ok_or_else(|| "no tunnel came".into())
+    let listener = listen().await?;
+    tokio::spawn(Server::new(service).serve(listener, std::future::pending()));
+    Ok(tunnels)
 }
 
-async fn listen() -> Outcome<TcpIncoming> {
+pub(super) async fn listen() -> Outcome<TcpListener> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     println!("listening {}", listener.local_addr()?);
-    Ok(tonic_transport::incoming(listener))
+    Ok(listener)
 }

@@ -1,24 +1,36 @@
 //! Medians, side by side.
 
-use std::collections::BTreeMap;
-use std::fmt;
+use std::fmt::Write as _;
 
-use super::args::Mode;
-use super::load::Workload;
+use super::column::Column;
+use super::launch::Measured;
 use super::pin;
+use super::row::{Figure, Row};
 
 /// The figures of all launches.
-#[derive(Clone, Debug, Default)]
-pub struct Table(BTreeMap<(Workload, Mode), Vec<f64>>);
+#[derive(Debug, Default)]
+pub struct Table {
+    rows: Vec<(Row, Vec<Series>)>,
+}
 
-impl Table {
-    pub(super) fn add(&mut self, workload: Workload, mode: Mode, value: f64) {
-        self.0.entry((workload, mode)).or_default().push(value);
-    }
+/// A figure of a row, of one column.
+#[derive(Debug)]
+struct Series {
+    figure: Figure,
+    column: Column,
+    launches: Vec<Launch>,
+}
 
-    /// The median and half the spread between the quartiles, as a share of the median.
-    fn summary(&self, workload: Workload, mode: Mode) -> (f64, f64) {
-        let mut values = self.0.get(&(workload, mode)).cloned().unwrap_or_default();
+#[derive(Clone, Copy, Debug)]
+struct Launch {
+    value: f64,
+    disturbed: bool,
+}
+
+impl Series {
+    /// The median, and half the spread between the quartiles as a share of it.
+    fn summary(&self) -> (f64, f64) {
+        let mut values: Vec<f64> = self.launches.iter().map(|launch| launch.value).collect();
         values.sort_by(f64::total_cmp);
         let at = |quarter: usize| {
             let index = values.len().saturating_sub(1) * quarter / 4;
@@ -28,36 +40,98 @@ impl Table {
     }
 }
 
-impl fmt::Display for Table {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Table {
+    pub(super) fn add(&mut self, row: &Row, column: &Column, measured: &Measured) {
+        let index = self.rows.iter().position(|(known, _)| known == row);
+        let index = index.unwrap_or_else(|| {
+            self.rows.push((*row, Vec::new()));
+            self.rows.len() - 1
+        });
+        let Some((_, all)) = self.rows.get_mut(index) else {
+            return;
+        };
+        for (name, value) in &measured.figures {
+            let launch = Launch {
+                value: *value,
+                disturbed: measured.disturbed(),
+            };
+            let known = all
+                .iter_mut()
+                .find(|series| series.figure.0 == *name && series.column == *column);
+            match known {
+                Some(series) => series.launches.push(launch),
+                None => all.push(Series {
+                    figure: Figure(name.clone()),
+                    column: *column,
+                    launches: vec![launch],
+                }),
+            }
+        }
+    }
+
+    /// What is to be known about all of it.
+    #[must_use]
+    pub fn notes() -> String {
+        let mut notes = String::new();
         if !pin::enough() {
-            writeln!(
-                formatter,
-                "only one CPU: nothing is pinned, the figures are of little use"
-            )?;
+            notes += "only one CPU: nothing is pinned, the figures are of little use\n";
         }
         if cfg!(debug_assertions) {
-            writeln!(formatter, "not a release build: the figures are of no use")?;
+            notes += "not a release build: the figures are of no use\n";
         }
-        write!(formatter, "{:<34}", "median (± half the quartiles' spread)")?;
-        for mode in Mode::ALL {
-            write!(formatter, "{mode:>18}")?;
-        }
-        for mode in Mode::ALL.into_iter().skip(1) {
-            write!(formatter, "{:>16}", format!("{mode}/direct"))?;
-        }
-        for workload in Workload::ALL {
-            write!(formatter, "\n{:<37}", workload.title())?;
-            for mode in Mode::ALL {
-                let (median, spread) = self.summary(workload, mode);
-                write!(formatter, "{median:>11.0} ±{:>4.1}%", spread * 100.0)?;
-            }
-            let (direct, _) = self.summary(workload, Mode::Direct);
-            for mode in Mode::ALL.into_iter().skip(1) {
-                let (median, _) = self.summary(workload, mode);
-                write!(formatter, "{:>16.2}", median / direct)?;
+        notes
+            + "each line: median, half the spread between the quartiles, the ratio to the first \
+               column, all launches (* others took more than a tenth of a CPU meanwhile)\n"
+    }
+
+    /// A row with all its columns.
+    pub(super) fn row(&self, row: &Row) -> String {
+        let mut text = format!("\n{}: {}\n", row.name, row.title);
+        let Some((_, all)) = self.rows.iter().find(|(known, _)| known == row) else {
+            return text + "  no column";
+        };
+        let mut figures: Vec<&Figure> = Vec::new();
+        for series in all {
+            if !figures.contains(&&series.figure) {
+                figures.push(&series.figure);
             }
         }
-        Ok(())
+        for figure in figures {
+            let lower = if figure.lower_is_better() {
+                " (less is better)"
+            } else {
+                ""
+            };
+            // Writing to a string does not fail.
+            let _ = writeln!(text, "  {figure}{lower}");
+            let mut columns: Vec<&Series> = all
+                .iter()
+                .filter(|series| series.figure == *figure)
+                .collect();
+            columns.sort_by_key(|series| {
+                let all = Column::ALL.iter();
+                all.clone().position(|column| *column == series.column)
+            });
+            let reference = columns
+                .first()
+                .map_or(f64::NAN, |series| series.summary().0);
+            for series in columns {
+                let (median, spread) = series.summary();
+                let _ = write!(
+                    text,
+                    "    {:<18} {median:>12.1} ±{:>5.1}% {:>7.2}  ",
+                    series.column.name,
+                    spread * 100.0,
+                    median / reference
+                );
+                for launch in &series.launches {
+                    let mark = if launch.disturbed { "*" } else { "" };
+                    let _ = write!(text, " {:.1}{mark}", launch.value);
+                }
+                text.push('\n');
+            }
+        }
+        text.truncate(text.trim_end().len());
+        text
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use arbitrary::Arbitrary;
-use grpctunnel_core::bare::{Directions, End};
+use grpctunnel_core::bare::{Directions, PipeEnd};
 use grpctunnel_core::session::{
     CallEnd, CallKey, OwnedMetadata, OwnedStatus, Received, SessionConfig, SessionEvent,
 };
@@ -129,7 +129,7 @@ impl Sessions {
         } else {
             Directions::Forward
         };
-        let ends = [End::Opener, End::Acceptor].map(|end| EndOf {
+        let ends = [PipeEnd::Opener, PipeEnd::Acceptor].map(|end| EndOf {
             session: Session::bare(now, config.clone(), end, directions)
                 .unwrap_or_else(|error| fail(error)),
             calls: Vec::new(),

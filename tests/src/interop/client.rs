@@ -3,10 +3,8 @@
 use std::error::Error;
 use std::fmt::Display;
 
-use bytes::Bytes;
-use grpctunnel_tokio::http2::Client;
 use grpctunnel_tokio::tonic_transport::{self, endpoint};
-use grpctunnel_tokio::{Channel, ConnectError, Options, ServerHandle, dial};
+use grpctunnel_tokio::{Carrier, Channel, ConnectError, Options, ServerHandle, dial};
 use tonic::metadata::MetadataMap;
 use tonic::service::Routes;
 use tonic::{Code, Status, transport};
@@ -26,7 +24,7 @@ pub async fn connection(address: impl Display) -> Result<transport::Channel, Sta
 }
 
 /// The connection of a tunnel.
-async fn carrier(address: impl Display) -> Result<Client<Bytes>, Status> {
+async fn carrier(address: impl Display) -> Result<Carrier, Status> {
     let connection = dial(&format!("http://{address}")).await;
     connection.map_err(|error| Status::unavailable(chain(&error)))
 }

@@ -26,7 +26,7 @@ const ECHO_INITIAL: &str = "x-grpc-test-echo-initial";
 const ECHO_TRAILING: &str = "x-grpc-test-echo-trailing-bin";
 
 /// Payloads up to this length are slices of one constant.
-static ZEROS: [u8; 65_536] = [0; 65_536];
+static ZEROS: [u8; 1 << 20] = [0; 1 << 20];
 
 /// The service, ready to be added to a server.
 #[must_use]

@@ -1,27 +1,36 @@
 //! The command line of `grpctunnel`.
 
 mod shared;
+mod trust;
+
+use std::{fmt, path::PathBuf, time::Duration};
 
 use clap::{ArgGroup, Args, Parser, Subcommand};
 use http::uri::Authority;
 
-pub use self::shared::{ConnectArgs, DrainArgs, ListenArgs, StreamsArgs};
+pub use self::{
+    shared::{ConnectArgs, DrainArgs, ListenArgs, StreamsArgs},
+    trust::{CredentialArgs, LocalCredentialArgs, TrustArgs},
+};
 use crate::{
-    agent::{Agent, Served},
+    agent::{Agent, Breaking, Served},
+    auth::{CredentialSettings, Credentials},
     dial::DialSettings,
     gateway::GatewaySettings,
     name::Name,
     origin::Origin,
     routing::{Routing, Rule, Suffix},
     target::Target,
+    tls::FileError,
 };
 
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done; or ended by a signal, and every call had finished
   1  failed; the reason is on stderr
-  2  the command line is wrong
-  3  ended by a signal, calls were cut off (drain limit, or a second signal)";
+  2  the command line, the configuration or a file that it names is wrong
+  3  ended by a signal, calls were cut off (drain limit, or a second signal)
+  4  the gateway refused the credentials, again and again";
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -33,6 +42,11 @@ Exit codes:
     max_term_width = 100
 )]
 pub struct Cli {
+    /// The configuration: a TOML file with a section for each command, whose keys are its options
+    ///
+    /// The command line counts more than the environment, and that more than the file.
+    #[arg(long, value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -57,8 +71,10 @@ pub enum Command {
             agent.\n\nGateways chain: x-tunnel-target: hop/name goes to the agent hop, whose \
             local server is a gateway, and there to name. The step . means \"here\".\n\nA call \
             that cannot be passed on ends with UNAVAILABLE (no such agent, or it went away) or \
-            with INVALID_ARGUMENT (several agents and none named).\n\nHTTP/2 without TLS and \
-            without authentication: whoever reaches the port can call, and can be an agent.",
+            with INVALID_ARGUMENT (several agents and none named).\n\nWithout \
+            --tokens-file and --tls-client-ca whoever reaches the port can call, and can be an \
+            agent. Certificates, keys, tokens, rules and limits are read again when their files \
+            change, and by SIGHUP.",
         after_help = EXIT_CODES
     )]
     Gateway(GatewayArgs),
@@ -70,7 +86,7 @@ pub enum Command {
             they end with UNAVAILABLE, and the tunnel stays. When the gateway goes away the agent \
             reconnects, after a pause that grows and is never the same for two agents.\n\n\
             Several gateways, and several servers under names of their own: repeat --gateway and \
-            --serve.\n\nHTTP/2 without TLS, on both sides.",
+            --serve.\n\nAn https:// URL means TLS, on both sides.",
         after_help = EXIT_CODES
     )]
     Agent(AgentArgs),
@@ -90,6 +106,39 @@ pub enum Command {
         after_help = EXIT_CODES
     )]
     Forward(ForwardArgs),
+    /// Check, show or explain the configuration
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Write certificates, tokens and a configuration to begin with
+    Init(InitArgs),
+}
+
+/// What to do with the configuration.
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Read the file and every file that it names, and say what is wrong with them
+    Check,
+    /// Print the options that a command would have, and where each comes from
+    Show {
+        /// The command: gateway, agent, dial or forward
+        command: String,
+    },
+    /// Print a configuration with every key in it
+    Example,
+}
+
+/// The command line of `grpctunnel init`.
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// The directory, which is made; nothing in it is overwritten
+    #[arg(long, value_name = "DIR", default_value = "grpctunnel")]
+    pub dir: PathBuf,
+    /// The host by which agents and callers reach the gateway; may be repeated
+    #[arg(long, value_name = "HOST", default_value = "localhost")]
+    pub host: Vec<String>,
+    /// The name of the agent
+    #[arg(long, value_name = "NAME", default_value = "home")]
+    pub name: Name,
 }
 
 /// The command line of `grpctunnel demo`.
@@ -122,6 +171,9 @@ pub struct GatewayArgs {
     /// The agent of calls that nothing else gives one [default: the only one that is connected]
     #[arg(long, value_name = "NAME")]
     pub default: Option<Name>,
+    /// Whom it trusts, and with what.
+    #[command(flatten)]
+    pub trust: TrustArgs,
     /// How many calls may be open on a tunnel.
     #[command(flatten)]
     pub streams: StreamsArgs,
@@ -146,6 +198,7 @@ impl GatewayArgs {
     pub fn settings(self) -> GatewaySettings {
         let mut settings = GatewaySettings::new(self.listen.listen);
         settings.insecure = self.listen.insecure;
+        settings.trust = self.trust.settings();
         settings.routing = Routing {
             suffix: self.suffix,
             rules: self.route,
@@ -162,7 +215,7 @@ impl GatewayArgs {
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("what").required(true).multiple(true).args(["local", "serve"]))]
 pub struct AgentArgs {
-    /// The gateway, as http://HOST:PORT; may be repeated
+    /// The gateway, as https://HOST:PORT, or http://HOST:PORT without TLS; may be repeated
     ///
     /// Once the agent can be called, `connected to URL as NAME` is printed on stdout.
     #[arg(long, value_name = "URL", required = true)]
@@ -170,7 +223,7 @@ pub struct AgentArgs {
     /// The name of the server that --local gives, for callers
     #[arg(long, requires = "local")]
     pub name: Option<Name>,
-    /// The local gRPC server, as http://HOST:PORT or unix:PATH
+    /// The local gRPC server, as http://HOST:PORT, https://HOST:PORT or unix:PATH
     #[arg(long, value_name = "URL", requires = "name")]
     pub local: Option<Origin>,
     /// A local gRPC server and its name; may be repeated
@@ -189,6 +242,20 @@ pub struct AgentArgs {
         value_parser = clap::value_parser!(u16).range(1..)
     )]
     pub local_connections: u16,
+    /// Leave a local server alone after so many failures, one after the other [default: never]
+    ///
+    /// A failure is UNAVAILABLE, from the server or because it cannot be reached. Calls go to
+    /// another agent of the name meanwhile, where there is one.
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    pub break_after: Option<u32>,
+    /// How long it is left alone, in seconds; then one call finds out whether it works again
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 5,
+        value_parser = clap::value_parser!(u64).range(1..=3600)
+    )]
+    pub break_for: u64,
     /// Tunnels of each name to each gateway
     #[arg(
         long,
@@ -203,18 +270,156 @@ pub struct AgentArgs {
     /// How it connects.
     #[command(flatten)]
     pub connect: ConnectArgs,
+    /// What is presented to local servers.
+    #[command(flatten)]
+    pub local_credentials: LocalCredentialArgs,
+    /// Present a token also to servers elsewhere that speak no TLS
+    #[arg(long)]
+    pub insecure: bool,
     /// What a first Ctrl-C or SIGTERM leaves to the calls that are open.
     #[command(flatten)]
     pub drain: DrainArgs,
 }
 
+/// The settings of an agent, with credentials that still have to be read.
+#[derive(Debug)]
+pub struct AgentSettings {
+    /// Everything else.
+    pub agent: Agent,
+    /// What is presented to gateways.
+    pub credentials: CredentialSettings,
+    /// What is presented to local servers.
+    pub local_credentials: CredentialSettings,
+    /// Whether tokens may be presented where they can be read on the way.
+    pub insecure: bool,
+}
+
+impl AgentSettings {
+    /// Reads the credentials.
+    ///
+    /// # Errors
+    ///
+    /// When they cannot be read, or when a token could be read on its way.
+    pub fn load(self) -> Result<Agent, SetupError> {
+        let (gateways, locals) = (Credentials::default(), Credentials::default());
+        self.reload(&gateways, &locals)?;
+        Ok(Agent {
+            credentials: gateways,
+            local_credentials: locals,
+            ..self.agent
+        })
+    }
+
+    /// Reads them again, for connections that are made from now on. What is wrong changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load).
+    pub fn reload(&self, gateways: &Credentials, locals: &Credentials) -> Result<(), SetupError> {
+        if !self.insecure {
+            let served = self.agent.served.iter();
+            check_way(&self.credentials, &self.agent.gateways)?;
+            check_way(&self.local_credentials, served.map(|served| &served.local))?;
+        }
+        // Both or none.
+        Credentials::load(&self.local_credentials)?;
+        gateways.reload(&self.credentials)?;
+        locals.reload(&self.local_credentials)?;
+        Ok(())
+    }
+}
+
+/// The settings of a dialled port, with credentials that still have to be read.
+#[derive(Debug)]
+pub struct PortSettings {
+    /// Everything else.
+    pub dial: DialSettings,
+    /// What is presented to the server.
+    pub credentials: CredentialSettings,
+}
+
+impl PortSettings {
+    /// Reads the credentials.
+    ///
+    /// # Errors
+    ///
+    /// As [`AgentSettings::load`].
+    pub fn load(self) -> Result<DialSettings, SetupError> {
+        let credentials = Credentials::default();
+        self.reload(&credentials)?;
+        Ok(DialSettings {
+            credentials,
+            ..self.dial
+        })
+    }
+
+    /// Reads them again, for connections that are made from now on. What is wrong changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`AgentSettings::load`].
+    pub fn reload(&self, credentials: &Credentials) -> Result<(), SetupError> {
+        if !self.dial.insecure {
+            check_way(&self.credentials, [&self.dial.server])?;
+        }
+        credentials.reload(&self.credentials)?;
+        Ok(())
+    }
+}
+
+/// Refuses to present a token where it can be read on the way.
+fn check_way<'o>(
+    credentials: &CredentialSettings,
+    servers: impl IntoIterator<Item = &'o Origin>,
+) -> Result<(), SetupError> {
+    if credentials.token.is_none() {
+        return Ok(());
+    }
+    let is_readable = |server: &&Origin| !server.is_tls() && !server.is_local();
+    match servers.into_iter().find(is_readable) {
+        Some(server) => Err(SetupError::TokenInPlaintext(server.clone())),
+        None => Ok(()),
+    }
+}
+
+/// Why a command cannot begin.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum SetupError {
+    /// A file is wrong.
+    File(FileError),
+    /// A token would be readable on the way to this server.
+    TokenInPlaintext(Origin),
+}
+
+impl From<FileError> for SetupError {
+    fn from(error: FileError) -> Self {
+        Self::File(error)
+    }
+}
+
+impl fmt::Display for SetupError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(error) => error.fmt(f),
+            Self::TokenInPlaintext(server) => write!(
+                f,
+                "the token could be read on the way to {server}; use https://, or say --insecure"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for SetupError {}
+
 impl AgentArgs {
     /// The settings of the agent.
     #[must_use]
-    pub fn settings(self) -> Agent {
+    pub fn settings(self) -> AgentSettings {
+        let auth_retries = self.connect.credentials.auth_retries;
         let named = self.name.zip(self.local);
         let named = named.map(|(name, local)| Served { name, local });
-        Agent {
+        let agent = Agent {
             gateways: self.gateway,
             served: named.into_iter().chain(self.serve).collect(),
             local_authority: self.local_authority,
@@ -224,6 +429,19 @@ impl AgentArgs {
             proxy: self.connect.proxy(),
             retry_limit: self.connect.retry_limit(),
             drain_limit: self.drain.limit(),
+            breaking: self.break_after.map(|after| Breaking {
+                after,
+                pause: Duration::from_secs(self.break_for),
+            }),
+            auth_retries,
+            credentials: Credentials::default(),
+            local_credentials: Credentials::default(),
+        };
+        AgentSettings {
+            agent,
+            credentials: self.connect.credentials.settings(),
+            local_credentials: self.local_credentials.settings(),
+            insecure: self.insecure,
         }
     }
 }
@@ -241,7 +459,7 @@ fn served(text: &str) -> Result<Served, String> {
 /// The command line of `grpctunnel dial`.
 #[derive(Debug, Args)]
 pub struct DialArgs {
-    /// The gateway, as http://HOST:PORT
+    /// The gateway, as https://HOST:PORT, or http://HOST:PORT without TLS
     #[arg(long, value_name = "URL")]
     pub gateway: Origin,
     /// The agent, or the way there: names with / between them
@@ -255,7 +473,7 @@ pub struct DialArgs {
 impl DialArgs {
     /// The settings of the local port.
     #[must_use]
-    pub fn settings(self) -> DialSettings {
+    pub fn settings(self) -> PortSettings {
         self.port.settings(self.gateway, Some(self.name))
     }
 }
@@ -263,7 +481,7 @@ impl DialArgs {
 /// The command line of `grpctunnel forward`.
 #[derive(Debug, Args)]
 pub struct ForwardArgs {
-    /// The tunnel server, as http://HOST:PORT
+    /// The tunnel server, as https://HOST:PORT, or http://HOST:PORT without TLS
     #[arg(long, value_name = "URL")]
     pub server: Origin,
     /// What it shares with `dial`.
@@ -274,7 +492,7 @@ pub struct ForwardArgs {
 impl ForwardArgs {
     /// The settings of the local port.
     #[must_use]
-    pub fn settings(self) -> DialSettings {
+    pub fn settings(self) -> PortSettings {
         self.port.settings(self.server, None)
     }
 }
@@ -294,21 +512,23 @@ pub struct PortArgs {
 }
 
 impl PortArgs {
-    fn settings(self, server: Origin, target: Option<Target>) -> DialSettings {
+    fn settings(self, server: Origin, target: Option<Target>) -> PortSettings {
         let mut settings = DialSettings::new(server, self.listen.listen);
         settings.target = target;
         settings.insecure = self.listen.insecure;
         settings.proxy = self.connect.proxy();
         settings.retry_limit = self.connect.retry_limit();
         settings.drain_limit = self.drain.limit();
-        settings
+        settings.auth_retries = self.connect.credentials.auth_retries;
+        PortSettings {
+            dial: settings,
+            credentials: self.connect.credentials.settings(),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use clap::{CommandFactory, error::ErrorKind};
 
     use super::*;
@@ -328,7 +548,7 @@ mod tests {
         let Command::Agent(agent) = parse(line).unwrap().command else {
             panic!("another command");
         };
-        let agent = agent.settings();
+        let agent = agent.settings().agent;
         assert_eq!(agent.gateways, ["http://gw:9".parse().unwrap()]);
         assert_eq!(agent.served, [served("pi=http://[::1]:50051").unwrap()]);
         assert_eq!(agent.drain_limit, Duration::from_secs(30));
@@ -341,7 +561,7 @@ mod tests {
         let Command::Agent(agent) = parse(line).unwrap().command else {
             panic!("another command");
         };
-        let agent = agent.settings();
+        let agent = agent.settings().agent;
         assert_eq!(agent.gateways.len(), 2);
         let names = agent.served.iter().map(|served| served.name.as_str());
         assert_eq!(names.collect::<Vec<_>>(), ["one", "two"]);
@@ -367,7 +587,7 @@ mod tests {
 
     #[test]
     fn a_wrong_value_names_the_option_and_what_is_expected() {
-        let line = "grpctunnel agent --gateway https://gw:9 --name pi --local http://h:1";
+        let line = "grpctunnel agent --gateway ftp://gw:9 --name pi --local http://h:1";
         let error = parse(line).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ValueValidation);
         assert_eq!(error.exit_code(), 2);

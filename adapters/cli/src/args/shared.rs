@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use super::trust::CredentialArgs;
 use crate::{MAX_STREAMS, address::Address, connect::Proxy};
 
 /// The options of everything that listens.
@@ -14,7 +15,8 @@ pub struct ListenArgs {
     /// The address is printed on stdout as `listening on ADDR`.
     #[arg(long, value_name = "ADDR")]
     pub listen: Address,
-    /// Listen also where other machines reach it, although nobody has to authenticate
+    /// Listen also where other machines reach it, although nobody has to authenticate or what
+    /// passes can be read on the way; present a token where it can be read
     #[arg(long)]
     pub insecure: bool,
 }
@@ -35,6 +37,9 @@ pub struct ConnectArgs {
         value_parser = clap::value_parser!(u64).range(1..=3600)
     )]
     pub retry_seconds: u64,
+    /// What is presented to it.
+    #[command(flatten)]
+    pub credentials: CredentialArgs,
 }
 
 impl ConnectArgs {

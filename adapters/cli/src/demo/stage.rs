@@ -51,7 +51,7 @@ impl Stage {
         let (depot, seen) = SampleDepot::new();
         let (listener, service) = listen().await?;
         let routes = Routes::new(DepotServer::new(depot)).prepare();
-        let (limits, make) = (Limits::without_tunnels(), move |_, _| routes.clone());
+        let (limits, make) = (Limits::without_tunnels(), move |_| routes.clone());
         let serving = serve(listener, limits, make, |_| {}, stop.clone(), stop.clone());
         let mut running = vec![spawn(serving)];
         let any: SocketAddr = ([127, 0, 0, 1], 0).into();

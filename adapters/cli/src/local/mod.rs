@@ -1,6 +1,7 @@
 //! The agent's side towards the local server: calls go to it as they are.
 
 mod body;
+mod breaker;
 mod pool;
 
 use std::{
@@ -14,10 +15,11 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
+use grpctunnel_driver::{NeverProcessed, RequestBody};
 use grpctunnel_http2::{Error as HttpError, ErrorKind, Reason};
 use http::{
     HeaderValue, Request, Response, StatusCode, Version,
@@ -31,11 +33,15 @@ use tonic::{Code, Status};
 use tower_service::Service;
 
 pub(crate) use self::body::LocalBody;
+use self::breaker::Breaker;
+pub use self::breaker::Breaking;
 use self::pool::{NoStream, Pool};
 use crate::{
     HOPS, INSTANCE, TARGET,
+    answer::mark_refused,
+    auth::{AUTHORIZATION, Credentials},
     connect::{Connector, Proxy, Watch},
-    origin::{Origin, with_path},
+    origin::Origin,
     replay::Replay,
     target::strip,
     words,
@@ -50,6 +56,8 @@ const WATCH: Watch = Watch {
 const TRIES: u32 = 4;
 /// How long the question may take whether the local server is a gateway.
 const INSTANCE_LIMIT: Duration = Duration::from_secs(2);
+/// gRPC's number of UNAVAILABLE.
+const UNAVAILABLE: &str = "14";
 const HEALTH_CHECK: &str = "/grpc.health.v1.Health/Check";
 
 type BoxError = Box<dyn Error + Send + Sync>;
@@ -75,6 +83,10 @@ pub(crate) struct LocalSettings {
     pub(crate) authority: Option<Authority>,
     /// The most connections at once.
     pub(crate) connections: usize,
+    /// What is presented to it, and what it is checked against.
+    pub(crate) credentials: Credentials,
+    /// When it is left alone, if ever.
+    pub(crate) breaking: Option<Breaking>,
 }
 
 /// The local server. Connects when there is a call, and again when the connection was lost.
@@ -84,6 +96,8 @@ struct Shared {
     pool: Pool,
     origin: Origin,
     authority: Option<Authority>,
+    credentials: Credentials,
+    breaker: Option<Breaker>,
     lost: AtomicBool,
     tell: Box<dyn Fn(LocalEvent) + Send + Sync>,
 }
@@ -113,16 +127,26 @@ where
             origin,
             authority,
             connections,
+            credentials,
+            breaking,
         } = settings;
-        let connector = Connector::new(origin.clone(), Proxy::None, WATCH);
+        let proxy = Proxy::None;
+        let connector = Connector::new(origin.clone(), proxy, credentials.clone(), WATCH);
         let shared = Shared {
             pool: Pool::new(connector, connections),
             authority,
             origin,
+            credentials,
+            breaker: breaking.map(Breaker::new),
             lost: AtomicBool::new(false),
             tell: Box::new(tell),
         };
         Self(Arc::new(shared), PhantomData)
+    }
+
+    /// The same local server, for calls that come through tunnels.
+    pub(crate) fn for_tunnels(&self) -> Local<RequestBody> {
+        Local(Arc::clone(&self.0), PhantomData)
     }
 
     /// The instance of the gateway that the local server is, if it is one.
@@ -132,57 +156,96 @@ where
             .header("te", "trailers")
             .body(body)
             .ok()?;
-        let asked = tokio::time::timeout(INSTANCE_LIMIT, self.clone().answer(request));
+        let asked = tokio::time::timeout(INSTANCE_LIMIT, self.make(request));
         asked.await.ok()?.headers().get(INSTANCE).cloned()
     }
 
     async fn answer(self, request: Request<B>) -> Answer {
+        let Some(breaker) = &self.0.breaker else {
+            return self.make(request).await;
+        };
+        let Some(pass) = breaker.admit(Instant::now()) else {
+            return self.left_alone();
+        };
+        let response = self.make(request).await;
+        let status = response.headers().get("grpc-status");
+        let works = status.is_none_or(|status| status != UNAVAILABLE);
+        pass.ended(works, Instant::now());
+        response
+    }
+
+    /// The answer to a call that the circuit breaker does not let pass. Another agent may do better.
+    fn left_alone(&self) -> Answer {
+        let text = format!(
+            "the local server {} failed again and again, and is left alone for a while",
+            self.0.origin
+        );
+        let mut response = Status::unavailable(text).into_http().map(Either::Right);
+        response.extensions_mut().insert(NeverProcessed::new());
+        response
+    }
+
+    /// Makes a call, as often as it has to be made to be made once.
+    async fn make(&self, request: Request<B>) -> Answer {
         let (mut head, body) = request.into_parts();
         let path = head.uri.path_and_query().cloned();
         let path = path.unwrap_or_else(|| PathAndQuery::from_static("/"));
         let asked_for = self.0.authority.as_ref().or(head.uri.authority());
         let authority = asked_for.unwrap_or(self.0.origin.authority()).clone();
-        head.uri = with_path(authority, path);
+        head.uri = self.0.origin.with_path(authority, path);
         head.version = Version::HTTP_2;
         strip(&mut head.headers, &[TARGET, HOPS]);
+        if let Some(authorization) = self.0.credentials.authorization() {
+            // The local server is another gateway.
+            head.headers.insert(AUTHORIZATION, authorization);
+        }
         let replay = Replay::new(body);
         let mut tries = 1;
         loop {
-            let (error, again) = match self.attempt(&head, &replay).await {
+            let failed = match self.attempt(&head, &replay).await {
                 Ok(response) => return response.map(Either::Left),
                 Err(failed) => failed,
             };
+            let again = failed.handled == Handled::Refused;
             if !again || tries >= TRIES || !replay.is_whole() {
-                return error.into_http().map(Either::Right);
+                return failed.into_answer();
             }
             tries += 1;
         }
     }
 
-    /// Makes a call once. An error comes with whether it is certain that nobody handled it, and
-    /// worth another try.
+    /// Makes a call once.
     async fn attempt(
         &self,
         head: &Parts,
         replay: &Replay<B>,
-    ) -> Result<Response<LocalBody>, (Status, bool)> {
+    ) -> Result<Response<LocalBody>, Failed> {
         let lease = self.0.pool.stream().await;
-        let lease = lease.map_err(|none| (self.no_stream(&none), false))?;
+        let lease = lease.map_err(|none| Failed {
+            status: self.no_stream(&none),
+            handled: Handled::NotSent,
+        })?;
         self.back();
         let (mut client, used) = lease.into_parts();
         let request = Request::from_parts(head.clone(), replay.attempt());
         match client.call(request).await {
             Ok(mut response) => {
                 let origin = self.0.origin.clone();
-                body::fit_head(response.headers_mut(), &origin)
-                    .map_err(|status| (status, false))?;
+                body::fit_head(response.headers_mut(), &origin).map_err(|status| Failed {
+                    status,
+                    handled: Handled::Perhaps,
+                })?;
                 let ends_well =
                     response.status() != StatusCode::OK || body::is_trailers_only(&mut response);
                 Ok(response.map(|body| LocalBody::new(body, origin, used, ends_well)))
             }
             Err(error) => {
-                let again = error.never_processed().is_some();
-                Err((status_of(&error, &self.0.origin), again))
+                let handled = match error.never_processed() {
+                    Some(_) => Handled::Refused,
+                    None => Handled::Perhaps,
+                };
+                let status = status_of(&error, &self.0.origin);
+                Err(Failed { status, handled })
             }
         }
     }
@@ -223,6 +286,37 @@ where
         if self.0.lost.swap(false, Ordering::Relaxed) {
             (self.0.tell)(LocalEvent::Back);
         }
+    }
+}
+
+/// Whether a call that failed was handled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Handled {
+    Perhaps,
+    /// There was no connection to send it on.
+    NotSent,
+    /// The server said that it would not: by REFUSED_STREAM, or by a GOAWAY below the call.
+    Refused,
+}
+
+/// A call that the local server did not answer.
+struct Failed {
+    status: Status,
+    handled: Handled,
+}
+
+impl Failed {
+    /// The answer that stands for it. What nobody handled is marked, so that it can be made
+    /// elsewhere.
+    fn into_answer(self) -> Answer {
+        let mut answer = self.status.into_http().map(Either::Right);
+        if self.handled != Handled::Perhaps {
+            answer.extensions_mut().insert(NeverProcessed::new());
+        }
+        if self.handled == Handled::Refused {
+            mark_refused(answer.headers_mut());
+        }
+        answer
     }
 }
 

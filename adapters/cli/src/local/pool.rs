@@ -15,6 +15,8 @@ use crate::connect::Connector;
 
 /// How long a call waits for a stream.
 const WAIT: Duration = Duration::from_secs(5);
+/// How long nobody connects again after a server that left as soon as it had spoken.
+const AFTER_LEAVING: Duration = Duration::from_millis(10);
 /// How often a waiting call looks whether the server allows more streams than before, which
 /// nobody is told of.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
@@ -105,6 +107,10 @@ impl Pool {
                 Look::Found(lease) => return Ok(lease),
                 Look::Grow => {
                     let line = self.connect().await.map_err(NoStream::Connect)?;
+                    if line.is_over() {
+                        // The server is not asked again and again without a pause.
+                        tokio::time::sleep(AFTER_LEAVING).await;
+                    }
                     lock(&self.0.lines).push(Arc::new(line));
                 }
                 Look::Wait => drop(tokio::time::timeout(LOOK_EVERY, changed).await),

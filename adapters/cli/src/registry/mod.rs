@@ -167,7 +167,8 @@ enum Choice<L> {
 }
 
 impl<L: Link> Registry<L> {
-    /// A way to the agent `target`, or to the only one that is connected, that was not `tried`.
+    /// A way to the agent `target`, or to the only one that is connected, that was not `tried`. Where
+    /// no agent is named, those count that the caller `may` call.
     ///
     /// # Errors
     ///
@@ -176,13 +177,14 @@ impl<L: Link> Registry<L> {
         &self,
         target: Option<&Name>,
         tried: &[u64],
+        may: &(dyn Fn(&Name) -> bool + Sync),
     ) -> Result<Chosen<L>, Refusal> {
         loop {
             let changed = self.0.changed.notified();
             tokio::pin!(changed);
             // Before looking, so that a change in between is not missed.
             changed.as_mut().enable();
-            match self.look(target, tried) {
+            match self.look(target, tried, may) {
                 Choice::Found(chosen) => return Ok(chosen),
                 Choice::Refused(refusal) => return Err(refusal),
                 Choice::Arriving => changed.await,
@@ -211,12 +213,17 @@ impl<L: Link> Registry<L> {
         }
     }
 
-    fn look(&self, target: Option<&Name>, tried: &[u64]) -> Choice<L> {
+    fn look(
+        &self,
+        target: Option<&Name>,
+        tried: &[u64],
+        may: &(dyn Fn(&Name) -> bool + Sync),
+    ) -> Choice<L> {
         let mut state = self.state();
         let State { agents, .. } = &mut *state;
         let wanted = match target {
             Some(target) => agents.get_mut(target),
-            None => match Self::only(agents) {
+            None => match Self::only(agents, may) {
                 Ok(agent) => agent,
                 Err(refusal) => return Choice::Refused(refusal),
             },
@@ -235,15 +242,24 @@ impl<L: Link> Registry<L> {
 
     /// The agent that a call without a target means: the only one that is connected, or
     /// else the only one that arrives.
-    fn only(agents: &mut BTreeMap<Name, Agent<L>>) -> Result<Option<&mut Agent<L>>, Refusal> {
-        let connected = agents.values().filter(|agent| agent.is_connected());
+    fn only<'a>(
+        agents: &'a mut BTreeMap<Name, Agent<L>>,
+        may: &(dyn Fn(&Name) -> bool + Sync),
+    ) -> Result<Option<&'a mut Agent<L>>, Refusal> {
+        let connected = agents
+            .iter()
+            .filter(|(name, agent)| agent.is_connected() && may(name));
         let count = connected.count();
         let meant = |agent: &Agent<L>| match count {
             0 => agent.arriving > 0,
             _ => agent.is_connected(),
         };
         match count {
-            0 | 1 => Ok(agents.values_mut().find(|agent| meant(agent))),
+            0 | 1 => {
+                let mut agents = agents.iter_mut();
+                let found = agents.find(|(name, agent)| meant(agent) && may(name));
+                Ok(found.map(|(_, agent)| agent))
+            }
             _ => Err(Refusal::Ambiguous),
         }
     }

@@ -2,6 +2,11 @@ use tokio_test::{assert_pending, assert_ready, task::spawn};
 
 use super::*;
 
+/// A caller who may call everybody.
+fn any(_: &Name) -> bool {
+    true
+}
+
 #[derive(Clone, Debug)]
 struct Fake(&'static str, Arc<AtomicBool>, Arc<AtomicBool>);
 
@@ -34,7 +39,7 @@ fn join(registry: &Registry<Fake>, as_name: &str, link: Fake) -> Membership<Fake
 
 fn chosen(registry: &Registry<Fake>, target: Option<&str>) -> Result<&'static str, String> {
     let target = target.map(name);
-    let mut choice = spawn(registry.choose(target.as_ref(), &[]));
+    let mut choice = spawn(registry.choose(target.as_ref(), &[], &any));
     let result = assert_ready!(choice.poll());
     result
         .map(|chosen| chosen.link.0)
@@ -92,8 +97,8 @@ fn a_call_waits_for_a_tunnel_that_is_being_opened() {
     let registry = Registry::new();
     let arrival = registry.arriving(name("a"));
     let a = name("a");
-    let mut named = spawn(registry.choose(Some(&a), &[]));
-    let mut any = spawn(registry.choose(None, &[]));
+    let mut named = spawn(registry.choose(Some(&a), &[], &any));
+    let mut any = spawn(registry.choose(None, &[], &any));
     assert_pending!(named.poll());
     assert_pending!(any.poll());
     let _member = arrival.register(fake("1"), peer());
@@ -132,7 +137,7 @@ fn a_link_may_hold_its_own_arrival() {
     drop(arrival.register(Holding(arrival.clone()), peer()));
     drop(arrival);
     let a = name("a");
-    let mut call = spawn(registry.choose(Some(&a), &[]));
+    let mut call = spawn(registry.choose(Some(&a), &[], &any));
     assert!(assert_ready!(call.poll()).is_err());
 }
 
@@ -143,7 +148,7 @@ fn an_agent_that_leaves_does_not_hide_one_that_arrives() {
     let _a = join(&registry, "a", leaving.clone());
     leaving.1.store(false, Ordering::Relaxed);
     let _b = registry.arriving(name("b"));
-    assert_pending!(spawn(registry.choose(None, &[])).poll());
+    assert_pending!(spawn(registry.choose(None, &[], &any)).poll());
 }
 
 #[test]
@@ -152,7 +157,7 @@ fn a_call_stops_waiting_when_the_opening_fails() {
     let arrival = registry.arriving(name("a"));
     let clone = arrival.clone();
     let a = name("a");
-    let mut call = spawn(registry.choose(Some(&a), &[]));
+    let mut call = spawn(registry.choose(Some(&a), &[], &any));
     assert_pending!(call.poll());
     drop(arrival);
     assert_pending!(call.poll());
@@ -180,13 +185,13 @@ fn a_tunnel_that_was_tried_is_not_chosen_again() {
     let a = name("a");
     let mut tried = Vec::new();
     for expected in ["1", "2"] {
-        let mut choice = spawn(registry.choose(Some(&a), &tried));
+        let mut choice = spawn(registry.choose(Some(&a), &tried, &any));
         let chosen = assert_ready!(choice.poll()).unwrap();
         assert_eq!(chosen.link.0, expected);
         drop(choice);
         tried.push(chosen.id);
     }
-    let mut choice = spawn(registry.choose(Some(&a), &tried));
+    let mut choice = spawn(registry.choose(Some(&a), &tried, &any));
     assert!(assert_ready!(choice.poll()).is_err());
 }
 

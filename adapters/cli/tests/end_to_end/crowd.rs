@@ -4,13 +4,13 @@ use std::{net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, BufReader},
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::TcpStream,
 };
 
 use crate::{
     locals::{call, few},
-    support::{Tested, agent, bounded, gateway_with},
+    support::{Tested, agent, bounded, caller, depot, gateway_with, stubs::WaitRequest},
 };
 
 const SILENT: usize = 150;
@@ -57,6 +57,54 @@ async fn a_connection_that_says_nothing_is_ended() -> Tested {
         let mut silent = TcpStream::connect(gateway.address).await?;
         // No byte, and the end: not before the limit, but before the test's.
         assert_eq!(silent.read(&mut [0; 16]).await.unwrap_or(0), 0);
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_told_to_go_and_one_in_use_is_not() -> Tested {
+    const IDLE: Duration = Duration::from_millis(300);
+    const PING: u8 = 6;
+    const GOAWAY: u8 = 7;
+    bounded(async {
+        let gateway = gateway_with("127.0.0.1:0", |settings| settings.idle_limit = IDLE).await?;
+        let depot = depot("one").await?;
+        // Its tunnel has no call for longer than that.
+        let _agent = agent(gateway.address, "a", depot.address).await?;
+        let mut caller = caller(gateway.address)?;
+        let waiting = tokio::spawn(async move { caller.wait(WaitRequest {}).await });
+        depot
+            .seen
+            .begun
+            .subscribe()
+            .wait_for(|begun| *begun == 1)
+            .await?;
+
+        let mut idle = TcpStream::connect(gateway.address).await?;
+        idle.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")
+            .await?;
+        let mut kinds = Vec::new();
+        let mut head = [0; 9];
+        while idle.read_exact(&mut head).await.is_ok() {
+            let [a, b, c, kind, ..] = head;
+            let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
+            idle.read_exact(&mut payload).await?;
+            // NO_ERROR, behind the last stream.
+            assert!(
+                kind != GOAWAY || payload.get(4..8) == Some(&[0; 4]),
+                "{payload:?}"
+            );
+            if kind == PING {
+                // The end waits for the answer.
+                idle.write_all(b"\0\0\x08\x06\x01\0\0\0\0").await?;
+                idle.write_all(&payload).await?;
+            }
+            kinds.push(kind);
+        }
+        assert!(kinds.contains(&GOAWAY), "{kinds:?}");
+        depot.seen.release.send_replace(true);
+        waiting.await??;
         Ok(())
     })
     .await

@@ -24,14 +24,14 @@ use crate::{
     },
 };
 
-struct RunningDial {
-    address: SocketAddr,
+pub(crate) struct RunningDial {
+    pub(crate) address: SocketAddr,
     stop: Stop,
     running: JoinHandle<Ended>,
     events: UnboundedReceiver<DialEvent>,
 }
 
-async fn dial(gateway: SocketAddr, target: Option<&str>) -> Tested<RunningDial> {
+pub(crate) async fn dial(gateway: SocketAddr, target: Option<&str>) -> Tested<RunningDial> {
     let mut settings = DialSettings::new(gateway.into(), "127.0.0.1:0".parse()?);
     settings.target = target.map(str::parse).transpose()?;
     settings.drain_limit = Duration::from_millis(200);

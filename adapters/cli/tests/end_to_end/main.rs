@@ -1,7 +1,9 @@
 //! Gateway, agent, local server and caller together, and the program itself.
 
 mod attacks;
+mod bad_input;
 mod calls;
+mod configured;
 mod crowd;
 mod dialled;
 mod locals;
@@ -11,5 +13,6 @@ mod raw;
 mod recycled;
 mod routing;
 mod support;
+mod trust;
 mod ways;
 mod words;

@@ -61,7 +61,6 @@ fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
 /// `MESSAGES`, with a header and trailers; or, by the method, a reset before or behind them.
 fn answer(method: &str) -> Result<Response<Answer>, h2::Error> {
     let reset = match method {
-        "/a.B/Refuse" => return Err(h2::Reason::REFUSED_STREAM.into()),
         "/a.B/Calm" => return Err(h2::Reason::ENHANCE_YOUR_CALM.into()),
         "/a.B/Break" => Some(h2::Reason::INTERNAL_ERROR),
         _ => None,
@@ -184,11 +183,7 @@ async fn a_reset_by_the_local_server_has_the_code_that_grpc_gives_it() -> Tested
         let gateway = gateway().await?;
         let (local, _arrivals) = server().await?;
         let _agent = agent(gateway.address, "a", local).await?;
-        for (path, code) in [
-            ("/a.B/Refuse", "14"),
-            ("/a.B/Calm", "8"),
-            ("/a.B/Break", "13"),
-        ] {
+        for (path, code) in [("/a.B/Calm", "8"), ("/a.B/Break", "13")] {
             let request = request(gateway.address, path, MESSAGES)?;
             let response = caller().request(request).await?;
             let in_headers = grpc_status(response.headers()).map(str::to_owned);

@@ -6,13 +6,16 @@ use std::sync::{
 };
 
 use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
 };
 
 use crate::{
-    locals::{Arrived, Respond, answer_ok, call},
+    dialled::dial,
+    locals::{Arrived, Respond, answer_ok, call, server_of},
+    raw,
     support::{Tested, agent, bounded, gateway},
 };
 
@@ -110,4 +113,136 @@ async fn a_server_that_recycles_its_connections_fails_no_call() -> Tested {
 #[tokio::test]
 async fn what_a_goaway_says_was_not_processed_is_called_again() -> Tested {
     bounded(all_succeed(true)).await
+}
+
+/// The HTTP/2 reason with which the only try of a call was reset.
+async fn reset_of(request: http::Request<Full<Bytes>>) -> Tested<h2::Reason> {
+    let answered = match raw::caller().request(request).await {
+        Ok(response) => response.into_body().collect().await.err(),
+        Err(error) => {
+            let found = reason_among(&error);
+            return found.ok_or_else(|| format!("not reset: {error:?}").into());
+        }
+    };
+    let error = answered.ok_or("the call was answered")?;
+    let found = reason_among(&error);
+    found.ok_or_else(|| format!("not reset: {error:?}").into())
+}
+
+fn reason_among(error: &(dyn std::error::Error + 'static)) -> Option<h2::Reason> {
+    let own = error
+        .downcast_ref::<h2::Error>()
+        .and_then(h2::Error::reason);
+    own.or_else(|| reason_among(error.source()?))
+}
+
+/// A server that refuses every call, and how many it refused.
+async fn refusing() -> Tested<(std::net::SocketAddr, Arc<AtomicUsize>)> {
+    let refused = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&refused);
+    let address = server_of(None, move |request, mut respond, _, _| {
+        if request.uri().path() == "/a.B/C" {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        respond.send_reset(h2::Reason::REFUSED_STREAM);
+    });
+    Ok((address.await?, refused))
+}
+
+#[tokio::test]
+async fn what_the_server_refuses_is_refused_to_the_caller() -> Tested {
+    bounded(async {
+        let second = gateway().await?;
+        let first = gateway().await?;
+        let (local, refused) = refusing().await?;
+        let _agent = agent(second.address, "a", local).await?;
+        let _hop = agent(first.address, "hop", second.address).await?;
+        let request = raw::request(second.address, "/a.B/C", b"\0\0\0\0\0")?;
+        assert_eq!(reset_of(request).await?, h2::Reason::REFUSED_STREAM);
+        let tries = refused.load(Ordering::Relaxed);
+        assert!((1..=4).contains(&tries), "{tries} tries");
+        let mut request = raw::request(first.address, "/a.B/C", b"\0\0\0\0\0")?;
+        let way = http::HeaderValue::from_static("hop/a");
+        request.headers_mut().insert(grpctunnel_cli::TARGET, way);
+        assert_eq!(reset_of(request).await?, h2::Reason::REFUSED_STREAM);
+        let port = dial(second.address, Some("a")).await?;
+        let request = raw::request(port.address, "/a.B/C", b"\0\0\0\0\0")?;
+        assert_eq!(reset_of(request).await?, h2::Reason::REFUSED_STREAM);
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn what_was_refused_and_is_no_longer_at_hand_is_refused_to_the_caller() -> Tested {
+    /// More than is kept for another try.
+    static LARGE: [u8; 100_005] = {
+        let mut message = [0; 100_005];
+        [message[2], message[3], message[4]] = [0x01, 0x86, 0xa0];
+        message
+    };
+    bounded(async {
+        let gateway = gateway().await?;
+        let refused = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&refused);
+        let local = server_of(None, move |request, mut respond, _, _| {
+            let count = Arc::clone(&count);
+            tokio::spawn(async move {
+                let mut body = request.into_body();
+                let mut read = 0;
+                while let Some(Ok(data)) = body.data().await {
+                    read += data.len();
+                    // The connection may be gone.
+                    let _ = body.flow_control().release_capacity(data.len());
+                }
+                if read == LARGE.len() {
+                    count.fetch_add(1, Ordering::Relaxed);
+                }
+                respond.send_reset(h2::Reason::REFUSED_STREAM);
+            });
+        });
+        let local = local.await?;
+        let _agent = agent(gateway.address, "a", local).await?;
+        let _other = agent(gateway.address, "a", local).await?;
+        let request = raw::request(gateway.address, "/a.B/C", &LARGE)?;
+        assert_eq!(reset_of(request).await?, h2::Reason::REFUSED_STREAM);
+        assert_eq!(refused.load(Ordering::Relaxed), 1);
+        Ok(())
+    })
+    .await
+}
+
+/// Calls two agents of one name, one of which has a good server: all calls go there.
+async fn the_other_answers(bad: std::net::SocketAddr) -> Tested {
+    let gateway = gateway().await?;
+    let good = server_of(None, |_, respond, _, _| answer_ok(respond)).await?;
+    let _bad = agent(gateway.address, "a", bad).await?;
+    let _good = agent(gateway.address, "a", good).await?;
+    for _ in 0..20 {
+        let (status, text, _) = call(gateway.address).await?;
+        assert_eq!(status, "0", "{text}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_one_server_refuses_another_of_its_name_answers() -> Tested {
+    bounded(async {
+        let (bad, refused) = refusing().await?;
+        the_other_answers(bad).await?;
+        assert!(refused.load(Ordering::Relaxed) > 0, "it was never asked");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn where_one_server_is_gone_another_of_its_name_answers() -> Tested {
+    bounded(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let gone = listener.local_addr()?;
+        drop(listener);
+        the_other_answers(gone).await
+    })
+    .await
 }

@@ -14,18 +14,20 @@ use http::{Extensions, HeaderMap, Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
-use crate::accept::tunnels::Tunnels;
+use crate::accept::hooks::{Accept, AcceptResult, Accepted, Hooks, asked};
+use crate::accept::tunnels::{Registration, Tunnels};
 use crate::carrier::driver::{Driver, OnStart};
 use crate::carrier::opening;
 use crate::carrier::receive::CarrierReader;
 use crate::carrier::transmit::{NetworkRole, TransmitBody};
 use crate::client::{Channel, NoAcceptor};
-use crate::error::BoxError;
+use crate::error::{BoxError, TunnelEnd};
 use crate::grpc::status::Status;
 use crate::options::Options;
 use crate::panics::contain;
-use crate::peer::{Direction, TunnelPeer, opening_metadata};
-use crate::runtime::{Runtime, Task};
+use crate::peer::{Direction, TunnelPeer};
+use crate::registry::{Registry, RegistryKey};
+use crate::runtime::Runtime;
 use crate::server::{Handler, HandlerAcceptor, NoHandler};
 use crate::tunnel::input::CallAcceptor;
 use crate::tunnel::shared::Shared;
@@ -53,8 +55,6 @@ impl fmt::Debug for ReverseTunnel {
     }
 }
 
-type Accept = Arc<dyn Fn(ReverseTunnel) -> Task + Send + Sync>;
-
 /// Accepts tunnels: the service `grpctunnel.v1.TunnelService`, to be mounted in an HTTP/2 server.
 ///
 /// Clones share their tunnels.
@@ -64,6 +64,7 @@ pub struct TunnelService<H = NoHandler> {
     options: Arc<Options>,
     handler: Option<H>,
     accept: Option<Accept>,
+    hooks: Hooks,
     tunnels: Arc<Tunnels>,
 }
 
@@ -83,6 +84,7 @@ impl TunnelService {
             options: Arc::new(Options::default()),
             handler: None,
             accept: None,
+            hooks: Hooks::default(),
             tunnels: Arc::new(Tunnels::default()),
         }
     }
@@ -104,6 +106,7 @@ impl<H> TunnelService<H> {
             options: self.options,
             handler: Some(handler),
             accept: self.accept,
+            hooks: self.hooks,
             tunnels: self.tunnels,
         }
     }
@@ -112,13 +115,62 @@ impl<H> TunnelService<H> {
     /// returns runs as a task of its own. The tunnel is drained when the last clone of its channel
     /// is dropped, so that task keeps one, for example until the tunnel is
     /// [`closed`](Channel::closed).
+    ///
+    /// An error of the task refuses the tunnel: it ends, calls that are open included, and the peer
+    /// finds the status as [`TunnelEnd::peer_status`]. [`on_open`](Self::on_open) refuses it earlier.
     #[must_use]
     pub fn reverse<F, T>(mut self, accept: F) -> Self
     where
         F: Fn(ReverseTunnel) -> T + Send + Sync + 'static,
-        T: Future<Output = ()> + Send + 'static,
+        T: Future<Output: AcceptResult> + Send + 'static,
     {
-        self.accept = Some(Arc::new(move |tunnel| Box::pin(accept(tunnel))));
+        let accept = Arc::new(accept);
+        self.accept = Some(Arc::new(move |_| {
+            let accept = accept.clone();
+            Ok(Box::new(move |tunnel: ReverseTunnel| {
+                // It does not keep the tunnel from being drained.
+                let shared = tunnel.channel.shared().clone();
+                let task = accept(tunnel);
+                Accepted::Task(Box::pin(async move {
+                    if let Some(status) = task.await.refusal() {
+                        shared.dismiss(status, Duration::ZERO);
+                    }
+                }))
+            }))
+        }));
+        self
+    }
+
+    /// Accepts reverse tunnels, which are found in `registry`. It takes the place of
+    /// [`reverse`](Self::reverse).
+    #[must_use]
+    pub fn register<K: RegistryKey>(mut self, registry: &Registry<K>) -> Self {
+        self.accept = Some(registry.acceptor());
+        self
+    }
+
+    /// Calls `hook` with each tunnel, of either direction, that is being opened and that no limit
+    /// refuses. It sees what came with the opening: metadata, the connection's addresses and
+    /// certificates, what interceptors and layers have added. An error refuses the tunnel, and the
+    /// peer finds the status in its [`ConnectError`](crate::ConnectError). If it panics, the tunnel
+    /// is refused INTERNAL.
+    #[must_use]
+    pub fn on_open(
+        mut self,
+        hook: impl Fn(&TunnelPeer) -> Result<(), Status> + Send + Sync + 'static,
+    ) -> Self {
+        self.hooks.on_open = Some(Arc::new(hook));
+        self
+    }
+
+    /// Calls `hook` with each tunnel, of either direction, that is over: once for each that
+    /// [`on_open`](Self::on_open) has let in. A registry does not know it any more by then.
+    #[must_use]
+    pub fn on_close(
+        mut self,
+        hook: impl Fn(&TunnelPeer, &TunnelEnd) + Send + Sync + 'static,
+    ) -> Self {
+        self.hooks.on_close = Some(Arc::new(hook));
         self
     }
 
@@ -143,70 +195,117 @@ impl<H> TunnelService<H> {
     where
         B: Body<Data: Buf, Error: Into<BoxError>> + Send + 'static,
     {
-        let metadata = opening_metadata(parts.headers.clone());
-        let extensions = parts.extensions.clone();
-        let accept = accept.clone();
-        self.accept::<Client, B, _>(parts, body, NoAcceptor, |shared| {
-            let runtime = shared.runtime.clone();
-            let tunnel = ReverseTunnel {
-                channel: Channel::new(shared),
-                metadata,
-                extensions,
+        let admit = |peer: &mut TunnelPeer| {
+            let on_reverse = asked(|| accept(peer))?;
+            let (metadata, extensions) = (peer.metadata().clone(), peer.extensions().clone());
+            let on_start = |shared: Arc<Shared<Client>>| {
+                let runtime = shared.runtime.clone();
+                let tunnel = ReverseTunnel {
+                    channel: Channel::new(shared),
+                    metadata,
+                    extensions,
+                };
+                let on_start = move || match contain(|| on_reverse(tunnel))? {
+                    Accepted::Kept(kept) => Some(kept),
+                    Accepted::Task(task) => {
+                        runtime.spawn(task);
+                        None
+                    }
+                };
+                Box::new(on_start) as OnStart
             };
-            Box::new(move || {
-                // The tunnel's task survives a panic of the application.
-                if let Some(task) = contain(|| accept(tunnel)) {
-                    runtime.spawn(task);
-                }
-            })
-        })
+            Ok(on_start)
+        };
+        self.accept::<Client, B, _, _>(parts, body, NoAcceptor, admit)
     }
 
-    /// Starts the task of a tunnel. `on_start` returns what is called when it may carry calls.
-    fn accept<R, B, A>(
+    fn accept_forward<B>(&self, handler: H, parts: Parts, body: B) -> Response<TransmitBody>
+    where
+        H: Handler,
+        B: Body<Data: Buf, Error: Into<BoxError>> + Send + 'static,
+    {
+        let admit = |_: &mut TunnelPeer| Ok(|_| Box::new(|| None) as OnStart);
+        let acceptor = HandlerAcceptor::new(handler);
+        self.accept::<Server, B, _, _>(parts, body, acceptor, admit)
+    }
+
+    fn accept<R, B, A, S>(
         &self,
         parts: Parts,
         body: B,
         acceptor: A,
-        on_start: impl FnOnce(Arc<Shared<R>>) -> OnStart,
+        admit: impl FnOnce(&mut TunnelPeer) -> Result<S, Status>,
     ) -> Response<TransmitBody>
     where
         R: TunnelRole,
         B: Body<Data: Buf, Error: Into<BoxError>> + Send + 'static,
         A: CallAcceptor<R>,
+        S: FnOnce(Arc<Shared<R>>) -> OnStart,
+    {
+        let accepted = self.try_accept(parts, body, acceptor, admit);
+        accepted.unwrap_or_else(|status| refused(&status))
+    }
+
+    /// Starts the task of a tunnel that `admit` lets in. That returns what makes the function that
+    /// is called when the tunnel may carry calls.
+    fn try_accept<R, B, A, S>(
+        &self,
+        parts: Parts,
+        body: B,
+        acceptor: A,
+        admit: impl FnOnce(&mut TunnelPeer) -> Result<S, Status>,
+    ) -> Result<Response<TransmitBody>, Status>
+    where
+        R: TunnelRole,
+        B: Body<Data: Buf, Error: Into<BoxError>> + Send + 'static,
+        A: CallAcceptor<R>,
+        S: FnOnce(Arc<Shared<R>>) -> OnStart,
     {
         let opening = Opening::Accepted(opening::negotiation(&parts.headers));
-        let runtime = match self.runtime.capture() {
-            Ok(runtime) => runtime,
-            Err(status) => return refused(&status),
-        };
-        let shared = Shared::<R>::new(runtime.clone(), self.options.clone(), opening);
-        let shared = match shared {
-            Ok(shared) => shared,
-            Err(error) => return refused(&Status::new(Code::Internal, error.to_string())),
-        };
-        let admitted = self.tunnels.admit(&shared, self.options.max_unsettled);
-        let (registration, unsettled) = match admitted {
-            Ok(admitted) => admitted,
-            Err(status) => return refused(&status),
-        };
-        let transmit = TransmitBody::new(shared.clone(), NetworkRole::Server);
+        let runtime = self.runtime.capture()?;
+        let shared = Shared::<R>::new(runtime.clone(), self.options.clone(), opening)
+            .map_err(|error| Status::new(Code::Internal, error.to_string()))?;
+        let (registration, unsettled) = self.tunnels.admit(&shared)?;
         let direction = match R::OWN_SIDE {
             Side::Client => Direction::Reverse,
             Side::Server => Direction::Forward,
         };
-        let peer = TunnelPeer::new(direction, parts.headers, parts.extensions);
+        let mut peer = TunnelPeer::new(shared.id, direction, parts.headers, parts.extensions);
+        let on_start = admit(&mut peer)?;
+        self.hooks.open(&peer)?;
+        let transmit = TransmitBody::new(shared.clone(), NetworkRole::Server);
+        let opened = Opened {
+            hooks: self.hooks.clone(),
+            shared: shared.clone(),
+            peer: peer.clone(),
+            _registration: registration,
+        };
         // Set only here, so it cannot have been set.
         let _ = shared.peer.set(peer);
         let on_start = on_start(shared.clone());
         let driver = Driver::new(shared, CarrierReader::accepted(body), acceptor)
-            .with_guard(registration)
+            .with_guard(opened)
             .on_start(Box::new(move || {
                 drop(unsettled);
-                on_start();
+                on_start()
             }));
         runtime.spawn(driver);
-        opening::accepted(transmit)
+        Ok(opening::accepted(transmit))
+    }
+}
+
+/// A tunnel that was let in. Dropped when it is over.
+struct Opened<R: TunnelRole> {
+    hooks: Hooks,
+    shared: Arc<Shared<R>>,
+    peer: TunnelPeer,
+    _registration: Registration,
+}
+
+impl<R: TunnelRole> Drop for Opened<R> {
+    fn drop(&mut self) {
+        let end = self.shared.read(|state| state.tunnel_end());
+        self.hooks.close(&self.peer, &end);
     }
 }
 
@@ -218,8 +317,7 @@ impl<H: Handler> TunnelService<H> {
         let (parts, body) = request.into_parts();
         match (parts.uri.path(), &self.handler, &self.accept) {
             (opening::OPEN_TUNNEL, Some(handler), _) => {
-                let acceptor = HandlerAcceptor::new(handler.clone());
-                self.accept::<Server, B, _>(parts, body, acceptor, |_| Box::new(|| {}))
+                self.accept_forward(handler.clone(), parts, body)
             }
             (opening::OPEN_REVERSE_TUNNEL, _, Some(accept)) => {
                 self.accept_reverse(accept, parts, body)

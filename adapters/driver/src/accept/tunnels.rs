@@ -51,18 +51,25 @@ impl Tunnels {
     pub(crate) fn admit<R: TunnelRole>(
         self: &Arc<Self>,
         tunnel: &Arc<Shared<R>>,
-        max_unsettled: usize,
     ) -> Result<(Registration, Unsettled), Status> {
+        let options = tunnel.options.clone();
         let tunnel: Weak<Shared<R>> = Arc::downgrade(tunnel);
         let mut inner = self.lock();
         if inner.draining {
             let text = "the tunnel server is shutting down";
             return Err(Status::new(Code::Unavailable, text));
         }
-        if inner.unsettled >= max_unsettled {
-            let text =
-                "too many tunnels that are not settled yet: the limit is options.max_unsettled";
-            return Err(Status::new(Code::ResourceExhausted, text));
+        let full = |count: usize, most: usize, what: &str, limit: &str| {
+            let text = format!("{count} {what} are there already: the limit is options.{limit}");
+            (count >= most).then(|| Status::new(Code::ResourceExhausted, text))
+        };
+        let (all, unsettled) = (inner.tunnels.len(), inner.unsettled);
+        let refused = full(all, options.max_tunnels, "tunnels", "max_tunnels").or_else(|| {
+            let what = "tunnels that are not settled yet";
+            full(unsettled, options.max_unsettled, what, "max_unsettled")
+        });
+        if let Some(refused) = refused {
+            return Err(refused);
         }
         let id = inner.next;
         inner.next = id.wrapping_add(1);

@@ -247,6 +247,12 @@ impl Inbox {
         *self = Self::default();
     }
 
+    /// Bytes that wait to be read, with what says where messages end.
+    pub(crate) fn waiting(&self) -> usize {
+        let behind = self.behind.as_ref().map_or(0, |behind| behind.memory());
+        self.unread.saturating_add(behind)
+    }
+
     /// Whether there is nothing to read now.
     pub(crate) fn is_empty(&mut self) -> bool {
         if self.unread == 0 {

@@ -46,6 +46,11 @@ pub(crate) struct BodyReader {
 }
 
 impl BodyReader {
+    /// The bytes that were read and not sent.
+    pub(crate) const fn queued(&self) -> usize {
+        self.share.bytes()
+    }
+
     pub(crate) fn new(share: QueueShare) -> Self {
         Self {
             deframer: Deframer::new(u32::MAX),

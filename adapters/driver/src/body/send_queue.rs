@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::budget::MemoryBudget;
 use crate::options::Options;
 
 /// The bytes that wait to be sent on all streams of a tunnel. Clones share the count.
@@ -10,12 +11,23 @@ use crate::options::Options;
 /// Bodies are read without the tunnel's lock, so the count is atomic. One that is slightly out of
 /// date lets a body be read once too often, or once too late.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct SendQueue(Arc<AtomicUsize>);
+pub(crate) struct SendQueue {
+    bytes: Arc<AtomicUsize>,
+    /// The bound that this queue shares with other tunnels.
+    budget: Option<MemoryBudget>,
+}
 
 impl SendQueue {
+    pub(crate) fn new(budget: Option<MemoryBudget>) -> Self {
+        Self {
+            bytes: Arc::default(),
+            budget,
+        }
+    }
+
     /// The bytes that wait.
     pub(crate) fn bytes(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
+        self.bytes.load(Ordering::Relaxed)
     }
 
     /// An empty share.
@@ -23,6 +35,20 @@ impl SendQueue {
         QueueShare {
             queue: self.clone(),
             bytes: 0,
+        }
+    }
+
+    fn add(&self, bytes: usize) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        if let Some(budget) = &self.budget {
+            budget.add_waiting(bytes);
+        }
+    }
+
+    fn remove(&self, bytes: usize) {
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        if let Some(budget) = &self.budget {
+            budget.remove_waiting(bytes);
         }
     }
 }
@@ -39,16 +65,20 @@ impl QueueShare {
         self.bytes
     }
 
+    pub(crate) const fn budget(&self) -> Option<&MemoryBudget> {
+        self.queue.budget.as_ref()
+    }
+
     pub(crate) fn add(&mut self, bytes: usize) {
         self.bytes = self.bytes.saturating_add(bytes);
-        self.queue.0.fetch_add(bytes, Ordering::Relaxed);
+        self.queue.add(bytes);
     }
 
     /// Removes `bytes`, at most all.
     pub(crate) fn remove(&mut self, bytes: usize) {
         let bytes = bytes.min(self.bytes);
         self.bytes = self.bytes.saturating_sub(bytes);
-        self.queue.0.fetch_sub(bytes, Ordering::Relaxed);
+        self.queue.remove(bytes);
     }
 
     /// Takes over all of another share of the same queue.

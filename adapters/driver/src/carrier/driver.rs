@@ -16,9 +16,9 @@ use crate::carrier::opening;
 use crate::carrier::receive::{CarrierEvent, CarrierReader, ReadBudget};
 use crate::deferred::Deferred;
 use crate::error::{BoxError, CarrierEnd};
-use crate::log;
 use crate::peer::{Direction, TunnelPeer};
 use crate::runtime::Sleep;
+use crate::telemetry::{self, Meter};
 use crate::tunnel::input::CallAcceptor;
 use crate::tunnel::shared::Shared;
 use crate::tunnel::state::{State, TunnelRole};
@@ -28,8 +28,8 @@ use crate::tunnel::state::{State, TunnelRole};
 const KEPT_MEMORY: usize = 64 << 10;
 const IDLE_MEMORY: usize = 4 << 10;
 
-/// Called once when the tunnel may carry calls.
-pub(crate) type OnStart = Box<dyn FnOnce() + Send>;
+/// Called once when the tunnel may carry calls. What it returns is dropped when the tunnel is over.
+pub(crate) type OnStart = Box<dyn FnOnce() -> Option<Box<dyn Send>> + Send>;
 
 /// The task of a tunnel. It ends with the tunnel.
 pub(crate) struct Driver<R: TunnelRole, F, B, I> {
@@ -37,6 +37,8 @@ pub(crate) struct Driver<R: TunnelRole, F, B, I> {
     reader: CarrierReader<F, B>,
     acceptor: I,
     on_start: Option<OnStart>,
+    /// What `on_start` returned.
+    kept: Option<Box<dyn Send>>,
     started: bool,
     /// What was read and not processed.
     chunk: Bytes,
@@ -49,6 +51,7 @@ pub(crate) struct Driver<R: TunnelRole, F, B, I> {
     sleep: Option<Sleep>,
     sleeps_until: Time,
     deferred: Deferred,
+    meter: Meter,
     /// Dropped when the task has ended.
     guard: Option<Box<dyn Send>>,
 }
@@ -69,6 +72,7 @@ where
             reader,
             acceptor,
             on_start: None,
+            kept: None,
             started: false,
             chunk: Bytes::new(),
             partial: Vec::new(),
@@ -77,6 +81,7 @@ where
             sleep: None,
             sleeps_until: Time::MAX,
             deferred: Deferred::default(),
+            meter: Meter::default(),
             guard: None,
         }
     }
@@ -134,6 +139,7 @@ where
                 Some(CarrierEvent::Response(parts)) => self.handle_response(state, parts, deferred),
                 Some(CarrierEvent::End(end, cause)) => self.handle_end(state, end, cause),
                 Some(CarrierEvent::Data(chunk)) => {
+                    self.meter.received(R::OWN_SIDE, chunk.len());
                     self.chunk = chunk;
                     self.handle_frames(state, budget, deferred);
                 }
@@ -147,8 +153,9 @@ where
                 self.reader.stop();
             }
             state.handle_events(deferred);
+            self.meter.observe(state);
             if state.is_over() || self.reader.has_ended() {
-                conclude(state, deferred);
+                conclude(state, &mut self.meter, deferred);
                 return None;
             }
             let was_paused = std::mem::replace(&mut self.paused, !state.tunnel.wants_read());
@@ -170,7 +177,7 @@ where
             Side::Client => Direction::Forward,
             Side::Server => Direction::Reverse,
         };
-        let peer = TunnelPeer::new(direction, parts.headers, parts.extensions);
+        let peer = TunnelPeer::new(self.shared.id, direction, parts.headers, parts.extensions);
         // There is only one response.
         let _ = self.shared.peer.set(peer);
         state.negotiated = negotiation == Negotiation::On;
@@ -255,9 +262,10 @@ where
             return;
         }
         self.started = true;
-        log::started(R::OWN_SIDE);
+        telemetry::started(R::OWN_SIDE);
+        self.meter.started(R::OWN_SIDE);
         if let Some(on_start) = self.on_start.take() {
-            on_start();
+            self.kept = on_start();
         }
     }
 
@@ -304,10 +312,11 @@ fn handle_timeouts<R: TunnelRole>(state: &mut State<R>, deferred: &mut Deferred)
 }
 
 /// Sets how the tunnel ended, and wakes everybody who waits.
-fn conclude<R: TunnelRole>(state: &mut State<R>, deferred: &mut Deferred) {
+fn conclude<R: TunnelRole>(state: &mut State<R>, meter: &mut Meter, deferred: &mut Deferred) {
     if state.end.is_none() {
         let end = state.tunnel_end();
-        log::ended(R::OWN_SIDE, &end);
+        telemetry::ended(R::OWN_SIDE, &end);
+        meter.ended(R::OWN_SIDE, &end);
         state.end = Some(end);
     }
     state.watchers.wake(deferred);
@@ -359,10 +368,12 @@ impl<R: TunnelRole, F, B, I> Drop for Driver<R, F, B, I> {
             if state.end.is_none() {
                 state.tunnel.handle_end(state.now, Cause::Failed);
                 state.handle_events(deferred);
-                conclude(state, deferred);
+                conclude(state, &mut self.meter, deferred);
             }
             deferred.drop_waker(state.driver.take());
         });
+        drop(self.on_start.take());
+        drop(self.kept.take());
         drop(self.guard.take());
     }
 }

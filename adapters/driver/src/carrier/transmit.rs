@@ -12,13 +12,15 @@ use http_body::{Body, Frame};
 
 use crate::deferred::Deferred;
 use crate::grpc::status::Status;
+use crate::telemetry;
 use crate::tunnel::shared::Shared;
 use crate::tunnel::state::TunnelRole;
 
 /// What a [`TransmitBody`] sends next.
 enum TransmitEvent {
     Frames(Bytes),
-    End(Carrier),
+    /// How the carrier ends, and the status of an end in good order, if it is not OK.
+    End(Carrier, Option<Status>),
 }
 
 /// A tunnel that has frames to send, whatever its side.
@@ -38,11 +40,13 @@ impl<R: TunnelRole> TransmitSource for Shared<R> {
             state.outgoing.last_polled = state.now;
             let frames = state.outgoing.batch.take();
             if !frames.is_empty() {
+                telemetry::sent(R::OWN_SIDE, frames.len());
                 return Poll::Ready(TransmitEvent::Frames(frames));
             }
             if let Some(carrier) = &state.carrier {
                 state.outgoing.closed = true;
-                return Poll::Ready(TransmitEvent::End(carrier.clone()));
+                let status = state.finish_status.clone();
+                return Poll::Ready(TransmitEvent::End(carrier.clone(), status));
             }
             deferred.register(&mut state.outgoing.waker, cx.waker());
             state.outgoing.parked = true;
@@ -118,14 +122,18 @@ impl TransmitBody {
         }
     }
 
-    fn end(&mut self, carrier: Carrier) -> Option<Result<Frame<Bytes>, TransmitError>> {
+    fn end(
+        &mut self,
+        carrier: Carrier,
+        finish: Option<Status>,
+    ) -> Option<Result<Frame<Bytes>, TransmitError>> {
         self.source = None;
         match (self.role, carrier) {
             (NetworkRole::Client, Carrier::Finish) => None,
             (NetworkRole::Client, Carrier::Abort(error)) => Some(Err(TransmitError(error))),
             (NetworkRole::Server, carrier) => {
                 let status = match carrier {
-                    Carrier::Finish => Status::ok(),
+                    Carrier::Finish => finish.unwrap_or_else(Status::ok),
                     Carrier::Abort(error) => Status::new(error.code(), error.to_string()),
                 };
                 let mut trailers = HeaderMap::new();
@@ -152,7 +160,7 @@ impl Body for TransmitBody {
             .poll_next(cx, &mut this.deferred)
             .map(|next| match next {
                 TransmitEvent::Frames(bytes) => Some(Ok(Frame::data(bytes))),
-                TransmitEvent::End(carrier) => this.end(carrier),
+                TransmitEvent::End(carrier, finish) => this.end(carrier, finish),
             })
     }
 

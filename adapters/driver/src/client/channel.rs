@@ -18,6 +18,7 @@ use crate::client::response_body::ResponseBody;
 use crate::client::response_future::ResponseFuture;
 use crate::counters::Counters;
 use crate::error::{BoxError, CallError, TunnelEnd};
+use crate::grpc::status::Status;
 use crate::peer::TunnelPeer;
 use crate::tunnel::id::TunnelId;
 use crate::tunnel::published::TunnelState;
@@ -63,7 +64,7 @@ impl Channel {
         ResponseFuture::new(self.handle.clone(), request, made)
     }
 
-    /// Tells this tunnel from any other.
+    /// Tells this tunnel from any other that this process has or had.
     #[must_use]
     pub fn id(&self) -> TunnelId {
         self.shared().id
@@ -79,6 +80,14 @@ impl Channel {
     /// Ends the tunnel: open calls end UNAVAILABLE, and the carrier is finished.
     pub fn close(&self) {
         self.shared().drain(Duration::ZERO);
+    }
+
+    /// As [`drain`](Self::drain), and tells the peer why: it finds `status` as
+    /// [`TunnelEnd::peer_status`] when the tunnel is over. ABORTED says that another tunnel has taken
+    /// its place. Of several statuses the first counts. A status can be told where this end accepted
+    /// the tunnel; where it opened it, this is a drain and no more.
+    pub fn dismiss(&self, status: Status, limit: Duration) {
+        self.shared().dismiss(status, limit);
     }
 
     /// Waits for the end of the tunnel. The future does not keep the tunnel from being drained.

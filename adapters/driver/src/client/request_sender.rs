@@ -45,6 +45,11 @@ where
         }
     }
 
+    /// The bytes that were read and not sent.
+    pub(crate) const fn queued(&self) -> usize {
+        self.reader.queued()
+    }
+
     /// Whether there is nothing left to do.
     pub(crate) const fn is_done(&self) -> bool {
         self.body.is_none() && self.end.is_none()

@@ -13,6 +13,7 @@ use crate::client::call::Call;
 use crate::deferred::Deferred;
 use crate::error::{CallError, NeverProcessed, TunnelEnd};
 use crate::grpc::headers::{GRPC_CONTENT_TYPE, remove_transparent};
+use crate::telemetry::CallSpan;
 use crate::tunnel::call_end::CallEnd;
 use crate::tunnel::state::State;
 
@@ -24,6 +25,7 @@ pub struct ResponseBody {
     received: Received,
     /// None: everything was taken.
     call: Option<Call>,
+    span: CallSpan,
 }
 
 /// What was taken from a tunnel: messages, and the end behind them.
@@ -40,6 +42,7 @@ impl State<Client> {
             return Received::default();
         };
         let (data, consumed) = entry.inbox.take();
+        entry.count_unread();
         let end = if entry.inbox.is_empty() {
             entry.end.take()
         } else {
@@ -100,13 +103,18 @@ impl ResponseStart {
     pub(crate) fn into_response(
         self,
         call: Option<Call>,
+        mut span: CallSpan,
     ) -> Result<Response<ResponseBody>, CallError> {
         let mut response = Response::new(ResponseBody::default());
         *response.version_mut() = Version::HTTP_2;
         match self {
             Self::Response(headers, received) => {
                 *response.headers_mut() = headers;
-                *response.body_mut() = ResponseBody { received, call };
+                *response.body_mut() = ResponseBody {
+                    received,
+                    call,
+                    span,
+                };
             }
             Self::End(CallEnd::Failed(error)) => return Err(error),
             Self::End(CallEnd::Status {
@@ -115,6 +123,7 @@ impl ResponseStart {
                 never_processed,
                 lost,
             }) => {
+                span.end(status.code());
                 status.write_headers(&mut trailers);
                 *response.headers_mut() = trailers;
                 let extensions = response.extensions_mut();
@@ -161,6 +170,11 @@ impl Body for ResponseBody {
                 call.released = true;
                 this.call = None;
             }
+        }
+        if let (true, Some(CallEnd::Status { status, .. })) =
+            (this.received.data.is_empty(), &this.received.end)
+        {
+            this.span.end(status.code());
         }
         Poll::Ready(this.received.next())
     }

@@ -16,6 +16,7 @@ use crate::client::request_sender::{RequestSendTask, RequestSender};
 use crate::client::response_body::{ResponseBody, ResponseStart};
 use crate::client::waiting::PendingCall;
 use crate::error::{BoxError, CallError};
+use crate::telemetry::CallSpan;
 use crate::tunnel::call_end::CallEnd;
 use crate::tunnel::send::SendProgress;
 
@@ -25,6 +26,7 @@ use crate::tunnel::send::SendProgress;
 /// response begins is sent by a task.
 pub struct ResponseFuture<B> {
     phase: Phase<B>,
+    span: CallSpan,
 }
 
 #[expect(
@@ -44,10 +46,19 @@ impl<B> Unpin for ResponseFuture<B> {}
 
 impl<B> ResponseFuture<B> {
     /// A call that was made at this time.
-    pub(crate) const fn new(handle: Arc<Handle>, request: Request<B>, made: Instant) -> Self {
+    pub(crate) fn new(handle: Arc<Handle>, request: Request<B>, made: Instant) -> Self {
         Self {
+            span: CallSpan::new(request.uri().path(), handle.shared.id),
             phase: Phase::New(handle, request, made),
         }
+    }
+
+    fn respond(
+        &mut self,
+        start: ResponseStart,
+        rest: Option<Call>,
+    ) -> Poll<Result<Response<ResponseBody>, CallError>> {
+        Poll::Ready(start.into_response(rest, std::mem::take(&mut self.span)))
     }
 }
 
@@ -95,7 +106,7 @@ where
                         Ok(call) => self.phase = Phase::Pending(call),
                         Err(status) => {
                             let start = ResponseStart::End(CallEnd::status(status));
-                            return Poll::Ready(start.into_response(None));
+                            return self.respond(start, None);
                         }
                     }
                 }
@@ -105,7 +116,7 @@ where
                         return Poll::Pending;
                     }
                     Poll::Ready(Err(end)) => {
-                        return Poll::Ready(ResponseStart::End(*end).into_response(None));
+                        return self.respond(ResponseStart::End(*end), None);
                     }
                     Poll::Ready(Ok(stream)) => {
                         let shared = call.shared().clone();
@@ -119,14 +130,14 @@ where
                     };
                     if start.is_end() {
                         call.released = true;
-                        return Poll::Ready(start.into_response(None));
+                        return self.respond(start, None);
                     }
                     if !sender.is_done() {
                         let shared = call.shared.clone();
                         let task = RequestSendTask::new(shared, call.stream, sender);
                         call.shared.runtime.spawn(task);
                     }
-                    return Poll::Ready(start.into_response(Some(call)));
+                    return self.respond(start, Some(call));
                 }
                 // Polled again after it was ready.
                 Phase::Done => return Poll::Pending,

@@ -67,6 +67,7 @@ enum Entry {
     Opened(Key),
     Waits(Place),
     TooManyWait,
+    OverBudget(Status),
     Refused(OpenError),
 }
 
@@ -80,6 +81,9 @@ impl State<Client> {
         deferred: &mut Deferred,
     ) -> Entry {
         let over = self.tunnel.is_draining() || self.tunnel.is_ended();
+        if let Some(status) = self.over_budget(&call) {
+            return Entry::OverBudget(status);
+        }
         if over || self.waiting_calls.is_empty() {
             match open(&mut self.tunnel, self.now, &call) {
                 Ok(stream) => {
@@ -100,11 +104,21 @@ impl State<Client> {
         Entry::Waits(self.waiting_calls.join(call, expires, cx))
     }
 
+    /// Why no call is opened because of what waits in other tunnels, if so.
+    fn over_budget(&self, call: &NewCall) -> Option<Status> {
+        // Such a tunnel has a better reason.
+        let over = self.tunnel.is_draining() || self.tunnel.is_ended();
+        let budget = self.options.budget.as_ref().filter(|_| !over);
+        budget?.refusal(call.queued)
+    }
+
     /// Opens the calls that wait, as far as there is room, whether their tasks are polled or not.
     pub(crate) fn open_waiting(&mut self, deferred: &mut Deferred) {
         while let Some((call, expires)) = self.waiting_calls.first() {
             let waited = if expires <= self.now {
                 Waited::Expired
+            } else if let Some(status) = self.over_budget(call) {
+                Waited::OverBudget(status)
             } else {
                 match open(&mut self.tunnel, self.now, call) {
                     Ok(stream) => Waited::Opened(stream),
@@ -114,7 +128,7 @@ impl State<Client> {
             };
             let opened = match &waited {
                 Waited::Opened(stream) => Some(*stream),
-                Waited::Refused(_) | Waited::Expired => None,
+                Waited::Refused(_) | Waited::OverBudget(_) | Waited::Expired => None,
             };
             let call = self.waiting_calls.decide(waited, deferred);
             if let Some((stream, call)) = opened.zip(call) {
@@ -242,6 +256,7 @@ where
                 head: head.bytes,
                 dropped: head.dropped,
                 options: self.options,
+                queued: self.sender.queued(),
             };
             let longest = now.saturating_add(shared.options.max_wait);
             let expires = deadline.map_or(longest, |deadline| deadline.min(longest));
@@ -259,6 +274,9 @@ where
                 Entry::TooManyWait => {
                     let end = CallEnd::never_processed(too_many_wait(&shared.options));
                     return Poll::Ready(Err(Box::new(end)));
+                }
+                Entry::OverBudget(status) => {
+                    return Poll::Ready(Err(Box::new(CallEnd::never_processed(status))));
                 }
                 Entry::Waits(place) => {
                     self.turn = Some(Turn {
@@ -341,6 +359,9 @@ where
         match waited {
             Some(Waited::Opened(stream)) => Poll::Ready(Ok(stream)),
             Some(Waited::Refused(error)) => Poll::Ready(Err(self.refused(error))),
+            Some(Waited::OverBudget(status)) => {
+                Poll::Ready(Err(Box::new(CallEnd::never_processed(status))))
+            }
             Some(Waited::Expired) => Poll::Ready(Err(self.expired())),
             None if turn.expires <= now => Poll::Ready(Err(self.expired())),
             None => {

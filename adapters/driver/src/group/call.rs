@@ -20,6 +20,7 @@ use crate::group::tunnels::TunnelGroup;
 use crate::grpc::status::Status;
 use crate::retry::{Attempt, RetryBody};
 use crate::runtime::Sleep;
+use crate::telemetry;
 use crate::tunnel::id::TunnelId;
 
 /// A call on a [`TunnelGroup`] that has no response yet. Dropping it cancels the call.
@@ -166,6 +167,7 @@ where
     ) -> Poll<Option<ResponseFuture<Attempt<B>>>> {
         let picked = ready!(wait.poll(cx, &self.group, call));
         Poll::Ready(picked.map(|channel| {
+            telemetry::picked(!call.tried.is_empty());
             call.tried.push(channel.id());
             let request = Request::from_parts(call.head.clone(), call.body.attempt());
             channel.call_made(request, call.made)

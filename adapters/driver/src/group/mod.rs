@@ -8,4 +8,5 @@ mod tunnels;
 
 pub use call::GroupResponseFuture;
 pub use pick::{Candidate, Candidates, LeastLoaded, Pick, RoundRobin};
+pub(crate) use tunnels::Tunnels;
 pub use tunnels::{Expected, Membership, TunnelGroup};

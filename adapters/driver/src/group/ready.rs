@@ -21,8 +21,18 @@ pub(crate) struct Change {
 }
 
 impl Change {
+    /// Changes of members only, from now on.
+    pub(crate) fn of_members(tunnels: &Arc<Tunnels>) -> Self {
+        Self {
+            tunnels: tunnels.clone(),
+            version: tunnels.members_and_version().1,
+            ticket: None,
+            waits: Vec::new(),
+        }
+    }
+
     /// Changes from now on.
-    pub(crate) fn new(tunnels: &Arc<Tunnels>) -> Self {
+    fn new(tunnels: &Arc<Tunnels>) -> Self {
         let (members, version) = tunnels.members_and_version();
         let waits = members.iter().filter(|member| {
             let state = member.channel.state();
@@ -38,7 +48,7 @@ impl Change {
         }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut waits = self.waits.iter_mut();
         if waits.any(|wait| Pin::new(wait).poll(cx).is_ready()) {
             return Poll::Ready(());

@@ -93,31 +93,25 @@ impl TunnelGroup {
     /// An empty group, which picks by turns. `runtime` keeps the time of calls that wait.
     #[must_use]
     pub fn new(runtime: Runtime) -> Self {
-        Self::with_guard(runtime, None)
+        Self::of(Arc::new(Tunnels::new(None)), runtime, Arc::new(RoundRobin))
     }
 
-    /// A group whose `guard` is dropped with its last handle and member.
-    pub(crate) fn with_guard(runtime: Runtime, guard: Option<Box<dyn Send + Sync>>) -> Self {
+    pub(crate) const fn of(tunnels: Arc<Tunnels>, runtime: Runtime, pick: Arc<dyn Pick>) -> Self {
         Self {
-            tunnels: Arc::new(Tunnels {
-                inner: Mutex::default(),
-                turn: AtomicUsize::new(0),
-                _guard: guard,
-            }),
+            tunnels,
             runtime,
             max_wait: Duration::from_secs(5),
-            pick: Arc::new(RoundRobin),
+            pick,
         }
     }
 
     /// The same tunnels, picked in this way. Other clones keep theirs.
     #[must_use]
     pub fn with_pick(self, pick: impl Pick) -> Self {
-        self.with_shared_pick(Arc::new(pick))
-    }
-
-    pub(crate) fn with_shared_pick(self, pick: Arc<dyn Pick>) -> Self {
-        Self { pick, ..self }
+        Self {
+            pick: Arc::new(pick),
+            ..self
+        }
     }
 
     /// The same tunnels, with another limit for the wait of a call for a tunnel that is
@@ -184,6 +178,13 @@ impl TunnelGroup {
                 Poll::Pending => sleep.as_mut().poll(cx).map(|()| false),
             }
         })
+    }
+
+    /// Waits until a tunnel has been added or has left, or has begun or ceased to be
+    /// [expected](Self::expect), after this was called.
+    pub fn changed(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
+        let mut change = Change::of_members(&self.tunnels);
+        poll_fn(move |cx| change.poll(cx))
     }
 
     /// The tunnels, in the order in which they were added.
@@ -284,6 +285,15 @@ struct Inner {
 }
 
 impl Tunnels {
+    /// None yet. `guard` is dropped with the last handle of them.
+    pub(crate) fn new(guard: Option<Box<dyn Send + Sync>>) -> Self {
+        Self {
+            inner: Mutex::default(),
+            turn: AtomicUsize::new(0),
+            _guard: guard,
+        }
+    }
+
     /// No code of users, and of no tunnel, runs under this lock.
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
@@ -303,6 +313,12 @@ impl Tunnels {
     pub(crate) fn members_and_version(&self) -> (Arc<Vec<Arc<Member>>>, u64) {
         let inner = self.lock();
         (inner.members.clone(), inner.version)
+    }
+
+    /// Whether there is no tunnel, and none is on its way.
+    pub(crate) fn is_deserted(&self) -> bool {
+        let inner = self.lock();
+        inner.members.is_empty() && inner.expected == 0
     }
 
     /// Whether a tunnel is on its way.

@@ -15,6 +15,7 @@ use crate::grpc::status::Status;
 use crate::panics::contain;
 use crate::server::handler::Handler;
 use crate::server::task::{TaskGuard, handle};
+use crate::telemetry::HandlerSpan;
 use crate::tunnel::input::{CallAcceptor, IncomingCall};
 use crate::tunnel::shared::Shared;
 use crate::tunnel::state::State;
@@ -53,7 +54,13 @@ impl<H: Handler> CallAcceptor<Server> for HandlerAcceptor<H> {
         let kind = state.options.method_kinds.get(call.method);
         let share = state.queue.share();
         state.streams.insert(Stream::new(stream, share), deferred);
-        match request(state, &call) {
+        let refusal = state.options.budget.as_ref();
+        let refusal = refusal.and_then(|budget| budget.refusal(0));
+        let request = match refusal {
+            Some(status) => Err(status.with_mark(true)),
+            None => request(state, &call),
+        };
+        match request {
             Ok(mut request) => {
                 if kind != MethodKind::Unknown {
                     // The stream was opened a moment ago.
@@ -90,8 +97,9 @@ impl<H: Handler> CallAcceptor<Server> for HandlerAcceptor<H> {
                 continue;
             };
             let body = guard.request_body();
+            let span = HandlerSpan::new(request.uri().path(), shared.id);
             let task = handle(guard, kind, handler, request.map(|()| body));
-            shared.runtime.spawn(task);
+            shared.runtime.spawn(span.around(task));
         }
     }
 }

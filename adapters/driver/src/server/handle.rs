@@ -11,6 +11,7 @@ use grpctunnel_core::wire::ExtensionSet;
 use crate::counters::Counters;
 use crate::error::TunnelEnd;
 use crate::peer::TunnelPeer;
+use crate::tunnel::id::TunnelId;
 use crate::tunnel::published::TunnelState;
 use crate::tunnel::shared::Shared;
 
@@ -35,6 +36,16 @@ impl Drop for ServerHandle {
 impl ServerHandle {
     pub(crate) const fn new(shared: Arc<Shared<Server>>) -> Self {
         Self { shared }
+    }
+
+    /// Tells this tunnel from any other that this process has or had.
+    #[must_use]
+    pub fn id(&self) -> TunnelId {
+        self.shared.id
+    }
+
+    pub(crate) const fn shared(&self) -> &Arc<Shared<Server>> {
+        &self.shared
     }
 
     /// Begins to drain: new calls are refused UNAVAILABLE; those that are open may go on for

@@ -48,6 +48,7 @@ impl Body for RequestBody {
                 return Poll::Ready(Some(Err(RequestError::new(status))));
             };
             let (data, consumed) = entry.inbox.take();
+            entry.count_unread();
             if !data.is_empty() {
                 state.consumed(stream, consumed);
                 return Poll::Ready(Some(Ok(data)));
@@ -86,6 +87,7 @@ impl Drop for RequestBody {
                 if let Some(entry) = state.streams.get(stream) {
                     entry.request_dropped = true;
                     entry.inbox.finish(Unread::Discard);
+                    entry.count_unread();
                     deferred.drop_waker(entry.reader.take());
                     if entry.end.is_some() {
                         entry.abandoned = true;

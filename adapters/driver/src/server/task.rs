@@ -20,6 +20,7 @@ use crate::panics::contain;
 use crate::server::handler::Handler;
 use crate::server::request_body::RequestBody;
 use crate::server::respond::hold;
+use crate::telemetry;
 use crate::tunnel::heads;
 use crate::tunnel::send::SendProgress;
 use crate::tunnel::shared::Shared;
@@ -130,6 +131,7 @@ async fn respond<H: Handler>(
         Ok(response) => response,
         Err(error) => {
             let status = status_of(&*error, &shared.options);
+            telemetry::answered(status.code());
             shared.with_now(|state, deferred| state.close(stream, &status, deferred));
             return;
         }
@@ -141,6 +143,7 @@ async fn respond<H: Handler>(
     if let Some(status) = Status::of_response(&parts, body.is_end_stream()) {
         let status = status.with_mark(unprocessed);
         let (head, status) = heads::close(&status, &parts.headers, extensions, &shared.options);
+        telemetry::answered(status.code());
         finish(shared, stream, kind, head, &status);
         return;
     }
@@ -152,6 +155,7 @@ async fn respond<H: Handler>(
             // An error is what it is, whatever comes with it.
             let error = status_alone.filter(|status| status.code() != Code::Ok);
             let status = error.unwrap_or(bad).with_mark(unprocessed);
+            telemetry::answered(status.code());
             shared.with_now(|state, deferred| state.close(stream, &status, deferred));
             return;
         }
@@ -288,6 +292,7 @@ impl ResponseSender<'_> {
             BodyEnd::Invalid(status) => status,
         };
         let (head, status) = heads::close(&status, &trailers, self.extensions, options);
+        telemetry::answered(status.code());
         let (ok, hold) = success(&status, self.kind, options);
         (head, ok, hold)
     }

@@ -7,13 +7,15 @@ use fastrand::Rng;
 use grpctunnel_core::{Code, Opening as CoreOpening, Server};
 use http::HeaderMap;
 
+use crate::group::TunnelGroup;
 use crate::grpc::status::Status;
 use crate::options::Options;
 use crate::peer::TunnelPeer;
 use crate::runtime::Runtime;
 use crate::server::Handler;
 use crate::supervisor::backoff::{Backoff, Pauses};
-use crate::supervisor::dial::{Dial, DialError, Open, Opening, open_reverse};
+use crate::supervisor::channel::SupervisedChannel;
+use crate::supervisor::dial::{Dial, DialError, Open, Opening, open_forward, open_reverse};
 use crate::supervisor::event::SupervisorEvent;
 use crate::supervisor::interruption::Interruption;
 use crate::supervisor::line::{Check, Common, GiveUp, Line, Tell};
@@ -23,6 +25,9 @@ use crate::tunnel::state::State;
 
 /// The role of a [`Supervisor`] that handles the calls of its tunnels.
 pub struct ReverseRole<H>(pub(crate) H);
+
+/// The role of a [`Supervisor`] that makes calls on its tunnels.
+pub struct ForwardRole(pub(crate) ());
 
 /// A gateway: its name, and how to open tunnels to it.
 struct Gateway {
@@ -154,8 +159,7 @@ impl<R> SupervisorBuilder<R> {
     }
 
     /// Starts the tasks.
-    fn start_tasks(self, runtime: &Runtime) -> Result<Handle, Status> {
-        let runtime = runtime.capture()?;
+    fn start_tasks(self, runtime: Runtime, group: Option<TunnelGroup>) -> Result<Handle, Status> {
         let invalid = |text| Status::new(Code::InvalidArgument, text);
         if self.gateways.is_empty() {
             return Err(invalid("a supervisor needs a gateway"));
@@ -182,6 +186,7 @@ impl<R> SupervisorBuilder<R> {
                 options,
                 metadata: self.metadata,
             }),
+            group,
             check: self.check,
             tell: self.tell,
             give_up: self.give_up,
@@ -215,7 +220,27 @@ impl<H: Handler> SupervisorBuilder<ReverseRole<H>> {
     /// INVALID_ARGUMENT where there is no gateway or no tunnel to it, or the options hold a value
     /// that no tunnel can have; INTERNAL if there is no runtime. Nothing was sent.
     pub fn start(self, runtime: &Runtime) -> Result<Supervisor, Status> {
-        self.start_tasks(runtime).map(Supervisor::new)
+        let handle = self.start_tasks(runtime.capture()?, None)?;
+        Ok(Supervisor::of(Arc::new(handle)))
+    }
+}
+
+impl SupervisorBuilder<ForwardRole> {
+    /// Adds a gateway, which gets tunnels of its own. `name` is what states and events call it.
+    pub fn gateway(self, name: impl Into<Arc<str>>, dial: impl Dial) -> Self {
+        let dial = Arc::new(dial);
+        self.add(name, move || open_forward(dial.clone()))
+    }
+
+    /// Starts the supervisor. Calls may be made at once; they wait for the first tunnel.
+    ///
+    /// # Errors
+    /// As those of a [reverse one](SupervisorBuilder::<ReverseRole<H>>::start).
+    pub fn start(self, runtime: &Runtime) -> Result<SupervisedChannel, Status> {
+        let runtime = runtime.capture()?;
+        let group = TunnelGroup::new(runtime.clone());
+        let handle = self.start_tasks(runtime, Some(group.clone()))?;
+        Ok(SupervisedChannel::new(group, handle))
     }
 }
 

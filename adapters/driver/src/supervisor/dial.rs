@@ -13,7 +13,8 @@ use http_body::Body;
 use tower_service::Service;
 
 use crate::carrier::transmit::TransmitBody;
-use crate::connect::serve_reverse;
+use crate::client::Channel;
+use crate::connect::{connect, serve_reverse};
 use crate::error::{BoxError, ConnectError, TunnelEnd};
 use crate::options::Options;
 use crate::peer::TunnelPeer;
@@ -173,6 +174,32 @@ impl Supervised for ServerHandle {
     }
 }
 
+impl Supervised for Channel {
+    fn state(&self) -> TunnelState {
+        Self::state(self)
+    }
+
+    fn peer(&self) -> Option<&TunnelPeer> {
+        Self::peer(self)
+    }
+
+    fn draining(&self) -> BoxFuture<()> {
+        Box::pin(Self::draining(self))
+    }
+
+    fn closed(&self) -> BoxFuture<TunnelEnd> {
+        Box::pin(Self::closed(self))
+    }
+
+    fn drain(&self, limit: Duration) {
+        Self::drain(self, limit);
+    }
+
+    fn abort(&self) {
+        self.shared().abort();
+    }
+}
+
 /// What every attempt of a supervisor has in common.
 #[derive(Debug)]
 pub(crate) struct Opening {
@@ -208,8 +235,8 @@ impl From<DialError> for Failed {
 /// A tunnel that was opened.
 pub(crate) struct OpenedTunnel {
     pub(crate) tunnel: Arc<dyn Supervised>,
-    /// Lets calls find it.
-    pub(crate) publish: Box<dyn FnOnce() + Send>,
+    /// The same, where this end makes the calls.
+    pub(crate) channel: Option<Channel>,
 }
 
 pub(crate) type Opened = Result<OpenedTunnel, Failed>;
@@ -230,7 +257,27 @@ pub(crate) fn open_reverse<D: Dial, H: Handler>(dial: Arc<D>, handler: H) -> Ope
             let opened = serve_reverse(carrier, handler, runtime, options, metadata.clone());
             Ok(OpenedTunnel {
                 tunnel: Arc::new(opened.await?),
-                publish: Box::new(|| {}),
+                channel: None,
+            })
+        })
+    })
+}
+
+/// Opens tunnels to make calls on.
+pub(crate) fn open_forward<D: Dial>(dial: Arc<D>) -> Open {
+    Box::new(move |opening| {
+        let dial = dial.clone();
+        Box::pin(async move {
+            let carrier = dial.dial().await?;
+            let Opening {
+                runtime,
+                options,
+                metadata,
+            } = &*opening;
+            let channel = connect(carrier, runtime, options, metadata.clone()).await?;
+            Ok(OpenedTunnel {
+                tunnel: Arc::new(channel.clone()),
+                channel: Some(channel),
             })
         })
     })

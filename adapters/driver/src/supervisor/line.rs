@@ -7,6 +7,7 @@ use std::time::Duration;
 use futures_util::future::{Either, select};
 
 use crate::error::TunnelEnd;
+use crate::group::{Expected, TunnelGroup};
 use crate::panics::contain;
 use crate::peer::TunnelPeer;
 use crate::supervisor::backoff::Pauses;
@@ -29,6 +30,8 @@ pub(crate) type GiveUp = dyn Fn(&Interruption) -> bool + Send + Sync;
 pub(crate) struct Common {
     pub(crate) board: Arc<Board>,
     pub(crate) opening: Arc<Opening>,
+    /// Where calls find the tunnels, if this end makes them.
+    pub(crate) group: Option<TunnelGroup>,
     pub(crate) check: Option<Box<Check>>,
     pub(crate) tell: Option<Box<Tell>>,
     pub(crate) give_up: Option<Box<GiveUp>>,
@@ -76,6 +79,8 @@ pub(crate) struct Line {
     place: Place,
     open: Open,
     pauses: Pauses,
+    /// While it is not open.
+    expected: Option<Expected>,
     /// What the task leaves behind, however it ends.
     end: LineEnd,
 }
@@ -91,8 +96,10 @@ impl Drop for LineEnd {
     fn drop(&mut self) {
         let place = &self.place;
         if !self.done {
-            place.interrupted(&Interruption::TaskLost);
-            place.board().gave_up(Interruption::TaskLost);
+            let why = Interruption::TaskLost;
+            place.interrupted(&why);
+            place.board().gave_up(why.clone());
+            place.tell(Kind::GaveUp(&why));
         }
         place.set_phase(SupervisedPhase::Ended);
     }
@@ -117,6 +124,7 @@ impl Line {
         pauses: Pauses,
     ) -> Self {
         let task = common.board.task();
+        let expected = common.group.as_ref().map(TunnelGroup::expect);
         let place = Place {
             common,
             number,
@@ -131,6 +139,7 @@ impl Line {
             place,
             open,
             pauses,
+            expected,
         }
     }
 
@@ -210,9 +219,13 @@ impl Line {
     async fn keep(&mut self, opened: OpenedTunnel) -> Next {
         let place = &self.place;
         let runtime = &place.common.opening.runtime;
-        let OpenedTunnel { tunnel, publish } = opened;
+        let OpenedTunnel { tunnel, channel } = opened;
+        let group = place.common.group.as_ref();
         let begun = runtime.now();
-        publish();
+        let member = group
+            .zip(channel)
+            .map(|(group, channel)| group.add(channel));
+        self.expected = None;
         place.set_phase(SupervisedPhase::Open);
         place.tell(Kind::Opened);
         let draining = tunnel.draining();
@@ -221,6 +234,8 @@ impl Line {
             Leaving::start(place, tunnel, SupervisedPhase::Ended);
             return Next::End;
         };
+        self.expected = group.map(TunnelGroup::expect);
+        drop(member);
         let open = runtime.now().saturating_duration_since(begun);
         let lived = self.pauses.has_lived(open);
         if tunnel.state().open {

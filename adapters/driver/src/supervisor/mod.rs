@@ -2,6 +2,7 @@
 
 mod backoff;
 mod builder;
+mod channel;
 mod dial;
 mod event;
 mod interruption;
@@ -14,7 +15,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use backoff::Backoff;
-pub use builder::{ReverseRole, SupervisorBuilder};
+pub use builder::{ForwardRole, ReverseRole, SupervisorBuilder};
+pub use channel::{SupervisedChannel, SupervisedResponseFuture};
 pub use dial::{Dial, DialError};
 pub use event::{SupervisorEvent, SupervisorEventKind};
 pub use interruption::Interruption;
@@ -105,10 +107,13 @@ impl Supervisor {
         SupervisorBuilder::new(ReverseRole(handler))
     }
 
-    pub(crate) fn new(handle: Handle) -> Self {
-        Self {
-            handle: Arc::new(handle),
-        }
+    /// Keeps forward tunnels open, to make calls on: see [`SupervisedChannel`].
+    pub fn forward() -> SupervisorBuilder<ForwardRole> {
+        SupervisorBuilder::new(ForwardRole(()))
+    }
+
+    pub(crate) const fn of(handle: Arc<Handle>) -> Self {
+        Self { handle }
     }
 
     /// What the tunnels are doing now.

@@ -63,6 +63,10 @@ impl<R: TunnelRole> State<R> {
         self.drain_timeout = match self.drain_timeout {
             // From now, not from the limit: a process that slept has not had it yet.
             DrainTimeout::Limit(_) => DrainTimeout::Grace(now.saturating_add(grace)),
+            // All was taken, and another tunnel still needs the carrier.
+            DrainTimeout::Grace(_) if self.finish_held && self.outgoing.parked => {
+                DrainTimeout::Grace(now.saturating_add(grace))
+            }
             DrainTimeout::Grace(_) if self.carrier.is_none() => {
                 self.tunnel.abort(now, TunnelReason::DrainLimit);
                 DrainTimeout::None

@@ -68,6 +68,7 @@ impl<R: TunnelRole> State<R> {
                 if let Some(entry) = self.streams.get(stream) {
                     entry.answered = true;
                     let pushed = entry.inbox.push(bytes, begins, ends);
+                    entry.count_unread();
                     deferred.wake(&mut entry.reader);
                     if let Err(error) = pushed {
                         self.fail_push(stream, error, deferred);

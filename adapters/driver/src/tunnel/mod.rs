@@ -10,6 +10,7 @@ pub(crate) mod input;
 pub(crate) mod published;
 pub(crate) mod send;
 pub(crate) mod shared;
+pub(crate) mod sibling;
 pub(crate) mod silence;
 pub(crate) mod state;
 pub(crate) mod stream;

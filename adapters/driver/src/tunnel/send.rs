@@ -6,6 +6,7 @@ use grpctunnel_core::Key;
 
 use crate::body::reader::BodyReader;
 use crate::deferred::Deferred;
+use crate::telemetry;
 use crate::tunnel::state::{State, TunnelRole};
 use crate::tunnel::stream::Finish;
 
@@ -47,6 +48,9 @@ impl<R: TunnelRole> State<R> {
             return SendProgress::Ended;
         };
         let room = reader.has_room_beside(entry.outbox.cost(), &self.options);
+        if !room && !entry.wants_room {
+            telemetry::held_back(R::OWN_SIDE);
+        }
         entry.wants_room = !room;
         if was_stopped && room {
             SendProgress::ReadMore

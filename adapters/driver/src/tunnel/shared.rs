@@ -12,11 +12,13 @@ use crate::body::send_queue::SendQueue;
 use crate::counters::Counters;
 use crate::deferred::Deferred;
 use crate::error::TunnelEnd;
+use crate::grpc::status::Status;
 use crate::options::Options;
 use crate::peer::TunnelPeer;
 use crate::runtime::Runtime;
 use crate::tunnel::id::TunnelId;
 use crate::tunnel::published::{Published, TunnelState};
+use crate::tunnel::sibling::Sibling;
 use crate::tunnel::state::{State, TunnelRole};
 use crate::watchers::Watchers;
 
@@ -34,6 +36,8 @@ pub(crate) struct Shared<R: TunnelRole> {
     origin: Instant,
     /// The peer, once it is known.
     pub(crate) peer: OnceLock<TunnelPeer>,
+    /// The other tunnel on the same byte stream.
+    pub(crate) sibling: OnceLock<Sibling>,
 }
 
 impl<R: TunnelRole> Shared<R> {
@@ -54,6 +58,7 @@ impl<R: TunnelRole> Shared<R> {
             runtime,
             options,
             peer: OnceLock::new(),
+            sibling: OnceLock::new(),
         }))
     }
 
@@ -94,14 +99,19 @@ impl<R: TunnelRole> Shared<R> {
         deferred: &mut Deferred,
         act: impl FnOnce(&mut State<R>, &mut Deferred) -> T,
     ) -> T {
-        let result = {
+        let sibling = self.sibling.get();
+        let (result, news) = {
             let mut state = self.lock();
+            state.begin_update();
             let result = act(&mut state, deferred);
             state.finish_update(|| self.now(), deferred);
             self.published.set(TunnelState::of(&state));
-            result
+            (result, sibling.map(|sibling| sibling.observe(&state)))
         };
         deferred.run();
+        if let (Some(sibling), Some(news)) = (sibling, news) {
+            sibling.tell(news);
+        }
         result
     }
 
@@ -132,6 +142,14 @@ impl<R: TunnelRole> Shared<R> {
             state.drain_timeout.limit(state.now.saturating_add(limit));
             state.set_draining(deferred);
         });
+    }
+
+    /// As [`drain`](Self::drain), and tells the peer why. The first reason counts.
+    pub(crate) fn dismiss(&self, status: Status, limit: Duration) {
+        self.with(|state, _| {
+            state.finish_status.get_or_insert(status);
+        });
+        self.drain(limit);
     }
 
     /// Begins to drain because nobody uses this end any more. What is open may take its time: only

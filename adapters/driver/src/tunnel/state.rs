@@ -10,10 +10,12 @@ use grpctunnel_core::{
 };
 
 use crate::body::send_queue::SendQueue;
+use crate::budget::BudgetShare;
 use crate::deferred::Deferred;
 use crate::error::{CarrierEnd, TunnelEnd};
 use crate::grpc::status::Status;
 use crate::options::Options;
+use crate::telemetry;
 use crate::tunnel::batch::Batch;
 use crate::tunnel::call_end::CallEnd;
 use crate::tunnel::drain_timeout::DrainTimeout;
@@ -64,11 +66,15 @@ pub(crate) struct State<R: TunnelRole> {
     pub(crate) options: Arc<Options>,
     /// What waits to be sent on all streams.
     pub(crate) queue: SendQueue,
+    /// By how much receive windows have grown.
+    growth: BudgetShare,
     /// The time of the last update that read the clock.
     pub(crate) now: Time,
     pub(crate) outgoing: Outgoing,
     /// How to end the carrier, once the core has decided it.
     pub(crate) carrier: Option<Carrier>,
+    /// What the peer is told as the carrier is finished, if it is not OK. For a network server.
+    pub(crate) finish_status: Option<Status>,
     /// The task that reads the carrier and keeps the time.
     pub(crate) driver: Option<Waker>,
     /// When that task wakes by itself.
@@ -82,6 +88,8 @@ pub(crate) struct State<R: TunnelRole> {
     /// What was reported as the carrier ended.
     pub(crate) carrier_end: CarrierEnd,
     pub(crate) drain_timeout: DrainTimeout,
+    /// The carrier must not be finished yet.
+    pub(crate) finish_held: bool,
     pub(crate) silence: Silence,
     pub(crate) end: Option<TunnelEnd>,
     /// Tasks that wait for `started`, a drain or `end`.
@@ -104,8 +112,9 @@ impl<R: TunnelRole> State<R> {
             negotiated: matches!(opening, Opening::Accepted(Negotiation::On)),
             tunnel,
             streams: Streams::default(),
+            growth: BudgetShare::grown(options.budget.clone()),
+            queue: SendQueue::new(options.budget.clone()),
             options,
-            queue: SendQueue::default(),
             now,
             outgoing: Outgoing {
                 batch: Batch::default(),
@@ -115,11 +124,13 @@ impl<R: TunnelRole> State<R> {
                 last_polled: now,
             },
             carrier: None,
+            finish_status: None,
             driver: None,
             wakes_at: Time::MAX,
             paused: false,
             carrier_end: CarrierEnd::default(),
             drain_timeout: DrainTimeout::None,
+            finish_held: false,
             silence: Silence::None,
             end: None,
             watchers: Watchers::default(),
@@ -134,10 +145,25 @@ impl<R: TunnelRole> State<R> {
         self.now = self.now.max(now);
     }
 
+    /// Must be called at the beginning of every update under the lock: windows grow as far as the
+    /// budget goes that this tunnel shares with others.
+    pub(crate) fn begin_update(&mut self) {
+        if let Some(budget) = self.growth.budget() {
+            let room = u64::try_from(budget.room_to_grow()).unwrap_or(u64::MAX);
+            let grown = self.tunnel.receive_growth();
+            self.tunnel.limit_growth(grown.saturating_add(room));
+        }
+    }
+
     /// Must be called at the end of every update under the lock: handles the core's events and
     /// wakes the tasks that they concern. `clock` is read only where the time counts.
     pub(crate) fn finish_update(&mut self, clock: impl FnOnce() -> Time, deferred: &mut Deferred) {
         self.handle_events(deferred);
+        if self.growth.budget().is_some() {
+            let grown = self.tunnel.receive_growth();
+            self.growth
+                .set(usize::try_from(grown).unwrap_or(usize::MAX));
+        }
         if !self.ready_watchers.is_empty() {
             let state = TunnelState::of(self);
             if state.takes_calls() || !state.is_usable() {
@@ -205,6 +231,7 @@ impl<R: TunnelRole> State<R> {
                     unread,
                 } => self.end_stream(stream, &why, unread, deferred),
                 Event::Draining => self.set_draining(deferred),
+                Event::RoundTrip(time) => telemetry::round_trip(R::OWN_SIDE, time),
                 Event::Carrier(carrier) => {
                     self.carrier = Some(carrier);
                     R::may_open(self, deferred);
@@ -213,6 +240,12 @@ impl<R: TunnelRole> State<R> {
             }
         }
         any
+    }
+
+    /// Says whether the carrier must not be finished yet, since another tunnel needs it.
+    pub(crate) fn hold_finish(&mut self, hold: bool) {
+        self.finish_held = hold;
+        self.tunnel.hold_finish(hold);
     }
 
     /// Marks the tunnel as open for calls.

@@ -8,6 +8,7 @@ use http::HeaderMap;
 use crate::body::inbox::Inbox;
 use crate::body::outbox::Outbox;
 use crate::body::send_queue::QueueShare;
+use crate::budget::BudgetShare;
 use crate::deferred::Deferred;
 use crate::options::Options;
 use crate::tunnel::call_end::CallEnd;
@@ -27,6 +28,8 @@ pub(crate) struct Stream {
     pub(crate) key: Key,
     pub(crate) outbox: Outbox,
     pub(crate) inbox: Inbox,
+    /// What is in `inbox`.
+    unread: BudgetShare,
     /// The head of `open`, or of `respond`.
     pub(crate) head: Vec<u8>,
     /// The head of `close`.
@@ -58,6 +61,7 @@ pub(crate) struct Stream {
 impl Stream {
     pub(crate) fn new(key: Key, share: QueueShare) -> Self {
         Self {
+            unread: BudgetShare::waiting(share.budget().cloned()),
             key,
             outbox: Outbox::new(share),
             inbox: Inbox::default(),
@@ -86,11 +90,19 @@ impl Stream {
         }
     }
 
+    /// Counts what is in the inbox. Must be called when that has changed.
+    pub(crate) fn count_unread(&mut self) {
+        if self.unread.budget().is_some() {
+            self.unread.set(self.inbox.waiting());
+        }
+    }
+
     /// Sets how the stream ended. Only the first end counts.
     pub(crate) fn set_end(&mut self, end: CallEnd, unread: Unread, deferred: &mut Deferred) {
         if self.end.is_none() {
             self.end = Some(end);
             self.inbox.finish(unread);
+            self.count_unread();
         }
         // A handler that has messages to read gets them, then the end.
         self.abandoned |=

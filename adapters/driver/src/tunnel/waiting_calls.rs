@@ -5,6 +5,7 @@ use std::task::{Context, Waker};
 use grpctunnel_core::{Key, OpenError, OpenOptions, Time};
 
 use crate::deferred::Deferred;
+use crate::grpc::status::Status;
 
 /// Slots that are kept when no call waits.
 const KEPT_SLOTS: usize = 16;
@@ -16,6 +17,8 @@ pub(crate) struct NewCall {
     /// Metadata values that were left out of the head.
     pub(crate) dropped: u32,
     pub(crate) options: OpenOptions,
+    /// Bytes of its request that were read already.
+    pub(crate) queued: usize,
 }
 
 /// What became of a call that waited.
@@ -25,6 +28,8 @@ pub(crate) enum Waited {
     Opened(Key),
     /// It cannot be opened any more.
     Refused(OpenError),
+    /// Too many bytes wait in the tunnels that share a budget.
+    OverBudget(Status),
     /// Its time was over when it would have been its turn.
     Expired,
 }
@@ -197,6 +202,7 @@ mod tests {
             head: Vec::new(),
             dropped: number,
             options: OpenOptions::default(),
+            queued: 0,
         }
     }
 

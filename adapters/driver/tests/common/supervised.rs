@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use grpctunnel_driver::{
-    Backoff, BoxError, Channel, Dial, DialError, Handler, NoHandler, ResponseFuture, ReverseRole,
-    Runtime, Status, SupervisedPhase, Supervisor, SupervisorBuilder, SupervisorEnd,
-    SupervisorEventKind, TransmitBody, TunnelService,
+    Backoff, BoxError, Channel, Dial, DialError, ForwardRole, Handler, NoHandler, ResponseFuture,
+    ReverseRole, Runtime, Status, SupervisedChannel, SupervisedPhase, Supervisor,
+    SupervisorBuilder, SupervisorEnd, SupervisorEventKind, TransmitBody, TunnelService,
 };
 use http::{HeaderValue, Request, Response};
 use http_body::Body;
@@ -22,8 +22,8 @@ use tower_service::Service;
 use super::service::{self, Seen};
 use super::steps::Steps;
 use super::{
-    AnyBody, AnyFuture, Cuttable, FakeClock, InMemory, Infallibly, Scissors, body_of, call_of,
-    channel_body, finish, trailers,
+    AnyBody, AnyFuture, Cuttable, Done, FakeClock, InMemory, Infallibly, Scissors, body_of,
+    call_of, channel_body, finish, trailers,
 };
 
 pub const SECOND: Duration = Duration::from_secs(1);
@@ -274,3 +274,80 @@ pub fn phases(supervisor: &Supervisor) -> Vec<SupervisedPhase> {
 pub fn ended(world: &World, supervisor: &Supervisor) -> Option<SupervisorEnd> {
     world.steps.drive(&mut Box::pin(supervisor.closed()))
 }
+
+/// A world whose gateway takes forward tunnels, and handles their calls.
+pub struct ForwardWorld<H> {
+    pub steps: Steps,
+    pub clock: FakeClock,
+    pub runtime: Runtime,
+    pub seen: Arc<Seen>,
+    handler: H,
+    /// The gateway: `None` while it cannot be reached.
+    pub gateway: Arc<Mutex<Option<TunnelService<H>>>>,
+    pub dialled: Arc<AtomicUsize>,
+}
+
+/// A world with the sample service behind its gateway.
+pub fn forward_world() -> ForwardWorld<impl Handler + Sync> {
+    let (steps, clock) = (Steps::default(), FakeClock::new());
+    let runtime = steps.runtime_with(clock.clone());
+    let seen = Arc::<Seen>::default();
+    let handler = service::sample(seen.clone());
+    let service = TunnelService::new(runtime.clone()).forward(handler.clone());
+    ForwardWorld {
+        handler,
+        steps,
+        clock,
+        runtime,
+        seen,
+        gateway: Arc::new(Mutex::new(Some(service))),
+        dialled: Arc::default(),
+    }
+}
+
+impl<H: Handler + Sync> ForwardWorld<H> {
+    pub fn builder(&self) -> SupervisorBuilder<ForwardRole> {
+        Supervisor::forward().seed(3)
+    }
+
+    pub fn dial(&self) -> impl Dial + use<H> {
+        let (gateway, dialled) = (self.gateway.clone(), self.dialled.clone());
+        move || {
+            dialled.fetch_add(1, Ordering::SeqCst);
+            let gateway = gateway.lock().unwrap().clone();
+            std::future::ready(match gateway {
+                Some(gateway) => Ok(InMemory(gateway)),
+                None => Err(DialError::new("it cannot be reached")),
+            })
+        }
+    }
+
+    /// Puts a new gateway in place of the one there is, which is returned.
+    pub fn restart(&self) -> TunnelService<H> {
+        let gateway = TunnelService::new(self.runtime.clone()).forward(self.handler.clone());
+        let mut place = self.gateway.lock().unwrap();
+        place.replace(gateway).expect("there was none")
+    }
+
+    pub fn advance(&self, duration: Duration) {
+        self.clock.advance(duration);
+        self.steps.run();
+    }
+
+    /// Makes a call, as far as it gets.
+    pub fn start_call(&self, channel: &SupervisedChannel, method: &str) -> PendingCall {
+        let call = channel.clone().call(call_of(method, body_of(&[b"m"])));
+        let mut call: PendingCall = Box::pin(async move { finish(call.await.unwrap()).await });
+        assert!(self.steps.drive(&mut call).is_none());
+        call
+    }
+
+    pub fn call(&self, channel: &SupervisedChannel) -> Done {
+        let call = channel.clone().call(call_of("t.S/Unary", body_of(&[b"m"])));
+        let done = async move { finish(call.await.unwrap()).await };
+        self.steps.drive(&mut Box::pin(done)).unwrap()
+    }
+}
+
+/// A call that has not ended.
+pub type PendingCall = AnyFuture<Done>;

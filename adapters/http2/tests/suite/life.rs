@@ -286,6 +286,48 @@ async fn an_idle_connection_ends_with_goaway() {
     server.closed().await.unwrap();
 }
 
+#[tokio::test]
+async fn a_server_that_leaves_as_soon_as_it_has_spoken_has_processed_nothing() {
+    let goodbye: &[u8] = &[0, 0, 8, GOAWAY, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    for last in [&[][..], goodbye] {
+        let (near, mut far) = tokio::io::duplex(1_000);
+        far.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
+        far.write_all(last).await.unwrap();
+        far.shutdown().await.unwrap();
+        let (settings, runtime) = (Settings::calls(), runtime());
+        let connected = connect(TokioIo::new(near), &settings, &runtime).await;
+        let mut client: Client<Bytes> = connected.unwrap();
+        let error = call(&mut client, post(empty())).await.unwrap_err();
+        assert!(error.never_processed().is_some(), "{error:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_does_not_answer_goaway_is_given_up() {
+    let mut settings = Settings::calls();
+    settings.keepalive = Keepalive::Never;
+    settings.idle_timeout = Some(Duration::from_secs(300));
+    let (server, mut raw) = raw_client(&settings, echo).await;
+    raw.await_kind(GOAWAY).await;
+    let begin = tokio::time::Instant::now();
+    server.closed().await.unwrap();
+    assert_eq!(
+        begin.elapsed().as_secs(),
+        settings.keepalive_timeout.as_secs()
+    );
+
+    settings.idle_timeout = None;
+    let (server, mut raw) = raw_client(&settings, echo).await;
+    server.shutdown(Duration::from_secs(3_600));
+    raw.await_kind(GOAWAY).await;
+    let begin = tokio::time::Instant::now();
+    server.closed().await.unwrap();
+    assert_eq!(
+        begin.elapsed().as_secs(),
+        settings.keepalive_timeout.as_secs()
+    );
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_dead_peer_is_noticed_by_keepalive_and_every_call_is_told() {
     let mut settings = Settings::calls();

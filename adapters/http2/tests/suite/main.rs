@@ -8,6 +8,7 @@
     reason = "helpers of tests fail as tests do"
 )]
 
+mod byte_stream;
 mod calls;
 mod interop;
 mod life;

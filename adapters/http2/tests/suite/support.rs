@@ -236,3 +236,47 @@ pub(crate) async fn settled(condition: impl Fn() -> bool) {
         .await
         .expect("it holds soon");
 }
+
+/// IO that takes nothing more once its gate is shut.
+pub(crate) struct Gated<T> {
+    inner: T,
+    shut: tokio::sync::watch::Receiver<bool>,
+}
+
+impl<T> Gated<T> {
+    pub(crate) fn new(inner: T) -> (tokio::sync::watch::Sender<bool>, Self) {
+        let (gate, shut) = tokio::sync::watch::channel(false);
+        (gate, Self { inner, shut })
+    }
+}
+
+impl<T: hyper::rt::Read + Unpin> hyper::rt::Read for Gated<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: hyper::rt::ReadBufCursor<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.inner).poll_read(cx, buf)
+    }
+}
+
+impl<T: hyper::rt::Write + Unpin> hyper::rt::Write for Gated<T> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        if *self.shut.borrow() {
+            return Poll::Pending;
+        }
+        Pin::new(&mut self.inner).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}

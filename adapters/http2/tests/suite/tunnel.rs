@@ -14,11 +14,11 @@ use tower_service::Service;
 
 use crate::support::*;
 
-type Trailers = Ready<Option<Result<HeaderMap, RequestError>>>;
+pub(crate) type Trailers = Ready<Option<Result<HeaderMap, RequestError>>>;
 
 /// Sends calls of the tunnel back.
 #[derive(Clone)]
-struct Echo;
+pub(crate) struct Echo;
 
 impl Service<Request<RequestBody>> for Echo {
     type Response = Response<WithTrailers<RequestBody, Trailers>>;

@@ -6,7 +6,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use grpctunnel_core::bare::{Directions, End};
+use grpctunnel_core::bare::{Directions, PipeEnd};
 use grpctunnel_core::session::{CallKey, OwnedMetadata, Received, SessionConfig, SessionEvent};
 use grpctunnel_core::{Cause, OpenOptions, Session, Time};
 
@@ -34,7 +34,7 @@ fn with<T>(now: f64, act: impl FnOnce(&mut Client, Time) -> T) -> T {
     let client = client.get_or_insert_with(|| {
         let (config, forward) = (SessionConfig::default(), Directions::Forward);
         Client {
-            session: Session::bare(now, config, End::Opener, forward).expect("its own defaults"),
+            session: Session::bare(now, config, PipeEnd::Opener, forward).expect("its own defaults"),
             calls: [None; SENT.len()],
             done: 0,
             failed: false,

@@ -1,4 +1,4 @@
-//! What is held costs what it must, what was taken is given back, and what is full says so.
+//! What a buffer costs: no more than it must for what it holds.
 
 use super::*;
 use crate::receive_buffer::ring::FixedRing;

@@ -1,4 +1,4 @@
-//! Any interleaving of push, read and finish, against a list of lists.
+//! Any interleaving of a buffer's methods, against a list of lists.
 
 use std::collections::VecDeque;
 

@@ -10,7 +10,7 @@ use crate::budget::Charge;
 use crate::error::TunnelError;
 use crate::reason::{StreamReason, TunnelReason};
 use crate::storage::Storage;
-use crate::streams::{Flag, NO_ID, Streams, Terminal};
+use crate::streams::{NO_ID, Streams, Terminal};
 use crate::time::Time;
 use crate::types::{Carrier, Input, Unread};
 use crate::wire::Extension;
@@ -46,8 +46,9 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         }
     }
 
-    /// Whether the carrier must not be finished yet, because another tunnel on it needs it.
-    pub(crate) const fn hold_finish(&mut self, hold: bool) {
+    /// Whether the carrier must not be finished yet, because another tunnel on it needs it. For two
+    /// tunnels on one carrier that are not a [`Pipe`](crate::bare::Pipe), which does this by itself.
+    pub const fn hold_finish(&mut self, hold: bool) {
         self.drain.hold_finish(hold);
     }
 
@@ -112,7 +113,7 @@ impl<S: Storage> Tunnel<Client, S> {
                 continue;
             }
             // The server refuses it or never hears of it: it needs no `cancel`.
-            stream.flags.set(Flag::PeerDone);
+            stream.receive.finish();
             let why = Terminal::NotProcessed(TunnelReason::PeerDraining);
             self.end_with_event(slot, why, Unread::Discard);
         }

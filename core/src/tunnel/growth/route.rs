@@ -1,4 +1,4 @@
-//! What samples tell of the way to the peer and back, and how large windows are to be for it.
+//! How large windows are to be for the way to the peer, as samples show it.
 //!
 //! A window that was used up in about one round trip, and whose reader kept up, was what held the
 //! peer back: it doubles. Where the sample took hardly longer than a round trip, no queue has built

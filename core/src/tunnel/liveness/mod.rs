@@ -1,9 +1,10 @@
-//! Whether the other end is there: heartbeats, probes and pings.
+//! Whether the other end is there.
 //!
 //! A tunnel client asks a peer that it knows nothing about with a stream of a method that nobody
 //! has: every tunnel server refuses it by itself, so that no handler can delay the answer. Where
 //! `PING` is in effect both ends ask with that instead.
 
+mod question;
 mod state;
 
 use core::time::Duration;
@@ -23,8 +24,8 @@ use crate::wire::{Extension, ServerKind, prefix};
 pub(super) const PROBE_METHOD: &str = "grpctunnel.v1.Liveness/Probe";
 /// Its field `method_name`.
 const PROBE_HEAD: &str = "\n\x1cgrpctunnel.v1.Liveness/Probe";
+use question::{Asks, Rules, Urgent, Verdict};
 pub(super) use state::LivenessState;
-use state::{Asks, Rules, Urgent, Verdict};
 
 impl<R: Role, S: Storage> Tunnel<R, S> {
     /// The last time that a probe or a ping took until its answer; `None` before the first one.

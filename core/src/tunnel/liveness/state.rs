@@ -1,81 +1,12 @@
-//! What one end knows about the other's life, and when it asks.
+//! What one end knows about the other's life.
 
 use core::time::Duration;
 
-use crate::limits::Liveness;
+use super::question::{Asked, Asks, HalfClose, Question, Rules, Urgent, Verdict};
 use crate::time::Time;
 
 /// Pongs that wait to be sent. Our own ends have one ping out at a time.
 const PONGS: usize = 4;
-
-/// How this end asks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::tunnel) enum Asks {
-    Never,
-    WithProbe,
-    WithPing,
-}
-
-/// What decides when something is sent.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::tunnel) struct Rules {
-    pub(in crate::tunnel) limits: Liveness,
-    pub(in crate::tunnel) asks: Asks,
-    pub(in crate::tunnel) heartbeats: bool,
-}
-
-/// The half-close of a probe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum HalfClose {
-    NotDue,
-    Pending,
-    Sent,
-}
-
-/// A question that was asked.
-#[derive(Clone, Copy, Debug)]
-enum Question {
-    /// A stream of the core's own, which holds no record.
-    Probe {
-        id: i64,
-        half_close: HalfClose,
-    },
-    Ping(u64),
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Asked {
-    question: Question,
-    at: Time,
-    /// Something was received since.
-    heard: bool,
-    /// The carrier has taken it. Its answer is due from then on.
-    taken: bool,
-    /// The caller asked, ahead of time: a missing answer ends nothing.
-    early: bool,
-}
-
-/// A frame that goes ahead of the streams'.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::tunnel) enum Urgent {
-    Pong(u64),
-    Ping(u64),
-    /// A probe is to be opened; [`LivenessState::probed`] is to be told.
-    Probe,
-    /// The half-close of the probe with this id.
-    HalfClose(i64),
-}
-
-/// What the timers have found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::tunnel) enum Verdict {
-    /// Nothing new.
-    Unchanged,
-    /// A question was answered by nothing, and is asked again.
-    Silent,
-    /// Two were.
-    Dead,
-}
 
 /// See the [module](self).
 #[derive(Clone, Debug)]

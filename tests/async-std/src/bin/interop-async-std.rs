@@ -5,7 +5,7 @@ use std::net::TcpListener;
 
 use grpctunnel_async_std::http2::Settings;
 use grpctunnel_async_std::{
-    Channel, Options, ReverseTunnel, Server, TunnelServer, connect, serve_reverse,
+    Channel, Network, Options, ReverseTunnel, Server, TunnelServer, connect, serve_reverse,
 };
 use grpctunnel_async_std_tests::{OnAsyncStd, OnSmol, runtime};
 use grpctunnel_tests::interop::calls::Calls;
@@ -41,7 +41,10 @@ fn main() -> Outcome {
     }
 }
 
-async fn run<E: Ends>(command: &[&str], options: Options) -> Outcome {
+async fn run<E>(command: &[&str], options: Options) -> Outcome
+where
+    E: Ends<Runtime: Network<Listener = TcpListener>>,
+{
     match command {
         ["serve"] => serve::<E>(options).await,
         ["direct", address] => call(dial::<E>(address).await?).await,
@@ -80,7 +83,10 @@ async fn dial<E: Ends>(address: &str) -> Outcome<E::Carrier> {
     E::dial(format!("http://{address}"), Settings::tunnels()).await
 }
 
-async fn serve<E: Ends>(options: Options) -> Outcome {
+async fn serve<E>(options: Options) -> Outcome
+where
+    E: Ends<Runtime: Network<Listener = TcpListener>>,
+{
     let tunnels = TunnelServer::<E::Runtime>::new()
         .with_options(options)
         .forward(services())

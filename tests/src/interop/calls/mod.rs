@@ -6,6 +6,7 @@ mod ends;
 mod expected;
 mod kinds;
 mod mixed;
+mod stress;
 
 use crate::protos::grpc::testing::test_service_client::TestServiceClient;
 use crate::services::Caller;

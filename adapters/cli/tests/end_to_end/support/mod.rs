@@ -1,6 +1,7 @@
 //! A gateway, agents, local servers and callers, in one process on loopback.
 
 pub(crate) mod depot;
+pub(crate) mod pki;
 pub(crate) mod stubs {
     #![allow(
         missing_docs,
@@ -17,7 +18,7 @@ use std::{error::Error, net::SocketAddr, sync::Arc, time::Duration};
 
 use grpctunnel_cli::{
     agent::{Agent, AgentEvent, OwnGateway},
-    gateway::{Gateway, GatewayEvent, GatewaySettings},
+    gateway::{Gateway, GatewayControl, GatewayEvent, GatewaySettings},
     stop::{Ended, Stop},
 };
 use http::Uri;
@@ -61,6 +62,7 @@ pub(crate) struct RunningGateway {
     pub(crate) stop: Stop,
     pub(crate) running: JoinHandle<Ended>,
     pub(crate) events: UnboundedReceiver<GatewayEvent>,
+    pub(crate) control: GatewayControl,
 }
 
 pub(crate) async fn gateway() -> Tested<RunningGateway> {
@@ -82,9 +84,11 @@ pub(crate) async fn gateway_with(
     set(&mut settings);
     let gateway = Gateway::bind(settings, move |event| drop(said.send(event))).await?;
     let address = gateway.endpoint().tcp().ok_or("not TCP")?;
+    let control = gateway.control();
     let stop = Stop::new();
     let running = tokio::spawn(gateway.run(stop.clone()));
     Ok(RunningGateway {
+        control,
         address,
         stop,
         running,
@@ -93,6 +97,17 @@ pub(crate) async fn gateway_with(
 }
 
 impl RunningGateway {
+    /// What it refuses next.
+    pub(crate) async fn refused(&mut self) -> Tested<String> {
+        loop {
+            if let GatewayEvent::Refused(refused) =
+                self.events.recv().await.ok_or("the gateway is gone")?
+            {
+                return Ok(refused.to_string());
+            }
+        }
+    }
+
     /// Waits until the tunnel of an agent is over.
     pub(crate) async fn left(&mut self) -> Tested<String> {
         loop {

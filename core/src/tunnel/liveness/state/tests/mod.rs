@@ -1,6 +1,7 @@
-//! Tests of when this end asks, and what it makes of silence.
+//! Tests of what this end makes of silence.
 
 use super::*;
+use crate::limits::Liveness;
 
 const SECOND: Duration = Duration::from_secs(1);
 

@@ -1,0 +1,76 @@
+//! What the application has to say to tunnels that are opened.
+
+use std::sync::Arc;
+
+use grpctunnel_core::Code;
+
+use crate::accept::service::ReverseTunnel;
+use crate::error::TunnelEnd;
+use crate::grpc::status::Status;
+use crate::panics::contain;
+use crate::peer::TunnelPeer;
+use crate::runtime::Task;
+
+/// What the task of a reverse tunnel returns, see
+/// [`TunnelService::reverse`](crate::TunnelService::reverse): nothing, or a result. An error refuses
+/// the tunnel.
+pub trait AcceptResult {
+    /// The status that refuses the tunnel.
+    fn refusal(self) -> Option<Status>;
+}
+
+impl AcceptResult for () {
+    fn refusal(self) -> Option<Status> {
+        None
+    }
+}
+
+impl<T> AcceptResult for Result<T, Status> {
+    fn refusal(self) -> Option<Status> {
+        self.err()
+    }
+}
+
+/// What becomes of a reverse tunnel that may carry calls.
+pub(crate) enum Accepted {
+    /// A task of its own looks after it.
+    Task(Task),
+    /// This is kept until it is over.
+    Kept(Box<dyn Send>),
+}
+
+/// Called once with a reverse tunnel that may carry calls; dropped if it never does.
+pub(crate) type OnReverse = Box<dyn FnOnce(ReverseTunnel) -> Accepted + Send>;
+/// Called with the peer of a reverse tunnel that is being opened.
+pub(crate) type Accept = Arc<dyn Fn(&mut TunnelPeer) -> Result<OnReverse, Status> + Send + Sync>;
+
+type OnOpen = dyn Fn(&TunnelPeer) -> Result<(), Status> + Send + Sync;
+type OnClose = dyn Fn(&TunnelPeer, &TunnelEnd) + Send + Sync;
+
+/// The hooks of a service.
+#[derive(Clone, Default)]
+pub(crate) struct Hooks {
+    pub(crate) on_open: Option<Arc<OnOpen>>,
+    pub(crate) on_close: Option<Arc<OnClose>>,
+}
+
+impl Hooks {
+    pub(crate) fn open(&self, peer: &TunnelPeer) -> Result<(), Status> {
+        self.on_open
+            .as_ref()
+            .map_or(Ok(()), |hook| asked(|| hook(peer)))
+    }
+
+    pub(crate) fn close(&self, peer: &TunnelPeer, end: &TunnelEnd) {
+        if let Some(hook) = &self.on_close {
+            // What it panics with is the application's.
+            contain(|| hook(peer, end));
+        }
+    }
+}
+
+/// Asks the application, which refuses what it panics at.
+pub(crate) fn asked<T>(hook: impl FnOnce() -> Result<T, Status>) -> Result<T, Status> {
+    let panicked = || Err(Status::new(Code::Internal, "the server's hook panicked"));
+    contain(hook).unwrap_or_else(panicked)
+}

@@ -1,0 +1,7 @@
+//! Reverse tunnels by key.
+
+mod forward;
+mod keys;
+
+pub use forward::{ForwardFuture, Forwarder};
+pub use keys::{Registry, RegistryKey, TunnelKey};
