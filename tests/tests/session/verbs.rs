@@ -51,6 +51,7 @@ fn room_for_a_call_is_reported_when_the_end_of_another_is_received() {
     let none = OwnedMetadata::new();
     let full = two.ends[CLIENT].open("a/B", &none, OpenOptions::default());
     assert_eq!(full, Err(OpenCallError::Tunnel(OpenError::Full)));
+    two.events(CLIENT);
     two.ends[SERVER].close(theirs, &OwnedStatus::OK).unwrap();
     two.rest();
     assert!(!two.events(CLIENT).contains(&SessionEvent::MayOpen));
