@@ -19,6 +19,8 @@ pub mod protos;
 pub mod search;
 #[cfg(feature = "services")]
 pub mod services;
+#[cfg(feature = "simulation")]
+pub mod simulation;
 pub mod soak;
 #[cfg(feature = "services")]
 pub mod suite;

@@ -122,16 +122,17 @@ pub mod tls;
 
 pub use byte_stream::byte_stream;
 pub use grpctunnel_driver::{
+    Backoff, Candidate, Candidates, Dial, Expected, Forwarder, Interruption, LeastLoaded,
+    Membership, Pick, RoundRobin, SupervisedPhase, Supervisor, SupervisorEvent, SupervisorState,
+    TunnelKey,
+};
+pub use grpctunnel_driver::{
     BinDialect, BoxError, Bucket, Code, ConnectError, ConnectInfo, Counters, DecodeLimits,
     Direction, Executor, Extension, ExtensionSet, Handler, Limits, Liveness, MemoryBound,
-    MethodKind, MethodKinds, NeverProcessed, NoHandler, Options, PipeEnd, Reason,
+    MemoryBudget, MethodKind, MethodKinds, NeverProcessed, NoHandler, Options, PipeEnd, Reason,
     ReceiveWindowPolicy, RequestBody, RequestError, RevisionZeroLimits, Runtime, ServerHandle,
     Sleep, Status, StreamReason, Task, Timer, TunnelEnd, TunnelError, TunnelId, TunnelReason,
     TunnelState, error_chain, error_sources,
-};
-pub use grpctunnel_driver::{
-    Candidate, Candidates, Expected, Forwarder, LeastLoaded, Membership, Pick, RoundRobin,
-    TunnelId, TunnelKey,
 };
 pub use grpctunnel_http2 as http2;
 pub use grpctunnel_tonic::{AcceptResult, Registry, TunnelGroup};

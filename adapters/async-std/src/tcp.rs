@@ -58,6 +58,38 @@ pub fn connect_info(stream: &TcpIo) -> ConnectInfo {
 
 /// Makes a runtime a [`Network`](crate::Network), and with the feature `tls` a `TlsNetwork`, on
 /// async-io: for an executor of your own.
+///
+/// ```
+/// use std::sync::LazyLock;
+/// use std::time::Instant;
+///
+/// use grpctunnel_async_std::{Endpoint, Executor, Sleep, Task, Timer, sleep_until};
+///
+/// static TASKS: LazyLock<smol::Executor<'_>> = LazyLock::new(smol::Executor::new);
+///
+/// #[derive(Clone, Copy, Default)]
+/// struct Mine;
+///
+/// impl Executor for Mine {
+///     fn execute(&self, task: Task) {
+///         TASKS.spawn(task).detach();
+///     }
+/// }
+///
+/// impl Timer for Mine {
+///     fn sleep_until(&self, deadline: Instant) -> Sleep {
+///         sleep_until(deadline)
+///     }
+/// }
+///
+/// grpctunnel_async_std::network!(Mine);
+///
+/// let connecting = async {
+///     // Nobody listens there.
+///     Endpoint::<Mine>::new("http://127.0.0.1:1")?.connect().await
+/// };
+/// assert!(smol::block_on(TASKS.run(connecting)).is_err());
+/// ```
 #[macro_export]
 macro_rules! network {
     ($runtime:ty) => {

@@ -23,8 +23,6 @@ use crate::{
     limits::{ConnectionPermits, Held, Permit},
     listener::Endpoint,
     name::Name,
-    registry::Registry,
-    router::Way,
     stop::Stop,
 };
 
@@ -40,7 +38,6 @@ type Answer = Result<Response<FrontBody>, Error>;
 #[derive(Clone)]
 pub(crate) struct Front {
     pub(crate) guard: Guard,
-    pub(crate) registry: Registry<Way>,
     pub(crate) tunnels: TunnelService<Guard>,
     pub(crate) instance: HeaderValue,
     pub(crate) peer: Endpoint,
@@ -59,13 +56,13 @@ pub(crate) type OpenedForward = Arc<dyn Fn(&Authenticated) + Send + Sync>;
 #[derive(Clone, Debug)]
 pub(crate) struct Opened {
     pub(crate) by: Authenticated,
+    pub(crate) name: Name,
     /// Whether the agent said its name.
     pub(crate) named: bool,
 }
 
 impl Front {
-    /// Opens a tunnel. Whoever accepts it finds its [`Arrival`](crate::registry::Arrival) and
-    /// [`Opened`] in the extensions.
+    /// Opens a tunnel. Whoever accepts a reverse one finds [`Opened`] in the extensions.
     async fn open(mut self, by: Authenticated, mut request: Request<IncomingBody>) -> Answer {
         let trust = self.guard.trusted.now();
         let limit = trust.limit(&by.identity);
@@ -83,10 +80,9 @@ impl Front {
                 let status = Status::new(Code::PermissionDenied, text);
                 return Ok(self.deny(Some(&by), &format!("tunnel of agent {name}"), &status));
             }
-            let arrival = self.registry.arriving(name);
-            request.extensions_mut().insert(arrival);
             request.extensions_mut().insert(Opened {
                 by: by.clone(),
+                name,
                 named,
             });
         } else {

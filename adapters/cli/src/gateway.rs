@@ -16,8 +16,8 @@ use crate::{
     limits::{Accounts, ConnectionPermits},
     listener::{BindError, Endpoint, Listener, Protection},
     name::{Name, random},
-    registry::{Arrival, Registry},
-    router::{Router, Way},
+    registry::Agents,
+    router::Router,
     routing::Routing,
     serve::{Arrived, Limits, Security, TurnedAway, serve},
     stop::{Ended, Stop},
@@ -283,13 +283,13 @@ impl Gateway {
 
     fn front(self, stop: &Stop) -> (Front, Listener) {
         let audit = self.audit();
-        let registry = Registry::new();
+        let agents = Agents::new();
         let instance = HeaderValue::from_str(&format!("{:016x}{:016x}", random(), random()));
         let instance = instance.unwrap_or_else(|_| HeaderValue::from_static(""));
-        let health = Health::new(registry.clone(), stop.clone());
+        let health = Health::new(agents.clone(), stop.clone());
         let routing = self.settings.routing;
         let guard = Guard {
-            router: Router::new(registry.clone(), routing, health, instance.clone()),
+            router: Router::new(agents.clone(), routing, health, instance.clone()),
             trusted: self.trusted.clone(),
             accounts: Accounts::default(),
             audit,
@@ -306,19 +306,18 @@ impl Gateway {
             });
         };
         let house = House {
-            capacity: self.settings.max_streams,
+            agents: agents.clone(),
             trusted: self.trusted,
             drain_limit: self.settings.drain_limit,
             tell: self.tell,
         };
         let accept = move |tunnel| house.clone().accept(tunnel);
         let front = Front {
-            tunnels: TunnelService::new(grpctunnel_tokio::runtime())
+            tunnels: agents.of(TunnelService::new(grpctunnel_tokio::runtime())
                 .with_options(options)
                 .forward(guard.clone())
-                .reverse(accept),
+                .reverse(accept)),
             guard,
-            registry,
             instance,
             peer: self.endpoint,
             purpose: Purpose::default(),
@@ -334,31 +333,24 @@ impl Gateway {
 /// What is done with the tunnels of agents.
 #[derive(Clone)]
 struct House {
-    capacity: u32,
+    agents: Agents,
     trusted: Trusted,
     drain_limit: Duration,
     tell: Tell,
 }
 
 impl House {
-    /// Keeps an agent's tunnel in the registry until it is over.
+    /// Looks after an agent's tunnel, which can be called, until it is over.
     fn accept(self, mut tunnel: ReverseTunnel) -> impl Future<Output = ()> + Send {
-        let arrival = tunnel.extensions.remove::<Arrival<Way>>();
         let opened = tunnel.extensions.remove::<Opened>();
         async move {
-            let (Some(arrival), Some(Opened { by, named })) = (arrival, opened) else {
-                // Every opening passes the front, which adds both.
-                return tunnel.channel.close();
+            let channel = tunnel.channel;
+            let Some(Opened { by, name, named }) = opened else {
+                // Without it the tunnel has no name, and is not opened.
+                return channel.close();
             };
             let Authenticated { identity, peer, .. } = by;
-            let name = arrival.name().clone();
-            let channel = tunnel.channel.clone();
-            let way = Way {
-                channel: tunnel.channel,
-                capacity: self.capacity,
-            };
-            let (member, others) = arrival.register(way, peer.clone());
-            drop(arrival);
+            let others = self.agents.others(&name, &channel);
             (self.tell)(GatewayEvent::Joined {
                 name: name.clone(),
                 named,
@@ -384,7 +376,6 @@ impl House {
                     closed.await
                 }
             };
-            drop(member);
             (self.tell)(GatewayEvent::Left { name, peer, end });
         }
     }

@@ -8,26 +8,21 @@ use tonic_health::pb::{
     HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus, health_server,
 };
 
-use crate::{
-    auth::Caller,
-    name::Name,
-    registry::{Link, Registry},
-    stop::Stop,
-};
+use crate::{auth::Caller, name::Name, registry::Agents, stop::Stop};
 
 /// The health of a gateway and of its agents.
 ///
 /// The service "" is the gateway: it serves until it drains. Any other service is the agent of
 /// that name: it serves while it can be called, and is unknown otherwise.
 #[derive(Clone, Debug)]
-pub(crate) struct Health<L> {
-    registry: Registry<L>,
+pub(crate) struct Health {
+    agents: Agents,
     stop: Stop,
 }
 
-impl<L: Link> Health<L> {
-    pub(crate) const fn new(registry: Registry<L>, stop: Stop) -> Self {
-        Self { registry, stop }
+impl Health {
+    pub(crate) const fn new(agents: Agents, stop: Stop) -> Self {
+        Self { agents, stop }
     }
 
     /// What a name stands for, as far as this caller may know; a text that is no name is nobody's.
@@ -38,7 +33,7 @@ impl<L: Link> Health<L> {
             (true, _) => ServingStatus::NotServing,
             (false, Some(name))
                 if caller.is_some_and(|caller| caller.may_call(name))
-                    && self.registry.is_connected(name) =>
+                    && self.agents.is_connected(name) =>
             {
                 match takes_calls {
                     true => ServingStatus::Serving,
@@ -57,15 +52,15 @@ fn response(status: ServingStatus) -> HealthCheckResponse {
 }
 
 /// One that follows an agent, or the gateway.
-struct Watch<L> {
-    health: Health<L>,
+struct Watch {
+    health: Health,
     service: String,
     name: Option<Name>,
     caller: Option<Caller>,
     last: Option<ServingStatus>,
 }
 
-impl<L: Link> Watch<L> {
+impl Watch {
     /// The next status that is another one.
     async fn next(&mut self) -> ServingStatus {
         let Self {
@@ -77,7 +72,7 @@ impl<L: Link> Watch<L> {
         let own = self.service.is_empty();
         let status = || health.look(name.as_ref(), own, caller.as_ref());
         let status = tokio::select! {
-            status = health.registry.other(self.last, status) => status,
+            status = health.agents.other(self.last, status) => status,
             status = async {
                 health.stop.draining().await;
                 // Nothing changes any more that this watch could tell.
@@ -93,7 +88,7 @@ impl<L: Link> Watch<L> {
 }
 
 #[tonic::async_trait]
-impl<L: Link + Send + Sync + 'static> health_server::Health for Health<L> {
+impl health_server::Health for Health {
     type WatchStream = Pin<Box<dyn Stream<Item = Result<HealthCheckResponse, Status>> + Send>>;
 
     async fn check(

@@ -54,7 +54,6 @@ pub mod name;
 pub mod origin;
 mod refusal;
 mod registry;
-mod replay;
 mod router;
 pub mod routing;
 mod serve;

@@ -9,10 +9,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use grpctunnel_driver::{
-    Channel, Code, NeverProcessed, ResponseBody, Status, TunnelService, is_grpc,
-};
-use http::{HeaderMap, HeaderValue, Request, Response, Uri, request::Parts};
+use grpctunnel_driver::{Code, NeverProcessed, ResponseBody, Status, TunnelService, is_grpc};
+use http::{HeaderValue, Request, Response, Uri, request::Parts};
 use http_body::Body;
 use http_body_util::Either;
 use tonic_health::pb::health_server::HealthServer;
@@ -26,8 +24,7 @@ use crate::{
     health::Health,
     name::Name,
     refusal::Refusal,
-    registry::{Chosen, Link, Registry},
-    replay::Replay,
+    registry::Agents,
     routing::Routing,
     target::{self, Step, Target},
 };
@@ -39,25 +36,6 @@ const REFLECTION: &str = "/grpc.reflection.";
 fn is_of_tunnels(path: &str) -> bool {
     let service = path.strip_prefix('/').and_then(|path| path.split_once('/'));
     service.is_some_and(|(service, _)| service == TunnelService::NAME)
-}
-
-/// A tunnel to an agent.
-#[derive(Clone, Debug)]
-pub(crate) struct Way {
-    pub(crate) channel: Channel,
-    /// Calls that may be open on it at once.
-    pub(crate) capacity: u32,
-}
-
-impl Link for Way {
-    fn takes_calls(&self) -> bool {
-        self.channel.state().is_usable()
-    }
-
-    fn has_room(&self) -> bool {
-        let state = self.channel.state();
-        state.takes_calls() && state.calls < self.capacity
-    }
 }
 
 /// The body of a response.
@@ -83,22 +61,22 @@ pub(crate) struct Router(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    registry: Registry<Way>,
+    agents: Agents,
     routing: Routing,
-    health: HealthServer<Health<Way>>,
+    health: HealthServer<Health>,
     instance: HeaderValue,
     calls: Calls,
 }
 
 impl Router {
     pub(crate) fn new(
-        registry: Registry<Way>,
+        agents: Agents,
         routing: Routing,
-        health: Health<Way>,
+        health: Health,
         instance: HeaderValue,
     ) -> Self {
         Self(Arc::new(Inner {
-            registry,
+            agents,
             routing,
             health: HealthServer::new(health),
             instance,
@@ -174,7 +152,7 @@ impl Router {
             }
             Destination::Agent { name, rest } => {
                 target::put(&mut head.headers, rest.as_deref(), hops.saturating_add(1));
-                let passed = self.pass(name.as_ref(), caller.as_ref(), &head, body);
+                let passed = self.pass(name.as_ref(), caller.as_ref(), head, body);
                 counted(passed.await, open)
             }
         }
@@ -193,62 +171,36 @@ impl Router {
         Ok((self.destination(&head.uri, target)?, hops))
     }
 
-    /// Passes a call on, its bytes unseen; to another tunnel, if the first had certainly not
-    /// handed it to anybody.
+    /// Passes a call on, its bytes unseen. An agent that the caller may not call is not there.
     async fn pass<B>(
         &self,
         name: Option<&Name>,
         caller: Option<&Caller>,
-        head: &Parts,
+        head: Parts,
         body: B,
     ) -> Response<ResponseBody>
     where
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        let replay = Replay::new(body);
-        let mut tried = Vec::new();
-        let mut last = None;
-        loop {
-            let chosen = match self.choose(name, caller, &tried).await {
-                Ok(chosen) => chosen,
-                Err(refusal) => {
-                    return last.unwrap_or_else(|| refused(caller, head, name, &refusal));
-                }
-            };
-            let request = Request::from_parts(head.clone(), replay.attempt());
-            let mut channel = chosen.link.channel;
-            let response = match channel.call(request).await {
-                Ok(response) => response,
-                // The caller has gone or reset its stream, so no one reads this.
-                Err(_) => {
-                    return refuse(&Status::new(
-                        Code::Cancelled,
-                        "the caller broke the request",
-                    ));
-                }
-            };
-            if !may_try_again(&response) || !replay.is_whole() {
-                return response;
-            }
-            tried.push(chosen.id);
-            last = Some(response);
-        }
-    }
-
-    /// A tunnel that a call may take. An agent that the caller may not call is not there.
-    async fn choose(
-        &self,
-        name: Option<&Name>,
-        caller: Option<&Caller>,
-        tried: &[u64],
-    ) -> Result<Chosen<Way>, Refusal> {
         let may = |name: &Name| caller.is_some_and(|caller| caller.may_call(name));
-        match name {
-            Some(name) if !may(name) => Err(Refusal::NotConnected {
-                target: Some(name.clone()),
-            }),
-            _ => self.0.registry.choose(name, tried, &may).await,
+        let uri = head.uri.clone();
+        let mut group = match self.0.agents.find(name, may) {
+            Ok(group) => group,
+            Err(refusal) => return refused(caller, &uri, name, &refusal),
+        };
+        let Ok(response) = group.call(Request::from_parts(head, body)).await else {
+            // The caller has gone or reset its stream, so no one reads this.
+            let text = "the caller broke the request";
+            return refuse(&Status::new(Code::Cancelled, text));
+        };
+        if response.extensions().get::<NeverProcessed>().is_none() {
+            return response;
+        }
+        match self.0.agents.find(name, may) {
+            // Nobody is there to whom it could have gone.
+            Err(refusal @ Refusal::NotConnected { .. }) => refused(caller, &uri, name, &refusal),
+            _ => response,
         }
     }
 
@@ -281,29 +233,18 @@ impl Router {
 /// What a caller is told whose call has no agent to go to.
 fn refused(
     caller: Option<&Caller>,
-    head: &Parts,
+    uri: &Uri,
     name: Option<&Name>,
     refusal: &Refusal,
 ) -> Response<ResponseBody> {
     if let Some(caller) = caller {
-        caller.refused(head.uri.path(), name, refusal);
+        caller.refused(uri.path(), name, refusal);
     }
     refuse(&refusal.status())
 }
 
 fn counted(response: Response<ResponseBody>, open: crate::calls::Open) -> Answer {
     response.map(|body| Either::Left(Counted::new(body, open)))
-}
-
-/// Whether another tunnel may do better: nobody has seen the call, and nothing is wrong with it.
-fn may_try_again(response: &Response<ResponseBody>) -> bool {
-    let curable = |headers: &HeaderMap| {
-        let status = Status::from_headers(headers);
-        status.is_some_and(|status| {
-            matches!(status.code(), Code::Unavailable | Code::ResourceExhausted)
-        })
-    };
-    response.extensions().get::<NeverProcessed>().is_some() && curable(response.headers())
 }
 
 impl<B> Service<Request<B>> for Router

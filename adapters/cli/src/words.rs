@@ -136,7 +136,11 @@ pub(crate) fn interruption(why: &Interruption) -> String {
 
 /// Why a tunnel was not opened.
 fn not_opened(error: &ConnectError) -> String {
-    if let Some(spoken) = error.end().transport_error().and_then(|error| spoken(error)) {
+    if let Some(spoken) = error
+        .end()
+        .transport_error()
+        .and_then(|error| spoken(error))
+    {
         return format!("this is no grpctunnel gateway: {spoken}");
     }
     let end = end(error.end());

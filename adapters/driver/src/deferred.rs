@@ -10,10 +10,54 @@ use bytes::Bytes;
 /// outside this crate, which may use the tunnel again. Under the lock that would be a deadlock.
 #[derive(Default)]
 pub(crate) struct Deferred {
-    wake: Vec<Waker>,
-    wakers: Vec<Waker>,
-    bytes: Vec<Bytes>,
-    values: Vec<Box<dyn Send + Sync>>,
+    wake: Few<Waker>,
+    wakers: Few<Waker>,
+    bytes: Few<Bytes>,
+    values: Few<Box<dyn Send + Sync>>,
+}
+
+/// Values in order: no memory is allocated for two.
+struct Few<T> {
+    first: Option<T>,
+    second: Option<T>,
+    more: Vec<T>,
+}
+
+impl<T> Default for Few<T> {
+    fn default() -> Self {
+        Self {
+            first: None,
+            second: None,
+            more: Vec::new(),
+        }
+    }
+}
+
+impl<T> Few<T> {
+    fn push(&mut self, value: T) {
+        if self.first.is_none() {
+            self.first = Some(value);
+        } else if self.second.is_none() {
+            self.second = Some(value);
+        } else {
+            self.more.push(value);
+        }
+    }
+
+    fn extend(&mut self, values: impl IntoIterator<Item = T>) {
+        for value in values {
+            self.push(value);
+        }
+    }
+
+    fn drain(&mut self) -> impl Iterator<Item = T> + '_ {
+        let two = self.first.take().into_iter().chain(self.second.take());
+        two.chain(self.more.drain(..))
+    }
+
+    fn clear(&mut self) {
+        self.drain().for_each(drop);
+    }
 }
 
 impl Deferred {
@@ -48,7 +92,9 @@ impl Deferred {
 
     /// Calls and drops everything. Must be called without the lock.
     pub(crate) fn run(&mut self) {
-        for waker in self.wake.drain(..) {
+        for waker in self.wake.drain() {
+            #[cfg(test)]
+            crate::costs::count_wake();
             waker.wake();
         }
         self.wakers.clear();

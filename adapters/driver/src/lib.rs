@@ -17,6 +17,10 @@
 //!   peers, for ever. Its forward tunnels are one [`SupervisedChannel`].
 //! - A [`Runtime`] runs tasks and has a clock. The crate `grpctunnel-tokio` provides one for tokio,
 //!   and the integration with tonic.
+//! - Several tunnels to peers that are as good as each other are a [`TunnelGroup`]: one service, which
+//!   picks a tunnel for each call, and makes a call again that was never processed.
+//! - A [`Registry`] has the reverse tunnels of a server by a key of your own, each key's as a group; a
+//!   [`Forwarder`] passes any call to the group that a look-up names.
 //!
 //! Messages are bytes: nothing is parsed, any codec works, and no message is buffered whole,
 //! whatever its size.
@@ -45,7 +49,8 @@
 //! - messages that wait to be sent: at most [`Options::send_queue`], and one frame of the sender's
 //!   body;
 //! - payload that was not read: the receive window, where messages end, and 64 KiB of length
-//!   prefixes. A reader is handed at most 64 KiB at once, which the peer may then replace while the
+//!   prefixes. Large payload is not copied, so it keeps the buffers in which the HTTP stack received
+//!   it: at most 4 MiB a tunnel, beyond which it is copied. A reader is handed at most 64 KiB at once, which the peer may then replace while the
 //!   HTTP stack still holds them;
 //! - headers and trailers: `limits.decode`.
 //!
@@ -149,6 +154,8 @@ mod budget;
 mod carrier;
 mod client;
 mod connect;
+#[cfg(test)]
+mod costs;
 mod counters;
 mod deferred;
 mod error;
@@ -170,7 +177,7 @@ mod watchers;
 pub use accept::{AcceptResult, ReverseTunnel, TunnelService};
 pub use bare::{BareTunnels, PipeEnd};
 pub use budget::MemoryBudget;
-pub use carrier::transmit::{TransmitBody, TransmitError};
+pub use carrier::transmit::{SegmentedCarrier, TransmitBody, TransmitError};
 pub use client::{Channel, ResponseBody, ResponseFuture};
 pub use connect::{connect, serve_reverse};
 pub use counters::Counters;

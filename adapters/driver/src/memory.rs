@@ -3,6 +3,7 @@
 use grpctunnel_core::MemoryBound as CoreBound;
 
 use crate::body::inbox;
+use crate::body::pins::Pins;
 use crate::options::Options;
 use crate::tunnel::stream::Stream;
 
@@ -23,7 +24,8 @@ pub struct MemoryBound {
     /// was not read: the receive window, and where messages end.
     pub core: CoreBound,
     /// What waits to be sent ([`Options::tunnel_send_queue`], and twice what follows from
-    /// [`Options::batch`]), and the unused room behind the frame that is being received.
+    /// [`Options::batch`]), the unused room behind the frame that is being received, and 4 MiB of
+    /// the HTTP stack's buffers, of which payload that was not read is a part.
     pub tunnel: u64,
     /// Of one stream, besides the core's part: 64 KiB of length prefixes, 192 KiB of payload that
     /// is on its way to the reader, headers as a map.
@@ -79,6 +81,7 @@ impl Options {
             core,
             tunnel: bytes(self.tunnel_send_queue)
                 .saturating_add(batches)
+                .saturating_add(bytes(Pins::MOST))
                 .saturating_add(core.fixed),
             stream: stream.saturating_add(headers),
             waiting: bytes(self.max_waiting),

@@ -173,6 +173,7 @@ setters! {
     with_batch: batch: usize,
     with_send_queue: send_queue: usize,
     with_tunnel_send_queue: tunnel_send_queue: usize,
+    with_budget: budget: Option<MemoryBudget>,
     with_max_waiting: max_waiting: usize,
     with_max_wait: max_wait: Duration,
     with_max_tunnels: max_tunnels: usize,

@@ -358,6 +358,14 @@ fn a_call_without_a_tunnel_fails_or_waits_for_one_that_is_expected() {
         drop(second);
         assert!(call.await.never_processed);
 
+        // A wait without limit is possible.
+        let expected = group.expect();
+        let endless = group.clone().with_max_wait(Duration::MAX);
+        let mut call = Box::pin(make(&endless, unary()));
+        assert!(poll!(&mut call).is_pending());
+        drop(expected);
+        assert!(call.await.never_processed);
+
         // It takes too long: for the group, or for the call.
         let _expected = group.expect();
         let mut patient = Box::pin(make(&group, unary()));

@@ -340,6 +340,33 @@ fn an_agent_tells_refused_replaced_and_drained_apart() {
     });
 }
 
+#[test]
+fn the_task_of_a_tunnel_starts_when_the_registry_knows_it() {
+    on_both(|runtime| async move {
+        let registry = registry(&runtime);
+        let known = registry.clone();
+        let (sender, answers) = smol::channel::unbounded();
+        let service = TunnelService::new(runtime.clone())
+            .register(&registry)
+            .reverse(move |tunnel| {
+                let group = known.get("a");
+                let sender = sender.clone();
+                async move {
+                    let found = group.is_some_and(|group| group.is_ready());
+                    let _ = sender.send((found, tunnel.channel.id())).await;
+                    drop(tunnel);
+                }
+            });
+        let agent = agent(&runtime, &service, "a").await.unwrap();
+        let (found, id) = answers.recv().await.unwrap();
+        // The registry keeps it, whatever becomes of the task.
+        assert!(found && registry.tunnel(id).is_some_and(|channel| channel.is_open()));
+        assert_eq!(answering(&registry.get("a").unwrap()).await, "a");
+        drop(agent);
+        until(|| registry.get("a").is_none()).await;
+    });
+}
+
 type Told = Arc<Mutex<Vec<String>>>;
 
 /// A service of both directions whose hooks note what they are told.

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use bytes::Buf;
 use futures_channel::oneshot;
 use futures_util::future::{Either, select};
-use grpctunnel_driver::{BoxError, Runtime};
+use grpctunnel_driver::{BoxError, Runtime, SegmentedCarrier};
 use h2::Reason;
 use h2::client::SendRequest;
 use http::uri::{Authority, Parts, Scheme, Uri};
@@ -190,6 +190,9 @@ where
             return ResponseFuture::failed(self.closed());
         }
         let (head, body) = request.into_parts();
+        if let Some(segments) = head.extensions.get::<SegmentedCarrier>() {
+            segments.enable();
+        }
         let mut head = Request::from_parts(head, ());
         prepare(&mut head, self.authority.as_ref(), &self.scheme);
         let complete = body.is_end_stream();

@@ -1,5 +1,6 @@
 //! Bodies that this end sends.
 
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io::IoSlice;
 use std::pin::{Pin, pin};
@@ -8,29 +9,74 @@ use std::task::{Context, Poll, ready};
 use bytes::Buf;
 use grpctunnel_driver::BoxError;
 use h2::SendStream;
+use http::HeaderMap;
 use http_body::Body;
 
-/// A chunk of a body, or its end without one.
-pub(crate) struct Chunk<D>(Option<D>);
+/// Bytes of a body that are sent in one DATA frame, as far as they are ready, the last piece aside.
+const GATHERED: usize = 64 << 10;
+
+/// Pieces of a body that leave in one DATA frame; none at its end.
+pub(crate) struct Chunk<D> {
+    /// The piece that is written next. Most chunks have no other.
+    first: Option<D>,
+    rest: VecDeque<D>,
+    len: usize,
+}
+
+impl<D: Buf> Chunk<D> {
+    const fn new() -> Self {
+        Self {
+            first: None,
+            rest: VecDeque::new(),
+            len: 0,
+        }
+    }
+
+    fn push(&mut self, piece: D) {
+        if !piece.has_remaining() {
+            return;
+        }
+        self.len += piece.remaining();
+        if self.first.is_none() {
+            self.first = Some(piece);
+        } else {
+            self.rest.push_back(piece);
+        }
+    }
+}
 
 impl<D: Buf> Buf for Chunk<D> {
     fn remaining(&self) -> usize {
-        self.0.as_ref().map_or(0, Buf::remaining)
+        self.len
     }
 
     fn chunk(&self) -> &[u8] {
-        self.0.as_ref().map_or(&[], Buf::chunk)
+        self.first.as_ref().map_or(&[], Buf::chunk)
     }
 
     fn advance(&mut self, n: usize) {
-        if let Some(data) = &mut self.0 {
-            data.advance(n);
+        self.len = self.len.saturating_sub(n);
+        let mut left = n;
+        while let Some(piece) = &mut self.first {
+            let step = left.min(piece.remaining());
+            piece.advance(step);
+            left -= step;
+            if piece.has_remaining() {
+                return;
+            }
+            self.first = self.rest.pop_front();
         }
     }
 
     fn chunks_vectored<'a>(&'a self, into: &mut [IoSlice<'a>]) -> usize {
-        let data = self.0.as_ref();
-        data.map_or(0, |data| data.chunks_vectored(into))
+        let mut filled = 0;
+        for piece in self.first.iter().chain(&self.rest) {
+            let Some(space) = into.get_mut(filled..).filter(|space| !space.is_empty()) else {
+                break;
+            };
+            filled += piece.chunks_vectored(space);
+        }
+        filled
     }
 }
 
@@ -67,37 +113,74 @@ where
         if ready!(poll_room(stream, cx)).is_none() {
             return Poll::Ready(Sent::Stopped);
         }
-        let sent = match ready!(body.as_mut().poll_frame(cx)) {
-            Some(Ok(frame)) => match frame.into_data() {
-                Ok(data) => {
-                    let last = body.is_end_stream();
-                    // Peers count empty frames as abuse.
-                    if !last && !data.has_remaining() {
-                        continue;
-                    }
-                    let sent = stream.send_data(Chunk(Some(data)), last);
-                    if !last && sent.is_ok() {
-                        continue;
-                    }
-                    sent
-                }
-                Err(frame) => match frame.into_trailers() {
-                    Ok(mut trailers) => {
-                        crate::headers::remove_connection_specific(&mut trailers);
-                        stream.send_trailers(trailers)
-                    }
-                    // A kind of frame that HTTP does not have yet.
-                    Err(_) => continue,
-                },
-            },
-            Some(Err(error)) => return Poll::Ready(Sent::Failed(error.into())),
-            None => stream.send_data(Chunk(None), true),
-        };
-        return Poll::Ready(match sent {
-            Ok(()) => Sent::Complete,
-            Err(_) => Sent::Stopped,
-        });
+        let (chunk, next) = gather(body.as_mut(), cx);
+        let last = matches!(next, Next::End);
+        if last || chunk.has_remaining() {
+            // Peers count empty frames as abuse, but for the last.
+            if stream.send_data(chunk, last).is_err() {
+                return Poll::Ready(Sent::Stopped);
+            }
+        } else if let Next::Pending = next {
+            return Poll::Pending;
+        }
+        match next {
+            // What is asked for next waits until there is room for it.
+            Next::More | Next::Pending => {}
+            Next::End => return Poll::Ready(Sent::Complete),
+            Next::Trailers(trailers) => {
+                return Poll::Ready(match stream.send_trailers(trailers) {
+                    Ok(()) => Sent::Complete,
+                    Err(_) => Sent::Stopped,
+                });
+            }
+            Next::Failed(error) => return Poll::Ready(Sent::Failed(error)),
+        }
     }
+}
+
+/// What follows the data that a body has now.
+enum Next {
+    More,
+    Pending,
+    End,
+    Trailers(HeaderMap),
+    Failed(BoxError),
+}
+
+/// The data that a body has now, up to a limit.
+fn gather<B>(mut body: Pin<&mut B>, cx: &mut Context<'_>) -> (Chunk<B::Data>, Next)
+where
+    B: Body,
+    B::Error: Into<BoxError>,
+{
+    let mut chunk = Chunk::new();
+    let next = loop {
+        let frame = match body.as_mut().poll_frame(cx) {
+            Poll::Pending => break Next::Pending,
+            Poll::Ready(None) => break Next::End,
+            Poll::Ready(Some(Err(error))) => break Next::Failed(error.into()),
+            Poll::Ready(Some(Ok(frame))) => frame,
+        };
+        match frame.into_data() {
+            Ok(data) => {
+                chunk.push(data);
+                if body.is_end_stream() {
+                    break Next::End;
+                }
+                if chunk.remaining() >= GATHERED {
+                    break Next::More;
+                }
+            }
+            Err(frame) => {
+                // Another kind of frame is one that HTTP does not have yet.
+                if let Ok(mut trailers) = frame.into_trailers() {
+                    crate::headers::remove_connection_specific(&mut trailers);
+                    break Next::Trailers(trailers);
+                }
+            }
+        }
+    };
+    (chunk, next)
 }
 
 /// Waits until a byte could be sent; none if never.

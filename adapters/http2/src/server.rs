@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
-use grpctunnel_driver::{BoxError, Runtime};
+use grpctunnel_driver::{BoxError, Runtime, SegmentedCarrier};
 use h2::server::{Handshake, SendResponse};
 use h2::{Reason, RecvStream};
 use http::header::{self, HeaderValue};
@@ -61,6 +61,7 @@ where
     let handle_of = connection.clone();
     let accept: Accept<B::Data> = Box::new(move |mut request, respond| {
         request.extensions_mut().insert(handle_of.clone());
+        request.extensions_mut().insert(SegmentedCarrier::enabled());
         tasks.spawn(handle(service.clone(), request, respond, &streams));
     });
     runtime.spawn(run(

@@ -73,8 +73,15 @@
 //! The [`ReverseTunnel`] tells who opened it: the metadata of the opening, and the extensions that
 //! the HTTP stack and interceptors attached, such as addresses and certificates.
 //!
+//! Most gateways want more than one tunnel: a [`Registry`] keeps them by a key, such as the name or
+//! the certificate of the agent that opened them, refuses those that have none, and gives generated
+//! clients a [`TunnelGroup`] for each key, which picks a tunnel for each call and makes a call again
+//! that nobody processed. Agents want their tunnels back when they are lost: a [`Supervisor`] keeps
+//! so many of them open to each of several gateways, with pauses that grow. The example `reverse`
+//! has both.
+//!
 //! A tunnel ends in good order when either end drains it: [`Channel::drain`],
-//! [`ServerHandle::drain`](ServerHandle), a [`Server`] that shuts down, or the last handle that is
+//! [`ServerHandle::drain`], a [`Server`] that shuts down, or the last handle that is
 //! dropped. Calls that are open go on; new ones fail with the mark [`NeverProcessed`].
 //! [`Channel::draining`] tells when to open another.
 //!
@@ -90,11 +97,10 @@
 //!
 //! # TLS
 //!
-//! With the feature `tls`, an [`Endpoint`] takes `https://HOST:PORT` and a
-//! [`ClientConfig`](rustls::ClientConfig) of rustls ([`Endpoint::with_tls`]), and a [`Server`] a
-//! [`ServerConfig`](rustls::ServerConfig) ([`Server::with_tls`]). Mutual TLS is a client
-//! certificate in the one and a verifier in the other; handlers and hooks find what was shown in
-//! [`ConnectInfo::peer_certificates`]. The example `tls` does all of it. With the feature
+//! With the feature `tls`, an [`Endpoint`] takes `https://HOST:PORT` and a `ClientConfig` of rustls
+//! (`Endpoint::with_tls`), and a [`Server`] a `ServerConfig` (`Server::with_tls`). Mutual TLS is a
+//! client certificate in the one and a verifier in the other; handlers and hooks find what was shown
+//! in [`ConnectInfo::peer_certificates`]. The example `tls` does all of it. With the feature
 //! `tls-native-roots`, [`dial`] takes `https` too, and trusts what the platform trusts.
 //!
 //! With tonic's transport, TLS is tonic's: `ClientTlsConfig` on a [`tonic_transport::endpoint`],
@@ -186,16 +192,17 @@ pub use byte_stream::byte_stream;
 pub use connect::{connect, serve_reverse};
 pub use dial::dial;
 pub use grpctunnel_driver::{
+    Backoff, Candidate, Candidates, Dial, Expected, Forwarder, Interruption, LeastLoaded,
+    Membership, Pick, RoundRobin, SupervisedPhase, Supervisor, SupervisorEvent, SupervisorState,
+    TunnelKey,
+};
+pub use grpctunnel_driver::{
     BinDialect, BoxError, Bucket, Code, ConnectError, ConnectInfo, Counters, DecodeLimits,
     Direction, Executor, Extension, ExtensionSet, Handler, Limits, Liveness, MemoryBound,
-    MethodKind, MethodKinds, NeverProcessed, NoHandler, Options, PipeEnd, Reason,
+    MemoryBudget, MethodKind, MethodKinds, NeverProcessed, NoHandler, Options, PipeEnd, Reason,
     ReceiveWindowPolicy, RequestBody, RequestError, RevisionZeroLimits, Runtime, ServerHandle,
     Status, StreamReason, Timer, TunnelEnd, TunnelError, TunnelId, TunnelReason, TunnelState,
     error_chain, error_sources,
-};
-pub use grpctunnel_driver::{
-    Candidate, Candidates, Expected, Forwarder, LeastLoaded, Membership, Pick, RoundRobin,
-    TunnelKey,
 };
 pub use grpctunnel_http2 as http2;
 #[cfg(feature = "tls")]

@@ -8,6 +8,8 @@ use std::time::Duration;
 mod forward;
 #[path = "../examples/pipe.rs"]
 mod pipe;
+#[path = "../examples/reverse.rs"]
+mod reverse;
 #[cfg(feature = "tls")]
 #[path = "../examples/tls.rs"]
 mod tls;
@@ -45,6 +47,11 @@ fn forward_runs() -> Result<(), Box<dyn Error + Send + Sync>> {
 #[test]
 fn pipe_runs() -> Result<(), Box<dyn Error + Send + Sync>> {
     run("pipe", || pipe::main().map_err(text))
+}
+
+#[test]
+fn reverse_runs() -> Result<(), Box<dyn Error + Send + Sync>> {
+    run("reverse", || reverse::main().map_err(text))
 }
 
 #[cfg(feature = "tls")]

@@ -165,8 +165,8 @@ async fn a_rolling_restart_fails_no_call() {
             *restarted = agent(at, Some("a")).await.unwrap();
             changed.await;
             // The other one follows when every caller has made a call to the two.
-            for (_, progress) in &mut callers {
-                let before = *progress.borrow();
+            let before: Vec<_> = callers.iter().map(|(_, made)| *made.borrow()).collect();
+            for ((_, progress), before) in callers.iter_mut().zip(before) {
                 // A caller that is gone says why below.
                 let _ = progress.wait_for(|made| *made >= before + 2).await;
             }

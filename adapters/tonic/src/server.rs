@@ -150,8 +150,8 @@ impl<R, H> TunnelServer<R, H> {
         }
     }
 
-    /// Takes reverse tunnels, which are found in `registry`. It takes the place of
-    /// [`reverse`](Self::reverse).
+    /// Takes reverse tunnels, which are found in `registry` until they are over. With
+    /// [`reverse`](Self::reverse) beside it, that is called with each one that has been registered.
     #[must_use]
     pub fn register<K: RegistryKey>(self, registry: &Registry<K>) -> Self {
         Self {

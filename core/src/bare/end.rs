@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use super::{Pipe, PipeEvent, Told};
+use super::{Announced, Pipe, PipeEvent};
 use crate::code::Side;
 use crate::error::TunnelError;
 use crate::reason::TunnelReason;
@@ -13,7 +13,7 @@ use crate::types::{Carrier, Cause};
 
 impl<S: Storage> Pipe<S> {
     /// The next event. To be polled until there is none, after every call that is not a getter.
-    #[must_use = "an event is not said again"]
+    #[must_use = "each event is reported once"]
     pub fn poll_event(&mut self) -> Option<PipeEvent> {
         self.spread();
         if let Some(event) = self.poll_tunnels() {
@@ -23,17 +23,17 @@ impl<S: Storage> Pipe<S> {
             return None;
         }
         let due = self.due.take()?;
-        let (told, carrier) = match due {
+        let (asked, carrier) = match due {
             Carrier::Abort(error) => {
                 let first = self.error.get_or_insert(error).clone();
-                (Told::Abort, Carrier::Abort(first))
+                (Announced::Abort, Carrier::Abort(first))
             }
-            Carrier::Finish => (Told::Finish, Carrier::Finish),
+            Carrier::Finish => (Announced::Finish, Carrier::Finish),
         };
-        if told <= self.told {
+        if asked <= self.announced {
             return None;
         }
-        self.told = told;
+        self.announced = asked;
         Some(PipeEvent::Carrier(carrier))
     }
 
@@ -89,9 +89,9 @@ impl<S: Storage> Pipe<S> {
         };
         self.over = self.is_ended();
         // A tunnel client that has not settled is given up when it is drained, as it was told to be.
-        let told = |error: &TunnelError| draining && error.reason() == TunnelReason::Aborted;
+        let expected = |error: &TunnelError| draining && error.reason() == TunnelReason::Aborted;
         if self.over && self.error.is_none() && !self.clean {
-            self.error = error.filter(|error| !told(error));
+            self.error = error.filter(|error| !expected(error));
         }
     }
 }

@@ -107,7 +107,7 @@ impl Directions {
 
 /// What a pipe has to say without a frame having said it.
 #[derive(Clone, Debug)]
-#[must_use = "an event is not said again"]
+#[must_use = "each event is reported once"]
 pub enum PipeEvent {
     /// An event of one of this end's tunnels; never [`Event::Carrier`](crate::Event::Carrier).
     Tunnel(Side, crate::Event),
@@ -117,9 +117,9 @@ pub enum PipeEvent {
     Carrier(Carrier),
 }
 
-/// What the pipe told about the byte stream.
+/// What the caller was asked to do with the byte stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Told {
+enum Announced {
     Nothing,
     Finish,
     Abort,
@@ -145,7 +145,7 @@ pub struct Pipe<S: Storage> {
     /// Both tunnels have ended, and what ended the first of them was noted.
     over: bool,
     due: Option<Carrier>,
-    told: Told,
+    announced: Announced,
     error: Option<TunnelError>,
 }
 
@@ -202,7 +202,7 @@ impl<S: Storage> Pipe<S> {
             clean: false,
             over: false,
             due: None,
-            told: Told::Nothing,
+            announced: Announced::Nothing,
             error: None,
         })
     }

@@ -8,7 +8,7 @@ use crate::wire::Buffer;
 
 /// What came of [`Gatherer::poll`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use = "what was gathered is not said again"]
+#[must_use = "what was gathered is reported once"]
 pub enum Gathered<T> {
     /// A message is whole; [`Gatherer::message`] shows it until the next `poll`.
     Message(Envelope),

@@ -32,7 +32,7 @@ impl CallKey {
 /// What happened, from [`Session::poll_event`](super::Session::poll_event).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
-#[must_use = "an event is not said again"]
+#[must_use = "each event is reported once"]
 pub enum SessionEvent {
     /// A call came in: [`accept`](super::Session::accept) until there is none.
     Incoming,

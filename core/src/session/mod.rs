@@ -315,7 +315,7 @@ impl<T: Trace> Session<T> {
     }
 
     /// The next event. The one about the carrier is the last one.
-    #[must_use = "an event is not said again"]
+    #[must_use = "each event is reported once"]
     pub fn poll_event(&mut self) -> Option<SessionEvent> {
         if core::mem::take(&mut self.due.incoming) && !self.incoming.is_empty() {
             return Some(SessionEvent::Incoming);

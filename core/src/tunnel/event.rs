@@ -22,7 +22,7 @@ const fn end(why: Terminal) -> Option<End<'static>> {
 impl<R: Role, S: Storage> Tunnel<R, S> {
     /// The next event. To be polled until there is none, after every call that is not a getter;
     /// the end of the carrier comes after the ends of all streams.
-    #[must_use = "an event is not said again"]
+    #[must_use = "each event is reported once"]
     pub fn poll_event(&mut self) -> Option<Event> {
         if !self.streams.has_events() && !self.notices.any() {
             return None;

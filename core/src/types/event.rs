@@ -37,7 +37,7 @@ pub enum Timer {
 /// What the core has to say without a frame having said it.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-#[must_use = "an event is not said again"]
+#[must_use = "each event is reported once"]
 pub enum Event {
     /// The tunnel client knows which revision it uses, and may open streams.
     Settled(Revision),

@@ -53,7 +53,7 @@ pub enum End<'f> {
 /// What one incoming frame means. At most one thing.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
-#[must_use = "what a frame means is not said again"]
+#[must_use = "what a frame means is reported once"]
 pub enum Input<'f> {
     /// Nothing for the caller.
     Ignored,

@@ -73,12 +73,20 @@ pub(super) async fn launch(args: &Args, row: &Row, column: &Column) -> io::Resul
         .flatten()
         .collect();
     let before = Usage::now(&own);
+    let used = [caller.id(), callee.id()].map(cpu_time);
     let said = caller
         .line(&format!("measured {}", row.name), limit)
         .await?;
+    let used_then = [caller.id(), callee.id()].map(cpu_time);
     let others = Usage::now(&own).others_since(&before);
+    let (took, mut all) = figures(&said)?;
+    let ends = ["caller's", "callee's"].into_iter();
+    for (end, (before, then)) in ends.zip(used.iter().zip(&used_then)) {
+        let figure = cpu_figure(end, then - before, took, &all);
+        all.extend(figure);
+    }
     let mut measured = Measured {
-        figures: figures(&said)?,
+        figures: all,
         others,
     };
     if row.load == Load::Idle {

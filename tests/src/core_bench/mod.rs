@@ -1,4 +1,5 @@
-//! The core alone, measured: no network, no runtime.
+//! The core alone, measured: no network, no runtime. With the feature `driver` the driver too, both
+//! ends in memory.
 //!
 //! A scenario is something that can be repeated ([`Rounds`]). The same scenarios are timed (beside
 //! prost or a memcpy, in turn), counted in instructions under callgrind, and watched for
@@ -13,6 +14,8 @@ mod relay;
 mod report;
 mod scenarios;
 mod streams;
+#[cfg(feature = "driver")]
+mod tunnels;
 
 use std::fmt;
 
@@ -25,6 +28,8 @@ pub use instructions::{compare, count};
 pub use relay::{Copy, Relayed, deframe, memcpy, place, relay};
 pub use report::{codec_table, relay_table, sizes_table, streams_table};
 pub use streams::{Order, receive, send};
+#[cfg(feature = "driver")]
+pub use tunnels::{tunnelled_call, tunnelled_chunk};
 
 /// Does the same thing so many times.
 pub type Rounds = Box<dyn FnMut(u32)>;

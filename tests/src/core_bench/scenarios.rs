@@ -156,4 +156,8 @@ pub(super) const SCENARIOS: &[Scenario] = &[
     scenario("window-update", Alone, window_update),
     scenario("call/unary", Alone, unary_call),
     scenario("call/cancelled", Alone, cancelled_call),
+    #[cfg(feature = "driver")]
+    scenario("driver/unary-call", Alone, super::tunnelled_call),
+    #[cfg(feature = "driver")]
+    scenario("driver/chunk", Alone, super::tunnelled_chunk),
 ];

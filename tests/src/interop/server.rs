@@ -69,11 +69,12 @@ impl InteropServer {
             .reverse(move |tunnel| keep(tunnels.clone(), tunnel));
         let direct = Routes::new(WithCompression(official()))
             .add_service(Trigger::service(self.tunnels, self.trigger_time));
-        Server::new(service)
+        let serving = Server::new(service)
             .with_service(direct)
             .with_grace(DRAIN_LIMIT)
-            .serve(listener, shutdown)
-            .await;
+            .serve(listener, shutdown);
+        // tokio takes its own listeners as they are.
+        let _ = serving.await;
     }
 }
 

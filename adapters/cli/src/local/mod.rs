@@ -19,7 +19,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use grpctunnel_driver::{NeverProcessed, RequestBody};
+use grpctunnel_driver::{NeverProcessed, RequestBody, RetryBody};
 use grpctunnel_http2::{Error as HttpError, ErrorKind, Reason};
 use http::{
     HeaderValue, Request, Response, StatusCode, Version,
@@ -42,7 +42,6 @@ use crate::{
     auth::{AUTHORIZATION, Credentials},
     connect::{Connector, Proxy, Watch},
     origin::Origin,
-    replay::Replay,
     target::strip,
     words,
 };
@@ -199,7 +198,7 @@ where
             // The local server is another gateway.
             head.headers.insert(AUTHORIZATION, authorization);
         }
-        let replay = Replay::new(body);
+        let replay = RetryBody::new(body);
         let mut tries = 1;
         loop {
             let failed = match self.attempt(&head, &replay).await {
@@ -218,7 +217,7 @@ where
     async fn attempt(
         &self,
         head: &Parts,
-        replay: &Replay<B>,
+        replay: &RetryBody<B>,
     ) -> Result<Response<LocalBody>, Failed> {
         let lease = self.0.pool.stream().await;
         let lease = lease.map_err(|none| Failed {

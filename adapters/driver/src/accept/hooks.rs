@@ -5,6 +5,7 @@ use std::sync::Arc;
 use grpctunnel_core::Code;
 
 use crate::accept::service::ReverseTunnel;
+use crate::client::Channel;
 use crate::error::TunnelEnd;
 use crate::grpc::status::Status;
 use crate::panics::contain;
@@ -31,18 +32,13 @@ impl<T> AcceptResult for Result<T, Status> {
     }
 }
 
-/// What becomes of a reverse tunnel that may carry calls.
-pub(crate) enum Accepted {
-    /// A task of its own looks after it.
-    Task(Task),
-    /// This is kept until it is over.
-    Kept(Box<dyn Send>),
-}
-
-/// Called once with a reverse tunnel that may carry calls; dropped if it never does.
-pub(crate) type OnReverse = Box<dyn FnOnce(ReverseTunnel) -> Accepted + Send>;
+/// Called with each reverse tunnel that may carry calls.
+pub(crate) type Accept = Arc<dyn Fn(ReverseTunnel) -> Task + Send + Sync>;
 /// Called with the peer of a reverse tunnel that is being opened.
-pub(crate) type Accept = Arc<dyn Fn(&mut TunnelPeer) -> Result<OnReverse, Status> + Send + Sync>;
+pub(crate) type Register = Arc<dyn Fn(&mut TunnelPeer) -> Result<OnRegister, Status> + Send + Sync>;
+/// Called with the tunnel when it may carry calls; dropped if it never does. What it returns is
+/// dropped when the tunnel is over.
+pub(crate) type OnRegister = Box<dyn FnOnce(Channel) -> Box<dyn Send> + Send>;
 
 type OnOpen = dyn Fn(&TunnelPeer) -> Result<(), Status> + Send + Sync;
 type OnClose = dyn Fn(&TunnelPeer, &TunnelEnd) + Send + Sync;

@@ -5,5 +5,5 @@ mod service;
 mod tunnels;
 
 pub use hooks::AcceptResult;
-pub(crate) use hooks::{Accept, Accepted};
+pub(crate) use hooks::Register;
 pub use service::{ReverseTunnel, TunnelService};

@@ -14,7 +14,7 @@ use http::{Extensions, HeaderMap, Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
-use crate::accept::hooks::{Accept, AcceptResult, Accepted, Hooks, asked};
+use crate::accept::hooks::{Accept, AcceptResult, Hooks, Register, asked};
 use crate::accept::tunnels::{Registration, Tunnels};
 use crate::carrier::driver::{Driver, OnStart};
 use crate::carrier::opening;
@@ -64,6 +64,7 @@ pub struct TunnelService<H = NoHandler> {
     options: Arc<Options>,
     handler: Option<H>,
     accept: Option<Accept>,
+    register: Option<Register>,
     hooks: Hooks,
     tunnels: Arc<Tunnels>,
 }
@@ -84,6 +85,7 @@ impl TunnelService {
             options: Arc::new(Options::default()),
             handler: None,
             accept: None,
+            register: None,
             hooks: Hooks::default(),
             tunnels: Arc::new(Tunnels::default()),
         }
@@ -106,6 +108,7 @@ impl<H> TunnelService<H> {
             options: self.options,
             handler: Some(handler),
             accept: self.accept,
+            register: self.register,
             hooks: self.hooks,
             tunnels: self.tunnels,
         }
@@ -124,28 +127,24 @@ impl<H> TunnelService<H> {
         F: Fn(ReverseTunnel) -> T + Send + Sync + 'static,
         T: Future<Output: AcceptResult> + Send + 'static,
     {
-        let accept = Arc::new(accept);
-        self.accept = Some(Arc::new(move |_| {
-            let accept = accept.clone();
-            Ok(Box::new(move |tunnel: ReverseTunnel| {
-                // It does not keep the tunnel from being drained.
-                let shared = tunnel.channel.shared().clone();
-                let task = accept(tunnel);
-                Accepted::Task(Box::pin(async move {
-                    if let Some(status) = task.await.refusal() {
-                        shared.dismiss(status, Duration::ZERO);
-                    }
-                }))
-            }))
+        self.accept = Some(Arc::new(move |tunnel: ReverseTunnel| {
+            // It does not keep the tunnel from being drained.
+            let shared = tunnel.channel.shared().clone();
+            let task = accept(tunnel);
+            Box::pin(async move {
+                if let Some(status) = task.await.refusal() {
+                    shared.dismiss(status, Duration::ZERO);
+                }
+            })
         }));
         self
     }
 
-    /// Accepts reverse tunnels, which are found in `registry`. It takes the place of
-    /// [`reverse`](Self::reverse).
+    /// Accepts reverse tunnels, which are found in `registry` until they are over. With
+    /// [`reverse`](Self::reverse) beside it, that is called with each one that has been registered.
     #[must_use]
     pub fn register<K: RegistryKey>(mut self, registry: &Registry<K>) -> Self {
-        self.accept = Some(registry.acceptor());
+        self.register = Some(registry.register());
         self
     }
 
@@ -191,26 +190,32 @@ impl<H> TunnelService<H> {
         self.tunnels.len()
     }
 
-    fn accept_reverse<B>(&self, accept: &Accept, parts: Parts, body: B) -> Response<TransmitBody>
+    fn accept_reverse<B>(&self, parts: Parts, body: B) -> Response<TransmitBody>
     where
         B: Body<Data: Buf, Error: Into<BoxError>> + Send + 'static,
     {
+        let accept = self.accept.clone();
         let admit = |peer: &mut TunnelPeer| {
-            let on_reverse = asked(|| accept(peer))?;
+            let register = self.register.as_ref();
+            let register = register.map(|register| asked(|| register(peer)));
+            let register = register.transpose()?;
             let (metadata, extensions) = (peer.metadata().clone(), peer.extensions().clone());
             let on_start = |shared: Arc<Shared<Client>>| {
                 let runtime = shared.runtime.clone();
-                let tunnel = ReverseTunnel {
-                    channel: Channel::new(shared),
-                    metadata,
-                    extensions,
-                };
-                let on_start = move || match contain(|| on_reverse(tunnel))? {
-                    Accepted::Kept(kept) => Some(kept),
-                    Accepted::Task(task) => {
+                let channel = Channel::new(shared);
+                let on_start = move || {
+                    let kept = register.map(|register| register(channel.clone()));
+                    let tunnel = ReverseTunnel {
+                        channel,
+                        metadata,
+                        extensions,
+                    };
+                    // The tunnel's task survives a panic of the application.
+                    let task = accept.and_then(|accept| contain(|| accept(tunnel)));
+                    if let Some(task) = task {
                         runtime.spawn(task);
-                        None
                     }
+                    kept
                 };
                 Box::new(on_start) as OnStart
             };
@@ -273,7 +278,8 @@ impl<H> TunnelService<H> {
         let mut peer = TunnelPeer::new(shared.id, direction, parts.headers, parts.extensions);
         let on_start = admit(&mut peer)?;
         self.hooks.open(&peer)?;
-        let transmit = TransmitBody::new(shared.clone(), NetworkRole::Server);
+        let mut transmit = TransmitBody::new(shared.clone(), NetworkRole::Server);
+        transmit.set_segments(peer.extensions().get());
         let opened = Opened {
             hooks: self.hooks.clone(),
             shared: shared.clone(),
@@ -315,17 +321,14 @@ impl<H: Handler> TunnelService<H> {
         B: Body<Data: Buf, Error: Into<BoxError>> + Send + 'static,
     {
         let (parts, body) = request.into_parts();
-        match (parts.uri.path(), &self.handler, &self.accept) {
-            (opening::OPEN_TUNNEL, Some(handler), _) => {
+        let takes_reverse = self.accept.is_some() || self.register.is_some();
+        match (parts.uri.path(), &self.handler) {
+            (opening::OPEN_TUNNEL, Some(handler)) => {
                 self.accept_forward(handler.clone(), parts, body)
             }
-            (opening::OPEN_REVERSE_TUNNEL, _, Some(accept)) => {
-                self.accept_reverse(accept, parts, body)
-            }
-            (opening::OPEN_TUNNEL, None, _) => {
-                unimplemented("this server accepts no forward tunnels")
-            }
-            (opening::OPEN_REVERSE_TUNNEL, _, None) => {
+            (opening::OPEN_REVERSE_TUNNEL, _) if takes_reverse => self.accept_reverse(parts, body),
+            (opening::OPEN_TUNNEL, None) => unimplemented("this server accepts no forward tunnels"),
+            (opening::OPEN_REVERSE_TUNNEL, _) => {
                 unimplemented("this server accepts no reverse tunnels")
             }
             _ => unimplemented("grpctunnel.v1.TunnelService has no such method"),
@@ -363,7 +366,10 @@ impl<H> fmt::Debug for TunnelService<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TunnelService")
             .field("forward", &self.handler.is_some())
-            .field("reverse", &self.accept.is_some())
+            .field(
+                "reverse",
+                &(self.accept.is_some() || self.register.is_some()),
+            )
             .field("tunnels", &self.tunnels.len())
             .finish_non_exhaustive()
     }

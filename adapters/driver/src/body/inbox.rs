@@ -1,14 +1,21 @@
 //! The received messages of a stream that were not read yet, each with gRPC's length prefix.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use grpctunnel_core::receive_buffer::{GrowingStore, PushError, Read, ReceiveBuffer};
 use grpctunnel_core::wire::{PREFIX_LEN, length_prefix};
 use grpctunnel_core::{Envelope, Unread};
 
+use crate::body::pins::{Pin, Pins};
+use crate::deferred::Deferred;
+
 /// Bytes that a reader takes at once, at most: messages with their prefixes.
 const STEP: usize = 64 << 10;
+/// Payload of at least this size is not copied: the reader gets it as a slice of the carrier's
+/// buffer.
+const SEGMENT: usize = 8 << 10;
 /// Bytes of unread prefixes from which on further messages go to `behind`, where a run of equal
 /// messages costs no more than one.
 const PREFIXES: usize = 64 << 10;
@@ -18,15 +25,45 @@ const KEPT_CHUNKS: usize = 8;
 const SMALL: usize = 512;
 
 /// Bytes that an inbox takes at most besides those of the core's receive buffer for the same
-/// window: prefixes, the unused room of the last chunk, what was moved out of `behind`, and the
-/// chunk that the reader took last and holds.
+/// window: prefixes, the unused room of the last chunk, what was moved out of `behind`, and what
+/// the reader took last and holds. What slices hold of the carrier's buffers is
+/// [counted by tunnel](crate::body::pins).
 pub(crate) const OVERHEAD: usize = PREFIXES + 3 * STEP;
 
 type Behind = ReceiveBuffer<GrowingStore, ()>;
 
-/// Bytes that are taken at once.
+/// What was read of a carrier at once, in which payload is looked for.
+pub(crate) struct Source<'c> {
+    /// What is left of it.
+    bytes: &'c Bytes,
+    /// How much it was.
+    len: usize,
+}
+
+impl<'c> Source<'c> {
+    pub(crate) const fn new(bytes: &'c Bytes, len: usize) -> Self {
+        Self { bytes, len }
+    }
+
+    /// Where a part of it is.
+    fn range_of(&self, part: &[u8]) -> Option<Range<usize>> {
+        let start = part
+            .as_ptr()
+            .addr()
+            .checked_sub(self.bytes.as_ptr().addr())?;
+        let end = start.checked_add(part.len())?;
+        (end <= self.bytes.len()).then_some(start..end)
+    }
+
+    /// What tells it from every other source of which something is held.
+    fn id(&self) -> usize {
+        self.bytes.as_ptr().addr().wrapping_add(self.bytes.len())
+    }
+}
+
+/// Bytes that are being gathered.
 #[derive(Debug, Default)]
-struct Chunk {
+struct Gathering {
     bytes: BytesMut,
     /// Bytes of payload in it.
     payload: u32,
@@ -34,7 +71,7 @@ struct Chunk {
     prefixes: usize,
 }
 
-impl Chunk {
+impl Gathering {
     fn with_capacity(capacity: usize) -> Self {
         Self {
             bytes: BytesMut::with_capacity(capacity),
@@ -46,6 +83,79 @@ impl Chunk {
     fn room(&self) -> usize {
         let len = self.bytes.len();
         self.bytes.capacity().min(STEP).saturating_sub(len)
+    }
+
+    /// Takes what was gathered. The rest of a small allocation is kept.
+    fn take(&mut self) -> Chunk {
+        let whole = std::mem::take(self);
+        let mut bytes = whole.bytes;
+        // Nothing is kept of a large allocation, so that a stream that is idle holds none.
+        if bytes.capacity() <= SMALL && bytes.len() < bytes.capacity() {
+            let taken = bytes.split();
+            self.bytes = std::mem::replace(&mut bytes, taken);
+        }
+        Chunk {
+            bytes: bytes.freeze(),
+            payload: whole.payload,
+            prefixes: whole.prefixes,
+            slice: None,
+        }
+    }
+}
+
+/// Bytes that are complete.
+#[derive(Debug)]
+struct Chunk {
+    bytes: Bytes,
+    /// Bytes of payload in it.
+    payload: u32,
+    /// Bytes of prefixes in it.
+    prefixes: usize,
+    slice: Option<Slice>,
+}
+
+/// What a chunk is that is a slice of the carrier's buffer.
+#[derive(Debug)]
+struct Slice {
+    /// The source's.
+    id: usize,
+    /// What it holds. None: a later slice of the same source holds it.
+    pin: Option<Pin>,
+}
+
+/// What a reader has taken and not read.
+#[derive(Debug, Default)]
+pub(crate) struct Taken {
+    first: Option<Bytes>,
+    rest: VecDeque<Chunk>,
+}
+
+impl From<Bytes> for Taken {
+    fn from(bytes: Bytes) -> Self {
+        Self {
+            first: Some(bytes).filter(|bytes| !bytes.is_empty()),
+            rest: VecDeque::new(),
+        }
+    }
+}
+
+impl Taken {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.first.is_none() && self.rest.is_empty()
+    }
+
+    /// The next bytes, never none.
+    pub(crate) fn next(&mut self) -> Option<Bytes> {
+        let next = self.first.take();
+        next.or_else(|| self.rest.pop_front().map(|chunk| chunk.bytes))
+    }
+
+    fn push(&mut self, chunk: Chunk) {
+        if self.is_empty() && chunk.slice.is_none() {
+            self.first = Some(chunk.bytes);
+        } else {
+            self.rest.push_back(chunk);
+        }
     }
 }
 
@@ -62,13 +172,14 @@ enum Incomplete {
 
 /// The payload of one stream that was not read yet.
 ///
-/// For a reader that keeps up, bytes are copied once, from the carrier's buffer, into chunks that
-/// are handed out as they are. For one with very many small messages unread, messages are kept in
-/// the core's receive buffer, whose memory is bounded by the window whatever their sizes.
+/// For a reader that keeps up, large payload is not copied, and small pieces are copied once, from
+/// the carrier's buffer into chunks that are handed out as they are. For one with very many small
+/// messages unread, messages are kept in the core's receive buffer, whose memory is bounded by the
+/// window whatever their sizes.
 #[derive(Debug, Default)]
 pub(crate) struct Inbox {
     full: VecDeque<Chunk>,
-    last: Chunk,
+    last: Gathering,
     /// Bytes in all chunks.
     unread: usize,
     /// Bytes of prefixes in all chunks.
@@ -77,13 +188,22 @@ pub(crate) struct Inbox {
     behind: Option<Box<Behind>>,
     /// Whether a message of `behind` was read in part.
     inside: bool,
+    pins: Pins,
 }
 
 impl Inbox {
-    /// Appends payload, as the core describes it.
+    pub(crate) fn new(pins: Pins) -> Self {
+        Self {
+            pins,
+            ..Self::default()
+        }
+    }
+
+    /// Appends payload, as the core describes it. `source`: where it is, if that is known.
     pub(crate) fn push(
         &mut self,
         bytes: &[u8],
+        source: Option<&Source<'_>>,
         begins: Option<Envelope>,
         ends: bool,
     ) -> Result<(), PushError> {
@@ -93,19 +213,29 @@ impl Inbox {
         if begins.is_some() && self.prefixes >= PREFIXES {
             return self.behind.insert(Box::default()).push(bytes, begins, ends);
         }
+        let is_segment = bytes.len() >= SEGMENT;
+        let source = source.filter(|_| is_segment);
         if let Some(envelope) = begins {
-            self.begin(envelope, bytes.len());
+            let follow = if source.is_some() { 0 } else { bytes.len() };
+            self.begin(envelope, follow, ends);
         }
-        self.append(bytes);
+        if !source.is_some_and(|source| self.append_slice(bytes, source)) {
+            self.append(bytes);
+        }
         if ends {
             self.incomplete = Incomplete::None;
         }
         Ok(())
     }
 
-    /// Begins a message. `follow`: bytes of it that are appended next.
-    fn begin(&mut self, envelope: Envelope, follow: usize) {
-        self.make_room(PREFIX_LEN, PREFIX_LEN.saturating_add(follow));
+    /// Begins a message. `follow`: bytes of it that are appended next. `whole`: no more come later.
+    fn begin(&mut self, envelope: Envelope, follow: usize, whole: bool) {
+        let expected = PREFIX_LEN.saturating_add(follow);
+        if whole && follow > 0 && self.unread == 0 && self.last.room() == 0 {
+            // Most streams carry one message: it gets an allocation of its size.
+            self.last = Gathering::with_capacity(expected.min(STEP));
+        }
+        self.make_room(PREFIX_LEN, expected);
         self.last.bytes.put_slice(&envelope_prefix(envelope));
         self.last.prefixes = self.last.prefixes.saturating_add(PREFIX_LEN);
         self.prefixes = self.prefixes.saturating_add(PREFIX_LEN);
@@ -124,9 +254,57 @@ impl Inbox {
             self.last.payload = self.last.payload.saturating_add(len);
             rest = behind;
         }
-        self.unread = self.unread.saturating_add(bytes.len());
-        if let Incomplete::Unread(len) = &mut self.incomplete {
-            *len = len.saturating_add(bytes.len());
+        self.appended(bytes.len());
+    }
+
+    /// Counts bytes of the message that has begun.
+    fn appended(&mut self, len: usize) {
+        self.unread = self.unread.saturating_add(len);
+        if let Incomplete::Unread(unread) = &mut self.incomplete {
+            *unread = unread.saturating_add(len);
+        }
+    }
+
+    /// Appends a part of the source without a copy. False where that would hold too much memory.
+    fn append_slice(&mut self, part: &[u8], source: &Source<'_>) -> bool {
+        let Some(range) = source.range_of(part) else {
+            return false;
+        };
+        // Between two slices there is one prefix at most, or a few small messages.
+        let mut last = self.full.iter_mut().rev().take(2);
+        let before = last.find_map(|chunk| chunk.slice.as_mut());
+        let before = before.filter(|slice| slice.id == source.id());
+        let mut pin = match before {
+            // Chunks are read in order, so the last slice of a source holds it longest.
+            Some(before) => before.pin.take(),
+            None => self.pins.pin(source.len),
+        };
+        if pin.is_none() {
+            return false;
+        }
+        self.seal();
+        let mut slice = source.bytes.slice(range);
+        while !slice.is_empty() {
+            let bytes = slice.split_to(slice.len().min(STEP));
+            self.full.push_back(Chunk {
+                payload: u32::try_from(bytes.len()).unwrap_or(u32::MAX),
+                prefixes: 0,
+                bytes,
+                slice: Some(Slice {
+                    id: source.id(),
+                    pin: pin.take_if(|_| slice.is_empty()),
+                }),
+            });
+        }
+        self.appended(part.len());
+        true
+    }
+
+    /// Makes what was gathered a chunk.
+    fn seal(&mut self) {
+        if !self.last.bytes.is_empty() {
+            let chunk = self.last.take();
+            self.full.push_back(chunk);
         }
     }
 
@@ -143,42 +321,50 @@ impl Inbox {
             return;
         }
         let capacity = self.unread.max(expected).clamp(SMALL, STEP);
-        let full = std::mem::replace(&mut self.last, Chunk::with_capacity(capacity));
-        if !full.bytes.is_empty() {
-            self.full.push_back(full);
-        }
+        self.seal();
+        self.last = Gathering::with_capacity(capacity);
     }
 
-    /// Takes bytes to read, and how much payload is in them, which must be reported as consumed.
-    /// Empty: there is nothing to read now.
-    pub(crate) fn take(&mut self) -> (Bytes, u32) {
+    /// Takes bytes to read, about a step of them if there are so many, and returns how much payload
+    /// is in them, which must be reported as consumed. Takes nothing if there is nothing to read now.
+    pub(crate) fn take(&mut self, into: &mut Taken) -> u32 {
         if self.unread == 0 {
             self.refill();
         }
-        if self.unread == 0 {
-            return (Bytes::new(), 0);
+        let (mut taken, mut payload) = (0_usize, 0_u32);
+        while let Some(chunk) = self.next_chunk(STEP.saturating_sub(taken)) {
+            taken = taken.saturating_add(chunk.bytes.len());
+            payload = payload.saturating_add(chunk.payload);
+            self.prefixes = self.prefixes.saturating_sub(chunk.prefixes);
+            into.push(chunk);
         }
-        let chunk = match self.full.pop_front() {
-            Some(chunk) => chunk,
-            None if self.last.bytes.capacity() <= SMALL => {
-                let bytes = self.last.bytes.split();
-                let rest = std::mem::take(&mut self.last.bytes);
-                let counts = std::mem::take(&mut self.last);
-                self.last.bytes = rest;
-                Chunk { bytes, ..counts }
-            }
-            // Nothing is kept of a large allocation, so that a stream that is idle holds none.
-            None => std::mem::take(&mut self.last),
-        };
-        self.unread = self.unread.saturating_sub(chunk.bytes.len());
-        self.prefixes = self.prefixes.saturating_sub(chunk.prefixes);
+        self.unread = self.unread.saturating_sub(taken);
         if self.full.is_empty() && self.full.capacity() > KEPT_CHUNKS {
             self.full = VecDeque::new();
         }
         if matches!(self.incomplete, Incomplete::Unread(len) if len > self.unread) {
             self.incomplete = Incomplete::Begun;
         }
-        (chunk.bytes.freeze(), chunk.payload)
+        payload
+    }
+
+    /// The next chunk, if it has at most `most` bytes. None has more than a step.
+    fn next_chunk(&mut self, most: usize) -> Option<Chunk> {
+        match self.full.front() {
+            Some(chunk) if chunk.bytes.len() <= most => self.full.pop_front(),
+            None if (1..=most).contains(&self.last.bytes.len()) => Some(self.last.take()),
+            _ => None,
+        }
+    }
+
+    /// Takes everything, if it is one chunk, or nothing at all.
+    pub(crate) fn take_all(&mut self) -> Option<(Bytes, u32)> {
+        if !self.full.is_empty() || self.behind.is_some() {
+            return None;
+        }
+        let mut taken = Taken::default();
+        let payload = self.take(&mut taken);
+        Some((taken.next().unwrap_or_default(), payload))
     }
 
     /// Moves a step from `behind`.
@@ -190,7 +376,7 @@ impl Inbox {
             match behind.poll_read() {
                 Read::Begin(envelope) => {
                     self.inside = true;
-                    self.begin(envelope, 0);
+                    self.begin(envelope, 0, false);
                 }
                 Read::Data { head, tail } => {
                     let part = if head.is_empty() { tail } else { head };
@@ -212,39 +398,41 @@ impl Inbox {
     }
 
     /// Ends the stream's payload. An incomplete message is dropped unless its beginning was read.
-    pub(crate) fn finish(&mut self, unread: Unread) {
+    pub(crate) fn finish(&mut self, unread: Unread, deferred: &mut Deferred) {
         if let Some(behind) = &mut self.behind {
             behind.finish((), unread);
         }
         match unread {
-            Unread::Discard => self.clear(),
+            Unread::Discard => {
+                deferred.drop_bytes(self.full.drain(..).map(|chunk| chunk.bytes));
+                *self = Self::new(self.pins.clone());
+            }
             Unread::Deliver => {
                 if let Incomplete::Unread(len) = std::mem::take(&mut self.incomplete) {
-                    self.cut(len);
+                    self.cut(len, deferred);
                 }
             }
         }
     }
 
     /// Drops the last `len` bytes.
-    fn cut(&mut self, len: usize) {
+    fn cut(&mut self, len: usize, deferred: &mut Deferred) {
         self.unread = self.unread.saturating_sub(len);
-        let mut rest = len;
-        loop {
-            let kept = self.last.bytes.len().saturating_sub(rest);
-            rest = rest.saturating_sub(self.last.bytes.len());
-            self.last.bytes.truncate(kept);
-            match self.full.pop_back() {
-                Some(chunk) if rest > 0 => self.last = chunk,
-                Some(chunk) => return self.full.push_back(chunk),
-                None => return,
+        let kept = self.last.bytes.len().saturating_sub(len);
+        let mut rest = len.saturating_sub(self.last.bytes.len());
+        self.last.bytes.truncate(kept);
+        while rest > 0
+            && let Some(mut chunk) = self.full.pop_back()
+        {
+            let kept = chunk.bytes.len().saturating_sub(rest);
+            rest = rest.saturating_sub(chunk.bytes.len());
+            if kept > 0 {
+                chunk.bytes.truncate(kept);
+                self.full.push_back(chunk);
+            } else {
+                deferred.drop_bytes([chunk.bytes]);
             }
         }
-    }
-
-    /// Drops everything.
-    pub(crate) fn clear(&mut self) {
-        *self = Self::default();
     }
 
     /// Bytes that wait to be read, with what says where messages end.
@@ -273,16 +461,25 @@ mod tests {
 
     /// The bytes that are allocated for payload.
     fn memory(inbox: &Inbox) -> usize {
-        let chunks = inbox.full.iter().chain([&inbox.last]);
-        let chunks: usize = chunks.map(|chunk| chunk.bytes.capacity()).sum();
-        chunks + inbox.behind.as_ref().map_or(0, |behind| behind.memory())
+        let full: usize = inbox.full.iter().map(|chunk| chunk.bytes.len()).sum();
+        full + inbox.last.bytes.capacity()
+            + inbox.behind.as_ref().map_or(0, |behind| behind.memory())
     }
 
     fn push_message(inbox: &mut Inbox, message: &[u8]) {
         let size = u32::try_from(message.len()).unwrap();
         inbox
-            .push(message, Some(Envelope::new(size)), true)
+            .push(message, None, Some(Envelope::new(size)), true)
             .unwrap();
+    }
+
+    /// What one step takes: the framed bytes, and the payload reported.
+    fn take(inbox: &mut Inbox) -> (Vec<u8>, u32) {
+        let mut taken = Taken::default();
+        let payload = inbox.take(&mut taken);
+        let all: Vec<Bytes> = std::iter::from_fn(|| taken.next()).collect();
+        assert!(all.iter().all(|bytes| !bytes.is_empty()));
+        (all.concat(), payload)
     }
 
     /// Takes everything out: the framed bytes and the payload reported.
@@ -290,7 +487,7 @@ mod tests {
         let mut all = Vec::new();
         let mut payload = 0;
         while !inbox.is_empty() {
-            let (bytes, taken) = inbox.take();
+            let (bytes, taken) = take(inbox);
             assert!((1..=STEP).contains(&bytes.len()), "{}", bytes.len());
             all.extend_from_slice(&bytes);
             payload += usize::try_from(taken).unwrap();
@@ -312,12 +509,14 @@ mod tests {
         let mut inbox = Inbox::default();
         push_message(&mut inbox, b"hello");
         push_message(&mut inbox, b"");
-        inbox.push(b"ab", Some(Envelope::new(4)), false).unwrap();
+        inbox
+            .push(b"ab", None, Some(Envelope::new(4)), false)
+            .unwrap();
         assert_eq!(
             drain(&mut inbox),
             (framed(&[b"hello", b"", b"ab??"])[..22].to_vec(), 7)
         );
-        inbox.push(b"cd", None, true).unwrap();
+        inbox.push(b"cd", None, None, true).unwrap();
         assert_eq!(drain(&mut inbox), (b"cd".to_vec(), 2));
     }
 
@@ -349,7 +548,7 @@ mod tests {
         for _ in 0..3 * PREFIXES / PREFIX_LEN {
             push_message(&mut inbox, b"m");
             assert!(inbox.behind.is_none());
-            assert_eq!(inbox.take().0.len(), PREFIX_LEN + 1);
+            assert_eq!(take(&mut inbox).0.len(), PREFIX_LEN + 1);
         }
         // One that catches up neither.
         fill(&mut inbox);
@@ -367,10 +566,10 @@ mod tests {
         push_message(&mut inbox, &large);
         push_message(&mut inbox, b"second");
         inbox
-            .push(&large[..10], Some(Envelope::new(300_000)), false)
+            .push(&large[..10], None, Some(Envelope::new(300_000)), false)
             .unwrap();
         let (mut all, mut payload) = drain(&mut inbox);
-        inbox.push(&large[10..], None, true).unwrap();
+        inbox.push(&large[10..], None, None, true).unwrap();
         push_message(&mut inbox, b"last");
         let (rest, taken) = drain(&mut inbox);
         all.extend_from_slice(&rest);
@@ -388,8 +587,10 @@ mod tests {
             let mut inbox = Inbox::default();
             let empty = if spilled { fill(&mut inbox) } else { 0 };
             push_message(&mut inbox, b"whole");
-            inbox.push(b"par", Some(Envelope::new(9)), false).unwrap();
-            inbox.finish(Unread::Deliver);
+            inbox
+                .push(b"par", None, Some(Envelope::new(9)), false)
+                .unwrap();
+            inbox.finish(Unread::Deliver, &mut Deferred::default());
             let mut expected = vec![&b""[..]; empty];
             expected.push(b"whole");
             assert!(drain(&mut inbox).0 == framed(&expected));
@@ -403,13 +604,13 @@ mod tests {
             let mut inbox = Inbox::default();
             push_message(&mut inbox, b"whole");
             let begins = Some(Envelope::new(u32::MAX));
-            inbox.push(&part, begins, false).unwrap();
-            inbox.push(&part, None, false).unwrap();
+            inbox.push(&part, None, begins, false).unwrap();
+            inbox.push(&part, None, None, false).unwrap();
             let mut all = Vec::new();
             for _ in 0..reads {
-                all.extend_from_slice(&inbox.take().0);
+                all.extend_from_slice(&take(&mut inbox).0);
             }
-            inbox.finish(Unread::Deliver);
+            inbox.finish(Unread::Deliver, &mut Deferred::default());
             all.extend(drain(&mut inbox).0);
             // What was begun is not cut: its reader gets what came, and the error behind it.
             let expected = match all.len() {
@@ -426,13 +627,15 @@ mod tests {
     fn an_end_cuts_a_message_that_was_behind() {
         let mut inbox = Inbox::default();
         let empty = fill(&mut inbox);
-        inbox.push(b"par", Some(Envelope::new(9)), false).unwrap();
+        inbox
+            .push(b"par", None, Some(Envelope::new(9)), false)
+            .unwrap();
         let mut all = Vec::new();
         while inbox.unread > 0 {
-            all.extend_from_slice(&inbox.take().0);
+            all.extend_from_slice(&take(&mut inbox).0);
         }
         assert!(!inbox.is_empty());
-        inbox.finish(Unread::Deliver);
+        inbox.finish(Unread::Deliver, &mut Deferred::default());
         all.extend(drain(&mut inbox).0);
         assert_eq!(all.len(), empty * PREFIX_LEN);
     }
@@ -443,15 +646,15 @@ mod tests {
         let window = 4 << 20;
         let mut inbox = Inbox::default();
         let begins = Some(Envelope::new(u32::MAX));
-        inbox.push(&[], begins, false).unwrap();
+        inbox.push(&[], None, begins, false).unwrap();
         for pushed in 1..=window / part.len() {
-            inbox.push(&part, None, false).unwrap();
+            inbox.push(&part, None, None, false).unwrap();
             let unread = pushed * part.len();
             assert!(memory(&inbox) <= unread + STEP + SMALL, "{unread}");
         }
         drain(&mut inbox);
         assert!(memory(&inbox) <= SMALL);
-        inbox.push(&part, None, false).unwrap();
+        inbox.push(&part, None, None, false).unwrap();
         assert!(memory(&inbox) <= part.len() + SMALL);
         drain(&mut inbox);
         assert!(memory(&inbox) <= SMALL);
@@ -462,7 +665,83 @@ mod tests {
         let mut inbox = Inbox::default();
         fill(&mut inbox);
         push_message(&mut inbox, b"behind");
-        inbox.finish(Unread::Discard);
+        inbox.finish(Unread::Discard, &mut Deferred::default());
         assert!(inbox.is_empty());
+    }
+
+    /// Pushes messages that are one after the other in one buffer.
+    fn push_from(inbox: &mut Inbox, chunk: &Bytes, sizes: &[usize]) {
+        let source = Source::new(chunk, chunk.len());
+        let mut rest = &chunk[..];
+        for size in sizes {
+            let (message, behind) = rest.split_at(*size);
+            let begins = Some(Envelope::new(u32::try_from(*size).unwrap()));
+            inbox.push(message, Some(&source), begins, true).unwrap();
+            rest = behind;
+        }
+    }
+
+    #[test]
+    fn large_payload_is_a_slice_and_small_payload_a_copy() {
+        let mut inbox = Inbox::default();
+        let chunk = Bytes::from((0..60_000_u32).map(|n| n as u8).collect::<Vec<_>>());
+        let sizes = [SEGMENT, 10, SEGMENT - 1, SEGMENT, 30_000];
+        push_from(&mut inbox, &chunk, &sizes);
+        let mut taken = Taken::default();
+        inbox.take(&mut taken);
+        let within = chunk.as_ptr_range();
+        let pieces: Vec<Bytes> = std::iter::from_fn(|| taken.next()).collect();
+        let slices: Vec<usize> = pieces
+            .iter()
+            .filter(|piece| within.contains(&piece.as_ptr()))
+            .map(Bytes::len)
+            .collect();
+        assert_eq!(slices, [SEGMENT, SEGMENT, 30_000]);
+        let mut messages = Vec::new();
+        let mut rest = &chunk[..];
+        for size in sizes {
+            let (message, behind) = rest.split_at(size);
+            messages.push(message);
+            rest = behind;
+        }
+        assert!(pieces.concat() == framed(&messages));
+    }
+
+    #[test]
+    fn slow_readers_hold_a_bounded_part_of_the_carriers_buffers() {
+        let pins = Pins::default();
+        let mut inboxes: Vec<_> = (0..100).map(|_| Inbox::new(pins.clone())).collect();
+        let mut buffers = Vec::new();
+        for round in 0..4 {
+            for inbox in &mut inboxes {
+                let chunk = Bytes::from(vec![round; 256 << 10]);
+                push_from(inbox, &chunk, &[SEGMENT]);
+                buffers.push(chunk);
+                let held = buffers.iter().filter(|buffer| !buffer.is_unique()).count();
+                assert!(held * (256 << 10) <= Pins::MOST, "{held} buffers");
+            }
+        }
+        assert!(buffers.iter().any(|buffer| !buffer.is_unique()));
+        for inbox in &mut inboxes {
+            assert_eq!(drain(inbox).1, 4 * SEGMENT);
+        }
+        assert!(buffers.iter().all(Bytes::is_unique));
+        assert_eq!(pins.held(), 0, "the next readers have all of it");
+    }
+
+    #[test]
+    fn an_end_cuts_slices_and_gives_them_back() {
+        let pins = Pins::default();
+        let mut inbox = Inbox::new(pins.clone());
+        push_message(&mut inbox, b"whole");
+        let chunk = Bytes::from(vec![7; 100_000]);
+        let source = Source::new(&chunk, chunk.len());
+        let begins = Some(Envelope::new(u32::MAX));
+        inbox.push(&chunk, Some(&source), begins, false).unwrap();
+        assert!(pins.held() >= chunk.len());
+        inbox.finish(Unread::Deliver, &mut Deferred::default());
+        assert_eq!(drain(&mut inbox).0, framed(&[b"whole"]));
+        assert!(chunk.is_unique());
+        assert_eq!(pins.held(), 0);
     }
 }

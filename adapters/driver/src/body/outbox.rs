@@ -2,15 +2,19 @@
 
 use std::collections::VecDeque;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::Bytes;
 use grpctunnel_core::{CommandError, Envelope, Growing, Key, Role, Tunnel};
 
+use crate::body::batch::Batch;
 use crate::body::send_queue::QueueShare;
 use crate::deferred::Deferred;
 use crate::options::Options;
 
 /// Bytes that a waiting message counts in addition to its own, so that empty ones are bounded.
 pub(crate) const MESSAGE_COST: usize = 16;
+
+/// Segments and messages for which an empty outbox keeps room.
+const KEPT: usize = 4;
 
 /// A part of the messages of a body, without gRPC's length prefix.
 #[derive(Debug)]
@@ -52,6 +56,11 @@ impl Outbox {
             sending: false,
             fresh: 0,
         }
+    }
+
+    /// Makes an empty outbox that of another stream.
+    pub(crate) fn begin(&mut self, share: QueueShare) {
+        self.share = share;
     }
 
     /// Appends fragments, and takes over their share of the queue.
@@ -128,22 +137,23 @@ impl Outbox {
     }
 
     /// Moves the next `len` bytes of the message that is being sent.
-    pub(crate) fn take(&mut self, mut len: usize, into: &mut BytesMut, deferred: &mut Deferred) {
+    pub(crate) fn take(&mut self, mut len: usize, into: &mut Batch) {
         self.share.remove(len);
-        while let Some(segment) = self.segments.front_mut() {
-            let part = len.min(segment.len());
-            into.extend_from_slice(segment.get(..part).unwrap_or_default());
-            segment.advance(part);
-            len = len.saturating_sub(part);
-            if segment.is_empty() {
-                deferred.drop_bytes(self.segments.pop_front());
-            }
-            if len == 0 {
-                return;
-            }
+        while len > 0
+            && let Some(segment) = self.segments.front_mut()
+        {
+            let part = if segment.len() <= len {
+                self.segments.pop_front().unwrap_or_default()
+            } else {
+                segment.split_to(len)
+            };
+            len = len.saturating_sub(part.len());
+            into.push_payload(part);
         }
         debug_assert_eq!(len, 0, "the core named bytes that were not provided");
-        into.extend(std::iter::repeat_n(0, len));
+        if len > 0 {
+            into.push_head(&vec![0; len]);
+        }
     }
 
     /// Drops the messages that the core does not know.
@@ -158,6 +168,8 @@ impl Outbox {
         deferred.drop_bytes(self.segments.drain(..));
         self.share.remove(self.cost());
         self.waiting.clear();
+        self.segments.shrink_to(KEPT);
+        self.waiting.shrink_to(KEPT);
         self.sending = false;
         self.fresh = 0;
     }

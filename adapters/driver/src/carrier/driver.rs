@@ -12,6 +12,7 @@ use http::Response;
 use http::response::Parts;
 use http_body::Body;
 
+use crate::body::inbox::Source;
 use crate::carrier::opening;
 use crate::carrier::receive::{CarrierEvent, CarrierReader, ReadBudget};
 use crate::deferred::Deferred;
@@ -40,14 +41,17 @@ pub(crate) struct Driver<R: TunnelRole, F, B, I> {
     /// What `on_start` returned.
     kept: Option<Box<dyn Send>>,
     started: bool,
-    /// What was read and not processed.
+    /// What was read and not processed, and how much there was.
     chunk: Bytes,
+    chunk_len: usize,
     deframer: Deframer,
     /// What has come of a frame that is in several chunks.
     partial: Vec<u8>,
     /// The chunk has more than the last step processed.
     more: bool,
     paused: bool,
+    /// The sending direction is gone, and nothing that was read says why.
+    lost: bool,
     sleep: Option<Sleep>,
     sleeps_until: Time,
     deferred: Deferred,
@@ -75,9 +79,11 @@ where
             kept: None,
             started: false,
             chunk: Bytes::new(),
+            chunk_len: 0,
             partial: Vec::new(),
             more: false,
             paused: false,
+            lost: false,
             sleep: None,
             sleeps_until: Time::MAX,
             deferred: Deferred::default(),
@@ -139,6 +145,7 @@ where
                 Some(CarrierEvent::Response(parts)) => self.handle_response(state, parts, deferred),
                 Some(CarrierEvent::End(end, cause)) => self.handle_end(state, end, cause),
                 Some(CarrierEvent::Data(chunk)) => {
+                    self.chunk_len = chunk.len();
                     self.meter.received(R::OWN_SIDE, chunk.len());
                     self.chunk = chunk;
                     self.handle_frames(state, budget, deferred);
@@ -146,13 +153,13 @@ where
                 None if self.more => self.handle_frames(state, budget, deferred),
                 None => {}
             }
-            // The sending direction is gone, and nothing that was read says why.
-            let lost = state.outgoing.closed && state.carrier.is_none();
-            if idle && lost && self.reader.is_open() {
+            self.lost = state.outgoing.closed && state.carrier.is_none();
+            if idle && self.lost && self.reader.is_open() {
                 state.tunnel.handle_end(state.now, Cause::Failed);
                 self.reader.stop();
             }
             state.handle_events(deferred);
+            self.acceptor.look_after(state, deferred);
             self.meter.observe(state);
             if state.is_over() || self.reader.has_ended() {
                 conclude(state, &mut self.meter, deferred);
@@ -235,16 +242,16 @@ where
                 }
                 Piece::Data { bytes, ends: true } => {
                     budget.spend(bytes.len());
-                    let whole = if self.partial.is_empty() {
-                        bytes
+                    let (whole, source) = if self.partial.is_empty() {
+                        (bytes, Some(Source::new(&chunk, self.chunk_len)))
                     } else {
                         self.partial.extend_from_slice(bytes);
-                        &self.partial
+                        (&*self.partial, None)
                     };
                     let Ok(input) = state.tunnel.handle_frame(state.now, whole) else {
                         return;
                     };
-                    if let Some(call) = state.handle_input(input, deferred) {
+                    if let Some(call) = state.handle_input(input, source.as_ref(), deferred) {
                         self.acceptor.accept(&self.shared, state, call, deferred);
                     }
                     self.partial.clear();
@@ -335,21 +342,32 @@ where
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = &mut *self;
         let mut budget = ReadBudget::new();
+        // When to wake next, by an update in this poll that left nothing to find out.
+        let mut known = None;
         loop {
             let event = this.read(cx, &mut budget);
             let was_paused = this.paused;
             let nothing = event.is_none() && (!this.more || was_paused);
-            let wakes_at = this.process(cx, event, &mut budget);
+            let wakes_at = match known.take().filter(|_| nothing) {
+                Some(wakes_at) => wakes_at,
+                None => {
+                    let wakes_at = this.process(cx, event, &mut budget);
+                    this.acceptor.spawn_accepted(&this.shared);
+                    this.check_started();
+                    let Some(wakes_at) = wakes_at else {
+                        return Poll::Ready(());
+                    };
+                    wakes_at
+                }
+            };
             // Where a pause has just ended, the reader was not polled yet.
             let idle = nothing && this.paused == was_paused;
-            this.acceptor.spawn_accepted(&this.shared);
-            this.check_started();
-            let Some(wakes_at) = wakes_at else {
-                return Poll::Ready(());
-            };
             if budget.is_spent() {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
+            }
+            if !idle && !this.lost {
+                known = Some(wakes_at);
             }
             if idle && !this.sleep(cx, wakes_at) {
                 if this.partial.is_empty() {

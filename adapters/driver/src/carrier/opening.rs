@@ -25,7 +25,9 @@ pub(crate) fn request(
     metadata: HeaderMap,
     body: TransmitBody,
 ) -> Request<TransmitBody> {
+    let segments = body.segments().clone();
     let mut request = Request::new(body);
+    request.extensions_mut().insert(segments);
     *request.method_mut() = Method::POST;
     *request.version_mut() = Version::HTTP_2;
     *request.uri_mut() = uri(path, options.origin.as_ref());

@@ -108,8 +108,12 @@ where
             state.fail(stream, end, deferred);
             return SendProgress::Ended;
         }
-        let finish = end.map(|_| Finish::HalfClose);
-        state.send(cx, stream, &mut self.reader, finish, deferred)
+        if end.is_some()
+            && let Some(entry) = state.streams.get(stream)
+        {
+            entry.finish = Some(Finish::HalfClose);
+        }
+        state.send(cx, stream, &mut self.reader, deferred)
     }
 
     /// Drops the body: the rest has no reader.

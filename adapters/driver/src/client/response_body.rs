@@ -9,6 +9,7 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Response, Version};
 use http_body::{Body, Frame};
 
+use crate::body::inbox::Taken;
 use crate::client::call::Call;
 use crate::deferred::Deferred;
 use crate::error::{CallError, NeverProcessed, TunnelEnd};
@@ -31,7 +32,7 @@ pub struct ResponseBody {
 /// What was taken from a tunnel: messages, and the end behind them.
 #[derive(Debug, Default)]
 pub(crate) struct Received {
-    data: Bytes,
+    data: Taken,
     end: Option<CallEnd>,
 }
 
@@ -41,7 +42,8 @@ impl State<Client> {
         let Some(entry) = self.streams.get(stream) else {
             return Received::default();
         };
-        let (data, consumed) = entry.inbox.take();
+        let mut data = Taken::default();
+        let consumed = entry.inbox.take(&mut data);
         entry.count_unread();
         let end = if entry.inbox.is_empty() {
             entry.end.take()
@@ -117,6 +119,8 @@ impl ResponseStart {
                 };
             }
             Self::End(CallEnd::Failed(error)) => return Err(error),
+            // Calls of a tunnel client are closed by the peer, with a status.
+            Self::End(CallEnd::Closed) => {}
             Self::End(CallEnd::Status {
                 status,
                 mut trailers,
@@ -190,11 +194,12 @@ impl Received {
     }
 
     fn next(&mut self) -> Option<Result<Frame<Bytes>, CallError>> {
-        if !self.data.is_empty() {
-            return Some(Ok(Frame::data(std::mem::take(&mut self.data))));
+        if let Some(data) = self.data.next() {
+            return Some(Ok(Frame::data(data)));
         }
         match self.end.take()? {
             CallEnd::Failed(error) => Some(Err(error)),
+            CallEnd::Closed => None,
             CallEnd::Status {
                 status,
                 mut trailers,

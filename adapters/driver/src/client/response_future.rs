@@ -118,9 +118,15 @@ where
                     Poll::Ready(Err(end)) => {
                         return self.respond(ResponseStart::End(*end), None);
                     }
-                    Poll::Ready(Ok(stream)) => {
+                    Poll::Ready(Ok((stream, progress))) => {
                         let shared = call.shared().clone();
+                        if progress == SendProgress::Ended {
+                            call.sender.stop();
+                        }
                         self.phase = Phase::Open(Call::new(shared, stream), call.sender);
+                        if progress == SendProgress::Wait {
+                            return Poll::Pending;
+                        }
                     }
                 },
                 Phase::Open(mut call, mut sender) => {

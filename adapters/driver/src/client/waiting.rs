@@ -24,9 +24,9 @@ use crate::options::Options;
 use crate::runtime::Sleep;
 use crate::tunnel::call_end::CallEnd;
 use crate::tunnel::heads::{self, Head};
+use crate::tunnel::send::SendProgress;
 use crate::tunnel::shared::Shared;
 use crate::tunnel::state::State;
-use crate::tunnel::stream::Stream;
 use crate::tunnel::waiting_calls::{NewCall, Place, Waited};
 
 /// A call that is not open yet: it is new, or waits for room in the tunnel.
@@ -61,6 +61,9 @@ impl Drop for Turn {
         });
     }
 }
+
+/// A call that was opened, and what is to be done next for its request; or its end.
+pub(crate) type Opened = Result<(Key, SendProgress), Box<CallEnd>>;
 
 /// What becomes of a new call.
 enum Entry {
@@ -138,9 +141,10 @@ impl State<Client> {
     }
 
     fn insert(&mut self, stream: Key, call: NewCall, deferred: &mut Deferred) {
-        let mut entry = Stream::new(stream, self.queue.share());
-        entry.head = call.head;
-        self.streams.insert(entry, deferred);
+        self.streams.insert(stream, self.queue.share(), deferred);
+        if let Some(entry) = self.streams.get(stream) {
+            entry.head = call.head;
+        }
         self.dropped = self.dropped.saturating_add(u64::from(call.dropped));
     }
 }
@@ -229,8 +233,9 @@ where
         &self.handle.shared
     }
 
-    /// Opens the call, and sends what there is of its request.
-    pub(crate) fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Result<Key, Box<CallEnd>>> {
+    /// Opens the call, and sends what there is of its request. Also returns what is to be done next
+    /// for it; the task is woken when its response begins.
+    pub(crate) fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Opened> {
         let shared = self.shared().clone();
         if self.reads_now(&shared) {
             self.sender.read(cx, &shared.options);
@@ -260,16 +265,17 @@ where
             };
             let longest = now.saturating_add(shared.options.max_wait);
             let expires = deadline.map_or(longest, |deadline| deadline.min(longest));
-            let entry = shared.with(|state, deferred| {
+            let (entry, progress) = shared.with(|state, deferred| {
                 state.advance_clock(now);
                 let entry = state.enter(call, expires, cx, deferred);
-                if let Entry::Opened(stream) = entry {
-                    self.sender.send(cx, state, stream, deferred);
-                }
-                entry
+                let progress = match entry {
+                    Entry::Opened(stream) => self.begin(cx, state, stream, deferred),
+                    _ => SendProgress::Wait,
+                };
+                (entry, progress)
             });
             match entry {
-                Entry::Opened(stream) => return Poll::Ready(Ok(stream)),
+                Entry::Opened(stream) => return Poll::Ready(Ok((stream, progress))),
                 Entry::Refused(error) => return Poll::Ready(Err(self.refused(error))),
                 Entry::TooManyWait => {
                     let end = CallEnd::never_processed(too_many_wait(&shared.options));
@@ -289,6 +295,20 @@ where
             }
         }
         self.poll_turn(cx, now)
+    }
+
+    /// Sends what there is of the request of a call that was opened, under the lock.
+    fn begin(
+        &mut self,
+        cx: &Context<'_>,
+        state: &mut State<Client>,
+        stream: Key,
+        deferred: &mut Deferred,
+    ) -> SendProgress {
+        if let Some(entry) = state.streams.get(stream) {
+            deferred.register(&mut entry.reader, cx.waker());
+        }
+        self.sender.send(cx, state, stream, deferred)
     }
 
     /// Whether the body is read before the call is open. While there is no room, or never will be, it
@@ -312,7 +332,7 @@ where
         uri: &Uri,
         headers: &HeaderMap,
     ) -> Poll<Result<Head, CallEnd>> {
-        let extensions = shared.read(|state| state.tunnel.extensions());
+        let extensions = shared.call_extensions();
         if !extensions.contains(Extension::Transparent) {
             if self.sender.refuse_compressed() {
                 return Poll::Ready(Err(encoding::refused()));
@@ -329,11 +349,7 @@ where
     }
 
     /// A call that is not open is not known to the core, and neither is its deadline.
-    fn poll_deadline(
-        &mut self,
-        cx: &mut Context<'_>,
-        shared: &Shared<Client>,
-    ) -> Poll<Result<Key, Box<CallEnd>>> {
+    fn poll_deadline(&mut self, cx: &mut Context<'_>, shared: &Shared<Client>) -> Poll<Opened> {
         let Some(deadline) = self.options.deadline else {
             return Poll::Pending;
         };
@@ -344,20 +360,23 @@ where
     }
 
     /// Waits until there is room for the call.
-    fn poll_turn(&mut self, cx: &mut Context<'_>, now: Time) -> Poll<Result<Key, Box<CallEnd>>> {
-        let Some(turn) = &mut self.turn else {
+    fn poll_turn(&mut self, cx: &mut Context<'_>, now: Time) -> Poll<Opened> {
+        let Some(turn) = self.turn.take() else {
             return Poll::Pending;
         };
-        let waited = turn.shared.with(|state, deferred| {
+        let shared = turn.shared.clone();
+        let (waited, progress) = shared.with(|state, deferred| {
             state.advance_clock(now);
             let waited = state.waiting_calls.poll(&turn.place, cx, deferred);
-            if let Some(Waited::Opened(stream)) = waited {
-                self.sender.send(cx, state, stream, deferred);
-            }
-            waited
+            let progress = match waited {
+                Some(Waited::Opened(stream)) => self.begin(cx, state, stream, deferred),
+                _ => SendProgress::Wait,
+            };
+            (waited, progress)
         });
+        let turn = self.turn.insert(turn);
         match waited {
-            Some(Waited::Opened(stream)) => Poll::Ready(Ok(stream)),
+            Some(Waited::Opened(stream)) => Poll::Ready(Ok((stream, progress))),
             Some(Waited::Refused(error)) => Poll::Ready(Err(self.refused(error))),
             Some(Waited::OverBudget(status)) => {
                 Poll::Ready(Err(Box::new(CallEnd::never_processed(status))))

@@ -145,11 +145,12 @@ impl Wait {
             return found;
         }
         let sleep = self.sleep.get_or_insert_with(|| {
-            let longest = group.runtime.now() + group.max_wait;
-            let until = call
-                .deadline
-                .map_or(longest, |deadline| deadline.min(longest));
-            group.runtime.sleep_until(until)
+            let longest = group.runtime.now().checked_add(group.max_wait);
+            let until = longest.into_iter().chain(call.deadline).min();
+            match until {
+                Some(until) => group.runtime.sleep_until(until),
+                None => Box::pin(std::future::pending()),
+            }
         });
         sleep.as_mut().poll(cx).map(|()| None)
     }

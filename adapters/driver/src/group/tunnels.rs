@@ -56,8 +56,11 @@ use crate::watchers::Watchers;
 /// # Example
 ///
 /// ```
-/// use grpctunnel_driver::{Channel, Runtime, TunnelGroup};
-///
+/// use std::time::Duration;
+/// # use grpctunnel_driver::{Code, Options, Runtime, Status, TunnelGroup, TunnelService, connect};
+/// # use http::{HeaderMap, Request, Response};
+/// # use http_body_util::{Empty, Full};
+/// # use tower_service::Service;
 /// # struct Smol;
 /// # impl grpctunnel_driver::Executor for Smol {
 /// #     fn execute(&self, task: grpctunnel_driver::Task) {
@@ -71,15 +74,40 @@ use crate::watchers::Watchers;
 /// #         })
 /// #     }
 /// # }
-/// let group = TunnelGroup::new(Runtime::new(Smol, Smol));
-/// assert!(!group.is_ready());
+/// # #[derive(Clone)]
+/// # struct Hello;
+/// # impl Service<Request<grpctunnel_driver::RequestBody>> for Hello {
+/// #     type Response = Response<Empty<bytes::Bytes>>;
+/// #     type Error = std::convert::Infallible;
+/// #     type Future = std::future::Ready<Result<Self::Response, Self::Error>>;
+/// #     fn poll_ready(&mut self, _: &mut std::task::Context<'_>) -> std::task::Poll<Result<(), Self::Error>> {
+/// #         std::task::Poll::Ready(Ok(()))
+/// #     }
+/// #     fn call(&mut self, _: Request<grpctunnel_driver::RequestBody>) -> Self::Future {
+/// #         std::future::ready(Ok(Status::new(Code::Ok, "").trailers_only(Empty::new())))
+/// #     }
+/// # }
+/// # smol::block_on(async {
+/// let runtime = Runtime::new(Smol, Smol);
+/// let mut group = TunnelGroup::new(runtime.clone());
 ///
-/// /// Keeps a tunnel in the group until it is over.
-/// async fn serve(group: TunnelGroup, channel: Channel) {
-///     let closed = channel.closed();
-///     let _member = group.add(channel);
-///     closed.await;
+/// // Two servers, and a tunnel to each. A member leaves the group when it is dropped.
+/// let servers = [(); 2].map(|()| TunnelService::new(runtime.clone()).forward(Hello));
+/// let mut members = Vec::new();
+/// for server in servers.clone() {
+///     let channel = connect(server, &runtime, &Options::default(), HeaderMap::new()).await?;
+///     members.push(group.add(channel));
 /// }
+///
+/// // One of them shuts down. Calls go to the other; one that was just sent there is made again.
+/// servers[0].drain(Duration::from_secs(30));
+/// for _ in 0..10 {
+///     let request = Request::post("/example.Hello/Say").body(Full::new(bytes::Bytes::new()))?;
+///     let response = group.call(request).await?;
+///     assert_eq!(response.headers()["grpc-status"], "0");
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # }).unwrap();
 /// ```
 #[derive(Clone)]
 pub struct TunnelGroup {
@@ -157,10 +185,25 @@ impl TunnelGroup {
         }
     }
 
+    /// Whether a tunnel is [expected](Self::expect).
+    #[must_use]
+    pub fn is_expecting(&self) -> bool {
+        self.tunnels.is_expecting()
+    }
+
     /// Whether any tunnel takes a call at once.
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.tunnels.is_ready()
+    }
+
+    /// Whether any tunnel takes calls at all: one that is full, or whose peer does not answer now,
+    /// counts; see [`TunnelState::is_usable`](crate::TunnelState::is_usable).
+    #[must_use]
+    pub fn is_usable(&self) -> bool {
+        let members = self.tunnels.members();
+        let mut states = members.iter().map(|member| member.channel.state());
+        states.any(|state| state.is_usable())
     }
 
     /// Waits until a tunnel takes a call at once. Returns whether one does; if not, `deadline` has

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use grpctunnel_core::Code;
 
-use crate::accept::{Accept, Accepted, ReverseTunnel};
+use crate::accept::Register;
 use crate::client::Channel;
 use crate::group::{Membership, Pick, RoundRobin, TunnelGroup, Tunnels};
 use crate::grpc::status::Status;
@@ -239,7 +239,7 @@ impl<K: RegistryKey> Registry<K> {
     }
 
     /// What a service asks about tunnels that are being opened.
-    pub(crate) fn acceptor(&self) -> Accept {
+    pub(crate) fn register(&self) -> Register {
         let registry = self.clone();
         Arc::new(move |peer| {
             let key = (registry.key_of)(peer)?;
@@ -247,16 +247,15 @@ impl<K: RegistryKey> Registry<K> {
             let group = registry.group(key);
             let expected = group.expect();
             let registry = registry.clone();
-            Ok(Box::new(move |tunnel| {
-                let entry = registry.enter(&group, tunnel);
+            Ok(Box::new(move |channel| {
+                let entry = registry.enter(&group, channel);
                 drop(expected);
-                Accepted::Kept(Box::new(entry))
+                Box::new(entry)
             }))
         })
     }
 
-    fn enter(&self, group: &TunnelGroup, tunnel: ReverseTunnel) -> Entry<K> {
-        let channel = tunnel.channel;
+    fn enter(&self, group: &TunnelGroup, channel: Channel) -> Entry<K> {
         let id = channel.id();
         let older = self.replace.map(|limit| (group.channels(), limit));
         let entry = Entry {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use grpctunnel_core::wire::{Extension, Metadata, format_timeout};
 use grpctunnel_core::{Code, MethodKind, Server, Side, StreamReason};
 use http::header::{CONTENT_TYPE, TE};
@@ -14,12 +15,12 @@ use crate::grpc::metadata::to_headers;
 use crate::grpc::status::Status;
 use crate::panics::contain;
 use crate::server::handler::Handler;
+use crate::server::request_body::RequestBody;
 use crate::server::task::{TaskGuard, handle};
 use crate::telemetry::HandlerSpan;
 use crate::tunnel::input::{CallAcceptor, IncomingCall};
 use crate::tunnel::shared::Shared;
 use crate::tunnel::state::State;
-use crate::tunnel::stream::Stream;
 
 /// Accepts calls for a handler.
 pub(crate) struct HandlerAcceptor<H> {
@@ -31,6 +32,8 @@ struct AcceptedCall {
     guard: TaskGuard,
     kind: MethodKind,
     request: Request<()>,
+    /// The messages of a request that has come whole.
+    whole: Option<Bytes>,
 }
 
 impl<H> HandlerAcceptor<H> {
@@ -53,7 +56,7 @@ impl<H: Handler> CallAcceptor<Server> for HandlerAcceptor<H> {
         let stream = call.stream;
         let kind = state.options.method_kinds.get(call.method);
         let share = state.queue.share();
-        state.streams.insert(Stream::new(stream, share), deferred);
+        state.streams.insert(stream, share, deferred);
         let refusal = state.options.budget.as_ref();
         let refusal = refusal.and_then(|budget| budget.refusal(0));
         let request = match refusal {
@@ -76,6 +79,7 @@ impl<H: Handler> CallAcceptor<Server> for HandlerAcceptor<H> {
                     guard: TaskGuard::new(shared.clone(), stream),
                     kind,
                     request,
+                    whole: None,
                 });
             }
             Err(status) => {
@@ -85,18 +89,45 @@ impl<H: Handler> CallAcceptor<Server> for HandlerAcceptor<H> {
         }
     }
 
+    fn look_after(&mut self, state: &mut State<Server>, deferred: &mut Deferred) {
+        self.accepted.retain_mut(|call| {
+            let stream = call.guard.stream();
+            let Some(entry) = state.streams.get(stream) else {
+                return true;
+            };
+            if entry.end.is_some() {
+                // Nobody waits for it any more.
+                call.guard.done();
+                state.task_done(stream, deferred);
+                return false;
+            }
+            if entry.half_closed
+                && let Some((bytes, consumed)) = entry.inbox.take_all()
+            {
+                entry.count_unread();
+                call.whole = Some(bytes);
+                state.consumed(stream, consumed);
+            }
+            true
+        });
+    }
+
     fn spawn_accepted(&mut self, shared: &Arc<Shared<Server>>) {
         for accepted in self.accepted.drain(..) {
             let AcceptedCall {
                 guard,
                 kind,
                 request,
+                whole,
             } = accepted;
             let Some(handler) = contain(|| self.handler.clone()) else {
                 guard.close_panicked();
                 continue;
             };
-            let body = guard.request_body();
+            let body = match whole {
+                Some(bytes) => RequestBody::whole(bytes),
+                None => guard.request_body(),
+            };
             let span = HandlerSpan::new(request.uri().path(), shared.id);
             let task = handle(guard, kind, handler, request.map(|()| body));
             shared.runtime.spawn(span.around(task));

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use grpctunnel_core::{Code, Key, Server, Unread};
 use http_body::{Body, Frame};
 
+use crate::body::inbox::Taken;
 use crate::error::RequestError;
 use crate::grpc::status::Status;
 use crate::tunnel::call_end::CallEnd;
@@ -16,14 +17,25 @@ use crate::tunnel::shared::Shared;
 /// The body of a request that came through a tunnel: messages. Dropping it discards the rest.
 #[derive(Debug)]
 pub struct RequestBody {
+    /// What was taken from the tunnel and is read next.
+    taken: Taken,
     /// None: it was read to its end.
     source: Option<(Arc<Shared<Server>>, Key)>,
 }
 
 impl RequestBody {
-    pub(crate) const fn new(shared: Arc<Shared<Server>>, stream: Key) -> Self {
+    pub(crate) fn new(shared: Arc<Shared<Server>>, stream: Key) -> Self {
         Self {
+            taken: Taken::default(),
             source: Some((shared, stream)),
+        }
+    }
+
+    /// A request that has come whole.
+    pub(crate) fn whole(bytes: Bytes) -> Self {
+        Self {
+            taken: Taken::from(bytes),
+            source: None,
         }
     }
 }
@@ -37,24 +49,28 @@ impl Body for RequestBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, RequestError>>> {
         let this = self.get_mut();
+        if let Some(bytes) = this.taken.next() {
+            return Poll::Ready(Some(Ok(Frame::data(bytes))));
+        }
         let Some((shared, stream)) = &this.source else {
             return Poll::Ready(None);
         };
         let stream = *stream;
         let next = shared.with(|state, deferred| {
             let Some(entry) = state.streams.get(stream) else {
-                let text = "the call has ended";
-                let status = Status::new(Code::Aborted, text);
-                return Poll::Ready(Some(Err(RequestError::new(status))));
+                return Poll::Ready(Some(Err(RequestError::new(ended()))));
             };
-            let (data, consumed) = entry.inbox.take();
+            let consumed = entry.inbox.take(&mut this.taken);
             entry.count_unread();
-            if !data.is_empty() {
+            if let Some(data) = this.taken.next() {
                 state.consumed(stream, consumed);
                 return Poll::Ready(Some(Ok(data)));
             }
-            if let Some(CallEnd::Status { status, .. }) = &entry.end {
-                let error = RequestError::new(status.clone());
+            if let Some(end) = &entry.end {
+                let error = RequestError::new(match end {
+                    CallEnd::Status { status, .. } => status.clone(),
+                    CallEnd::Failed(_) | CallEnd::Closed => ended(),
+                });
                 entry.abandoned = true;
                 deferred.wake(&mut entry.writer);
                 return Poll::Ready(Some(Err(error)));
@@ -72,8 +88,13 @@ impl Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.source.is_none()
+        self.taken.is_empty() && self.source.is_none()
     }
+}
+
+/// The status of a request whose call this end has closed.
+fn ended() -> Status {
+    Status::new(Code::Aborted, "the call has ended")
 }
 
 impl Drop for RequestBody {
@@ -86,7 +107,7 @@ impl Drop for RequestBody {
                 }
                 if let Some(entry) = state.streams.get(stream) {
                     entry.request_dropped = true;
-                    entry.inbox.finish(Unread::Discard);
+                    entry.inbox.finish(Unread::Discard, deferred);
                     entry.count_unread();
                     deferred.drop_waker(entry.reader.take());
                     if entry.end.is_some() {

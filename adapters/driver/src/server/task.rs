@@ -31,12 +31,16 @@ use crate::tunnel::state::State;
 pub(crate) struct TaskGuard {
     shared: Arc<Shared<Server>>,
     stream: Key,
+    /// The end of the task was noted.
+    done: bool,
 }
 
 impl Drop for TaskGuard {
     fn drop(&mut self) {
-        self.shared
-            .with(|state, deferred| state.task_done(self.stream, deferred));
+        if !self.done {
+            self.shared
+                .with(|state, deferred| state.task_done(self.stream, deferred));
+        }
     }
 }
 
@@ -44,29 +48,86 @@ impl Drop for TaskGuard {
 ///
 /// `guard` is dropped last: until then the call counts.
 pub(crate) async fn handle<H: Handler>(
-    guard: TaskGuard,
+    mut guard: TaskGuard,
     kind: MethodKind,
     handler: H,
     request: Request<RequestBody>,
 ) {
-    let stream = guard.stream;
-    let responding = pin!(respond(&guard.shared, stream, kind, handler, request));
-    let mut contained = CatchPanic { inner: responding };
-    let panicked = poll_fn(|cx| {
-        if guard.is_abandoned(cx) {
-            return Poll::Ready(false);
-        }
-        Pin::new(&mut contained).poll(cx)
-    })
-    .await;
-    if panicked {
-        guard.close_panicked();
-    }
+    let answer = {
+        let responding = pin!(respond(&guard.shared, guard.stream, kind, handler, request));
+        let mut contained = CatchPanic { inner: responding };
+        // When it was accepted, a moment ago, the call had a reader.
+        let mut first = true;
+        poll_fn(|cx| {
+            let is_first = std::mem::take(&mut first);
+            if !is_first && guard.is_abandoned(cx) {
+                return Poll::Ready(Answer::None);
+            }
+            let poll = Pin::new(&mut contained).poll(cx);
+            // If it waits it is to be woken when that changes.
+            if is_first && poll.is_pending() && guard.is_abandoned(cx) {
+                return Poll::Ready(Answer::None);
+            }
+            poll
+        })
+        .await
+    };
+    guard.finish(answer);
+}
+
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most answers are of the largest kind, and an allocation would cost more"
+)]
+/// What is left to be sent when the handler's future and its response's body are gone.
+enum Answer {
+    /// Nothing: the response has no reader.
+    None,
+    /// An error, in place of what was not sent.
+    Error(Status),
+    /// A status alone.
+    Status {
+        head: heads::Head,
+        ok: bool,
+        hold: Hold,
+    },
+    /// What was read last of a response, and its end.
+    Rest {
+        /// The head of the response, if it was not sent.
+        start: Option<heads::Head>,
+        reader: BodyReader,
+        head: heads::Head,
+        ok: bool,
+        hold: Hold,
+    },
 }
 
 impl TaskGuard {
     pub(crate) const fn new(shared: Arc<Shared<Server>>, stream: Key) -> Self {
-        Self { shared, stream }
+        Self {
+            shared,
+            stream,
+            done: false,
+        }
+    }
+
+    pub(crate) const fn stream(&self) -> Key {
+        self.stream
+    }
+
+    /// The end of the task was noted.
+    pub(crate) const fn done(&mut self) {
+        self.done = true;
+    }
+
+    /// Sends what is left, and notes the end of the task.
+    fn finish(&mut self, mut answer: Answer) {
+        let stream = self.stream;
+        self.done = true;
+        self.shared.with_now(|state, deferred| {
+            state.send_answer(stream, &mut answer, deferred);
+            state.task_done(stream, deferred);
+        });
     }
 
     /// The request of the call.
@@ -76,9 +137,8 @@ impl TaskGuard {
 
     /// Ends the call because its handler panicked.
     pub(crate) fn close_panicked(&self) {
-        let status = Status::new(Code::Internal, "the handler panicked");
         self.shared
-            .with_now(|state, deferred| state.close(self.stream, &status, deferred));
+            .with_now(|state, deferred| state.close(self.stream, &panicked(), deferred));
     }
 
     /// Whether the response has no reader. If it has, the task is woken when that changes.
@@ -94,31 +154,35 @@ impl TaskGuard {
     }
 }
 
-/// A future that ends when the inner one panics. Returns whether it did.
+/// A future that ends when the inner one panics.
 struct CatchPanic<'f, F> {
     inner: Pin<&'f mut F>,
 }
 
-impl<F: Future<Output = ()>> Future for CatchPanic<'_, F> {
-    type Output = bool;
+impl<F: Future<Output = Answer>> Future for CatchPanic<'_, F> {
+    type Output = Answer;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<bool> {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Answer> {
         // It is not polled again after a panic.
         match contain(|| self.inner.as_mut().poll(cx)) {
-            Some(poll) => poll.map(|()| false),
-            None => Poll::Ready(true),
+            Some(poll) => poll,
+            None => Poll::Ready(Answer::Error(panicked())),
         }
     }
 }
 
-/// Calls the handler and sends its response.
+fn panicked() -> Status {
+    Status::new(Code::Internal, "the handler panicked")
+}
+
+/// Calls the handler and sends its response. Returns what is left to be sent.
 async fn respond<H: Handler>(
     shared: &Arc<Shared<Server>>,
     stream: Key,
     kind: MethodKind,
     mut handler: H,
     request: Request<RequestBody>,
-) {
+) -> Answer {
     let ready: Result<(), BoxError> = poll_fn(|cx| handler.poll_ready(cx))
         .await
         .map_err(Into::into);
@@ -132,20 +196,18 @@ async fn respond<H: Handler>(
         Err(error) => {
             let status = status_of(&*error, &shared.options);
             telemetry::answered(status.code());
-            shared.with_now(|state, deferred| state.close(stream, &status, deferred));
-            return;
+            return Answer::Error(status);
         }
     };
     let (parts, body) = response.into_parts();
-    // They are known since before the call, and do not change.
-    let extensions = shared.read(|state| state.tunnel.extensions());
+    let extensions = shared.call_extensions();
     let unprocessed = parts.extensions.get::<NeverProcessed>().is_some();
     if let Some(status) = Status::of_response(&parts, body.is_end_stream()) {
         let status = status.with_mark(unprocessed);
         let (head, status) = heads::close(&status, &parts.headers, extensions, &shared.options);
         telemetry::answered(status.code());
-        finish(shared, stream, kind, head, &status);
-        return;
+        let (ok, hold) = success(&status, kind, &shared.options);
+        return Answer::Status { head, ok, hold };
     }
     // Counts if nothing follows after all.
     let status_alone = Status::from_headers(&parts.headers);
@@ -156,8 +218,7 @@ async fn respond<H: Handler>(
             let error = status_alone.filter(|status| status.code() != Code::Ok);
             let status = error.unwrap_or(bad).with_mark(unprocessed);
             telemetry::answered(status.code());
-            shared.with_now(|state, deferred| state.close(stream, &status, deferred));
-            return;
+            return Answer::Error(status);
         }
     };
     let mut reader = BodyReader::new(shared.queue.share());
@@ -174,26 +235,58 @@ async fn respond<H: Handler>(
         unprocessed,
         reader,
     };
-    let mut body = pin!(body);
-    poll_fn(|cx| sending.poll(cx, body.as_mut())).await;
+    let end = {
+        let mut body = pin!(body);
+        poll_fn(|cx| sending.poll(cx, body.as_mut())).await
+    };
+    match end {
+        Some((head, ok, hold)) => Answer::Rest {
+            start: sending.head,
+            reader: sending.reader,
+            head,
+            ok,
+            hold,
+        },
+        None => Answer::None,
+    }
 }
 
-/// Ends a call whose response is a status alone.
-fn finish(
-    shared: &Shared<Server>,
-    stream: Key,
-    kind: MethodKind,
-    head: heads::Head,
-    status: &Status,
-) {
-    shared.with_now(|state, deferred| {
-        state.count_dropped(&head);
-        if let Some(entry) = state.streams.get(stream) {
-            let (ok, hold) = success(status, kind, &state.options);
-            entry.set_close(head.bytes, ok, hold);
-            state.feed(stream, deferred);
+impl State<Server> {
+    /// Sends response headers, if they were not sent.
+    fn send_start(&mut self, stream: Key, head: Option<heads::Head>) {
+        if let Some(head) = head {
+            self.count_dropped(&head);
+            self.respond(stream, head.bytes);
         }
-    });
+    }
+
+    /// Sends what is left of a response, and its end.
+    fn send_answer(&mut self, stream: Key, answer: &mut Answer, deferred: &mut Deferred) {
+        let (head, ok, hold) = match answer {
+            Answer::None => return,
+            Answer::Error(status) => return self.close(stream, status, deferred),
+            Answer::Status { head, ok, hold } => (head, *ok, *hold),
+            Answer::Rest {
+                start,
+                reader,
+                head,
+                ok,
+                hold,
+            } => {
+                self.send_start(stream, start.take());
+                let entry = self.streams.get(stream);
+                if let Some(entry) = entry.filter(|entry| entry.end.is_none()) {
+                    reader.move_to(&mut entry.outbox);
+                }
+                (head, *ok, *hold)
+            }
+        };
+        self.count_dropped(head);
+        if let Some(entry) = self.streams.get(stream) {
+            entry.set_close(std::mem::take(&mut head.bytes), ok, hold);
+            self.feed(stream, deferred);
+        }
+    }
 }
 
 fn success(status: &Status, kind: MethodKind, options: &Options) -> (bool, Hold) {
@@ -220,28 +313,31 @@ struct ResponseSender<'s> {
 }
 
 impl ResponseSender<'_> {
-    fn poll<B>(&mut self, cx: &mut Context<'_>, mut body: Pin<&mut B>) -> Poll<()>
+    /// Sends what the body has. Returns the end of the call, with what was not sent still in the
+    /// reader; none if the call has ended.
+    fn poll<B>(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut body: Pin<&mut B>,
+    ) -> Poll<Option<(heads::Head, bool, Hold)>>
     where
         B: Body<Data: bytes::Buf, Error: Into<BoxError>>,
     {
         let shared = self.shared;
         loop {
-            let end = match self.reader.poll_read(cx, body.as_mut(), &shared.options) {
-                Poll::Ready(end) => Some(self.close(end)),
-                Poll::Pending => None,
-            };
-            let ended = end.is_some();
-            match self.send(cx, end) {
-                _ if ended => return Poll::Ready(()),
+            if let Poll::Ready(end) = self.reader.poll_read(cx, body.as_mut(), &shared.options) {
+                return Poll::Ready(Some(self.close(end)));
+            }
+            match self.send(cx) {
                 SendProgress::ReadMore => {}
                 SendProgress::Wait => return Poll::Pending,
                 // The handler learns it from its request, and may still have something to do.
-                SendProgress::Ended => return Poll::Ready(()),
+                SendProgress::Ended => return Poll::Ready(None),
             }
         }
     }
 
-    fn send(&mut self, cx: &Context<'_>, end: Option<(heads::Head, bool, Hold)>) -> SendProgress {
+    fn send(&mut self, cx: &Context<'_>) -> SendProgress {
         let Self {
             shared,
             stream,
@@ -250,20 +346,10 @@ impl ResponseSender<'_> {
             ..
         } = self;
         let stream = *stream;
-        let update = |state: &mut State<Server>, deferred: &mut Deferred| {
-            if let Some(head) = head.take() {
-                state.count_dropped(&head);
-                state.respond(stream, head.bytes);
-            }
-            let finish = end.and_then(|(head, ok, hold)| {
-                state.count_dropped(&head);
-                let entry = state.streams.get(stream)?;
-                entry.set_close(head.bytes, ok, hold);
-                entry.finish.take()
-            });
-            state.send(cx, stream, reader, finish, deferred)
-        };
-        shared.with_now(update)
+        shared.with_now(|state, deferred| {
+            state.send_start(stream, head.take());
+            state.send(cx, stream, reader, deferred)
+        })
     }
 
     /// The end of the call after its response body ended.

@@ -27,9 +27,16 @@ pub(crate) enum CallEnd {
     },
     /// The caller's own request body failed.
     Failed(CallError),
+    /// At a tunnel server: it was closed by this end.
+    Closed,
 }
 
 impl CallEnd {
+    /// Whether dropping it runs no code of others.
+    pub(crate) const fn is_plain(&self) -> bool {
+        matches!(self, Self::Closed)
+    }
+
     pub(crate) const fn new(status: Status, trailers: HeaderMap) -> Self {
         Self::Status {
             status,
@@ -95,9 +102,7 @@ impl CallEnd {
                 let text = format!("{}{carrier}", cause.text());
                 Self::status(Status::new(Code::Unavailable, text)).marked(!*sent)
             }
-            _ if side == Side::Server => {
-                Self::status(Status::new(Code::Aborted, "the call has ended"))
-            }
+            _ if side == Side::Server => Self::Closed,
             _ => Self::reason(StreamReason::Cancelled, side),
         }
     }

@@ -6,6 +6,7 @@ use grpctunnel_core::receive_buffer::PushError;
 use grpctunnel_core::wire::Metadata;
 use grpctunnel_core::{Code, Input, Key, StreamReason, Time};
 
+use crate::body::inbox::Source;
 use crate::deferred::Deferred;
 use crate::grpc::metadata::{ReadOptions, to_headers};
 use crate::grpc::status::Status;
@@ -31,15 +32,20 @@ pub(crate) trait CallAcceptor<R: TunnelRole>: Send + 'static {
         deferred: &mut Deferred,
     );
 
+    /// Looks after the calls that were accepted since, under the same lock.
+    fn look_after(&mut self, _state: &mut State<R>, _deferred: &mut Deferred) {}
+
     /// Starts the tasks of the calls that were accepted, without the lock.
     fn spawn_accepted(&mut self, shared: &Arc<Shared<R>>);
 }
 
 impl<R: TunnelRole> State<R> {
-    /// Applies the input. Returns a call that the peer opened.
+    /// Applies the input, whose payload is in `source` if that is known. Returns a call that the peer
+    /// opened.
     pub(crate) fn handle_input<'f>(
         &mut self,
         input: Input<'f>,
+        source: Option<&Source<'_>>,
         deferred: &mut Deferred,
     ) -> Option<IncomingCall<'f>> {
         match input {
@@ -67,7 +73,7 @@ impl<R: TunnelRole> State<R> {
             } => {
                 if let Some(entry) = self.streams.get(stream) {
                     entry.answered = true;
-                    let pushed = entry.inbox.push(bytes, begins, ends);
+                    let pushed = entry.inbox.push(bytes, source, begins, ends);
                     entry.count_unread();
                     deferred.wake(&mut entry.reader);
                     if let Err(error) = pushed {

@@ -1,6 +1,5 @@
 //! One end of a tunnel under its lock: the core, and what is kept for each stream beside it.
 
-mod batch;
 pub(crate) mod call_end;
 pub(crate) mod drain_timeout;
 mod gather;

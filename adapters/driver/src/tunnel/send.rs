@@ -8,7 +8,6 @@ use crate::body::reader::BodyReader;
 use crate::deferred::Deferred;
 use crate::telemetry;
 use crate::tunnel::state::{State, TunnelRole};
-use crate::tunnel::stream::Finish;
 
 /// What the task that sends does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,14 +21,13 @@ pub(crate) enum SendProgress {
 }
 
 impl<R: TunnelRole> State<R> {
-    /// Sends what was read from a body on its stream, and `finish` behind it. The task is woken
-    /// when there is room for more, or when the stream has ended.
+    /// Sends what was read from a body on its stream. The task is woken when there is room for more,
+    /// or when the stream has ended.
     pub(crate) fn send(
         &mut self,
         cx: &Context<'_>,
         stream: Key,
         reader: &mut BodyReader,
-        finish: Option<Finish>,
         deferred: &mut Deferred,
     ) -> SendProgress {
         let Some(entry) = self.streams.get(stream) else {
@@ -39,9 +37,6 @@ impl<R: TunnelRole> State<R> {
             return SendProgress::Ended;
         }
         let was_stopped = reader.move_to(&mut entry.outbox);
-        if finish.is_some() {
-            entry.finish = finish;
-        }
         deferred.register(&mut entry.writer, cx.waker());
         self.feed(stream, deferred);
         let Some(entry) = self.streams.get(stream) else {

@@ -2,10 +2,12 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use grpctunnel_core::wire::ExtensionSet;
 use grpctunnel_core::{ConfigError, Opening, Time, TunnelReason};
 
 use crate::body::send_queue::SendQueue;
@@ -30,6 +32,10 @@ pub(crate) struct Shared<R: TunnelRole> {
     pub(crate) runtime: Runtime,
     pub(crate) options: Arc<Options>,
     published: Published,
+    /// `Outgoing::parked`, as the last update left it.
+    sending_is_parked: AtomicBool,
+    /// Those in effect, once a call has asked for them.
+    extensions: OnceLock<ExtensionSet>,
     /// What waits to be sent on all streams.
     pub(crate) queue: SendQueue,
     /// The origin of the core's time.
@@ -54,6 +60,8 @@ impl<R: TunnelRole> Shared<R> {
             queue: state.queue.clone(),
             state: Mutex::new(state),
             published,
+            sending_is_parked: AtomicBool::new(false),
+            extensions: OnceLock::new(),
             origin: runtime.now(),
             runtime,
             options,
@@ -84,13 +92,14 @@ impl<R: TunnelRole> Shared<R> {
     /// Ignores poisoning: a panic under the lock is a defect of this crate, and its other users
     /// shall not panic because of it.
     fn lock(&self) -> MutexGuard<'_, State<R>> {
+        #[cfg(test)]
+        crate::costs::count_lock(R::OWN_SIDE);
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Updates the state under the lock, then runs what was deferred.
     pub(crate) fn with<T>(&self, act: impl FnOnce(&mut State<R>, &mut Deferred) -> T) -> T {
-        let mut deferred = Deferred::default();
-        self.with_after(&mut deferred, act)
+        self.with_after(&mut Deferred::default(), act)
     }
 
     /// As [`with`](Self::with), for callers that reuse the memory of `deferred`.
@@ -106,6 +115,8 @@ impl<R: TunnelRole> Shared<R> {
             let result = act(&mut state, deferred);
             state.finish_update(|| self.now(), deferred);
             self.published.set(TunnelState::of(&state));
+            let parked = state.outgoing.parked;
+            self.sending_is_parked.store(parked, Ordering::Release);
             (result, sibling.map(|sibling| sibling.observe(&state)))
         };
         deferred.run();
@@ -122,6 +133,18 @@ impl<R: TunnelRole> Shared<R> {
             state.advance_clock(now);
             act(state, deferred)
         })
+    }
+
+    /// Whether there is nothing to send, and the task that sends is woken when there is.
+    pub(crate) fn sending_is_parked(&self) -> bool {
+        self.sending_is_parked.load(Ordering::Acquire)
+    }
+
+    /// The extensions in effect for calls: when there is a call they are known, and do not change.
+    pub(crate) fn call_extensions(&self) -> ExtensionSet {
+        *self
+            .extensions
+            .get_or_init(|| self.read(|state| state.tunnel.extensions()))
     }
 
     /// Reads the state under the lock.

@@ -9,6 +9,7 @@ use grpctunnel_core::{
     Time, Tunnel, Unread,
 };
 
+use crate::body::batch::Batch;
 use crate::body::send_queue::SendQueue;
 use crate::budget::BudgetShare;
 use crate::deferred::Deferred;
@@ -16,7 +17,6 @@ use crate::error::{CarrierEnd, TunnelEnd};
 use crate::grpc::status::Status;
 use crate::options::Options;
 use crate::telemetry;
-use crate::tunnel::batch::Batch;
 use crate::tunnel::call_end::CallEnd;
 use crate::tunnel::drain_timeout::DrainTimeout;
 use crate::tunnel::published::TunnelState;

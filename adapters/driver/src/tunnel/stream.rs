@@ -7,11 +7,17 @@ use http::HeaderMap;
 
 use crate::body::inbox::Inbox;
 use crate::body::outbox::Outbox;
+use crate::body::pins::Pins;
 use crate::body::send_queue::QueueShare;
 use crate::budget::BudgetShare;
 use crate::deferred::Deferred;
 use crate::options::Options;
 use crate::tunnel::call_end::CallEnd;
+
+/// Records that are kept for the next streams.
+const SPARE: usize = 16;
+/// Bytes of a head for which a record keeps room.
+const KEPT_HEAD: usize = 256;
 
 /// What follows the last message of this end.
 #[derive(Clone, Copy, Debug)]
@@ -59,12 +65,12 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    pub(crate) fn new(key: Key, share: QueueShare) -> Self {
+    fn new(key: Key, share: QueueShare, pins: Pins) -> Self {
         Self {
             unread: BudgetShare::waiting(share.budget().cloned()),
             key,
             outbox: Outbox::new(share),
-            inbox: Inbox::default(),
+            inbox: Inbox::new(pins),
             head: Vec::new(),
             close: Vec::new(),
             finish: None,
@@ -80,6 +86,39 @@ impl Stream {
             reader: None,
             writer: None,
         }
+    }
+
+    /// Makes a record that was cleared that of another stream.
+    fn begin(&mut self, key: Key, share: QueueShare) {
+        self.key = key;
+        self.outbox.begin(share);
+    }
+
+    /// Forgets the stream, and keeps memory for the next one. False where what is left must not be
+    /// dropped under the lock.
+    fn clear(&mut self, deferred: &mut Deferred) -> bool {
+        if self.headers.is_some() || self.end.as_ref().is_some_and(|end| !end.is_plain()) {
+            return false;
+        }
+        self.outbox.clear(deferred);
+        self.inbox.finish(Unread::Discard, deferred);
+        self.count_unread();
+        for head in [&mut self.head, &mut self.close] {
+            head.clear();
+            head.shrink_to(KEPT_HEAD);
+        }
+        deferred.drop_waker(self.reader.take());
+        deferred.drop_waker(self.writer.take());
+        self.end = None;
+        self.finish = None;
+        self.closing = false;
+        self.answered = false;
+        self.half_closed = false;
+        self.task_done = false;
+        self.abandoned = false;
+        self.request_dropped = false;
+        self.wants_room = false;
+        true
     }
 
     /// Wakes a sender that was held back, if there is room again.
@@ -101,7 +140,7 @@ impl Stream {
     pub(crate) fn set_end(&mut self, end: CallEnd, unread: Unread, deferred: &mut Deferred) {
         if self.end.is_none() {
             self.end = Some(end);
-            self.inbox.finish(unread);
+            self.inbox.finish(unread, deferred);
             self.count_unread();
         }
         // A handler that has messages to read gets them, then the end.
@@ -126,17 +165,30 @@ impl Stream {
 #[derive(Debug, Default)]
 pub(crate) struct Streams {
     slots: Vec<Option<Box<Stream>>>,
+    /// Records for the next streams.
+    spare: Vec<Box<Stream>>,
+    /// The carrier's memory that inboxes hold.
+    pins: Pins,
 }
 
 impl Streams {
-    pub(crate) fn insert(&mut self, stream: Stream, deferred: &mut Deferred) {
-        let index = stream.key.index();
+    /// Begins the record of a stream.
+    pub(crate) fn insert(&mut self, key: Key, share: QueueShare, deferred: &mut Deferred) {
+        let stream = match self.spare.pop() {
+            Some(mut spare) => {
+                spare.begin(key, share);
+                spare
+            }
+            None => Box::new(Stream::new(key, share, self.pins.clone())),
+        };
+        let index = key.index();
         if index >= self.slots.len() {
             self.slots.resize_with(index.saturating_add(1), || None);
         }
-        let slot = self.slots.get_mut(index);
-        if let Some(old) = slot.and_then(|slot| slot.replace(Box::new(stream))) {
-            deferred.drop_value(old);
+        if let Some(slot) = self.slots.get_mut(index) {
+            if let Some(old) = slot.replace(stream) {
+                deferred.drop_value(old);
+            }
         }
     }
 
@@ -150,8 +202,12 @@ impl Streams {
     pub(crate) fn remove(&mut self, key: Key, deferred: &mut Deferred) {
         let slot = self.slots.get_mut(key.index());
         let slot = slot.filter(|slot| slot.as_ref().is_some_and(|stream| stream.key == key));
-        if let Some(stream) = slot.and_then(Option::take) {
-            deferred.drop_value(stream);
+        if let Some(mut stream) = slot.and_then(Option::take) {
+            if self.spare.len() < SPARE && stream.clear(deferred) {
+                self.spare.push(stream);
+            } else {
+                deferred.drop_value(stream);
+            }
         }
     }
 }

@@ -283,3 +283,32 @@ async fn a_peer_that_reads_nothing_is_given_up() {
     );
     drop(handle);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_opening_that_is_given_up_ends_the_stream() {
+    let (near, mut far) = tokio::io::duplex(64 << 10);
+    let (runtime, options) = (runtime(), Options::default());
+    let stream = ByteStream::new(TokioIo::new(near), PipeEnd::Opener);
+    let opening = stream.connect(&runtime, &options);
+    let given_up = tokio::time::timeout(Duration::from_secs(1), opening).await;
+    assert!(given_up.is_err(), "nobody answered");
+    let mut rest = Vec::new();
+    let ended = far.read_to_end(&mut rest);
+    in_time("the end of the stream", ended).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_handle_that_is_dropped_drains_the_stream() {
+    let (near, far) = both(64 << 10).await;
+    let (sender, body) = channel();
+    let response = respond(&far.0, body).await;
+    let closed = far.0.closed();
+    drop(near.1);
+    in_time("the drain", far.0.draining()).await;
+    in_time("the drain of the other", near.0.draining()).await;
+    drop(sender);
+    let body = response.into_body().collect().await.unwrap();
+    assert_eq!(body.trailers().unwrap()["grpc-status"], "0");
+    let end = in_time("the end of the tunnel", closed).await;
+    assert!(end.is_clean(), "{end}");
+}

@@ -11,7 +11,8 @@ use super::unary::small;
 use crate::protos::grpc::testing::test_service_client::TestServiceClient;
 use crate::services::Caller;
 
-const UPLOADS: usize = 32;
+/// Uploads beside the small calls.
+pub(in super::super) const UPLOADS: usize = 32;
 const MESSAGE: usize = 16 << 10;
 
 pub(super) async fn run<T: Caller>(

@@ -5,6 +5,9 @@ mod link;
 mod stream;
 mod unary;
 
+#[cfg(feature = "net")]
+pub(super) use beside::UPLOADS;
+
 use std::time::Duration;
 
 use bytes::Bytes;
