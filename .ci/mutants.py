@@ -12,7 +12,7 @@ import random
 import re
 import sys
 
-LEAST = 90.0
+LEAST = 95.0
 OUTCOMES = {
     "CaughtMutant": "caught",
     "Timeout": "timeout",
@@ -36,11 +36,11 @@ def gather(out):
     for outcome in tried:
         if outcome["scenario"] == "Baseline" or outcome["summary"] not in OUTCOMES:
             continue
-        said = OUTCOMES[outcome["summary"]]
+        result = OUTCOMES[outcome["summary"]]
         # The limit of the tests themselves, which ends them as a failure; see `.ci/mutants`.
-        if said == "caught" and "(exit status: 124)" in (run / outcome["log_path"]).read_text():
-            said = "timeout"
-        known[outcome["scenario"]["Mutant"]["name"]] = said
+        if result == "caught" and "(exit status: 124)" in (run / outcome["log_path"]).read_text():
+            result = "timeout"
+        known[outcome["scenario"]["Mutant"]["name"]] = result
     (out / "outcomes.tsv").write_text("".join(f"{name}\t{known[name]}\n" for name in sorted(known)))
 
 
@@ -59,6 +59,7 @@ def choose(out, seed, part, missed):
         chosen = sorted(random.Random(int(seed)).sample(names, min(int(part), len(names))))
         print(f"a sample of {len(chosen)} of {len(names)} mutants, seed {seed}")
     (out / "chosen.txt").write_text("".join(f"{name}\n" for name in chosen))
+    (out / "all.txt").write_text("".join(f"{name}\n" for name in names))
     known = outcomes(out)
     left = [name for name in chosen if known.get(name) == ("missed" if missed else None)]
     print(f"{len(left)} of them are to be tried")
@@ -87,6 +88,9 @@ def judge(out, listed):
     for name in missed:
         print(f"missed: {name}: {reasons.get(place_free(name), 'no reason is given')}")
     unexplained = [name for name in missed if place_free(name) not in reasons]
+    exist = {place_free(name) for name in read(out / "all.txt")}
+    for name in sorted(set(reasons) - exist):
+        print(f"to be taken off {listed}, there is no such mutant: {name}")
     if share < LEAST or unexplained or untried:
         print(f"{len(unexplained)} without a reason in {listed}; at least {LEAST} % are to be noticed")
         sys.exit(1)

@@ -82,6 +82,12 @@ fn every_reason_has_a_text_and_a_code_of_its_side() {
     let all: Vec<Reason> = of_streams.chain(of_tunnels).collect();
     let texts: Vec<&dyn Display> = all.iter().map(|reason| reason as _).collect();
     distinct(&texts);
+    for reason in StreamReason::ALL {
+        assert_eq!(reason.to_string(), Reason::from(*reason).to_string());
+    }
+    for reason in TunnelReason::ALL {
+        assert_eq!(reason.to_string(), Reason::from(*reason).to_string());
+    }
     for reason in &all {
         for side in [Side::Client, Side::Server] {
             assert_ne!(reason.code(side), Code::Ok, "{reason:?}");

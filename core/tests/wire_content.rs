@@ -46,6 +46,9 @@ fn entry(key: &[u8], values: &[&[u8]]) -> Vec<u8> {
 }
 
 fn listed(metadata: Metadata<'_>) -> Vec<(&[u8], Vec<&[u8]>)> {
+    // By reference and by value the same entries are iterated.
+    let keys = (&metadata).into_iter().map(|entry| entry.key());
+    assert!(keys.eq(metadata.into_iter().map(|entry| entry.key())));
     metadata
         .all_entries()
         .map(|entry| (entry.key(), entry.values().collect()))

@@ -325,3 +325,29 @@ fn lengths_of_every_size_are_right() {
         );
     }
 }
+
+#[test]
+fn a_set_of_extensions_has_what_was_put_in_and_not_taken_out() {
+    let all = [
+        Extension::RawMetadata,
+        Extension::Transparent,
+        Extension::Drain,
+        Extension::Ping,
+        Extension::Unprocessed,
+    ];
+    for one in all {
+        let (without, only) = (
+            ExtensionSet::ALL.without(one),
+            ExtensionSet::EMPTY.with(one),
+        );
+        for other in all {
+            assert!(ExtensionSet::ALL.contains(other));
+            assert_eq!(without.contains(other), other != one);
+            assert_eq!(only.contains(other), other == one);
+        }
+        assert_eq!(only.without(one), ExtensionSet::EMPTY);
+        assert!(only.without(one).is_empty() && !only.is_empty());
+        assert_eq!(only.intersection(without), ExtensionSet::EMPTY);
+        assert_eq!(only.intersection(ExtensionSet::ALL), only);
+    }
+}

@@ -33,7 +33,7 @@ struct OneEnd<S: Storage> {
     deframer: Deframer,
     seen: Seen,
     opened: Option<Key>,
-    /// What the byte stream was told last.
+    /// The last instruction for the byte stream.
     carrier: Option<Carrier>,
 }
 
@@ -251,7 +251,7 @@ impl<S: Storage> Ends<S> {
 
 both_stores! {
     /// For each enabled direction its tunnel server sends settings at once, marked with the flag
-    /// of the direction; nobody sends anything else.
+    /// of the direction; neither end sends anything else.
     fn settings_go_at_once<S>() {
         use Directions::{Both, Forward, Reverse};
         use PipeEnd::{Acceptor, Opener};
@@ -300,6 +300,25 @@ both_stores! {
         for end in [&mut ends.opener, &mut ends.acceptor] {
             let seen = end.take_seen();
             assert_eq!(seen, ["client message", "client status 0", "server closed"]);
+        }
+    }
+
+    /// Reporting the carrier's end to one tunnel alone ends both, in the same way.
+    fn the_end_of_one_tunnel_alone_ends_the_pipe<S>() {
+        for side in [Side::Client, Side::Server] {
+            let mut ends = Ends::<S::Streams>::new(Directions::Both);
+            let end = &mut ends.opener;
+            match side {
+                Side::Client => end.client().handle_end(Time::ZERO, Cause::Finished),
+                Side::Server => end.server().handle_end(Time::ZERO, Cause::Finished),
+            }
+            // Nothing was open, so the end is clean.
+            assert_eq!(end.take_seen(), ["finish"]);
+            let (client, server) = (end.pipe.client().unwrap(), end.pipe.server().unwrap());
+            assert!(client.is_ended() && server.is_ended());
+            let reasons = [client.error(), server.error()].map(|error| error.map(TunnelError::reason));
+            assert_eq!(reasons[0], reasons[1]);
+            assert!(end.pipe.is_ended());
         }
     }
 
@@ -513,7 +532,7 @@ both_stores! {
         assert_eq!(ends.acceptor.take_seen(), ["client status 0", "finish"]);
     }
 
-    /// An end that is told of the other's drain finishes its calls in both directions first.
+    /// An end whose peer drains finishes its calls in both directions first.
     fn a_drain_that_is_told_waits_for_both<S>() {
         let mut ends = Ends::<S::Streams>::with(Directions::Both, ExtensionSet::ALL);
         ends.acceptor.open();

@@ -1,4 +1,4 @@
-//! The catalogue is whole, says the truth, and its list of gaps only becomes shorter.
+//! The catalogue is complete and accurate, and its list of gaps only gets shorter.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

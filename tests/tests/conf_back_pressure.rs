@@ -66,6 +66,26 @@ both_stores! {
         t.lives();
     }
 
+    /// Streams that are each within their budget, and together beyond the tunnel's: one after the other
+    /// is closed, the one with the most unread first.
+    fn a_stall_ends_one_stream_at_a_time<S>() {
+        let mut t = zero_server::<S>();
+        t.get(new(3, "svc/m").revision(0)).sees(&["opened(3,svc/m)"]);
+        t.get(msg(1, 800, 800));
+        t.get(msg(2, 900, 900));
+        t.get(msg(3, 950, 950));
+        t.wait(STALL)
+            .sees(&["ended(3,RESOURCE_EXHAUSTED,RevisionZeroBudget)"])
+            .says(&["close(3,RESOURCE_EXHAUSTED)"]);
+        assert!(!t.end.tunnel.wants_read());
+        t.wait(STALL)
+            .sees(&["ended(2,RESOURCE_EXHAUSTED,RevisionZeroBudget)"])
+            .says(&["close(2,RESOURCE_EXHAUSTED)"]);
+        assert!(t.end.tunnel.wants_read());
+        t.wait(STALL);
+        t.lives();
+    }
+
     fn conf_152_a_deadline_ends_the_stall<S>() {
         let mut t = zero_server::<S>();
         t.get(new(3, "svc/m").revision(0).timeout("2S")).sees(&["opened(3,svc/m)"]);

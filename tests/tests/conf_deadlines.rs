@@ -6,7 +6,9 @@ use grpctunnel_core::wire::StatusHead;
 use grpctunnel_core::{CommandError, Hold, OpenOptions, Time};
 use grpctunnel_tests::both_stores;
 use grpctunnel_tests::harness::frames::{NewStream, close, half, metadata, msg, new};
-use grpctunnel_tests::harness::{Said, Seen, Store, client, client_window, client_zero, server};
+use grpctunnel_tests::harness::{
+    Seen, SentFrame, Store, client, client_window, client_zero, server,
+};
 
 /// The deadline that a call with this `new_stream` gets, a second after the start.
 #[expect(clippy::panic, reason = "a helper of tests states what must hold")]
@@ -160,7 +162,7 @@ both_stores! {
         t.taking = true;
         t.settle();
         let said = t.said();
-        let [Said::New { headers, .. }] = &said[..] else {
+        let [SentFrame::New { headers, .. }] = &said[..] else {
             panic!("{said:?}");
         };
         let [value] = &headers["grpc-timeout"][..] else {

@@ -8,14 +8,16 @@ use grpctunnel_tests::harness::frames::{
     cancel, close, content, half, more, more_from, msg, new, wu,
 };
 use grpctunnel_tests::harness::{
-    Said, Script, Seen, Store, client, client_window, client_zero, server,
+    Script, Seen, SentFrame, Store, client, client_window, client_zero, server,
 };
 
 /// Lengths of the chunks of message 1 that were said, and whether that is all that was.
-fn chunks(said: &[Said]) -> Option<Vec<usize>> {
+fn chunks(said: &[SentFrame]) -> Option<Vec<usize>> {
     said.iter()
         .map(|said| match said {
-            Said::Message { id: 1, data, .. } | Said::More { id: 1, data } => Some(data.len()),
+            SentFrame::Message { id: 1, data, .. } | SentFrame::More { id: 1, data } => {
+                Some(data.len())
+            }
             _ => None,
         })
         .collect()
@@ -283,7 +285,7 @@ fn a_message_larger_than_the_window<R: Role, S: Store>(mut t: Script<R, S>) {
         sent += len;
         credit -= len;
         for said in t.said() {
-            let Said::WindowUpdate { id: 1, bytes } = said else {
+            let SentFrame::WindowUpdate { id: 1, bytes } = said else {
                 panic!("{said}");
             };
             // Batched, and never more than was read.

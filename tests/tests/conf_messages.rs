@@ -14,7 +14,7 @@ use grpctunnel_tests::harness::{
 /// Frames on a live call 1, the messages that its reader gets, and the rule that ends it.
 type Row<'a> = (&'a [Frame], &'a [&'a str], Option<StreamReason>);
 
-/// Plays a row, at the end of which this is said. The reader looks only when everything has come:
+/// Plays a row, at the end of which these frames are sent. The reader looks only when everything has come:
 /// what is whole comes first, then the end.
 #[track_caller]
 fn play<R: Role, S: Store>(mut t: Script<R, S>, (frames, got, ends): Row<'_>, says: &str) {

@@ -7,11 +7,11 @@ use grpctunnel_core::{
 };
 use grpctunnel_tests::both_stores;
 use grpctunnel_tests::harness::frames::{Fields, cancel, close, close_with, half, msg, new, set};
-use grpctunnel_tests::harness::{Said, client, client_with, config, server};
+use grpctunnel_tests::harness::{SentFrame, client, client_with, config, server};
 
 type Pair<'a> = (&'a str, &'a [u8]);
 
-/// What the encoder says of a call's head. It leaves nothing behind that could be sent.
+/// What the encoder returns for a call's head. It leaves nothing behind that could be sent.
 fn open(method: &str, metadata: &[Pair<'_>]) -> Result<u32, EncodeError> {
     let mut head = Vec::new();
     let pairs = metadata.iter().copied();
@@ -107,7 +107,7 @@ fn conf_181_a_status_that_is_too_long_is_cut_between_characters() {
     let encoded = wire::encode_close(&mut head, status, std::iter::empty(), &options);
     assert!(encoded.is_ok() && head.len() <= 17_000, "{encoded:?}");
     let frame = close_with(1, &Fields::new().raw(&head));
-    let Said::Close { status, .. } = Said::read(Side::Server, &frame) else {
+    let SentFrame::Close { status, .. } = SentFrame::read(Side::Server, &frame) else {
         panic!("not a close");
     };
     assert_eq!(status.code, 5);

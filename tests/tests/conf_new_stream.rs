@@ -16,7 +16,7 @@ use grpctunnel_tests::harness::{
 /// Keys and their values.
 type Entries<'a> = &'a [(&'a [u8], &'a [&'a [u8]])];
 
-/// What the application is told when a call comes in with this frame.
+/// What the application sees when a call comes in with this frame.
 #[expect(clippy::panic, reason = "a helper of tests states what must hold")]
 fn opened<S: Store>(frame: impl Into<Frame>) -> (String, Headers) {
     let mut t = server::<S>();

@@ -9,7 +9,7 @@ use grpctunnel_core::{
 use grpctunnel_tests::both_stores;
 use grpctunnel_tests::harness::frames::{close, content, half, hdr, msg, new, none, set, wu};
 use grpctunnel_tests::harness::{
-    Said, Script, Seen, client, client_window, client_with, client_zero, config, server,
+    Script, Seen, SentFrame, client, client_window, client_with, client_zero, config, server,
     server_unnegotiated, server_with,
 };
 
@@ -329,7 +329,7 @@ both_stores! {
         zero.flow_control = false;
         let mut t = server_with::<S>(zero, NEGOTIATED);
         let said = t.said();
-        let [Said::Settings { revisions, .. }] = &said[..] else {
+        let [SentFrame::Settings { revisions, .. }] = &said[..] else {
             panic!("{said:?}");
         };
         assert_eq!(revisions, &[0]);

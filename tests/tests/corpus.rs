@@ -41,7 +41,7 @@ fn most(what: &str) -> usize {
         .unwrap()
 }
 
-/// What a target makes of its inputs, each of which must hold.
+/// Runs a target on its inputs, each of which must hold.
 fn replay(target: &Target) {
     let name = target.name;
     let mut steps = 0;
@@ -94,7 +94,7 @@ fn some_inputs_of_a_seed_hold_for_every_target() {
     }
 }
 
-/// Rather than looking for steps for ever.
+/// Instead of looping for ever.
 #[test]
 fn a_target_that_takes_no_steps_fails() {
     let rejecting = Target {

@@ -11,7 +11,7 @@ use grpctunnel_tests::harness::frames::{
     self, Fields, close, content, extensions, half, msg, new, none, on, set, set_with, strings, wu,
 };
 use grpctunnel_tests::harness::{
-    OnHeap, Pair, Said, Seen, Setup, client_agreed, client_with, config_with, extension_set,
+    OnHeap, Pair, Seen, SentFrame, Setup, client_agreed, client_with, config_with, extension_set,
     server_agreed, server_with,
 };
 
@@ -322,9 +322,12 @@ fn the_answer_leaves_before_the_first_stream() {
     assert!(opened.is_ok());
     t.taking = true;
     t.settle();
-    let said: Vec<Said> = t.said();
+    let said: Vec<SentFrame> = t.said();
     assert!(
-        matches!(said.as_slice(), [Said::Extensions(_), Said::New { .. }]),
+        matches!(
+            said.as_slice(),
+            [SentFrame::Extensions(_), SentFrame::New { .. }]
+        ),
         "{said:?}"
     );
 }

@@ -1,4 +1,4 @@
-//! A fuzz target is added in three places. A test that fails says which one is missing.
+//! A fuzz target is added in three places. A failing test names the missing one.
 
 use std::collections::BTreeSet;
 use std::fs;

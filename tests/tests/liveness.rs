@@ -369,9 +369,9 @@ both_stores! {
     }
 
     fn there_is_room_for_the_calls_that_can_be_opened<S>() {
-        let mut config = config::<S>();
-        config.limits.max_streams = 2;
-        let mut t = client_with::<S>(config.clone(), NEGOTIATED);
+        let mut small = config::<S>();
+        small.limits.max_streams = 2;
+        let mut t = client_with::<S>(small.clone(), NEGOTIATED);
         assert_eq!(t.end.tunnel.room(), 0);
         t.get(set(-1, 65_536, &[0, 1])).sees(&["settled(One)", "may open"]);
         assert_eq!(t.end.tunnel.room(), 2);
@@ -380,12 +380,19 @@ both_stores! {
         t.act(|end, now| end.drain(now, Duration::from_secs(3_600)));
         assert_eq!(t.end.tunnel.room(), 0);
 
-        config.first_stream_id = i64::MAX;
-        let mut t = client_with::<S>(config, NEGOTIATED);
+        let mut last = small.clone();
+        last.first_stream_id = i64::MAX;
+        let mut t = client_with::<S>(last, NEGOTIATED);
         t.get(set(-1, 65_536, &[0, 1])).sees(&["settled(One)", "may open"]);
         assert_eq!(t.end.tunnel.room(), 1);
         t.act(|end, now| end.open(now, "svc/m", &[], Default::default())).unwrap();
         assert_eq!(t.end.tunnel.room(), 0);
+
+        let mut t = server_with::<S>(small, NEGOTIATED);
+        t.says(&["set(-1,65536,[0, 1])"]);
+        assert_eq!(t.end.tunnel.room(), 2);
+        t.get(new(1, "svc/m")).sees(&["opened(1,svc/m)"]);
+        assert_eq!(t.end.tunnel.room(), 1);
     }
 
     fn a_server_gives_up_a_client_that_answers_no_ping<S>() {

@@ -1,5 +1,4 @@
-//! What a tunnel says that it holds on the heap is what it holds, and what callers index by and may
-//! hand over is as the documentation says.
+//! A tunnel holds as much on the heap as it reports, and keys and heads are as documented.
 
 use allocation_counter::measure;
 use grpctunnel_core::wire::Encoded;
@@ -55,6 +54,54 @@ fn a_stream_takes_as_much_as_is_said_and_no_more_than_128_bytes() {
         said <= if cfg!(feature = "search") { 136 } else { 128 },
         "{said}"
     );
+}
+
+#[test]
+fn where_every_stream_has_flow_control_less_memory_is_enough() {
+    let mut limits = Config::default().limits;
+    let bound = limits.memory_bound();
+    let each = bound.revision_zero - bound.flow_controlled;
+    assert!(each > 0);
+    let less = bound.total() - bound.total_flow_controlled();
+    assert_eq!(less, bound.streams * each);
+    // A reader without flow control that may leave less unread than a window makes no difference.
+    limits.revision_zero.stream = 0;
+    limits.max_frame = 1_000;
+    let bound = limits.memory_bound();
+    assert_eq!(bound.total(), bound.total_flow_controlled());
+}
+
+/// A key that another tunnel gave out, of a slot that this one never had.
+#[test]
+fn keys_of_other_tunnels_name_nothing() {
+    let opening = Opening::Accepted(Negotiation::Off);
+    let open = |streams| {
+        let config = Config::default();
+        let mut client = TunnelClient::<Growing>::new(Time::ZERO, config, opening).unwrap();
+        let head = Encoded::kept(10, true);
+        let open = |_| client.open(Time::ZERO, head, OpenOptions::default());
+        let keys: Vec<_> = (0..streams).map(open).collect();
+        (client, keys)
+    };
+    let (_, keys) = open(3);
+    let (mut other, own) = open(1);
+    let (own, key) = (own[0].unwrap(), keys[2].unwrap());
+    assert!(other.inspect(key).is_none());
+    assert!(other.stream(key).is_err());
+    assert!(other.release(key).is_err());
+    assert_eq!(other.active_streams(), 1);
+
+    let stream = other.stream(own).unwrap();
+    assert_eq!(stream.key(), own);
+    // It has no id before it is sent.
+    assert_eq!(
+        (stream.view().id(), stream.view().has_ended()),
+        (None, false)
+    );
+    assert!(format!("{stream:?}").contains("ended: false"), "{stream:?}");
+    stream.cancel();
+    assert!(other.stream(own).is_err());
+    assert!(other.inspect(own).is_some_and(|stream| stream.has_ended()));
 }
 
 #[test]

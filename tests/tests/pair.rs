@@ -1,7 +1,7 @@
 //! Two of our own ends against each other: whatever their applications do, in whatever order, and
 //! wherever the carrier holds things up or breaks.
 
-use grpctunnel_tests::harness::{At, InPlace, Kind, OnHeap, Op, Play, Setup, Window};
+use grpctunnel_tests::harness::{At, InPlace, Kind, OnHeap, Op, Play, Setup, Window, run};
 use proptest::option;
 use proptest::prelude::*;
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
@@ -99,6 +99,36 @@ fn setup() -> impl Strategy<Value = Setup> {
                 extensions,
             },
         )
+}
+
+/// A drain without a limit in time ends the call that the handler closes at the same moment.
+#[test]
+fn a_close_at_the_moment_at_which_a_drain_is_over_comes_too_late() {
+    let (client, server) = (At::Client, At::Server);
+    let frames = 20;
+    let ops = [
+        Op::Transmit { at: server, frames },
+        Op::Deliver { at: client, frames },
+        Op::Open {
+            kind: Kind::Unknown,
+            deadline: None,
+            headers: 0,
+        },
+        Op::Transmit { at: client, frames },
+        Op::Deliver { at: server, frames },
+        Op::HalfClose { call: 0 },
+        Op::Drain {
+            at: server,
+            tenths: 0,
+        },
+        Op::Close {
+            call: 0,
+            code: 0,
+            hold: None,
+        },
+    ];
+    let setup = Setup::default();
+    assert_eq!(run::<InPlace>(setup, &ops), run::<OnHeap>(setup, &ops));
 }
 
 /// Any step makes sense in any state, so all that steps depend on is how the ends are set up; the

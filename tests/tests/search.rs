@@ -2,13 +2,13 @@
 
 use core::time::Duration;
 
-use grpctunnel_tests::search::{Disturbance, Policy, Report, Scope, search, search_twice};
+use grpctunnel_tests::search::{Disturbance, Policy, Report, Scope, run, search, search_twice};
 
 const MOST: usize = 200_000;
 
 /// Searches a scope; what was found is printed, and shown where a test fails.
 #[track_caller]
-fn run(scope: &Scope) -> (Report, String) {
+fn searched(scope: &Scope) -> (Report, String) {
     let searched = search(scope, MOST);
     assert!(searched.is_ok(), "{searched:?}");
     let report = searched.unwrap_or_default();
@@ -24,7 +24,7 @@ fn run(scope: &Scope) -> (Report, String) {
 /// Every state is as it must be.
 #[track_caller]
 fn holds(scope: &Scope) {
-    let (report, fault) = run(scope);
+    let (report, fault) = searched(scope);
     assert!(report.fault.is_none(), "{fault}");
     assert!(report.finished > 0);
 }
@@ -32,10 +32,26 @@ fn holds(scope: &Scope) {
 /// The search comes to states in which nothing happens any more, and shows the way to one.
 #[track_caller]
 fn gets_stuck(scope: &Scope) {
-    let (report, fault) = run(scope);
+    let (report, fault) = searched(scope);
     assert!(report.stuck > 0, "{fault}");
     assert!(fault.contains("nothing more can happen"), "{fault}");
     assert!(fault.lines().count() < 40, "{fault}");
+}
+
+/// A fault fails the command, whatever scopes come before and after.
+#[test]
+fn a_run_with_a_fault_in_it_fails() {
+    let sound = LARGE_MESSAGE;
+    let faulty = Scope {
+        policy: Policy::WholeMessages,
+        ..LARGE_MESSAGE
+    };
+    let mut out = Vec::new();
+    let states = run(&[sound.clone(), sound.clone()], &mut out);
+    assert!(states.is_ok_and(|states| states > 100));
+    let failed = run(&[sound.clone(), faulty, sound], &mut out).map_err(|error| error.to_string());
+    let error = failed.err().unwrap_or_default();
+    assert!(error.contains("nothing more can happen"), "{error}");
 }
 
 /// A message larger than the window.
@@ -169,6 +185,54 @@ fn states_with_one_fingerprint_do_the_same_next() {
             ],
             at_most: 1,
             ..Scope::LEAST
+        },
+        MOST,
+    );
+    let fault = searched.err().unwrap_or_default();
+    assert!(fault.is_empty(), "{fault}");
+}
+
+/// A message of several windows, which grow.
+const GROWING: Scope = Scope {
+    name: "growing",
+    calls: &[(&[5], &[])],
+    windows: (1, 1),
+    grown: 4,
+    disturbances: &[Disturbance::Tick],
+    at_most: 2,
+    ..Scope::LEAST
+};
+
+#[test]
+fn windows_that_grow_keep_their_books() {
+    let (report, fault) = searched(&GROWING);
+    assert!(report.fault.is_none(), "{fault}");
+    assert!(report.grown > 0 && report.finished > 0);
+    // No round trip is measured by a clock that stands still, and no window grows beyond its limit.
+    for still in [
+        Scope {
+            at_most: 0,
+            ..GROWING
+        },
+        Scope {
+            grown: 1,
+            ..GROWING
+        },
+    ] {
+        let (report, fault) = searched(&still);
+        assert!(report.fault.is_none(), "{fault}");
+        assert_eq!(report.grown, 0);
+    }
+}
+
+#[test]
+fn states_with_one_fingerprint_do_the_same_next_where_windows_grow() {
+    let searched = search_twice(
+        &Scope {
+            calls: &[(&[6], &[])],
+            windows: (2, 2),
+            grown: 8,
+            ..GROWING
         },
         MOST,
     );

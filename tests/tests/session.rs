@@ -1,12 +1,17 @@
 //! `Session`: calls between two of them, in any pieces, with back-pressure both ways.
 
+mod carrier;
+mod values;
+mod verbs;
+
 use core::time::Duration;
 
 use grpctunnel_core::bare::{Directions, PipeEnd};
 use grpctunnel_core::session::{
-    CallEnd, CallKey, OpenCallError, OwnedMetadata, OwnedStatus, Received, RespondError, SendError,
-    SessionConfig, SessionEvent, Trace, TunnelState,
+    CallEnd, CallKey, CloseError, Gone, OpenCallError, OwnedMetadata, OwnedStatus, Received,
+    RespondError, SendError, SessionConfig, SessionEvent, Trace, TunnelState,
 };
+use grpctunnel_core::wire::EncodeError;
 use grpctunnel_core::{
     Carrier, Cause, Code, MethodKind, Negotiation, OpenError, OpenOptions, Opening, Reason,
     Session, Side, StreamReason, Time, TunnelReason,

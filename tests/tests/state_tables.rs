@@ -32,7 +32,7 @@ struct Input<R: Role> {
     apply: fn(&mut Script<R, OnHeap>),
 }
 
-/// What is seen and said, or `·` where nothing is.
+/// Events and frames, or `·` where there are none.
 fn outcome<R: Role>(state: &State<R>, input: &Input<R>) -> String {
     let mut t = (state.enter)();
     t.seen();

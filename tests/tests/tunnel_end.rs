@@ -18,7 +18,7 @@ const NEGOTIATED: Opening = Opening::Accepted(Negotiation::On);
 const SECOND: Duration = Duration::from_secs(1);
 const PING: u8 = 8;
 
-/// A client that has asked and heard nothing, so that whatever comes is news.
+/// A client that has an unanswered question out, so that any frame changes its state.
 fn unresponsive_client<S: Store>(extensions: u8) -> Script<Client, S> {
     let mut config = config::<S>();
     config.extensions = extension_set(extensions);

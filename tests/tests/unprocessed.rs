@@ -1,4 +1,4 @@
-//! The extension `UNPROCESSED`: which refusals say that no handler saw the call, and who believes it.
+//! The extension `UNPROCESSED`: which refusals carry the mark, and when a client relies on it.
 
 use core::time::Duration;
 

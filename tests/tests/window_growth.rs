@@ -11,7 +11,7 @@ use grpctunnel_core::{
 };
 use grpctunnel_tests::harness::frames::{more, msg, new, set};
 use grpctunnel_tests::harness::link::{Grid, Link, LinkSetup, Opens, Reader, Source, Start};
-use grpctunnel_tests::harness::{OnHeap, Said, Script, client_with, server_with};
+use grpctunnel_tests::harness::{OnHeap, Script, SentFrame, client_with, server_with};
 
 const INITIAL: u32 = 65_536;
 const MB: u64 = 1_000_000;
@@ -444,7 +444,7 @@ fn a_reader_that_was_behind_gets_no_larger_window() {
     }
 }
 
-/// Four streams are sampled at once. Those that fall silent do not keep their places for ever.
+/// Four streams are sampled at once. Those that fall silent lose their places in time.
 #[test]
 fn silent_streams_make_place_for_another() {
     for (silent, silence, grows) in [(3, 0, true), (4, 999, false), (4, 1_001, true)] {
@@ -536,8 +536,8 @@ fn no_credit_passes_31_bits() {
             credit -= u64::from(CHUNK);
             assert_eq!(server.stream(stream).unwrap().consumed(CHUNK), Ok(()));
             while let Some(sent) = server.poll_transmit(now) {
-                let said = Said::read(Side::Server, &sent.prefix[5..]);
-                if let Said::WindowUpdate { bytes, .. } = said {
+                let said = SentFrame::read(Side::Server, &sent.prefix[5..]);
+                if let SentFrame::WindowUpdate { bytes, .. } = said {
                     credit += u64::from(bytes);
                 }
                 assert!(credit <= 0x7fff_ffff, "{credit} bytes of credit");

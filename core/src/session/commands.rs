@@ -325,8 +325,9 @@ impl<T: Trace> Session<T> {
             self.remove(key);
         } else {
             self.release(key);
-            self.pump();
         }
+        // Its stream may have been the one that `open` was refused for.
+        self.pump();
     }
 
     /// Tells the tunnel that nobody is left who reads. What is open ends.

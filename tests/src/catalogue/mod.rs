@@ -94,7 +94,7 @@ pub struct Row {
     pub number: u16,
     /// Its group.
     pub section: Section,
-    /// The end that it is about.
+    /// The end under test.
     pub role: Role,
     /// The kind of requirement.
     pub class: Class,

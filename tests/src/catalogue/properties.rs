@@ -16,7 +16,7 @@ pub enum Holder {
 pub struct Property {
     /// Its number.
     pub number: u8,
-    /// What it says.
+    /// The property in words.
     pub says: &'static str,
     /// What holds it.
     pub held_by: &'static [Holder],

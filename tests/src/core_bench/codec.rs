@@ -366,7 +366,7 @@ mod tests {
     use super::*;
     use crate::core_bench::ends::without_length;
 
-    /// What is measured beside each other says the same.
+    /// What is compared encodes the same frame.
     #[test]
     fn the_core_writes_what_prost_reads_as_the_same_frame() {
         for kind in Kind::ALL {

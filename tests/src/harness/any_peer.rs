@@ -17,8 +17,8 @@ use grpctunnel_core::{
 
 use super::endpoint::{ClientEnd, Endpoint, ServerEnd};
 use super::pair::{Window, extension_set};
-use super::said::Said;
 use super::seen::Seen;
+use super::sent::SentFrame;
 use super::store::{InPlace, Store};
 pub use bulk::Bulk;
 use judge::Judge;
@@ -172,7 +172,7 @@ impl<R: Role, S: Store> Run<R, S> {
         let Some(frame) = self.end.transmit(self.now) else {
             return false;
         };
-        self.judge.said(&Said::read(side, &frame), frame.len());
+        self.judge.said(&SentFrame::read(side, &frame), frame.len());
         true
     }
 

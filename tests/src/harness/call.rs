@@ -5,8 +5,8 @@ use grpctunnel_core::{Envelope, Key, Unread};
 
 use super::fail;
 use super::lent::Lent;
-use super::said::Headers;
 use super::seen::Over;
+use super::sent::Headers;
 use super::store::Store;
 
 /// One call, at one end.
@@ -25,7 +25,7 @@ pub(super) struct Call<S: Store> {
     pub(super) headers: Option<Headers>,
     pub(super) half_closed: bool,
     pub(super) over: Option<Over>,
-    /// Whether the reader was told of the end.
+    /// Whether the reader has been notified of the end.
     pub(super) told: bool,
     pub(super) released: bool,
 }

@@ -35,7 +35,7 @@ pub struct Endpoint<R: Role, S: Store> {
     by_number: HashMap<i64, usize>,
     seen: Vec<Seen>,
     buffered: bool,
-    /// What the carrier was told last: nothing, to finish, to give up.
+    /// The last instruction for the carrier: none, finish, abort.
     carrier: Option<Carrier>,
 }
 

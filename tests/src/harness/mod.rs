@@ -1,6 +1,6 @@
 //! Two ends of a tunnel without a network: frames in, frames and events out.
 //!
-//! - [`frames`] writes frames byte by byte, as any peer might; [`Said`] is a frame of ours, read
+//! - [`frames`] writes frames byte by byte, as any peer might; [`SentFrame`] is a frame of ours, read
 //!   by the reference decoder.
 //! - [`Endpoint`] is one end with an application on it, which holds the bytes that the core only
 //!   counts and reads through the core's receive buffer.
@@ -26,9 +26,9 @@ mod model;
 mod op;
 mod pair;
 mod play;
-mod said;
 mod script;
 mod seen;
+mod sent;
 mod store;
 mod validator;
 
@@ -40,12 +40,12 @@ pub use endpoint::{ClientEnd, Endpoint, Pairs, ServerEnd};
 pub use op::{At, Kind, Op};
 pub use pair::{Pair, Setup, Window, extension_set};
 pub use play::{Play, run};
-pub use said::{Headers, Said, Status, code_name};
 pub use script::{
     Script, client, client_agreed, client_window, client_with, client_zero, config, config_with,
     extension_numbers, server, server_agreed, server_unnegotiated, server_with,
 };
 pub use seen::{Over, Seen};
+pub use sent::{Headers, SentFrame, Status, code_name};
 pub use store::{InPlace, OnHeap, Store};
 
 /// A tunnel with settings that are in order.

@@ -6,8 +6,8 @@ use grpctunnel_core::{Carrier, Side, Time, TunnelReason};
 
 use super::fail;
 use super::frames::content;
-use super::said::Headers;
 use super::seen::{Over, Seen};
+use super::sent::Headers;
 
 pub(super) use call::Call;
 

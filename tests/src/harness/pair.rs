@@ -14,8 +14,8 @@ use grpctunnel_core::wire::{Extension, ExtensionSet};
 use super::endpoint::{ClientEnd, ServerEnd};
 use super::fail;
 use super::frames::Frame;
-use super::said::Said;
 use super::seen::Seen;
+use super::sent::SentFrame;
 use super::store::{InPlace, Store};
 use super::validator::Validator;
 
@@ -242,7 +242,7 @@ impl<S: Store> Pair<S> {
         let Some(frame) = frame else {
             return false;
         };
-        self.validator.sent(by, &Said::read(by, &frame));
+        self.validator.sent(by, &SentFrame::read(by, &frame));
         (by == Side::Client, &frame).hash(&mut self.digest);
         self.link(to).put(Item::Frame(frame));
         true
@@ -273,7 +273,7 @@ impl<S: Store> Pair<S> {
             (Some(Item::End(cause)), Side::Client) => self.client.ended(now, cause),
             (Some(Item::End(cause)), Side::Server) => self.server.ended(now, cause),
             (Some(Item::Frame(frame)), to) => {
-                self.validator.delivered(to, &Said::read(by, &frame));
+                self.validator.delivered(to, &SentFrame::read(by, &frame));
                 let result = match to {
                     Side::Client => self.client.feed(now, &frame),
                     Side::Server => self.server.feed(now, &frame),

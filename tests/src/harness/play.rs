@@ -5,14 +5,14 @@ mod finish;
 use core::time::Duration;
 
 use grpctunnel_core::wire::StatusHead;
-use grpctunnel_core::{Hold, MethodKind, OpenOptions, Side};
+use grpctunnel_core::{CommandError, Hold, MethodKind, OpenOptions, Side};
 
 use super::fail;
 use super::model::{Call, Model, entries, headers, message};
 use super::op::{At, Kind, Op};
 use super::pair::{Pair, Setup};
-use super::said::Status;
 use super::seen::Seen;
+use super::sent::Status;
 use super::store::Store;
 
 /// Sets up a pair, takes the steps, and then lets everybody do what is to be done: every call
@@ -44,7 +44,7 @@ const fn tenths(tenths: u8) -> Duration {
 pub struct Play<S: Store> {
     pair: Pair<S>,
     model: Model,
-    /// Messages are held to this size, so that small windows do not take for ever.
+    /// Messages are held to this size, so that small windows do not take too long.
     most: usize,
     max_streams: usize,
 }
@@ -288,7 +288,13 @@ impl<S: Store> Play<S> {
         };
         let trailers = entries(u8::try_from(code).unwrap_or(0));
         let now = self.pair.now();
+        // A timer that is due runs first, and may end the call.
+        let timer = self.pair.server.tunnel.poll_timeout();
+        let due = timer.is_some_and(|time| time <= now);
         let result = self.pair.server.close(now, number, status, &trailers, hold);
+        if due && result == Err(CommandError::Gone) {
+            return;
+        }
         let call = self.call(position);
         assert_eq!(result, call.may_close(code == 0), "close");
         if result.is_ok() {

@@ -11,11 +11,11 @@ use grpctunnel_core::{
 use super::endpoint::{ClientEnd, Endpoint, Pairs, ServerEnd};
 use super::frames::{Frame, extensions, set, set_with};
 use super::pair::extension_set;
-use super::said::Said;
 use super::seen::{Listed, Over, Seen};
+use super::sent::SentFrame;
 use super::store::{InPlace, Store};
 
-/// One end under test. Every step must tell what is seen and what is said: what was not told is
+/// One end under test. Every step must state the events and frames that it causes: what was not stated is
 /// found out at the next step, and at the end.
 pub struct Script<R: Role, S: Store> {
     /// The end itself.
@@ -26,7 +26,7 @@ pub struct Script<R: Role, S: Store> {
     /// Whether the peer takes what is sent. On at first.
     pub taking: bool,
     seen: VecDeque<Seen>,
-    said: VecDeque<Said>,
+    said: VecDeque<SentFrame>,
 }
 
 /// The settings of an end under test.
@@ -163,7 +163,7 @@ impl<R: Role, S: Store> Script<R, S> {
             let quiet = frame.is_none();
             let side = self.end.side();
             self.said
-                .extend(frame.map(|frame| Said::read(side, &frame)));
+                .extend(frame.map(|frame| SentFrame::read(side, &frame)));
             self.seen.extend(self.end.take_seen());
             if quiet {
                 return;
@@ -207,7 +207,7 @@ impl<R: Role, S: Store> Script<R, S> {
         self
     }
 
-    /// The clock advances, and nobody tells the end.
+    /// The clock advances without a call to the end.
     pub fn advance(&mut self, time: Duration) {
         self.now = self.now.saturating_add(time);
     }
@@ -272,7 +272,7 @@ impl<R: Role, S: Store> Script<R, S> {
         self
     }
 
-    /// What was said since the last step, in order.
+    /// The frames sent since the last step, in order.
     #[track_caller]
     pub fn says(&mut self, expected: &[&str]) -> &mut Self {
         let said: Vec<String> = self.said.drain(..).map(|said| said.to_string()).collect();
@@ -285,12 +285,12 @@ impl<R: Role, S: Store> Script<R, S> {
         self.seen.drain(..).collect()
     }
 
-    /// Takes what was said since the last step.
-    pub fn said(&mut self) -> Vec<Said> {
+    /// Takes the frames sent since the last step.
+    pub fn said(&mut self) -> Vec<SentFrame> {
         self.said.drain(..).collect()
     }
 
-    /// Drops what was seen and said since the last step.
+    /// Drops the events and frames since the last step.
     pub fn forget(&mut self) {
         self.seen.clear();
         self.said.clear();
@@ -312,7 +312,7 @@ impl<R: Role, S: Store> Script<R, S> {
         over.unwrap_or(Over::Closed)
     }
 
-    /// Nothing is left that no step told.
+    /// Fails if an event or a frame is left that no step stated.
     #[track_caller]
     pub fn is_quiet(&mut self) {
         let side = self.end.side();
@@ -320,7 +320,7 @@ impl<R: Role, S: Store> Script<R, S> {
         let said: Vec<String> = self.said.iter().map(ToString::to_string).collect();
         assert!(
             seen.is_empty() && said.is_empty(),
-            "not told: sees [{}], says [{}]",
+            "not stated: sees [{}], says [{}]",
             Listed(&seen),
             Listed(&said),
         );
@@ -393,7 +393,7 @@ impl<S: Store> Script<Client, S> {
 }
 
 impl<S: Store> Script<Server, S> {
-    /// A call of `svc/m` comes in, of a kind that is told.
+    /// A call of `svc/m` comes in, whose kind is set.
     #[track_caller]
     pub fn open_kind(&mut self, id: i64, kind: MethodKind) -> &mut Self {
         self.get(super::frames::new(id, "svc/m"))

@@ -6,9 +6,9 @@ use std::fmt;
 use grpctunnel_core::wire::{self, Revision};
 use grpctunnel_core::{Carrier, End, Side, StreamReason, Time, TunnelReason, Unread};
 
-use super::said::{Headers, Status, code_name};
+use super::sent::{Headers, Status, code_name};
 
-/// How a stream ended, as its application was told.
+/// How a stream ended, as reported to its application.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Over {
     /// The tunnel server's `close_stream`.
@@ -17,7 +17,7 @@ pub enum Over {
         status: Status,
         /// The trailers.
         trailers: Headers,
-        /// Whether the server has said that no handler saw the call.
+        /// Whether the server marked the call as unprocessed.
         unprocessed: bool,
     },
     /// The tunnel client's `cancel`.
@@ -152,7 +152,7 @@ pub enum Seen {
         call: i64,
         /// How much.
         len: usize,
-        /// Whether nobody is to read it.
+        /// Whether it is to be discarded.
         discard: bool,
     },
     /// A whole message was read.
@@ -186,7 +186,7 @@ pub enum Seen {
 }
 
 impl Seen {
-    /// The call that it is about.
+    /// Its call.
     #[must_use]
     pub const fn call(&self) -> Option<i64> {
         match self {

@@ -83,7 +83,7 @@ struct Sessions {
     flights: BTreeMap<u32, Flight>,
     now: Time,
     piece: usize,
-    /// An end has seen bytes that nobody sent: what it does then is not judged.
+    /// An end has received bytes that its peer did not send. What it does from then on is not judged.
     junk: bool,
     opened: u32,
     sent: u8,
@@ -353,7 +353,7 @@ impl Sessions {
         }
     }
 
-    /// Bytes arrive, and what the end says to them goes on its way.
+    /// Bytes arrive, and the end's response is put on the wire.
     fn carry(&mut self, to: usize, most: usize) {
         let (now, piece) = (self.now, self.piece);
         let from = &mut self.end(1 - to);

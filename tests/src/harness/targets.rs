@@ -1,4 +1,4 @@
-//! The fuzz targets: what each makes of bytes, for cargo-fuzz, for the replay of the corpora and
+//! The fuzz targets: what each does with an input, for cargo-fuzz, for the replay of the corpora and
 //! for seeded runs alike.
 
 use arbitrary::{Arbitrary, Unstructured};

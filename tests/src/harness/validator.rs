@@ -1,7 +1,7 @@
 //! A strict judge of what our own ends send: the rules of the protocol, and of the known peers.
 //!
 //! It sees each frame when it is sent, and again when it is delivered, because what an end may
-//! send depends on what it has heard.
+//! send depends on what it has received.
 
 mod any_peer;
 
@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use grpctunnel_core::Side;
 
-use super::said::Said;
+use super::sent::SentFrame;
 use super::store::InPlace;
 
 /// Chunks of ours are never larger.
@@ -23,11 +23,11 @@ const MAX_WINDOW: i64 = InPlace::WINDOW as i64;
 /// The payload of one direction of a stream.
 #[derive(Debug, Default)]
 struct Payload {
-    /// What the sender may still send, as far as it has heard.
+    /// What the sender may still send, by the grants that it has received.
     credit: i64,
     /// The first window.
     initial: i64,
-    /// Bytes granted by the receiver, whether the sender has heard of it or not.
+    /// Bytes granted by the receiver, whether or not the grants have arrived.
     granted: i64,
     /// Bytes delivered to the receiver.
     delivered: i64,
@@ -46,20 +46,20 @@ struct Stream {
     requests: Payload,
     responses: Payload,
     headers_sent: bool,
-    /// Cancelled: sent, and heard.
+    /// Cancelled: sent, and received.
     cancel: (bool, bool),
-    /// Half-closed, as the server heard.
+    /// Half-closed, as received by the server.
     half_heard: bool,
-    /// Closed: sent, and heard.
+    /// Closed: sent, and received.
     close: (bool, bool),
-    /// Opened, as the server heard.
+    /// Opened, as received by the server.
     new_heard: bool,
 }
 
 impl Stream {
     /// The server closes; `marks`: it may say that no handler saw the call.
-    fn is_closed(&mut self, said: &Said, marks: bool) {
-        if let Said::Close {
+    fn is_closed(&mut self, said: &SentFrame, marks: bool) {
+        if let SentFrame::Close {
             status,
             unprocessed,
             ..
@@ -80,7 +80,7 @@ pub(super) struct Validator {
     /// The server's window, once it has sent its settings.
     settings: Option<(i64, Vec<i32>)>,
     settings_heard: bool,
-    /// What the server offered, and what the client answered: sent, and heard.
+    /// What the server offered, and what the client answered: sent, and received.
     offered: Vec<i32>,
     answered: Option<Vec<i32>>,
     answer_heard: bool,
@@ -104,7 +104,7 @@ impl Validator {
         }
     }
 
-    fn stream(&mut self, said: &Said) -> &mut Stream {
+    fn stream(&mut self, said: &SentFrame) -> &mut Stream {
         let stream = self.streams.get_mut(&said.id());
         stream.unwrap_or_else(|| super::fail(format_args!("{said}: no such stream")))
     }
@@ -116,31 +116,31 @@ impl Validator {
     }
 
     /// A frame leaves.
-    pub(super) fn sent(&mut self, by: Side, said: &Said) {
+    pub(super) fn sent(&mut self, by: Side, said: &SentFrame) {
         match by {
             Side::Client => self.sent_by_client(said),
             Side::Server => self.sent_by_server(said),
         }
     }
 
-    fn sent_by_client(&mut self, said: &Said) {
+    fn sent_by_client(&mut self, said: &SentFrame) {
         assert!(
             self.settings_heard || !self.negotiated,
             "{said}: before settings"
         );
         match said {
-            Said::Extensions(set) => {
+            SentFrame::Extensions(set) => {
                 assert!(!self.offered.is_empty(), "{said}: nothing was offered");
                 assert!(self.answered.is_none(), "{said}: twice");
                 assert!(self.streams.is_empty(), "{said}: behind a stream");
                 self.answered = Some(set.clone());
                 return;
             }
-            Said::Ping(_) | Said::Pong(_) => {
+            SentFrame::Ping(_) | SentFrame::Pong(_) => {
                 assert!(self.in_effect(4), "{said}: not agreed on");
                 return;
             }
-            Said::WindowUpdate { id: -1, bytes: 0 } => {
+            SentFrame::WindowUpdate { id: -1, bytes: 0 } => {
                 assert!(!self.in_effect(4), "{said}: a ping takes its place");
                 return;
             }
@@ -150,33 +150,33 @@ impl Validator {
                 "{said}: before the answer to the offer"
             ),
         }
-        if let Said::New { .. } = said {
+        if let SentFrame::New { .. } = said {
             self.sent_new(said);
             return;
         }
         let stream = self.stream(said);
         assert!(!stream.cancel.0, "{said}: after cancel");
         // A cancel may have been due before the close came.
-        let crossing = matches!(said, Said::Cancel(_));
+        let crossing = matches!(said, SentFrame::Cancel(_));
         assert!(
             crossing || !stream.close.1,
             "{said}: the client has heard the close"
         );
         match said {
-            Said::Message { .. } | Said::More { .. } => {
+            SentFrame::Message { .. } | SentFrame::More { .. } => {
                 let flow_control = stream.flow_control;
                 stream.requests.send(said, flow_control);
             }
-            Said::HalfClose(_) => {
+            SentFrame::HalfClose(_) => {
                 assert!(!stream.requests.over, "{said}: twice");
                 assert_eq!(stream.requests.missing, 0, "{said}: inside a message");
                 stream.requests.over = true;
             }
-            Said::Cancel(_) => {
+            SentFrame::Cancel(_) => {
                 stream.cancel.0 = true;
                 stream.requests.over = true;
             }
-            Said::WindowUpdate { bytes, .. } => {
+            SentFrame::WindowUpdate { bytes, .. } => {
                 assert!(stream.flow_control, "{said}: in revision zero");
                 stream.responses.grant(said, *bytes);
             }
@@ -184,8 +184,8 @@ impl Validator {
         }
     }
 
-    fn sent_new(&mut self, said: &Said) {
-        let Said::New {
+    fn sent_new(&mut self, said: &SentFrame) {
+        let SentFrame::New {
             id,
             method,
             window,
@@ -214,8 +214,8 @@ impl Validator {
         self.streams.insert(*id, stream);
     }
 
-    fn sent_by_server(&mut self, said: &Said) {
-        if let Said::Settings {
+    fn sent_by_server(&mut self, said: &SentFrame) {
+        if let SentFrame::Settings {
             id,
             window,
             revisions,
@@ -236,8 +236,8 @@ impl Validator {
             "{said}: before settings"
         );
         let extension = match said {
-            Said::Drain(_) => Some(3),
-            Said::Ping(_) | Said::Pong(_) => Some(4),
+            SentFrame::Drain(_) => Some(3),
+            SentFrame::Ping(_) | SentFrame::Pong(_) => Some(4),
             _ => None,
         };
         if let Some(extension) = extension {
@@ -250,44 +250,44 @@ impl Validator {
         assert!(stream.new_heard, "{said}: before it was opened");
         assert!(!stream.close.0, "{said}: after close");
         if stream.cancel.1 {
-            let closing = matches!(said, Said::Close { .. });
+            let closing = matches!(said, SentFrame::Close { .. });
             assert!(closing, "{said}: after cancel only close is left");
         }
         match said {
-            Said::Message { .. } | Said::More { .. } => {
+            SentFrame::Message { .. } | SentFrame::More { .. } => {
                 let flow_control = stream.flow_control;
                 stream.responses.send(said, flow_control);
             }
-            Said::Headers { .. } => {
+            SentFrame::Headers { .. } => {
                 assert!(!stream.headers_sent, "{said}: twice");
                 assert!(!stream.responses.any, "{said}: behind a message");
                 stream.headers_sent = true;
             }
-            Said::WindowUpdate { bytes, .. } => {
+            SentFrame::WindowUpdate { bytes, .. } => {
                 assert!(stream.flow_control, "{said}: in revision zero");
                 assert!(!stream.half_heard, "{said}: for a side that is closed");
                 stream.requests.grant(said, *bytes);
             }
-            Said::Close { .. } => stream.is_closed(said, marks),
+            SentFrame::Close { .. } => stream.is_closed(said, marks),
             other => super::fail(format_args!("{other}: not a server's frame")),
         }
     }
 
     /// A frame arrives.
-    pub(super) fn delivered(&mut self, to: Side, said: &Said) {
+    pub(super) fn delivered(&mut self, to: Side, said: &SentFrame) {
         match said {
-            Said::Settings { .. } => {
+            SentFrame::Settings { .. } => {
                 self.settings_heard = true;
                 return;
             }
-            Said::Extensions(_) => {
+            SentFrame::Extensions(_) => {
                 self.answer_heard = true;
                 return;
             }
-            Said::Drain(_)
-            | Said::Ping(_)
-            | Said::Pong(_)
-            | Said::WindowUpdate { id: -1, bytes: 0 } => return,
+            SentFrame::Drain(_)
+            | SentFrame::Ping(_)
+            | SentFrame::Pong(_)
+            | SentFrame::WindowUpdate { id: -1, bytes: 0 } => return,
             _ => {}
         }
         let stream = self.stream(said);
@@ -297,11 +297,11 @@ impl Validator {
         };
         incoming.delivered += len(said.payload());
         match said {
-            Said::New { .. } => stream.new_heard = true,
-            Said::HalfClose(_) => stream.half_heard = true,
-            Said::Cancel(_) => stream.cancel.1 = true,
-            Said::Close { .. } => stream.close.1 = true,
-            Said::WindowUpdate { bytes, .. } => {
+            SentFrame::New { .. } => stream.new_heard = true,
+            SentFrame::HalfClose(_) => stream.half_heard = true,
+            SentFrame::Cancel(_) => stream.cancel.1 = true,
+            SentFrame::Close { .. } => stream.close.1 = true,
+            SentFrame::WindowUpdate { bytes, .. } => {
                 let outgoing = match to {
                     Side::Client => &mut stream.requests,
                     Side::Server => &mut stream.responses,
@@ -317,7 +317,7 @@ impl Validator {
         }
     }
 
-    /// Credit is conserved: what an end says of its live streams is what was granted and came.
+    /// Credit is conserved: what an end reports of its live streams is what was granted and has arrived.
     pub(super) fn credit(&self, of: Side, streams: Vec<(i64, u32, u32, u32)>) {
         for (id, available, unread, size) in streams {
             let Some(stream) = self.streams.get(&id) else {
@@ -352,12 +352,12 @@ impl Payload {
         }
     }
 
-    fn send(&mut self, said: &Said, flow_control: bool) {
+    fn send(&mut self, said: &SentFrame, flow_control: bool) {
         assert!(!self.over, "{said}: after the end of its side");
         let bytes = said.payload();
         assert!(bytes.len() <= MAX_CHUNK, "{said}: too large a chunk");
         self.missing = match said {
-            Said::Message { size, .. } => {
+            SentFrame::Message { size, .. } => {
                 assert_eq!(self.missing, 0, "{said}: inside a message");
                 self.any = true;
                 *size as usize
@@ -373,7 +373,7 @@ impl Payload {
         assert!(!flow_control || self.credit >= 0, "{said}: without credit");
     }
 
-    fn grant(&mut self, said: &Said, bytes: u32) {
+    fn grant(&mut self, said: &SentFrame, bytes: u32) {
         assert!(bytes > 0, "{said}: grants nothing");
         self.granted += i64::from(bytes);
         // What is granted has come, or the window has grown, which it does up to its limit.

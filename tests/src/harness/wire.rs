@@ -47,7 +47,7 @@ pub enum Outcome {
     TooDeep,
 }
 
-/// The codec and prost disagree about a frame; says how.
+/// The codec and prost disagree about a frame, and how.
 #[derive(Debug)]
 pub struct Difference(String);
 

@@ -7,7 +7,7 @@ use grpctunnel_core::{Key, Side};
 /// How far one end's part of a call is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) enum Stage {
-    /// Not opened, or not heard of.
+    /// Not opened, or not arrived yet.
     #[default]
     Fresh,
     /// Opened, not ended.

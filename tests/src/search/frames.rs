@@ -165,7 +165,8 @@ impl State {
 
     /// Credit, in each direction of each call that both ends have: what the sender may send, what
     /// is on its way to the receiver and the grants on their way back are what the receiver takes;
-    /// that, what it holds unread and what was read and not granted are its window.
+    /// that, what it holds unread and what was read and not granted are its window. Grants beyond what
+    /// was read are what the window has grown by.
     pub(super) fn check_credit(&self, world: &World) -> Check {
         if !world.scope.flow_control {
             return Ok(());
@@ -187,10 +188,7 @@ impl State {
         if half.stage != Stage::Live || sender.stage != Stage::Live || cut {
             return Ok(());
         }
-        let initial = match receiver {
-            Side::Client => world.scope.windows.0,
-            Side::Server => world.scope.windows.1,
-        };
+        let initial = world.window(receiver);
         let sum = |link: &super::link::Link, amount: fn(Moves) -> u32| -> u32 {
             let frames = call.id.map(|id| link.frames(id));
             let frames = frames.into_iter().flatten();
@@ -206,27 +204,30 @@ impl State {
         });
         let sends = tunnel!(ref self, other(receiver), tunnel => tunnel.inspect(peer));
         let takes = tunnel!(ref self, receiver, tunnel => tunnel.inspect(own));
-        let (Some(may_send), Some(available), Some(unread)) = (
+        let (Some(may_send), Some(available), Some(unread), Some(window)) = (
             sends.and_then(|it| it.send_credit()),
             takes.and_then(|it| it.receive_credit()),
             takes.map(|it| it.unread()),
+            takes.and_then(|it| it.receive_window()),
         ) else {
             return Err("a live call has no credit".into());
         };
         let held = half.held;
         let granted = half.granted;
+        let grown = window.saturating_sub(initial);
         let read = half.taken.saturating_sub(held);
         let balances = may_send + data + grants == available
             && unread == held
             && available + half.taken == initial + granted
-            && granted <= read;
+            && granted <= read + grown
+            && window <= initial.max(world.scope.grown);
         if balances {
             return Ok(());
         }
         Err(format!(
             "credit to the {receiver:?}: {may_send} to send + {data} and {grants} on their way \
              against {available}; {unread} unread against {held}; {} came, {granted} granted, \
-             {initial} at first",
+             {initial} at first and {window} in all",
             half.taken
         ))
     }

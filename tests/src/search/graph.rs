@@ -55,6 +55,8 @@ pub struct Report {
     pub fault: Option<Fault>,
     /// The largest number of states that waited.
     pub waiting: usize,
+    /// States in which a receive window is larger than it began.
+    pub grown: usize,
     /// How long it took.
     pub took: Duration,
 }
@@ -72,6 +74,7 @@ struct Graph {
     moves: u64,
     depth: u32,
     waiting: usize,
+    grown: usize,
     /// For each state, what comes next, where fingerprints are held to it.
     futures: Option<Vec<u128>>,
 }
@@ -105,6 +108,7 @@ fn run(scope: &Scope, most: usize, futures: Option<Vec<u128>>) -> Result<Report,
         moves: 0,
         depth: 0,
         waiting: 0,
+        grown: 0,
         futures,
     };
     let fault = graph.forward(most)?;
@@ -118,6 +122,7 @@ fn run(scope: &Scope, most: usize, futures: Option<Vec<u128>>) -> Result<Report,
         lost: 0,
         fault,
         waiting: graph.waiting,
+        grown: graph.grown,
         took: Duration::ZERO,
     };
     if report.fault.is_none() {
@@ -134,7 +139,7 @@ fn future(world: &World, state: &State) -> u128 {
     for by in state.moves(world) {
         let mut next = state.clone();
         next.make(world, by).is_ok().hash(&mut hasher);
-        (by, next.fingerprint()).hash(&mut hasher);
+        (by, next.fingerprint(world)).hash(&mut hasher);
     }
     hasher.finish128().as_u128()
 }
@@ -143,10 +148,15 @@ impl Graph {
     /// The number of a state, and whether it is a new one.
     fn number(&mut self, state: &State, arrival: Arrival) -> Result<(u32, bool), String> {
         let next = u32::try_from(self.arrivals.len()).map_err(|_| "too many states")?;
-        let number = *self.numbers.entry(state.fingerprint()).or_insert(next);
+        let number = *self
+            .numbers
+            .entry(state.fingerprint(&self.world))
+            .or_insert(next);
         if number == next {
             self.arrivals.push(arrival);
             self.finished.push(state.is_finished(&self.world));
+            let grown = usize::from(state.has_grown_windows(&self.world));
+            self.grown = self.grown.saturating_add(grown);
         }
         if let Some(futures) = &mut self.futures {
             let future = future(&self.world, state);

@@ -15,6 +15,7 @@ mod frames;
 mod graph;
 mod link;
 mod moves;
+mod run;
 mod scope;
 mod scopes;
 mod state;
@@ -22,6 +23,7 @@ mod step;
 mod trace;
 
 pub use graph::{Report, search, search_twice};
+pub use run::run;
 pub use scope::{CALLS, Disturbance, Policy, Scope};
 pub use scopes::{ci, large};
 pub use trace::Fault;

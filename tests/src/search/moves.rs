@@ -1,6 +1,7 @@
 //! What can happen in a state.
 
 use core::fmt;
+use core::time::Duration;
 
 use grpctunnel_core::{Side, Time};
 
@@ -74,7 +75,8 @@ impl fmt::Display for Move {
                 Disturbance::Time | Disturbance::CarrierFinishes => {
                     write!(f, "{what:?} at the {}", name(side))
                 }
-                Disturbance::CarrierBreaks
+                Disturbance::Tick
+                | Disturbance::CarrierBreaks
                 | Disturbance::ClientDrains
                 | Disturbance::ServerDrains => write!(f, "{what:?}"),
                 _ => write!(f, "{what:?} of call {call} at the {}", name(side)),
@@ -82,6 +84,9 @@ impl fmt::Display for Move {
         }
     }
 }
+
+/// What [`Disturbance::Tick`] lets pass.
+pub(super) const TICK: Duration = Duration::from_millis(1);
 
 const SIDES: [Side; 2] = [Side::Client, Side::Server];
 
@@ -194,6 +199,10 @@ impl State {
                 Disturbance::Time => {
                     let timer = self.timer(side);
                     timer != Time::MAX && timer <= self.timer(other(side))
+                }
+                Disturbance::Tick => {
+                    let next = self.now.saturating_add(TICK);
+                    side == Side::Client && SIDES.iter().all(|side| self.timer(*side) > next)
                 }
                 Disturbance::CarrierFinishes => !self.towards(side).over,
                 Disturbance::CarrierBreaks => {

@@ -16,6 +16,8 @@ pub enum Disturbance {
     Cancel,
     /// The next timer fires: a deadline, a hold, a limit of the tunnel.
     Time,
+    /// A millisecond passes, unless a timer fires before. It is no fault, and measures round trips.
+    Tick,
     /// The handler closes with an error.
     Fail,
     /// The handler closes with OK before it has read everything.
@@ -54,11 +56,14 @@ pub struct Scope {
     pub name: &'static str,
     /// For each call the sizes of its requests and of its responses.
     pub calls: &'static [(&'static [u32], &'static [u32])],
-    /// Whether a call that is over is opened again, for ever. With one call only: the distance
+    /// Whether a call that is over is opened again, indefinitely. With one call only: the distance
     /// from the id of a call that stays to those of one that comes and goes has no bound.
     pub again: bool,
     /// The receive windows of the client and of the server.
     pub windows: (u32, u32),
+    /// What a receive window may grow to, at either end; 0: windows do not grow. All of them together
+    /// grow by as many bytes.
+    pub grown: u32,
     /// Frames that each direction of the carrier holds.
     pub link: usize,
     /// Streams that the client and the server take at once.
@@ -79,7 +84,7 @@ pub struct Scope {
     pub extensions: &'static [Extension],
     /// Whether heartbeats, probes and pings are on.
     pub liveness: bool,
-    /// What may happen besides.
+    /// What else may happen.
     pub disturbances: &'static [Disturbance],
     /// How often.
     pub at_most: u8,
@@ -97,6 +102,7 @@ impl Scope {
         calls: &[(&[1], &[1])],
         again: false,
         windows: (1, 1),
+        grown: 0,
         link: 1,
         streams: (3, 3),
         flow_control: true,
@@ -117,6 +123,12 @@ impl Scope {
     #[must_use]
     pub const fn may_refuse(&self) -> bool {
         self.streams.1 < self.streams.0 || (self.streams.1 as usize) < self.calls.len()
+    }
+
+    /// Whether nothing that may go wrong has, where so many disturbances are left.
+    #[must_use]
+    pub const fn is_calm(&self, left: u8) -> bool {
+        left == self.at_most || matches!(self.disturbances, [Disturbance::Tick])
     }
 
     /// The settings of the client, or of the server.
@@ -142,8 +154,8 @@ impl Scope {
         limits.max_streams = streams;
         limits.receive_window = ReceiveWindowPolicy {
             initial: window,
-            max: window,
-            growth_budget: 0,
+            max: window.max(self.grown),
+            growth_budget: u64::from(self.grown),
         };
         limits.revision_zero = RevisionZeroLimits {
             stream: window,

@@ -80,7 +80,7 @@ const BESIDE: Scope = Scope {
 
 /// A call that is opened again and again, so that slots, ids and records are used again.
 const AGAIN: Scope = Scope {
-    name: "one call, for ever",
+    name: "one call, again and again",
     calls: &[(&[2], &[1])],
     again: true,
     pieces: true,
@@ -101,7 +101,7 @@ const FULL: Scope = Scope {
     ..Scope::LEAST
 };
 
-/// Three calls, of which the server refuses one, and says that no handler saw it.
+/// Three calls, of which the server refuses one and marks it as unprocessed.
 const REFUSED: Scope = Scope {
     name: "three calls, one refused",
     calls: &[(&[], &[]), (&[], &[]), (&[], &[])],
@@ -110,6 +110,32 @@ const REFUSED: Scope = Scope {
     disturbances: &[Disturbance::Cancel, Disturbance::ServerDrains],
     at_most: 1,
     ..Scope::LEAST
+};
+
+/// A message of several windows, which grow with what the link carries.
+const GROWING: Scope = Scope {
+    name: "growing windows",
+    calls: &[(&[5], &[])],
+    windows: (1, 1),
+    grown: 4,
+    disturbances: &[Disturbance::Tick],
+    at_most: 2,
+    ..Scope::LEAST
+};
+
+/// Two calls, of which one is granted what the other has shown of the link.
+const LEARNED: Scope = Scope {
+    name: "windows learned",
+    calls: &[(&[3], &[]), (&[1], &[])],
+    at_most: 1,
+    ..GROWING
+};
+
+/// The same, where both messages take their window more than once.
+const LEARNED_TWICE: Scope = Scope {
+    name: "windows learned, both large",
+    calls: &[(&[3], &[]), (&[2], &[])],
+    ..LEARNED
 };
 
 /// Without flow control, where a reader that does not read stops the carrier.
@@ -147,13 +173,13 @@ const PROBES: Scope = Scope {
 /// Those of every change.
 #[must_use]
 pub fn ci() -> Vec<Scope> {
-    vec![FULL, REFUSED, ZERO, PROBES, ONE]
+    vec![FULL, REFUSED, ZERO, PROBES, GROWING, LEARNED, ONE]
 }
 
 /// Those of a long run.
 #[must_use]
 pub fn large() -> Vec<Scope> {
     let mut scopes = ci();
-    scopes.extend([TWO_REVERSE, AGAIN, REVERSE, BESIDE, TWO]);
+    scopes.extend([TWO_REVERSE, AGAIN, REVERSE, BESIDE, TWO, LEARNED_TWICE]);
     scopes
 }

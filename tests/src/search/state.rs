@@ -70,6 +70,14 @@ impl World {
         }
     }
 
+    /// The receive window with which a call begins at this end.
+    pub(super) const fn window(&self, side: Side) -> u32 {
+        match side {
+            Side::Client => self.scope.windows.0,
+            Side::Server => self.scope.windows.1,
+        }
+    }
+
     /// The sizes of what this end sends on a call.
     pub(super) fn script(&self, side: Side, call: usize) -> &'static [u32] {
         match (self.scope.calls.get(call), side) {
@@ -80,7 +88,7 @@ impl World {
     }
 }
 
-/// The code that a handler closes with when it fails: ABORTED, which the core never says.
+/// The code that a handler closes with when it fails: ABORTED, which the core never uses.
 const ERROR: i32 = 10;
 
 /// Calls a method of the tunnel on one side.
@@ -129,15 +137,15 @@ pub(super) struct State {
     pub(super) drains: bool,
     /// The id after the highest on the wire.
     pub(super) base: i64,
-    /// What the carrier was told at the client and at the server. It follows from whether the
+    /// The last instruction for the carrier at the client and at the server. It follows from whether the
     /// tunnels have ended, so no fingerprint needs it.
-    told: (Told, Told),
+    requests: (CarrierRequest, CarrierRequest),
 }
 
-/// What an end told its carrier.
+/// An end's last instruction for its carrier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Told {
-    Nothing,
+enum CarrierRequest {
+    None,
     Finish,
     Abort,
 }
@@ -163,7 +171,7 @@ impl State {
             waits: false,
             drains: false,
             base: 1,
-            told: (Told::Nothing, Told::Nothing),
+            requests: (CarrierRequest::None, CarrierRequest::None),
         };
         let opener = if scope.reverse {
             Side::Server
@@ -207,8 +215,12 @@ impl State {
 
     /// Everything that decides the future, in 128 bits. Among 10^8 states a collision is a
     /// matter of one in 10^22.
-    pub(super) fn fingerprint(&self) -> u128 {
+    pub(super) fn fingerprint(&self, world: &World) -> u128 {
         let mut hasher = SipHasher13::new();
+        if world.scope.grown > 0 {
+            // What is measured of the link has points in time.
+            self.now.as_nanos().hash(&mut hasher);
+        }
         self.client.fingerprint(self.now, &mut hasher);
         self.server.fingerprint(self.now, &mut hasher);
         for call in &self.calls {
@@ -241,7 +253,21 @@ impl State {
             && (!ending || ended)
     }
 
-    /// Polls what an end has to say, as after everything that is done to it.
+    /// Whether a receive window is larger than it began.
+    pub(super) fn has_grown_windows(&self, world: &World) -> bool {
+        [Side::Client, Side::Server].into_iter().any(|side| {
+            let initial = world.window(side);
+            (0..CALLS).any(|call| {
+                let key = self.half(side, call).key;
+                let window = key.and_then(
+                    |key| tunnel!(ref self, side, tunnel => tunnel.inspect(key)?.receive_window()),
+                );
+                window.is_some_and(|window| window > initial)
+            })
+        })
+    }
+
+    /// Polls the events of an end, as after everything that is done to it.
     pub(super) fn poll_events(&mut self, world: &World, side: Side) -> Check {
         while let Some(event) = tunnel!(self, side, tunnel => tunnel.poll_event()) {
             self.check_event(side, &event)?;
@@ -279,19 +305,19 @@ impl State {
     /// After the end of a tunnel nothing is reported, but that a carrier is given up that was to
     /// be finished.
     fn check_event(&mut self, side: Side, event: &Event) -> Check {
-        let told = match side {
-            Side::Client => &mut self.told.0,
-            Side::Server => &mut self.told.1,
+        let last = match side {
+            Side::Client => &mut self.requests.0,
+            Side::Server => &mut self.requests.1,
         };
         let next = match event {
-            Event::Carrier(Carrier::Finish) => Told::Finish,
-            Event::Carrier(Carrier::Abort(_)) => Told::Abort,
-            _ => Told::Nothing,
+            Event::Carrier(Carrier::Finish) => CarrierRequest::Finish,
+            Event::Carrier(Carrier::Abort(_)) => CarrierRequest::Abort,
+            _ => CarrierRequest::None,
         };
-        if *told != Told::Nothing && next <= *told {
+        if *last != CarrierRequest::None && next <= *last {
             return Err(format!("after the end of the tunnel: {event:?}"));
         }
-        *told = next;
+        *last = next;
         Ok(())
     }
 
@@ -306,7 +332,7 @@ impl State {
     /// The terminal event of a call.
     pub(super) fn end(&mut self, world: &World, side: Side, key: Key, why: End<'_>) -> Check {
         let call = self.by_key(side, key).ok_or("an end of no call")?;
-        let calm = self.left == world.scope.at_most;
+        let calm = world.scope.is_calm(self.left);
         let responses = self.half(Side::Server, call);
         let Some(half) = self.half_mut(side, call) else {
             return Ok(());

@@ -8,7 +8,7 @@ use grpctunnel_core::{Cause, CommandError, Envelope, Hold, Key, OpenError, OpenO
 
 use super::call::{Call, Half, Stage};
 use super::link::Moves;
-use super::moves::Move;
+use super::moves::{Move, TICK};
 use super::scope::Disturbance;
 use super::state::{Check, State, World, tunnel};
 
@@ -200,6 +200,10 @@ impl State {
                 self.now = self.now.max(self.timer(side));
                 let now = self.now;
                 tunnel!(self, side, tunnel => tunnel.handle_timeout(now));
+                Ok(())
+            }
+            Disturbance::Tick => {
+                self.now = self.now.saturating_add(TICK);
                 Ok(())
             }
             Disturbance::Fail => self.close(world, call, false, Hold::Never),

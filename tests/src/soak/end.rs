@@ -55,7 +55,7 @@ impl<R: Role> End<R> {
         opened
     }
 
-    /// Takes everything that is to be sent and told.
+    /// Drains all frames and events.
     pub(super) fn poll(&mut self) {
         while self.tunnel.poll_transmit(self.now).is_some() {}
         while let Some(event) = self.tunnel.poll_event() {

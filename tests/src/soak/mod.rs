@@ -23,7 +23,7 @@ use grpctunnel_core::{Budgets, TunnelReason};
 
 pub use template::Template;
 
-/// The stream id of a [`Template`], the first one in a run: ids then take the same number of bytes on the wire for ever.
+/// The stream id of a [`Template`], the first one in a run: ids then always take the same number of bytes on the wire.
 pub const FIRST: i64 = 1 << 40;
 /// A call at 100 calls a second.
 const TICK: Duration = Duration::from_millis(10);

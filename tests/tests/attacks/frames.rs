@@ -240,7 +240,7 @@ fn attack_a13_frames_for_a_probe() {
     }
 }
 
-/// Empty chunks are worth nothing while this end closes and nobody counts them.
+/// Empty chunks earn nothing while this end closes, when they are not counted.
 #[test]
 fn attack_a13_empty_chunks_for_a_stream_that_closes() {
     let mut t = server::<Growing>(64);

@@ -51,7 +51,7 @@ fn check_bound<S: Store>(end: &ServerEnd<S>) {
 }
 
 both_stores! {
-    /// A reader that nobody can hurry holds up nobody else, and what it holds is bounded by the
+    /// A slow reader holds up no other stream, and what it holds is bounded by the
     /// number of streams.
     fn attack_a06_streams_without_flow_control_that_are_filled_and_broken<S>() {
         let opening = Opening::Accepted(Negotiation::Off);

@@ -7,14 +7,14 @@ use grpctunnel_core::wire::{ClientKind, DecodeLimits, ServerKind, decode_client,
 use grpctunnel_core::{Carrier, Side};
 
 use super::super::fail;
-use super::super::said::{Headers, Said, Status};
 use super::super::seen::Seen;
+use super::super::sent::{Headers, SentFrame, Status};
 use super::super::validator::Validator;
 use super::PeerSetup;
 
 /// What the end reads of a frame that the reference decoder refuses for a string that is not
 /// UTF-8, as far as what may follow depends on it.
-fn lenient(by: Side, frame: &[u8]) -> Option<Said> {
+fn lenient(by: Side, frame: &[u8]) -> Option<SentFrame> {
     let limits = DecodeLimits::default();
     match by {
         Side::Client => {
@@ -22,7 +22,7 @@ fn lenient(by: Side, frame: &[u8]) -> Option<Said> {
             let ClientKind::NewStream(new) = frame.kind else {
                 return None;
             };
-            Some(Said::New {
+            Some(SentFrame::New {
                 id: frame.stream_id,
                 method: String::new(),
                 headers: Headers::new(),
@@ -34,11 +34,11 @@ fn lenient(by: Side, frame: &[u8]) -> Option<Said> {
             let frame = decode_server(frame, &limits).ok()?;
             let id = frame.stream_id;
             match frame.kind {
-                ServerKind::Headers(_) => Some(Said::Headers {
+                ServerKind::Headers(_) => Some(SentFrame::Headers {
                     id,
                     headers: Headers::new(),
                 }),
-                ServerKind::Close(_) => Some(Said::Close {
+                ServerKind::Close(_) => Some(SentFrame::Close {
                     id,
                     status: Status::default(),
                     trailers: Headers::new(),
@@ -59,7 +59,7 @@ struct Call {
     over: bool,
 }
 
-/// Bytes that a frame costs besides its content: gRPC's prefix.
+/// Bytes of a frame's framing: gRPC's length prefix.
 const PREFIX: usize = 5;
 
 /// Watches one end.
@@ -122,7 +122,7 @@ impl Judge {
             Side::Client => Side::Server,
             Side::Server => Side::Client,
         };
-        match Said::try_read(by, frame).or_else(|| lenient(by, frame)) {
+        match SentFrame::try_read(by, frame).or_else(|| lenient(by, frame)) {
             Some(said) => self.blind |= !self.validator.heard_any(self.side, &said, frame),
             // The end reads what prost refuses: what it says of it cannot be held against it.
             None => self.blind = true,
@@ -160,13 +160,13 @@ impl Judge {
     }
 
     /// A frame leaves.
-    pub(super) fn said(&mut self, said: &Said, len: usize) {
+    pub(super) fn said(&mut self, said: &SentFrame, len: usize) {
         assert!(!self.carrier, "{said}: the carrier is finished");
         (said.to_string(), len).hash(&mut self.digest);
         if !self.blind {
             self.validator.sent(self.side, said);
         }
-        if !matches!(said, Said::Message { .. } | Said::More { .. }) {
+        if !matches!(said, SentFrame::Message { .. } | SentFrame::More { .. }) {
             self.control += 1;
         }
         // Window update, head or cancel, and close of each stream, and the tunnel's own.

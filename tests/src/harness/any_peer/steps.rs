@@ -22,14 +22,14 @@ pub struct PeerSetup {
     pub window: Window,
     /// Calls at once, one at least.
     pub max_streams: u8,
-    /// What the peer says first; modulo 8. Nothing at 0, extensions at 2, a small window at 3; else
+    /// How the peer opens; modulo 8. Nothing at 0, extensions at 2, a small window at 3; else
     /// what is usual.
     pub prelude: u8,
     /// Its extensions, a bit each.
     pub extensions: u8,
     /// Whether its limits are such that a few steps reach them: where it is 3 modulo 4.
     pub tight: u8,
-    /// Whether what it has to say leaves only when a step says so, where it is 3 modulo 4.
+    /// Whether its queued frames leave only in a step of their own, where it is 3 modulo 4.
     pub lazy: u8,
 }
 
@@ -73,7 +73,7 @@ pub(super) fn number(call: u8) -> i64 {
 }
 
 impl Step {
-    /// The stream that it is about.
+    /// Its stream.
     pub(super) fn stream(&self) -> Option<i64> {
         match self {
             Self::Frame(sent) => Some(sent.id),
@@ -110,7 +110,7 @@ impl Op {
 /// The first kind that opens a stream.
 const NEW: u8 = 24;
 
-/// What the peer says first, and then the steps, such that most of them mean something: ids rise,
+/// The peer's opening and then the steps, chosen so that most of them mean something: ids rise,
 /// and frames are for streams that there are. Some are left as they are.
 pub(super) fn sensible(by: Side, setup: &PeerSetup, steps: &[Step]) -> Vec<Step> {
     let mut all = prelude(by, setup);

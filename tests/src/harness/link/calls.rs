@@ -3,7 +3,7 @@
 use grpctunnel_core::{Event, Input, Key, Role, Time};
 
 use super::super::fail;
-use super::super::said::Said;
+use super::super::sent::SentFrame;
 use super::end::Opens;
 use super::peer::Frame;
 use super::{Link, Reader};
@@ -20,7 +20,7 @@ pub(super) struct Call {
     arrived: u64,
     consumed: u64,
     granted: u64,
-    /// Bytes of updates that the peer has not heard of.
+    /// Bytes of updates that the peer has not received yet.
     updates: u64,
     pub(super) over: bool,
 }
@@ -132,10 +132,10 @@ impl<R: Role + Opens> Link<R> {
     }
 
     /// The next frame of our end.
-    pub(super) fn we_send(&mut self) -> Option<(Said, usize)> {
+    pub(super) fn we_send(&mut self) -> Option<(SentFrame, usize)> {
         let sent = self.end.transmit(self.now());
         self.poll_events();
-        if let Some((Said::WindowUpdate { id, bytes }, _)) = &sent {
+        if let Some((SentFrame::WindowUpdate { id, bytes }, _)) = &sent {
             let call = self.call_mut(*id);
             call.granted += u64::from(*bytes);
             call.updates += u64::from(*bytes);
@@ -144,8 +144,8 @@ impl<R: Role + Opens> Link<R> {
     }
 
     /// A frame of our end arrives at the peer.
-    pub(super) fn peer_hears(&mut self, said: &Said) {
-        if let Said::WindowUpdate { id, bytes } = said {
+    pub(super) fn peer_hears(&mut self, said: &SentFrame) {
+        if let SentFrame::WindowUpdate { id, bytes } = said {
             self.call_mut(*id).updates -= u64::from(*bytes);
         }
         self.peer.hear(said, self.setup.calls);

@@ -7,7 +7,7 @@ use grpctunnel_core::{
 };
 
 use super::super::fail;
-use super::super::said::Said;
+use super::super::sent::SentFrame;
 
 /// What every message of our end holds.
 const MESSAGE: u32 = 1 << 20;
@@ -74,7 +74,7 @@ impl Opens for Client {
 
 impl<R: Role> End<R> {
     /// The next frame, and the bytes that it takes on the link.
-    pub(super) fn transmit(&mut self, now: Time) -> Option<(Said, usize)> {
+    pub(super) fn transmit(&mut self, now: Time) -> Option<(SentFrame, usize)> {
         let transmit = self.tunnel.poll_transmit(now)?;
         let mut frame = transmit.prefix.get(5..).unwrap_or_default().to_vec();
         match transmit.body {
@@ -86,7 +86,7 @@ impl<R: Role> End<R> {
             Body::Caller { range, .. } => frame.resize(frame.len() + range.len(), 0),
         }
         let bytes = frame.len() + 5;
-        Some((Said::read(self.side, &frame), bytes))
+        Some((SentFrame::read(self.side, &frame), bytes))
     }
 
     /// Sends a message on a call.

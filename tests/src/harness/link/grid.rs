@@ -15,7 +15,7 @@ const RATES: [u64; 4] = [1, 10, 100, 1_000];
 /// Round trips for windows to grow in.
 const WARM_UP: u32 = 20;
 /// What is measured is no shorter than this many round trips, nor than these bytes at the rate
-/// that is possible, so that one chunk more or less says nothing.
+/// that is possible, so that one chunk more or less does not matter.
 const MEASURED: u32 = 10;
 const MEASURED_BYTES: f64 = 4_194_304.0;
 

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 
 use grpctunnel_core::{Client, Config, ReceiveWindowPolicy, Role, Server, Time};
 
-use super::said::Said;
+use super::sent::SentFrame;
 use calls::Call;
 pub use end::{End, Opens};
 use peer::Peer;
@@ -92,7 +92,7 @@ enum Step {
     WeSend,
     /// A frame arrives.
     WeHear(peer::Frame),
-    PeerHears(Said),
+    PeerHears(SentFrame),
     /// The application reads; the peer's application has more.
     Reads,
     Makes,
@@ -104,7 +104,7 @@ struct Lane {
     free_at: u64,
     /// When the last frame arrives.
     last: u64,
-    /// Whether the end is told already when the lane is free.
+    /// Whether the end is already scheduled to be notified when the lane is free.
     told: bool,
 }
 

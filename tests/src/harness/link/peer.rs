@@ -7,7 +7,7 @@ use grpctunnel_core::Side;
 
 use super::super::fail;
 use super::super::frames::{self, Fields, cancel, close, new, on, set, wu};
-use super::super::said::Said;
+use super::super::sent::SentFrame;
 use super::Source;
 
 const CHUNK: u32 = 16_384;
@@ -133,21 +133,21 @@ impl Peer {
     }
 
     /// A frame of ours came. `calls` is how many it is to open.
-    pub(super) fn hear(&mut self, said: &Said, calls: usize) {
+    pub(super) fn hear(&mut self, said: &SentFrame, calls: usize) {
         match said {
-            Said::Settings { window, .. } => {
+            SentFrame::Settings { window, .. } => {
                 for id in (1..).take(calls) {
                     self.control.push_back(Frame::New(id));
                     self.open(id, *window);
                 }
             }
-            Said::New { id, window, .. } => self.open(*id, *window),
-            Said::Message { .. } | Said::More { .. } => {
+            SentFrame::New { id, window, .. } => self.open(*id, *window),
+            SentFrame::Message { .. } | SentFrame::More { .. } => {
                 let bytes = u32::try_from(said.payload().len()).unwrap_or(u32::MAX);
                 self.control
                     .push_back(Frame::WindowUpdate(said.id(), bytes));
             }
-            Said::WindowUpdate { id, bytes } => {
+            SentFrame::WindowUpdate { id, bytes } => {
                 let call = self.call(*id);
                 let sum = call.window.checked_add(*bytes);
                 let Some(sum) = sum.filter(|sum| *sum <= i32::MAX.unsigned_abs()) else {
@@ -155,8 +155,8 @@ impl Peer {
                 };
                 call.window = sum;
             }
-            Said::Close { id, .. } | Said::Cancel(id) => self.call(*id).over = true,
-            Said::Headers { .. } | Said::HalfClose(_) => {}
+            SentFrame::Close { id, .. } | SentFrame::Cancel(id) => self.call(*id).over = true,
+            SentFrame::Headers { .. } | SentFrame::HalfClose(_) => {}
             other => fail(format_args!("{other}: unexpected")),
         }
     }

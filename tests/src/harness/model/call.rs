@@ -2,8 +2,8 @@
 
 use grpctunnel_core::{Code, CommandError, MethodKind, Side, StreamReason, Time};
 
-use super::super::said::{Headers, Status};
 use super::super::seen::Over;
+use super::super::sent::{Headers, Status};
 
 /// What is known of one end of a call.
 #[derive(Clone, Debug, Default)]
@@ -12,7 +12,7 @@ pub(in super::super) struct CallEnd {
     /// provided.
     pub(in super::super) sent: Vec<usize>,
     pub(in super::super) whole: bool,
-    /// Messages that have left it, as it was told.
+    /// Messages that it has sent, as its tunnel reported.
     pub(in super::super) left: usize,
     /// Messages that it has read.
     pub(in super::super) got: usize,

@@ -1,10 +1,10 @@
-//! The same judge beside a peer that keeps to no rule: it hears what that peer says, and judges
+//! The same judge beside a peer that keeps to no rule: it reads that peer's frames, and judges
 //! our own end alone.
 
 use grpctunnel_core::Side;
 use grpctunnel_core::wire::{DecodeLimits, ServerKind, decode_server};
 
-use super::super::said::Said;
+use super::super::sent::SentFrame;
 use super::{Payload, Stream, Validator, len};
 
 impl Validator {
@@ -15,23 +15,23 @@ impl Validator {
 
     /// Our end has taken in a frame of a peer of any kind. False if what it may say from now on
     /// cannot be told.
-    pub(in super::super) fn heard_any(&mut self, to: Side, said: &Said, frame: &[u8]) -> bool {
+    pub(in super::super) fn heard_any(&mut self, to: Side, said: &SentFrame, frame: &[u8]) -> bool {
         match (to, said) {
-            (Side::Server, Said::New { .. }) => self.heard_new(said),
-            (Side::Server, Said::Extensions(set)) => {
+            (Side::Server, SentFrame::New { .. }) => self.heard_new(said),
+            (Side::Server, SentFrame::Extensions(set)) => {
                 if self.answered.is_none() && self.streams.is_empty() {
                     self.answered = Some(set.clone());
                     self.answer_heard = true;
                 }
             }
-            (Side::Client, Said::Settings { .. }) => return self.heard_settings(said, frame),
+            (Side::Client, SentFrame::Settings { .. }) => return self.heard_settings(said, frame),
             _ => self.heard_on_stream(to, said),
         }
         true
     }
 
-    fn heard_settings(&mut self, said: &Said, frame: &[u8]) -> bool {
-        let Said::Settings {
+    fn heard_settings(&mut self, said: &SentFrame, frame: &[u8]) -> bool {
+        let SentFrame::Settings {
             window,
             revisions,
             extensions,
@@ -60,8 +60,8 @@ impl Validator {
         offers != self.offered.is_empty()
     }
 
-    fn heard_new(&mut self, said: &Said) {
-        let Said::New {
+    fn heard_new(&mut self, said: &SentFrame) {
+        let SentFrame::New {
             id,
             window,
             revision,
@@ -81,7 +81,7 @@ impl Validator {
         self.streams.insert(*id, stream);
     }
 
-    fn heard_on_stream(&mut self, to: Side, said: &Said) {
+    fn heard_on_stream(&mut self, to: Side, said: &SentFrame) {
         let Some(stream) = self.streams.get_mut(&said.id()) else {
             return;
         };
@@ -91,10 +91,10 @@ impl Validator {
         };
         incoming.delivered += len(said.payload());
         match said {
-            Said::HalfClose(_) => stream.half_heard = true,
-            Said::Cancel(_) => stream.cancel.1 = true,
-            Said::Close { .. } => stream.close.1 = true,
-            Said::WindowUpdate { bytes, .. } => outgoing.credit += i64::from(*bytes),
+            SentFrame::HalfClose(_) => stream.half_heard = true,
+            SentFrame::Cancel(_) => stream.cancel.1 = true,
+            SentFrame::Close { .. } => stream.close.1 = true,
+            SentFrame::WindowUpdate { bytes, .. } => outgoing.credit += i64::from(*bytes),
             _ => {}
         }
     }

@@ -1,4 +1,4 @@
-//! What a frame says, in a form that the codec's and prost's types are both turned into.
+//! The meaning of a frame, in a form that the codec's and prost's types are both turned into.
 
 use std::collections::BTreeMap;
 

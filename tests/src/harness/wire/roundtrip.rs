@@ -331,7 +331,7 @@ fn write_plain(id: i64, written: &Written, body: &mut Vec<u8>) -> (bool, i64, wi
     }
 }
 
-/// Which calls are said to have been seen by no handler.
+/// Which calls are marked as unprocessed.
 const fn is_marked(code: i32) -> bool {
     code % 2 != 0
 }

@@ -75,3 +75,53 @@ fn a_backlog_puts_the_answer_off() {
     assert_eq!(state.probe_closed(at(45), 4), None);
     assert_eq!(state.probe_closed(at(45), 5), Some(SECOND * 5));
 }
+
+#[test]
+#[cfg(feature = "search")]
+fn a_fingerprint_tells_what_was_asked_and_what_came_of_it() {
+    use core::hash::Hasher as _;
+    use std::hash::DefaultHasher;
+
+    const PROBE: i64 = 5;
+    let fingerprint = |state: &LivenessState, asks, base| {
+        let mut hasher = DefaultHasher::new();
+        state.fingerprint(rules(asks), base, at(11), &mut hasher);
+        hasher.finish()
+    };
+    let asked = |asks| {
+        let mut state = LivenessState::new(at(0));
+        state.run(at(10), rules(asks));
+        match asks {
+            Asks::WithProbe => state.probed(at(10), PROBE),
+            _ => drop(state.next(at(10), asks)),
+        }
+        state
+    };
+    let changes: [fn(&mut LivenessState); 5] = [
+        |it| assert!(!it.hear()),
+        |it| it.taken(at(11)),
+        |it| it.set_backlogged(true),
+        |it| it.pinged(3),
+        |it| it.asked = None,
+    ];
+    for asks in [Asks::WithProbe, Asks::WithPing] {
+        let state = asked(asks);
+        for (number, change) in changes.iter().enumerate() {
+            let mut changed = state.clone();
+            change(&mut changed);
+            let (changed, state) = (
+                fingerprint(&changed, asks, PROBE),
+                fingerprint(&state, asks, PROBE),
+            );
+            assert_ne!(changed, state, "{asks:?} {number}");
+        }
+    }
+    // Of a probe counts how far behind the other ids it is, and not which number it has.
+    let probe = asked(Asks::WithProbe);
+    let mut later = LivenessState::new(at(0));
+    later.run(at(10), rules(Asks::WithProbe));
+    later.probed(at(10), PROBE + 1);
+    let of = |state, base| fingerprint(state, Asks::WithProbe, base);
+    assert_ne!(of(&probe, PROBE), of(&probe, PROBE + 1));
+    assert_eq!(of(&probe, PROBE), of(&later, PROBE + 1));
+}

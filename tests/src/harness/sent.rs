@@ -29,7 +29,7 @@ pub struct Status {
 
 /// A frame that one of our ends sent.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Said {
+pub enum SentFrame {
     /// `settings`.
     Settings {
         /// Its id.
@@ -125,8 +125,8 @@ fn headers(metadata: Option<Metadata>) -> Headers {
         .collect()
 }
 
-fn message(id: i64, message: MessageData) -> Said {
-    Said::Message {
+fn message(id: i64, message: MessageData) -> SentFrame {
+    SentFrame::Message {
         id,
         size: message.size,
         data: message.data,
@@ -143,7 +143,7 @@ fn status(status: Option<rpc::Status>) -> Status {
     }
 }
 
-impl Said {
+impl SentFrame {
     /// Reads a frame of the given end.
     #[must_use]
     pub fn read(by: Side, frame: &[u8]) -> Self {
@@ -263,7 +263,7 @@ pub fn code_name(code: i32) -> String {
 }
 
 /// `new(1,a/b)`, `msg(1,size,n)`, `close(1,CODE)`: the notation of the catalogue.
-impl fmt::Display for Said {
+impl fmt::Display for SentFrame {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Settings {
