@@ -140,6 +140,26 @@ fn configuration(rules: &str) -> String {
     )
 }
 
+/// The rules change, and a configuration that is wrong changes nothing.
+async fn the_file_is_replaced(gateway: &mut Spoken, file: &Path, load: &Load) -> Tested {
+    replace(file, &configuration("\"* call *\""))?;
+    gateway.says("read the configuration").await?;
+    replace(file, "[gateway]\nlisten = \"127.0.0.1:0\"\nalow = []\n")?;
+    let line = gateway.says("stays as it was").await?;
+    assert!(
+        line.contains("gateway.alow") && line.contains("gateway.allow"),
+        "{line}"
+    );
+    gateway.hang_up()?;
+    gateway.says("stays as it was").await?;
+    load.goes_on().await;
+    replace(file, &(configuration("\"* call *\"") + "memory = 128\n"))?;
+    let line = gateway.says("read the configuration").await?;
+    assert!(line.contains("need a restart: memory"), "{line}");
+    load.goes_on().await;
+    Ok(())
+}
+
 #[tokio::test]
 async fn everything_is_replaced_under_load_without_a_failed_call() -> Tested {
     bounded(async {
@@ -196,22 +216,7 @@ async fn everything_is_replaced_under_load_without_a_failed_call() -> Tested {
         replace(&tokens, &format!("home {SECOND}\n"))?;
         gateway.says("read the configuration").await?;
         load.goes_on().await;
-        // The file, by SIGHUP; a wrong one changes nothing.
-        replace(&file, &configuration("\"* call *\""))?;
-        gateway.says("read the configuration").await?;
-        replace(&file, "[gateway]\nlisten = \"127.0.0.1:0\"\nalow = []\n")?;
-        let line = gateway.says("stays as it was").await?;
-        assert!(
-            line.contains("gateway.alow") && line.contains("gateway.allow"),
-            "{line}"
-        );
-        gateway.hang_up()?;
-        gateway.says("stays as it was").await?;
-        load.goes_on().await;
-        replace(&file, &(configuration("\"* call *\"") + "memory = 128\n"))?;
-        let line = gateway.says("read the configuration").await?;
-        assert!(line.contains("need a restart: memory"), "{line}");
-        load.goes_on().await;
+        the_file_is_replaced(&mut gateway, &file, &load).await?;
         load.stop.store(true, Ordering::SeqCst);
         assert_eq!(load.failed.load(Ordering::SeqCst), 0);
         Ok(())
