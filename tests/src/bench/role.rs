@@ -77,9 +77,8 @@ async fn handle(end: &End) -> Outcome {
         (Way::Forward, None) => {
             let tunnels = TunnelServer::new().with_options(options(true));
             let server = Server::new(tunnels.forward(routes()));
-            Ok(server
-                .serve(listen().await?, std::future::pending())
-                .await?)
+            server.serve(listen().await?, std::future::pending()).await?;
+            Ok(())
         }
         (Way::Reverse, Some(address)) => {
             let carrier = grpctunnel_tokio::dial(&format!("http://{address}")).await?;

@@ -266,19 +266,7 @@ where
             };
             let longest = now.saturating_add(shared.options.max_wait);
             let expires = deadline.map_or(longest, |deadline| deadline.min(longest));
-            let (entry, progress) = shared.with(|state, deferred| {
-                state.advance_clock(now);
-                let entry = state.enter(call, expires, cx, deferred);
-                let progress = match entry {
-                    Entry::Opened(stream) => {
-                        let progress = self.begin(cx, state, stream, deferred);
-                        // What was left alone is read next.
-                        progress.or_read(!has_read)
-                    }
-                    _ => SendProgress::Wait,
-                };
-                (entry, progress)
-            });
+            let (entry, progress) = self.enter(cx, &shared, call, (now, expires), has_read);
             match entry {
                 Entry::Opened(stream) => return Poll::Ready(Ok((stream, progress))),
                 Entry::Refused(error) => return Poll::Ready(Err(self.refused(error))),
@@ -300,6 +288,30 @@ where
             }
         }
         self.poll_turn(cx, now)
+    }
+
+    /// Asks the tunnel to take the call, and sends what there is of its request if it does.
+    fn enter(
+        &mut self,
+        cx: &Context<'_>,
+        shared: &Shared<Client>,
+        call: NewCall,
+        (now, expires): (Time, Time),
+        has_read: bool,
+    ) -> (Entry, SendProgress) {
+        shared.with(|state, deferred| {
+            state.advance_clock(now);
+            let entry = state.enter(call, expires, cx, deferred);
+            let progress = match entry {
+                Entry::Opened(stream) => {
+                    let progress = self.begin(cx, state, stream, deferred);
+                    // What was left alone is read next.
+                    progress.or_read(!has_read)
+                }
+                _ => SendProgress::Wait,
+            };
+            (entry, progress)
+        })
     }
 
     /// Sends what there is of the request of a call that was opened, under the lock.

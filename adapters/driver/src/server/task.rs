@@ -75,10 +75,6 @@ pub(crate) async fn handle<H: Handler>(
     guard.finish(answer);
 }
 
-#[expect(
-    clippy::large_enum_variant,
-    reason = "most answers are of the largest kind, and an allocation would cost more"
-)]
 /// What is left to be sent when the handler's future and its response's body are gone.
 enum Answer {
     /// Nothing: the response has no reader.

@@ -166,6 +166,7 @@ impl Stream {
 pub(crate) struct Streams {
     slots: Vec<Option<Box<Stream>>>,
     /// Records for the next streams.
+    #[expect(clippy::vec_box, reason = "a record that is kept keeps its box, too")]
     spare: Vec<Box<Stream>>,
     /// The carrier's memory that inboxes hold.
     pins: Pins,
@@ -185,10 +186,10 @@ impl Streams {
         if index >= self.slots.len() {
             self.slots.resize_with(index.saturating_add(1), || None);
         }
-        if let Some(slot) = self.slots.get_mut(index) {
-            if let Some(old) = slot.replace(stream) {
-                deferred.drop_value(old);
-            }
+        if let Some(slot) = self.slots.get_mut(index)
+            && let Some(old) = slot.replace(stream)
+        {
+            deferred.drop_value(old);
         }
     }
 
