@@ -166,7 +166,7 @@ mod tests {
 
     #[test]
     fn the_system_watches_connections() {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let stream = async_io::block_on(connect("127.0.0.1", port)).unwrap();
         let socket = SockRef::from(stream.get_ref().get_ref());

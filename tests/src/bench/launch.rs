@@ -10,7 +10,7 @@ use super::args::Args;
 use super::column::Column;
 use super::noise::{Usage, cpu_time};
 use super::pin;
-use super::proxy::{self, DELAY};
+use super::proxy::{self, DELAY, Link};
 use super::row::{Load, Row};
 use super::words::End;
 use crate::interop::Process;
@@ -37,6 +37,18 @@ impl Measured {
 
 /// Runs one launch.
 pub(super) async fn launch(args: &Args, row: &Row, column: &Column) -> io::Result<Measured> {
+    let (caller, callee, link) = start_both(args, row, column).await?;
+    let measured = measure(args, row, caller, callee).await;
+    drop(link);
+    measured
+}
+
+/// Starts both ends, and the link between them if the row has one, which lasts as long as its value.
+async fn start_both(
+    args: &Args,
+    row: &Row,
+    column: &Column,
+) -> io::Result<(Process, Process, Option<Link>)> {
     let end = |is_caller: bool| End {
         is_caller,
         way: column.way,
@@ -60,12 +72,20 @@ pub(super) async fn launch(args: &Args, row: &Row, column: &Column) -> io::Resul
     };
     connects.connect = Some(link.as_ref().map_or(address, |link| link.address));
     let second = start(args, column, &connects)?;
-    let (mut caller, callee) = if connects.is_caller {
-        (second, first)
+    Ok(if connects.is_caller {
+        (second, first, link)
     } else {
-        (first, second)
-    };
+        (first, second, link)
+    })
+}
 
+/// Waits for what both ends measure.
+async fn measure(
+    args: &Args,
+    row: &Row,
+    mut caller: Process,
+    callee: Process,
+) -> io::Result<Measured> {
     let limit = SLACK + 3 * args.time(row);
     caller.line("measuring ", limit).await?;
     let own: Vec<u32> = [caller.id(), callee.id(), Some(std::process::id())]

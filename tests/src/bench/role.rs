@@ -77,7 +77,9 @@ async fn handle(end: &End) -> Outcome {
         (Way::Forward, None) => {
             let tunnels = TunnelServer::new().with_options(options(true));
             let server = Server::new(tunnels.forward(routes()));
-            server.serve(listen().await?, std::future::pending()).await?;
+            server
+                .serve(listen().await?, std::future::pending())
+                .await?;
             Ok(())
         }
         (Way::Reverse, Some(address)) => {
