@@ -42,10 +42,8 @@ async fn server(tunnels: TunnelServer) -> Result<SocketAddr, std::io::Error> {
 }
 
 async fn agent(at: SocketAddr, name: Option<&'static str>) -> Result<ServerHandle, ConnectError> {
-    let carrier = match dial(&format!("http://{at}")).await {
-        Ok(carrier) => carrier,
-        Err(error) => panic!("the server is not there: {error}"),
-    };
+    let carrier = dial(&format!("http://{at}")).await;
+    let carrier = carrier.expect("the server is there");
     let (_, health) = health_reporter();
     let mut metadata = MetadataMap::new();
     if let Some(name) = name.and_then(|name| name.parse().ok()) {
