@@ -12,7 +12,8 @@ use h2::SendStream;
 use http::HeaderMap;
 use http_body::Body;
 
-/// Bytes of a body that are sent in one DATA frame, as far as they are ready, the last piece aside.
+/// Bytes of a body that are sent in one DATA frame, as far as they are ready and there is room for
+/// them, the last piece aside.
 const GATHERED: usize = 64 << 10;
 
 /// Pieces of a body that leave in one DATA frame; none at its end.
@@ -113,7 +114,10 @@ where
         if ready!(poll_room(stream, cx)).is_none() {
             return Poll::Ready(Sent::Stopped);
         }
-        let (chunk, next) = gather(body.as_mut(), cx);
+        // As much as there is room for; what is not used of it goes back to the connection.
+        stream.reserve_capacity(GATHERED);
+        let room = stream.capacity();
+        let (chunk, next) = gather(body.as_mut(), room, cx);
         let last = matches!(next, Next::End);
         if last || chunk.has_remaining() {
             // Peers count empty frames as abuse, but for the last.
@@ -121,6 +125,7 @@ where
                 return Poll::Ready(Sent::Stopped);
             }
         } else if let Next::Pending = next {
+            stream.reserve_capacity(1);
             return Poll::Pending;
         }
         match next {
@@ -147,8 +152,8 @@ enum Next {
     Failed(BoxError),
 }
 
-/// The data that a body has now, up to a limit.
-fn gather<B>(mut body: Pin<&mut B>, cx: &mut Context<'_>) -> (Chunk<B::Data>, Next)
+/// The data that a body has now, until it fills the room, the last piece aside.
+fn gather<B>(mut body: Pin<&mut B>, room: usize, cx: &mut Context<'_>) -> (Chunk<B::Data>, Next)
 where
     B: Body,
     B::Error: Into<BoxError>,
@@ -167,7 +172,7 @@ where
                 if body.is_end_stream() {
                     break Next::End;
                 }
-                if chunk.remaining() >= GATHERED {
+                if chunk.remaining() >= room {
                     break Next::More;
                 }
             }
