@@ -351,9 +351,11 @@ def main():
     parser.add_argument("--long", action="store_true", help="tens of thousands of calls, and 30 minutes of load")
     parser.add_argument("--jobs", type=int, default=1, help="scenarios at once")
     parser.add_argument("--seed", type=int, default=1, help="of what is random")
+    parser.add_argument("--without", action="append", default=[], help="one that is not to run")
     parser.add_argument("scenarios", nargs="*", help="their names [default: all]")
     args = parser.parse_args()
     chosen = [s for s in SCENARIOS if not args.scenarios or s.__name__ in args.scenarios]
+    chosen = [s for s in chosen if s.__name__ not in args.without]
     if not args.nginx and recycled_by_nginx in chosen:
         chosen.remove(recycled_by_nginx)
         print("not run: recycled_by_nginx, without --nginx")

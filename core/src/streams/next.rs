@@ -175,6 +175,13 @@ mod tests {
     }
 
     #[test]
+    fn a_head_of_a_quantum_ends_the_turn() {
+        let mut streams = streams(&[10, 5]);
+        streams.spend(Slot(0), 16_384);
+        assert_eq!(chunks(&mut streams), [(1, 5), (0, 10)]);
+    }
+
+    #[test]
     fn one_that_ends_in_its_turn_leaves_a_whole_quantum() {
         let mut streams = streams(&[10, 20_000]);
         assert!(!streams.turns.spend(16_383));
