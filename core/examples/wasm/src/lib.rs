@@ -34,7 +34,8 @@ fn with<T>(now: f64, act: impl FnOnce(&mut Client, Time) -> T) -> T {
     let client = client.get_or_insert_with(|| {
         let (config, forward) = (SessionConfig::default(), Directions::Forward);
         Client {
-            session: Session::bare(now, config, PipeEnd::Opener, forward).expect("its own defaults"),
+            session: Session::bare(now, config, PipeEnd::Opener, forward)
+                .expect("its own defaults"),
             calls: [None; SENT.len()],
             done: 0,
             failed: false,
