@@ -1,27 +1,30 @@
 //! The command line of `grpctunnel`.
 
+mod setup;
 mod shared;
+#[cfg(test)]
+mod tests;
 mod trust;
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use clap::{ArgGroup, Args, Parser, Subcommand};
 use http::uri::Authority;
 
 pub use self::{
+    setup::{AgentSettings, PortSettings, SetupError},
     shared::{ConnectArgs, DrainArgs, ListenArgs, StreamsArgs},
     trust::{CredentialArgs, LocalCredentialArgs, TrustArgs},
 };
 use crate::{
     agent::{Agent, Breaking, Served},
-    auth::{CredentialSettings, Credentials},
+    auth::Credentials,
     dial::DialSettings,
     gateway::GatewaySettings,
     name::Name,
     origin::Origin,
     routing::{Routing, Rule, Suffix},
     target::Target,
-    tls::FileError,
 };
 
 const EXIT_CODES: &str = "\
@@ -282,137 +285,6 @@ pub struct AgentArgs {
     pub drain: DrainArgs,
 }
 
-/// The settings of an agent, with credentials that still have to be read.
-#[derive(Debug)]
-pub struct AgentSettings {
-    /// Everything else.
-    pub agent: Agent,
-    /// What is presented to gateways.
-    pub credentials: CredentialSettings,
-    /// What is presented to local servers.
-    pub local_credentials: CredentialSettings,
-    /// Whether tokens may be presented where they can be read on the way.
-    pub insecure: bool,
-}
-
-impl AgentSettings {
-    /// Reads the credentials.
-    ///
-    /// # Errors
-    ///
-    /// When they cannot be read, or when a token could be read on its way.
-    pub fn load(self) -> Result<Agent, SetupError> {
-        let (gateways, locals) = (Credentials::default(), Credentials::default());
-        self.reload(&gateways, &locals)?;
-        Ok(Agent {
-            credentials: gateways,
-            local_credentials: locals,
-            ..self.agent
-        })
-    }
-
-    /// Reads them again, for connections that are made from now on. What is wrong changes nothing.
-    ///
-    /// # Errors
-    ///
-    /// As [`load`](Self::load).
-    pub fn reload(&self, gateways: &Credentials, locals: &Credentials) -> Result<(), SetupError> {
-        if !self.insecure {
-            let served = self.agent.served.iter();
-            check_way(&self.credentials, &self.agent.gateways)?;
-            check_way(&self.local_credentials, served.map(|served| &served.local))?;
-        }
-        // Both or none.
-        Credentials::load(&self.local_credentials)?;
-        gateways.reload(&self.credentials)?;
-        locals.reload(&self.local_credentials)?;
-        Ok(())
-    }
-}
-
-/// The settings of a dialled port, with credentials that still have to be read.
-#[derive(Debug)]
-pub struct PortSettings {
-    /// Everything else.
-    pub dial: DialSettings,
-    /// What is presented to the server.
-    pub credentials: CredentialSettings,
-}
-
-impl PortSettings {
-    /// Reads the credentials.
-    ///
-    /// # Errors
-    ///
-    /// As [`AgentSettings::load`].
-    pub fn load(self) -> Result<DialSettings, SetupError> {
-        let credentials = Credentials::default();
-        self.reload(&credentials)?;
-        Ok(DialSettings {
-            credentials,
-            ..self.dial
-        })
-    }
-
-    /// Reads them again, for connections that are made from now on. What is wrong changes nothing.
-    ///
-    /// # Errors
-    ///
-    /// As [`AgentSettings::load`].
-    pub fn reload(&self, credentials: &Credentials) -> Result<(), SetupError> {
-        if !self.dial.insecure {
-            check_way(&self.credentials, [&self.dial.server])?;
-        }
-        credentials.reload(&self.credentials)?;
-        Ok(())
-    }
-}
-
-/// Refuses to present a token where it can be read on the way.
-fn check_way<'o>(
-    credentials: &CredentialSettings,
-    servers: impl IntoIterator<Item = &'o Origin>,
-) -> Result<(), SetupError> {
-    if credentials.token.is_none() {
-        return Ok(());
-    }
-    let is_readable = |server: &&Origin| !server.is_tls() && !server.is_local();
-    match servers.into_iter().find(is_readable) {
-        Some(server) => Err(SetupError::TokenInPlaintext(server.clone())),
-        None => Ok(()),
-    }
-}
-
-/// Why a command cannot begin.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum SetupError {
-    /// A file is wrong.
-    File(FileError),
-    /// A token would be readable on the way to this server.
-    TokenInPlaintext(Origin),
-}
-
-impl From<FileError> for SetupError {
-    fn from(error: FileError) -> Self {
-        Self::File(error)
-    }
-}
-
-impl fmt::Display for SetupError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File(error) => error.fmt(f),
-            Self::TokenInPlaintext(server) => write!(
-                f,
-                "the token could be read on the way to {server}; use https://, or say --insecure"
-            ),
-        }
-    }
-}
-
-impl std::error::Error for SetupError {}
-
 impl AgentArgs {
     /// The settings of the agent.
     #[must_use]
@@ -525,81 +397,5 @@ impl PortArgs {
             dial: settings,
             credentials: self.connect.credentials.settings(),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use clap::{CommandFactory, error::ErrorKind};
-
-    use super::*;
-
-    fn parse(line: &str) -> Result<Cli, clap::Error> {
-        Cli::try_parse_from(line.split(' '))
-    }
-
-    #[test]
-    fn the_definition_is_consistent() {
-        Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn agent_takes_its_three_values() {
-        let line = "grpctunnel agent --gateway http://gw:9 --name pi --local http://[::1]:50051";
-        let Command::Agent(agent) = parse(line).unwrap().command else {
-            panic!("another command");
-        };
-        let agent = agent.settings().agent;
-        assert_eq!(agent.gateways, ["http://gw:9".parse().unwrap()]);
-        assert_eq!(agent.served, [served("pi=http://[::1]:50051").unwrap()]);
-        assert_eq!(agent.drain_limit, Duration::from_secs(30));
-    }
-
-    #[test]
-    fn an_agent_serves_several_servers_at_several_gateways() {
-        let line = "grpctunnel agent --gateway http://a:1 --gateway http://b:2 \
-            --serve one=http://h:1 --serve two=unix:/run/two.sock";
-        let Command::Agent(agent) = parse(line).unwrap().command else {
-            panic!("another command");
-        };
-        let agent = agent.settings().agent;
-        assert_eq!(agent.gateways.len(), 2);
-        let names = agent.served.iter().map(|served| served.name.as_str());
-        assert_eq!(names.collect::<Vec<_>>(), ["one", "two"]);
-        for bad in [
-            "grpctunnel agent --gateway http://a:1",
-            "grpctunnel agent --gateway http://a:1 --name n",
-            "grpctunnel agent --gateway http://a:1 --local http://h:1",
-            "grpctunnel agent --gateway http://a:1 --serve http://h:1",
-            "grpctunnel agent --name n --local http://h:1",
-        ] {
-            assert_eq!(parse(bad).unwrap_err().exit_code(), 2, "{bad}");
-        }
-    }
-
-    #[test]
-    fn a_slip_in_the_address_names_what_is_expected() {
-        for bad in ["7000", "localhost", "http://h:1", "::1:7000"] {
-            let error = parse(&format!("grpctunnel gateway --listen {bad}")).unwrap_err();
-            assert_eq!(error.exit_code(), 2);
-            assert!(error.to_string().contains("HOST:PORT"), "{error}");
-        }
-    }
-
-    #[test]
-    fn a_wrong_value_names_the_option_and_what_is_expected() {
-        let line = "grpctunnel agent --gateway ftp://gw:9 --name pi --local http://h:1";
-        let error = parse(line).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::ValueValidation);
-        assert_eq!(error.exit_code(), 2);
-        let text = error.to_string();
-        assert!(text.contains("--gateway"), "{text}");
-        assert!(text.contains("http://HOST:PORT"), "{text}");
-    }
-
-    #[test]
-    fn a_missing_option_is_named() {
-        let text = parse("grpctunnel gateway").unwrap_err().to_string();
-        assert!(text.contains("--listen <ADDR>"), "{text}");
     }
 }
