@@ -24,9 +24,10 @@ use crate::{
     address::Address,
     answer::{Page, or_refused, refuse},
     auth::Credentials,
-    calls::{Calls, Counted},
+    calls::{Calls, Open},
     carrier::{AUTH_RETRIES, Carrier, Refusals, is_refusal},
     connect::Proxy,
+    held::Held,
     listener::{BindError, Endpoint, Listener, Protection},
     origin::Origin,
     serve::{Limits, TurnedAway, serve},
@@ -266,7 +267,7 @@ struct Port {
     stop: Stop,
 }
 
-type PortBody = Either<Counted<ResponseBody>, Full<Bytes>>;
+type PortBody = Either<Held<ResponseBody, Open>, Full<Bytes>>;
 
 impl Port {
     /// Puts the agent in front of the way that a call names already.
@@ -344,7 +345,7 @@ impl Service<Request<IncomingBody>> for Port {
         Box::pin(async move {
             let open = port.calls.begin();
             let response = or_refused(port.pass(request).await)?;
-            Ok(response.map(|body| Either::Left(Counted::new(body, open))))
+            Ok(response.map(|body| Either::Left(Held::new(body, open))))
         })
     }
 }

@@ -46,6 +46,7 @@ pub mod dial;
 mod front;
 pub mod gateway;
 mod health;
+mod held;
 pub mod init;
 pub mod limits;
 pub mod listener;

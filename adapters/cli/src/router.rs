@@ -20,8 +20,9 @@ use crate::{
     INSTANCE,
     answer::refuse,
     auth::Caller,
-    calls::{Calls, Counted},
+    calls::{Calls, Open},
     health::Health,
+    held::Held,
     name::Name,
     refusal::Refusal,
     registry::Agents,
@@ -39,7 +40,7 @@ fn is_of_tunnels(path: &str) -> bool {
 }
 
 /// The body of a response.
-pub(crate) type RoutedBody = Either<Counted<ResponseBody>, Counted<tonic::body::Body>>;
+pub(crate) type RoutedBody = Either<Held<ResponseBody, Open>, Held<tonic::body::Body, Open>>;
 
 type Answer = Response<RoutedBody>;
 
@@ -146,8 +147,8 @@ impl Router {
             Destination::Own => {
                 let response = self.own(Request::from_parts(head, body)).await;
                 response.map(|body| match body {
-                    Either::Left(body) => Either::Left(Counted::new(body, open)),
-                    Either::Right(body) => Either::Right(Counted::new(body, open)),
+                    Either::Left(body) => Either::Left(Held::new(body, open)),
+                    Either::Right(body) => Either::Right(Held::new(body, open)),
                 })
             }
             Destination::Agent { name, rest } => {
@@ -243,8 +244,8 @@ fn refused(
     refuse(&refusal.status())
 }
 
-fn counted(response: Response<ResponseBody>, open: crate::calls::Open) -> Answer {
-    response.map(|body| Either::Left(Counted::new(body, open)))
+fn counted(response: Response<ResponseBody>, open: Open) -> Answer {
+    response.map(|body| Either::Left(Held::new(body, open)))
 }
 
 impl<B> Service<Request<B>> for Router

@@ -19,7 +19,8 @@ use super::{Identity, Trusted, trust::Standing};
 use crate::{
     answer::refuse,
     audit::{Audit, Refused},
-    limits::{Accounts, Held, Permit},
+    held::Held,
+    limits::{Accounts, Permit},
     listener::Endpoint,
     name::Name,
     refusal::Refusal,

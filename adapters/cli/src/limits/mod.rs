@@ -1,12 +1,8 @@
 //! What one identity may take of a gateway.
 
 mod account;
-mod held;
 
-pub(crate) use self::{
-    account::{Accounts, ConnectionPermits, Permit},
-    held::Held,
-};
+pub(crate) use self::account::{Accounts, ConnectionPermits, Permit};
 
 use std::{fmt, num::NonZeroU32, str::FromStr};
 
