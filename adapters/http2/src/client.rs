@@ -46,8 +46,14 @@ where
     D: Buf + Send + 'static,
 {
     // The peer's own limit is known with its settings, at the end of the handshake.
-    let shared = Arc::new(Shared::new(settings.max_header_list, 0));
-    let io = Io::new(io, Arc::clone(&shared), 0, settings.max_header_block());
+    let shared = Arc::new(Shared::new(settings, 0));
+    let io = Io::new(
+        io,
+        Arc::clone(&shared),
+        runtime,
+        0,
+        settings.max_header_block(),
+    );
     let (connection, ending) = Connection::new(Arc::clone(&shared), runtime.clone());
 
     let handshake = std::pin::pin!(builder(settings).handshake(io));

@@ -3,6 +3,7 @@
 use std::io;
 use std::sync::atomic::Ordering;
 
+use crate::backlog::SMALL;
 use crate::shared::Shared;
 
 /// Bytes of a frame's header.
@@ -13,8 +14,6 @@ const HEADERS: u8 = 0x1;
 const SETTINGS: u8 = 0x4;
 const GOAWAY: u8 = 0x7;
 const CONTINUATION: u8 = 0x9;
-/// h2 charges DATA frames that are smaller with the difference.
-const SMALL: usize = 256;
 
 /// Follows the frames of a byte stream.
 #[derive(Debug)]
@@ -73,7 +72,10 @@ impl Frames {
         let length = u32::from_be_bytes([0, a, b, c]) as usize;
         self.skip = length;
         match kind {
-            DATA => return Ok(SMALL.saturating_sub(length)),
+            DATA => {
+                shared.backlog.received(length);
+                return Ok(SMALL.saturating_sub(length));
+            }
             HEADERS => self.block = length,
             CONTINUATION => self.block = self.block.saturating_add(length),
             // The first frame of all is one of them.

@@ -129,8 +129,9 @@ impl Body for IncomingBody {
                     // It fails only for more than was received.
                     let _ = me.stream.flow_control().release_capacity(data.len());
                     if let Some(open) = &me.open {
-                        let consumed = &open.shared().consumed;
-                        consumed.fetch_add(data.len(), Ordering::Relaxed);
+                        let shared = open.shared();
+                        shared.consumed.fetch_add(data.len(), Ordering::Relaxed);
+                        shared.backlog.read(data.len(), &shared.task);
                     }
                     me.trailers_only = false;
                     if me.stream.is_end_stream() {

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll, ready};
 
+use grpctunnel_driver::Runtime;
 use hyper::rt::{Read, Write};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::backlog::Pause;
 use crate::error::ErrorKind;
 use crate::frames::Frames;
 use crate::shared::Shared;
@@ -33,13 +35,15 @@ pub(crate) struct Io<T> {
     size: usize,
     turn: usize,
     cost: usize,
+    pause: Pause,
 }
 
 impl<T> Io<T> {
     /// A transport whose input begins with `skip` bytes before the first frame.
-    pub(crate) const fn new(
+    pub(crate) fn new(
         inner: T,
         shared: Arc<Shared>,
+        runtime: &Runtime,
         skip: usize,
         max_header_block: usize,
     ) -> Self {
@@ -51,6 +55,7 @@ impl<T> Io<T> {
             size: MIN_READ,
             turn: TURN,
             cost: 0,
+            pause: Pause::new(runtime.clone()),
         }
     }
 
@@ -102,6 +107,8 @@ impl<T: Read + Unpin> AsyncRead for Io<T> {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
+
+        ready!(me.pause.poll(cx, &me.shared.backlog));
         let want = buf.remaining().min(me.size).min(me.turn);
         let (read, cost) = {
             let mut space = hyper::rt::ReadBuf::new(buf.initialize_unfilled_to(want));

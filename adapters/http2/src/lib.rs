@@ -105,6 +105,7 @@
 //! ```
 
 mod alive;
+mod backlog;
 mod byte_stream;
 mod client;
 mod connections;

@@ -48,11 +48,12 @@ where
     B::Error: Into<BoxError>,
 {
     let max_streams = usize::try_from(settings.max_streams).unwrap_or(usize::MAX);
-    let shared = Arc::new(Shared::new(settings.max_header_list, max_streams));
+    let shared = Arc::new(Shared::new(settings, max_streams));
     let (connection, ending) = Connection::new(Arc::clone(&shared), runtime.clone());
     let io = Io::new(
         io,
         Arc::clone(&shared),
+        runtime,
         PREFACE.len(),
         settings.max_header_block(),
     );

@@ -83,12 +83,13 @@ pub struct Settings {
     /// 16 MiB.
     ///
     /// A DATA frame of less than 256 bytes costs what it lacks of them until it is read: about
-    /// what it takes in memory beside its payload, so this is the bound on that memory. A
-    /// connection that exceeds it ends with `ENHANCE_YOUR_CALM`, all its calls with it, and an
-    /// honest peer that streams one-byte messages to a reader that pauses cannot know: for one
-    /// such stream allow 42 times its window. Where the reader never waits, as a tunnel's, it
-    /// need only cover what arrives before it runs: a connection hands over what it has read
-    /// after 256 KiB, or 1 MiB of this cost, so the default allows it to miss 40 turns.
+    /// what it takes in memory beside its payload, so this is the bound on that memory.
+    ///
+    /// Above three quarters of it no more is received until readers have caught up, for 1 s at
+    /// most. So a reader may be slower than its peer, as long as it reads. A connection that
+    /// exceeds it nevertheless ends with `ENHANCE_YOUR_CALM`, all its calls with it, and an honest
+    /// peer that streams one-byte messages to a reader that stops cannot know: for one such stream
+    /// allow 42 times its window.
     pub small_frame_budget: usize,
     /// Bytes of a body that may wait below it to be written. 128 KiB.
     ///

@@ -10,6 +10,7 @@ use futures_util::future::{Either, FutureExt, Shared as SharedFuture, select};
 use futures_util::task::AtomicWaker;
 use grpctunnel_driver::Runtime;
 
+use crate::backlog::Backlog;
 use crate::error::{Error, ErrorKind};
 use crate::settings::Settings;
 
@@ -25,6 +26,7 @@ pub(crate) struct Shared {
     pub(crate) consumed: AtomicUsize,
     /// Bytes that were received; wraps.
     pub(crate) received: AtomicUsize,
+    pub(crate) backlog: Backlog,
     pub(crate) established: AtomicBool,
     pub(crate) draining: AtomicBool,
     pub(crate) silent: AtomicBool,
@@ -46,9 +48,10 @@ pub(crate) struct Control {
 }
 
 impl Shared {
-    pub(crate) fn new(max_header_list: usize, max_open: usize) -> Self {
+    pub(crate) fn new(settings: &Settings, max_open: usize) -> Self {
         Self {
-            max_header_list,
+            max_header_list: settings.max_header_list,
+            backlog: Backlog::new(settings.small_frame_budget),
             max_open: AtomicUsize::new(max_open),
             ..Self::default()
         }

@@ -28,9 +28,9 @@ fn backlog(size: usize) -> Vec<u8> {
     bytes
 }
 
-/// A client's tunnel-like call; what its peer sent before this end ran again, and whether it is
-/// read as it comes. Returns how many bytes were read.
-async fn after_a_pause(settings: &Settings, size: usize) -> usize {
+/// A client's tunnel-like call, whose peer sent so many bytes before this end ran again. Its reader
+/// leaves the processor to others after so many frames. Returns how many bytes were read.
+async fn after_a_pause(settings: &Settings, size: usize, frames_at_once: usize) -> usize {
     let (near, far) = tokio::io::duplex(32 << 20);
     let mut raw = Raw(far);
     let runtime = runtime();
@@ -44,15 +44,21 @@ async fn after_a_pause(settings: &Settings, size: usize) -> usize {
     let waiting = tokio::spawn(async move {
         let response = call(&mut client, post(body)).await?;
         let mut body = response.into_body();
-        let mut read = 0;
+        let (mut read, mut frames) = (0, 0);
         while let Some(frame) = body.frame().await {
+            frames += 1;
+            if frames % frames_at_once == 0 {
+                tokio::task::yield_now().await;
+            }
             read += frame?.into_data().map_or(0, |data| data.len());
         }
         Ok::<_, grpctunnel_http2::Error>(read)
     });
     raw.await_kind(HEADERS).await;
     // One write: this end sees all of it at once, as after a pause.
-    let mut frames = vec![0, 0, 1, HEADERS, 4, 0, 0, 0, 1, 0x88];
+    // The windows count from the acknowledgement of their settings.
+    let mut frames = vec![0, 0, 0, SETTINGS, 1, 0, 0, 0, 0];
+    frames.extend([0, 0, 1, HEADERS, 4, 0, 0, 0, 1, 0x88]);
     frames.extend(backlog(size));
     frames.extend([0, 0, 0, 0, 1, 0, 0, 0, 1]);
     tokio::io::AsyncWriteExt::write_all(&mut raw.0, &frames)
@@ -66,12 +72,21 @@ async fn after_a_pause(settings: &Settings, size: usize) -> usize {
 async fn a_backlog_of_small_messages_is_read_after_a_pause() {
     // As much as a socket's buffers on both sides hold by default on Linux.
     let size = 10 << 20;
-    let read = after_a_pause(&Settings::tunnels(), size).await;
+    let read = after_a_pause(&Settings::tunnels(), size, usize::MAX).await;
     assert_eq!(read, size.div_ceil(BYTES) * 11);
     // A reader that keeps up needs far less than the budget: its turn comes before.
     let mut less = Settings::tunnels();
     less.small_frame_budget = 8 << 20;
-    let read = after_a_pause(&less, size).await;
+    let read = after_a_pause(&less, size, usize::MAX).await;
+    assert_eq!(read, size.div_ceil(BYTES) * 11);
+}
+
+#[tokio::test]
+async fn a_reader_that_is_slower_than_its_peer_gets_everything() {
+    let mut settings = Settings::tunnels();
+    settings.small_frame_budget = 8 << 20;
+    let size = 2 << 20;
+    let read = after_a_pause(&settings, size, 64).await;
     assert_eq!(read, size.div_ceil(BYTES) * 11);
 }
 
