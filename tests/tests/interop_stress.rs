@@ -1,6 +1,7 @@
 //! Heavy use of tunnels between our ends and those of the Go module, and peers that stop, pause and
 //! die in the middle.
 
+use std::fs;
 use std::time::Duration;
 
 use grpctunnel_tests::interop::calls::Calls;
@@ -45,6 +46,31 @@ fn signal(process: &Process, signal: Signal) -> Outcome {
     let id = process.id().ok_or("the process has ended")?;
     let id = Pid::from_raw(id.try_into()?).ok_or("no process has this id")?;
     Ok(kill_process(id, signal)?)
+}
+
+/// Stops a process and waits until all its threads stand still: the signal only asks for it.
+async fn stop(process: &Process) -> Outcome {
+    signal(process, Signal::STOP)?;
+    let id = process.id().ok_or("the process has ended")?;
+    let stopped = async {
+        while !stands_still(id)? {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        Outcome::Ok(())
+    };
+    timeout(LIMIT, stopped).await?
+}
+
+/// Whether every thread is in state T; see proc(5). The name before it may hold any character.
+fn stands_still(process: u32) -> Outcome<bool> {
+    for thread in fs::read_dir(format!("/proc/{process}/task"))? {
+        let status = fs::read_to_string(thread?.path().join("stat"))?;
+        let (_, state) = status.rsplit_once(") ").ok_or("no thread's status")?;
+        if !state.starts_with('T') {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// A Go program with its case against our server, as a process.
@@ -147,7 +173,7 @@ async fn a_go_client_that_streams_small_messages_survives_our_pause() -> Outcome
     let mut client = peers.go("stress", &arguments)?;
     client.line("begun", LIMIT).await?;
     tokio::time::sleep(Duration::from_millis(500)).await;
-    signal(&server, Signal::STOP)?;
+    stop(&server).await?;
     tokio::time::sleep(PAUSE).await;
     signal(&server, Signal::CONT)?;
     let said = client.success(LIMIT).await?;
@@ -163,7 +189,7 @@ async fn a_server_that_is_stopped_goes_on_where_it_was() -> Outcome {
     let (server, channel) = go_server(&peers, &[]).await?;
     let mut client = TestServiceClient::new(channel.clone());
     client.empty_call(Empty {}).await?;
-    signal(&server, Signal::STOP)?;
+    stop(&server).await?;
     let mut call = Request::new(Empty {});
     call.set_timeout(Duration::from_millis(300));
     let late = client.empty_call(call).await.err().ok_or("it succeeded")?;

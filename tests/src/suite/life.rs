@@ -75,6 +75,7 @@ pub fn a_shutdown_waits_for_open_calls<E: Ends>() -> Outcome {
         open.await?;
         channel.closed().await;
         server.stopped().await?;
+        tunnels.drained().await;
         assert_eq!(tunnels.tunnels(), 0);
         // Nobody listens there.
         drop(TcpListener::bind(address)?);
