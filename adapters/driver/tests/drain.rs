@@ -230,7 +230,31 @@ fn a_drained_tunnel_whose_process_slept_is_not_cut() {
         clock.advance(HOUR);
         let done = finish(call.await.unwrap()).await;
         assert_eq!(done.status.code(), Code::Unavailable);
-        assert!(channel.closed().await.is_clean());
+        let end = channel.closed().await;
+        assert!(end.is_clean(), "{end:?}");
+    });
+}
+
+#[test]
+fn a_carrier_is_not_stalled_because_its_process_slept() {
+    on_both(|runtime| async move {
+        let clock = FakeClock::new();
+        let stall = Options::default().stall_revision_zero;
+        let runtime = with_clock(&runtime, &clock);
+        let (channel, body) = to_old_peer(&runtime).await;
+        let mut call = channel.clone().call(call_of("t.S/M", body_of(&[b"m"])));
+        assert!(futures_util::poll!(&mut call).is_pending());
+        until(|| clock.is_awaited(stall)).await;
+        clock.advance(HOUR);
+        // The carrier gets its time from now on, and takes nothing.
+        until(|| clock.is_awaited(stall)).await;
+        assert!(futures_util::poll!(&mut call).is_pending());
+        clock.advance(stall);
+        let done = finish(call.await.unwrap()).await;
+        assert_eq!(done.status.code(), Code::Unavailable);
+        let end = channel.closed().await;
+        assert_eq!(end.error().unwrap().reason(), TunnelReason::Stalled);
+        drop(body);
     });
 }
 

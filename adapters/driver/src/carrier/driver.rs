@@ -304,17 +304,17 @@ fn handle_timeouts<R: TunnelRole>(state: &mut State<R>, deferred: &mut Deferred)
     if state.tunnel.poll_timeout().is_some_and(|time| time <= now) {
         state.tunnel.handle_timeout(now);
     }
-    if state.stall_timeout() <= now {
+    let stalled_at = state.stall_timeout();
+    if stalled_at <= now {
         // Only gathering tells whether there is anything to send.
         state.gather(1, deferred);
-        if state.outgoing.batch.is_empty() {
+        if state.outgoing.batch.is_empty() || state.slept_since(stalled_at) {
             state.outgoing.last_polled = now;
         } else {
             state.tunnel.abort(now, TunnelReason::Stalled);
         }
     }
-    let grace = state.options.limits.finish_grace;
-    state.handle_drain_timeout(grace, deferred);
+    state.handle_drain_timeout(deferred);
     state.handle_silence(deferred);
 }
 

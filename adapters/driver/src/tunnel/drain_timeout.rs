@@ -1,7 +1,5 @@
 //! The time that a tunnel has when it is drained.
 
-use std::time::Duration;
-
 use grpctunnel_core::{Time, TunnelReason};
 
 use crate::deferred::Deferred;
@@ -51,22 +49,22 @@ impl<R: TunnelRole> State<R> {
     }
 
     /// Handles the drain's timeout, if it is due. The core has handled its own before.
-    pub(crate) fn handle_drain_timeout(&mut self, grace: Duration, deferred: &mut Deferred) {
-        let now = self.now;
-        if self.drain_due() > now {
+    pub(crate) fn handle_drain_timeout(&mut self, deferred: &mut Deferred) {
+        let (now, due) = (self.now, self.drain_due());
+        if due > now {
             return;
         }
         if !self.outgoing.parked {
             // Where nothing is left to be sent, the core finishes the carrier.
             self.gather(1, deferred);
         }
+        let grace = DrainTimeout::Grace(now.saturating_add(self.options.limits.finish_grace));
         self.drain_timeout = match self.drain_timeout {
             // From now, not from the limit: a process that slept has not had it yet.
-            DrainTimeout::Limit(_) => DrainTimeout::Grace(now.saturating_add(grace)),
+            DrainTimeout::Limit(_) => grace,
+            DrainTimeout::Grace(_) if self.slept_since(due) => grace,
             // All was taken, and another tunnel still needs the carrier.
-            DrainTimeout::Grace(_) if self.finish_held && self.outgoing.parked => {
-                DrainTimeout::Grace(now.saturating_add(grace))
-            }
+            DrainTimeout::Grace(_) if self.finish_held && self.outgoing.parked => grace,
             DrainTimeout::Grace(_) if self.carrier.is_none() => {
                 self.tunnel.abort(now, TunnelReason::DrainLimit);
                 DrainTimeout::None

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::task::Waker;
+use std::time::Duration;
 
 use grpctunnel_core::wire::Revision;
 use grpctunnel_core::{
@@ -24,6 +25,9 @@ use crate::tunnel::silence::Silence;
 use crate::tunnel::stream::{Finish, Streams};
 use crate::tunnel::waiting_calls::WaitingCalls;
 use crate::watchers::Watchers;
+
+/// A timer that runs this long after it was due tells of a process that did not run.
+const OVERSLEPT: Duration = Duration::from_secs(5);
 
 /// What a tunnel client and a tunnel server do differently beside the core.
 pub(crate) trait TunnelRole: Role + Sized + Send + 'static {
@@ -206,6 +210,12 @@ impl<R: TunnelRole> State<R> {
             self.options.stall
         };
         self.outgoing.last_polled.saturating_add(limit)
+    }
+
+    /// Whether this end itself slept past `due`, a time that is noticed only now: its process was
+    /// stopped, or its machine. Then the carrier has not had its time yet.
+    pub(crate) fn slept_since(&self, due: Time) -> bool {
+        due.saturating_add(OVERSLEPT) < self.now
     }
 
     /// Whether every call of the tunnel is of revision zero.
