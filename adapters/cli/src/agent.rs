@@ -12,10 +12,13 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 pub use crate::local::{Breaking, LocalEvent};
 use crate::{
     INSTANCE, MAX_STREAMS, NAME,
+    admin::{Supervised, Way},
+    audit::CallFailed,
     auth::Credentials,
     carrier::{AUTH_RETRIES, Carrier, Refusals, is_refusal},
     connect::Proxy,
     local::{Local, LocalSettings},
+    metrics::{self, Observed, Observer},
     name::Name,
     origin::Origin,
     stop::{Ended, Stop},
@@ -55,6 +58,8 @@ pub struct Agent {
     pub credentials: Credentials,
     /// The same towards the local servers.
     pub local_credentials: Credentials,
+    /// Where it says what its tunnels do.
+    pub supervised: Supervised,
     /// When a local server that fails is left alone. Default: never.
     pub breaking: Option<Breaking>,
     /// How often it tries again after the gateway refused its credentials, one refusal after the
@@ -80,6 +85,7 @@ impl Agent {
             proxy: Proxy::None,
             credentials: Credentials::default(),
             local_credentials: Credentials::default(),
+            supervised: Supervised::default(),
             breaking: None,
             auth_retries: AUTH_RETRIES,
             retry_limit: Duration::from_secs(10),
@@ -120,6 +126,8 @@ pub enum AgentEvent {
         /// How long.
         pause: Duration,
     },
+    /// A call ended with another code than OK.
+    CallFailed(CallFailed),
     /// Something happened between it and a local server.
     Local {
         /// Which one.
@@ -182,7 +190,11 @@ impl Agent {
                 circle: circle.clone(),
             };
             match self.supervise(local, instance, events) {
-                Ok(supervisor) => supervisors.push(supervisor),
+                Ok(supervisor) => {
+                    let name = Some(served.name.clone());
+                    self.supervised.add(name, Way::Agent, supervisor.clone());
+                    supervisors.push(supervisor);
+                }
                 Err(status) => self.cannot_start(&tell, &status),
             }
         }
@@ -213,7 +225,13 @@ impl Agent {
         let all = tunnels.saturating_mul(self.gateways.len());
         let refusals = Refusals::new(self.auth_retries, all);
         let accepted = refusals.clone();
-        let mut builder = Supervisor::reverse(local.for_tunnels())
+        let tell = Arc::clone(&events.tell);
+        let name = Some(events.served.name.clone());
+        let calls = Observed {
+            inner: local.for_tunnels(),
+            observer: Observer::new(name, move |failed| tell(AgentEvent::CallFailed(failed))),
+        };
+        let mut builder = Supervisor::reverse(calls)
             .tunnels(tunnels)
             .options(self.options())
             .metadata(metadata)
@@ -328,6 +346,11 @@ impl Events {
         let Some(gateway) = self.gateways.iter().find(named).cloned() else {
             return;
         };
+        match event.kind {
+            SupervisorEventKind::Opened => metrics::connected(true),
+            SupervisorEventKind::Failed(_) => metrics::connected(false),
+            _ => {}
+        }
         let event = match event.kind {
             SupervisorEventKind::Opened => AgentEvent::Connected {
                 gateway,

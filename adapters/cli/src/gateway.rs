@@ -8,13 +8,15 @@ use http::HeaderValue;
 use crate::{
     IDLE_LIMIT, MAX_STREAMS, MEMORY, SLACK,
     address::Address,
+    admin::{Drained, GatewayTunnels, Tunnels},
     admission::Purpose,
-    audit::{Audit, Refused},
+    audit::{Audit, CallFailed, Refused},
     auth::{Authenticated, Guard, LoadError, Trust, TrustSettings, Trusted},
     front::{Front, Opened},
     health::Health,
     limits::{Accounts, ConnectionPermits},
     listener::{BindError, Endpoint, Listener, Protection},
+    metrics::{AgentTunnel, Observed, Observer},
     name::{Name, random},
     registry::Agents,
     router::Router,
@@ -67,6 +69,8 @@ pub enum GatewayEvent {
     },
     /// Something was refused: a connection, a tunnel or a call.
     Refused(Refused),
+    /// A call ended with another code than OK.
+    CallFailed(CallFailed),
     /// Connections were not taken. Told at once, and then at most every 10 s.
     TurnedAway {
         /// How many since it was last told.
@@ -126,6 +130,7 @@ pub struct Gateway {
     endpoint: Endpoint,
     settings: GatewaySettings,
     trusted: Trusted,
+    listed: GatewayTunnels,
     tell: Tell,
 }
 
@@ -133,6 +138,7 @@ pub struct Gateway {
 #[derive(Clone, Debug)]
 pub struct GatewayControl {
     trusted: Trusted,
+    listed: GatewayTunnels,
     began_as: (bool, bool),
 }
 
@@ -150,6 +156,20 @@ impl GatewayControl {
         }
         self.trusted.replace(Trust::load(settings)?);
         Ok(())
+    }
+
+    /// The tunnels that it has.
+    #[must_use]
+    pub fn tunnels(&self) -> Tunnels {
+        self.listed.tunnels()
+    }
+
+    /// Drains the tunnels of an agent and takes no more of its name, or takes it again. Open calls
+    /// may go on until the drain limit. Says how many tunnels that concerns; `None` where there is no
+    /// such agent.
+    #[must_use]
+    pub fn change(&self, name: &Name, drained: Drained) -> Option<usize> {
+        self.listed.change(name, drained)
     }
 }
 
@@ -183,7 +203,9 @@ impl Gateway {
             encrypts,
         };
         let listener = Listener::bind(&settings.listen, safe).await?;
+        let listed = GatewayTunnels::new(Agents::new(), settings.drain_limit);
         Ok(Self {
+            listed,
             endpoint: listener.endpoint()?,
             listener,
             settings,
@@ -203,6 +225,7 @@ impl Gateway {
     pub fn control(&self) -> GatewayControl {
         GatewayControl {
             trusted: self.trusted.clone(),
+            listed: self.listed.clone(),
             began_as: kind(&self.settings.trust),
         }
     }
@@ -283,7 +306,7 @@ impl Gateway {
 
     fn front(self, stop: &Stop) -> (Front, Listener) {
         let audit = self.audit();
-        let agents = Agents::new();
+        let agents = self.listed.agents().clone();
         let instance = HeaderValue::from_str(&format!("{:016x}{:016x}", random(), random()));
         let instance = instance.unwrap_or_else(|_| HeaderValue::from_static(""));
         let health = Health::new(agents.clone(), stop.clone());
@@ -293,6 +316,11 @@ impl Gateway {
             trusted: self.trusted.clone(),
             accounts: Accounts::default(),
             audit,
+        };
+        let tell = Arc::clone(&self.tell);
+        let calls = Observed {
+            inner: guard.clone(),
+            observer: Observer::new(None, move |failed| tell(GatewayEvent::CallFailed(failed))),
         };
         let mut options = Options::default();
         options.limits.max_streams = self.settings.max_streams;
@@ -316,15 +344,17 @@ impl Gateway {
         let front = Front {
             tunnels: agents.of(TunnelService::new(grpctunnel_tokio::runtime())
                 .with_options(options)
-                .forward(guard.clone())
+                .forward(calls.clone())
                 .reverse(accept)),
             guard,
+            calls,
             instance,
             peer: self.endpoint,
             purpose: Purpose::default(),
             certified: None,
             permits: ConnectionPermits::default(),
             opened_forward: Arc::new(opened_forward),
+            listed: self.listed,
             stop: stop.clone(),
         };
         (front, self.listener)
@@ -346,11 +376,15 @@ impl House {
         let opened = tunnel.extensions.remove::<Opened>();
         async move {
             let channel = tunnel.channel;
-            let Some(Opened { by, name, named }) = opened else {
+            let Some(Opened {
+                by, name, named, ..
+            }) = opened
+            else {
                 // Without it the tunnel has no name, and is not opened.
                 return channel.close();
             };
             let Authenticated { identity, peer, .. } = by;
+            let _counted = AgentTunnel::begin(&name);
             let others = self.agents.others(&name, &channel);
             (self.tell)(GatewayEvent::Joined {
                 name: name.clone(),

@@ -31,6 +31,7 @@
 use std::time::Duration;
 
 pub mod address;
+pub mod admin;
 mod admission;
 pub mod agent;
 mod answer;
@@ -51,6 +52,8 @@ pub mod init;
 pub mod limits;
 pub mod listener;
 mod local;
+pub mod log;
+pub mod metrics;
 pub mod name;
 pub mod origin;
 mod refusal;

@@ -8,14 +8,17 @@ use std::{
 };
 
 use grpctunnel_cli::{
-    agent::{AgentEvent, LocalEvent},
+    admin::{Admin, AdminError, AdminSettings, Panel, Supervised},
+    agent::AgentEvent,
     args::{AgentSettings, Command, ConfigCommand, InitArgs, PortSettings},
-    config::{self, ConfigError, Reload, Reloaded},
+    config::{self, ConfigError, Reload},
     demo,
     dial::{Dial, DialEvent},
-    gateway::{Gateway, GatewayEvent, GatewaySettings},
+    gateway::{Gateway, GatewaySettings},
     init,
     listener::{BindError, Endpoint},
+    log,
+    metrics::Recorder,
     stop::{Ended, Stop},
 };
 
@@ -30,6 +33,11 @@ fn main() -> ExitCode {
         Ok(parsed) => parsed,
         Err(error) => return wrong(&error),
     };
+    let observe = parsed.cli.command.observe().cloned();
+    if let Some(observe) = &observe {
+        log::init(observe.log());
+    }
+    let admin = observe.and_then(|observe| observe.admin());
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => return failed(format_args!("cannot start: {error}")),
@@ -41,10 +49,10 @@ fn main() -> ExitCode {
                 .await
                 .map(|()| Ended::Finished)
                 .map_err(failed),
-            Command::Gateway(args) => gateway(args.settings(), reload).await,
-            Command::Agent(args) => agent(args.settings(), reload).await,
-            Command::Dial(args) => dial(args.settings(), reload).await,
-            Command::Forward(args) => dial(args.settings(), reload).await,
+            Command::Gateway(args) => gateway(args.settings(), admin, reload).await,
+            Command::Agent(args) => agent(args.settings(), admin, reload).await,
+            Command::Dial(args) => dial("dial", args.settings(), admin, reload).await,
+            Command::Forward(args) => dial("forward", args.settings(), admin, reload).await,
             Command::Config(command) => configuration(command, parsed.cli.config),
             Command::Init(args) => init(&args),
         }
@@ -52,13 +60,13 @@ fn main() -> ExitCode {
     match ended {
         Ok(Ended::Finished) => ExitCode::SUCCESS,
         Ok(Ended::Refused) => {
-            log(
+            log::error(
                 "gave up: the gateway does not accept the credentials; --token-file, or --cert and --key",
             );
             REFUSED.into()
         }
         Ok(Ended::CutOff) => {
-            log("ended before every call had finished");
+            log::warn("ended before every call had finished");
             CUT_OFF.into()
         }
         Err(code) => code,
@@ -79,7 +87,7 @@ fn wrong(error: &ConfigError) -> ExitCode {
 }
 
 fn wrong_setup(why: impl fmt::Display) -> ExitCode {
-    log(format_args!("error: {why}"));
+    log::error(why);
     WRONG.into()
 }
 
@@ -116,28 +124,24 @@ fn keep_current(reload: Reload, apply: impl FnMut(Command) -> Result<(), String>
     let mut apply = apply;
     let apply = move |parsed: config::Parsed| apply(parsed.cli.command);
     tokio::spawn(async move {
-        let told = |reloaded| match reloaded {
-            Reloaded::Applied => log("read the configuration and its files again"),
-            Reloaded::Partly(keys) => log(format_args!(
-                "read the configuration and its files again; these need a restart: {}",
-                keys.join(", ")
-            )),
-            Reloaded::Refused(why) => log(format_args!("the configuration stays as it was: {why}")),
-        };
-        if let Err(error) = reload.run(apply, told).await {
-            log(format_args!(
+        if let Err(error) = reload.run(apply, log::reloaded).await {
+            log::warn(format_args!(
                 "changes of the configuration go unnoticed: {error}"
             ));
         }
     });
 }
 
-async fn gateway(settings: GatewaySettings, reload: Reload) -> Result<Ended, ExitCode> {
+async fn gateway(
+    settings: GatewaySettings,
+    admin: Option<AdminSettings>,
+    reload: Reload,
+) -> Result<Ended, ExitCode> {
     let listen = settings.listen.clone();
-    let gateway = Gateway::bind(settings, tell_gateway).await;
+    let gateway = Gateway::bind(settings, log::gateway).await;
     let gateway = gateway.map_err(|error| cannot_listen(&listen, &error))?;
     let stop = stop_on_signals()?;
-    let control = gateway.control();
+    let (control, listed) = (gateway.control(), gateway.control());
     keep_current(reload, move |command| match command {
         Command::Gateway(args) => {
             let trusted = control.trust(&args.settings().trust);
@@ -145,53 +149,22 @@ async fn gateway(settings: GatewaySettings, reload: Reload) -> Result<Ended, Exi
         }
         _ => Ok(()),
     });
+    open_admin(admin, &stop, |recorder| {
+        let (changed, is_ready) = (listed.clone(), stop.clone());
+        let ready = move || not_draining(&is_ready);
+        let panel = Panel::new("gateway", recorder, ready, move || listed.tunnels());
+        panel.with_drain(move |name, drained| changed.change(name, drained))
+    })
+    .await?;
     listening(gateway.endpoint());
     Ok(gateway.run(stop).await)
 }
 
-fn tell_gateway(event: GatewayEvent) {
-    match event {
-        GatewayEvent::Joined {
-            name,
-            named,
-            peer,
-            identity,
-            others,
-        } => {
-            let unnamed = if named { "" } else { " (it gave no name)" };
-            log(format_args!(
-                "agent {name} joined from {peer} ({identity}){unnamed}"
-            ));
-            if !others.is_empty() {
-                let others: Vec<_> = others.iter().map(Endpoint::to_string).collect();
-                log(format_args!(
-                    "agent {name} has {} tunnels, from {peer} and from {}: they share its calls",
-                    others.len() + 1,
-                    others.join(", ")
-                ));
-            }
-        }
-        GatewayEvent::Left { name, peer, end } => {
-            let end = grpctunnel_cli::tunnel_end(&end);
-            log(format_args!("agent {name} left ({peer}): {end}"));
-        }
-        GatewayEvent::Dialled { peer, identity } => {
-            log(format_args!("forward tunnel from {peer} ({identity})"));
-        }
-        GatewayEvent::Dismissed {
-            name,
-            peer,
-            identity,
-        } => log(format_args!(
-            "agent {name} may not serve this name any more ({peer}, {identity}); its tunnel drains"
-        )),
-        GatewayEvent::Refused(refused) => log(refused),
-        GatewayEvent::TurnedAway { count, why } => turned_away(count, &why),
-        _ => {}
-    }
-}
-
-async fn agent(settings: AgentSettings, reload: Reload) -> Result<Ended, ExitCode> {
+async fn agent(
+    settings: AgentSettings,
+    admin: Option<AdminSettings>,
+    reload: Reload,
+) -> Result<Ended, ExitCode> {
     let agent = settings.load().map_err(wrong_setup)?;
     let (gateways, locals) = (agent.credentials.clone(), agent.local_credentials.clone());
     keep_current(reload, move |command| match command {
@@ -204,33 +177,30 @@ async fn agent(settings: AgentSettings, reload: Reload) -> Result<Ended, ExitCod
         _ => Ok(()),
     });
     let stop = stop_on_signals()?;
+    let supervised = agent.supervised.clone();
+    open_admin(admin, &stop, |recorder| {
+        supervising("agent", recorder, supervised, &stop)
+    })
+    .await?;
     agent.run(tell_agent, stop).await.map_err(failed)
 }
 
 fn tell_agent(event: AgentEvent) {
-    match event {
-        AgentEvent::Connected { gateway, name } => say(
+    if let AgentEvent::Connected { gateway, name } = &event {
+        say(
             io::stdout(),
             format_args!("connected to {gateway} as {name}"),
-        ),
-        AgentEvent::Failed { gateway, why } => log(format_args!("{gateway}: {why}")),
-        AgentEvent::Lost { gateway, why } => log(format_args!("{gateway}: lost the tunnel: {why}")),
-        AgentEvent::Pausing { gateway, pause } => {
-            let seconds = pause.as_secs_f64();
-            log(format_args!("{gateway}: reconnecting in {seconds:.1} s"));
-        }
-        AgentEvent::Local { local, event } => match event {
-            LocalEvent::Lost { why } => log(format_args!(
-                "cannot hand calls to the local server {local}: {why}"
-            )),
-            LocalEvent::Back => log(format_args!("calls reach the local server {local} again")),
-            _ => {}
-        },
-        _ => {}
+        );
     }
+    log::agent(event);
 }
 
-async fn dial(settings: PortSettings, reload: Reload) -> Result<Ended, ExitCode> {
+async fn dial(
+    command: &'static str,
+    settings: PortSettings,
+    admin: Option<AdminSettings>,
+    reload: Reload,
+) -> Result<Ended, ExitCode> {
     let settings = settings.load().map_err(wrong_setup)?;
     let credentials = settings.credentials.clone();
     keep_current(reload, move |command| {
@@ -247,23 +217,58 @@ async fn dial(settings: PortSettings, reload: Reload) -> Result<Ended, ExitCode>
     let dial = Dial::bind(settings).await;
     let dial = dial.map_err(|error| cannot_listen(&listen, &error))?;
     let stop = stop_on_signals()?;
+    let supervised = dial.supervised().clone();
+    open_admin(admin, &stop, |recorder| {
+        supervising(command, recorder, supervised, &stop)
+    })
+    .await?;
     listening(dial.endpoint());
-    let tell = move |event| match event {
-        DialEvent::Connected => say(io::stdout(), format_args!("connected to {server}")),
-        DialEvent::Failed { why } => log(format_args!("{server}: {why}")),
-        DialEvent::Lost { why } => log(format_args!("{server}: lost the tunnel: {why}")),
-        DialEvent::Pausing { pause } => {
-            let seconds = pause.as_secs_f64();
-            log(format_args!("{server}: reconnecting in {seconds:.1} s"));
+    let tell = move |event| {
+        if matches!(event, DialEvent::Connected) {
+            say(io::stdout(), format_args!("connected to {server}"));
         }
-        DialEvent::TurnedAway { count, why } => turned_away(count, &why),
-        _ => {}
+        log::dial(&server, event);
     };
     Ok(dial.run(tell, stop).await)
 }
 
-fn turned_away(count: u64, why: &str) {
-    log(format_args!("connections turned away: {count}; {why}"));
+/// Opens the admin port, and counts from now on.
+async fn open_admin(
+    settings: Option<AdminSettings>,
+    stop: &Stop,
+    panel: impl FnOnce(Recorder) -> Panel,
+) -> Result<(), ExitCode> {
+    let Some(settings) = settings else {
+        return Ok(());
+    };
+    let admin = Admin::bind(&settings).await.map_err(|error| match error {
+        AdminError::Io(..) => failed(error),
+        error => wrong_setup(error),
+    })?;
+    let panel = panel(Recorder::install().map_err(failed)?);
+    let at = admin.url().unwrap_or_else(|| admin.endpoint().to_string());
+    say(io::stdout(), format_args!("admin on {at}"));
+    tokio::spawn(admin.run(panel, stop.clone()));
+    Ok(())
+}
+
+/// What an admin port shows of tunnels that are kept open.
+fn supervising(
+    command: &'static str,
+    recorder: Recorder,
+    supervised: Supervised,
+    stop: &Stop,
+) -> Panel {
+    let (all, stop) = (supervised.clone(), stop.clone());
+    let ready = move || not_draining(&stop).and_then(|()| all.ready());
+    Panel::new(command, recorder, ready, move || supervised.tunnels())
+}
+
+fn not_draining(stop: &Stop) -> Result<(), String> {
+    match stop.is_draining() {
+        false => Ok(()),
+        true => Err("it drains".to_owned()),
+    }
 }
 
 fn listening(endpoint: &Endpoint) {
@@ -284,20 +289,16 @@ fn cannot_listen(listen: &impl fmt::Display, error: &BindError) -> ExitCode {
 fn stop_on_signals() -> Result<Stop, ExitCode> {
     let stop = Stop::new();
     let on_signals = stop.on_signals(|number| match number {
-        1 => log("draining; once more to end at once"),
-        _ => log("ending"),
+        1 => log::info("draining; once more to end at once"),
+        _ => log::info("ending"),
     });
     on_signals.map_err(failed)?;
     Ok(stop)
 }
 
 fn failed(why: impl fmt::Display) -> ExitCode {
-    log(format_args!("error: {why}"));
+    log::error(why);
     FAILED.into()
-}
-
-fn log(text: impl fmt::Display) {
-    say(io::stderr(), format_args!("grpctunnel: {text}"));
 }
 
 /// Writes a line. That nobody reads it is no reason to stop.

@@ -23,6 +23,7 @@ use crate::{
     calls::{Calls, Open},
     health::Health,
     held::Held,
+    metrics::{Record, Why},
     name::Name,
     refusal::Refusal,
     registry::Agents,
@@ -186,10 +187,13 @@ impl Router {
     {
         let may = |name: &Name| caller.is_some_and(|caller| caller.may_call(name));
         let uri = head.uri.clone();
-        let mut group = match self.0.agents.find(name, may) {
-            Ok(group) => group,
+        let (found, mut group) = match self.0.agents.find(name, may) {
+            Ok(found) => found,
             Err(refusal) => return refused(caller, &uri, name, &refusal),
         };
+        if let Some(record) = Record::of(&head.extensions) {
+            record.goes_to(&found);
+        }
         let Ok(response) = group.call(Request::from_parts(head, body)).await else {
             // The caller has gone or reset its stream, so no one reads this.
             let text = "the caller broke the request";
@@ -238,10 +242,12 @@ fn refused(
     name: Option<&Name>,
     refusal: &Refusal,
 ) -> Response<ResponseBody> {
+    let mut response = refuse(&refusal.status());
     if let Some(caller) = caller {
-        caller.refused(uri.path(), name, refusal);
+        let why = caller.refused(uri.path(), name, refusal);
+        response.extensions_mut().insert(Why(why));
     }
-    refuse(&refusal.status())
+    response
 }
 
 fn counted(response: Response<ResponseBody>, open: Open) -> Answer {

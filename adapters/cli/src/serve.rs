@@ -24,9 +24,10 @@ use crate::{
     IDLE_LIMIT, MEMORY,
     admission::{Admission, Admitted, Capacity, Purpose, Silent, TUNNEL_LIMIT},
     answer::Page,
-    audit::{Audit, Refused},
+    audit::{Audit, Refused, RefusedKind},
     auth::{Authenticated, Identity, Trusted},
     listener::{Endpoint, Listener, Stream, Wire},
+    metrics,
     stop::Stop,
     tls::{PeerCertificate, ServerTls, accept},
     words,
@@ -163,6 +164,7 @@ impl<F: Fn(TurnedAway)> Door<F> {
 
     fn turned_away(&mut self, why: impl FnOnce() -> String) {
         self.count += 1;
+        metrics::turned_away();
         if self.told.is_some_and(|told| told.elapsed() < TELL_EVERY) {
             return;
         }
@@ -362,6 +364,7 @@ where
             }
             Err(why) => {
                 security.audit.refused(Refused {
+                    kind: RefusedKind::Connection,
                     peer: self.peer.clone(),
                     identity: None,
                     what: "connection".to_owned(),

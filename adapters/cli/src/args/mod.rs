@@ -1,5 +1,6 @@
 //! The command line of `grpctunnel`.
 
+mod observe;
 mod setup;
 mod shared;
 #[cfg(test)]
@@ -12,11 +13,13 @@ use clap::{ArgGroup, Args, Parser, Subcommand};
 use http::uri::Authority;
 
 pub use self::{
+    observe::{LogForm, LogLevel, ObserveArgs},
     setup::{AgentSettings, PortSettings, SetupError},
     shared::{ConnectArgs, DrainArgs, ListenArgs, StreamsArgs},
     trust::{CredentialArgs, LocalCredentialArgs, TrustArgs},
 };
 use crate::{
+    admin::Supervised,
     agent::{Agent, Breaking, Served},
     auth::Credentials,
     dial::DialSettings,
@@ -116,6 +119,20 @@ pub enum Command {
     Init(InitArgs),
 }
 
+impl Command {
+    /// What the command tells of itself, if it runs for long.
+    #[must_use]
+    pub const fn observe(&self) -> Option<&ObserveArgs> {
+        match self {
+            Self::Gateway(args) => Some(&args.observe),
+            Self::Agent(args) => Some(&args.observe),
+            Self::Dial(args) => Some(&args.port.observe),
+            Self::Forward(args) => Some(&args.port.observe),
+            Self::Demo(_) | Self::Config(_) | Self::Init(_) => None,
+        }
+    }
+}
+
 /// What to do with the configuration.
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
@@ -194,6 +211,9 @@ pub struct GatewayArgs {
     /// What a first Ctrl-C or SIGTERM leaves to the calls that are open.
     #[command(flatten)]
     pub drain: DrainArgs,
+    /// What it tells of itself.
+    #[command(flatten)]
+    pub observe: ObserveArgs,
 }
 
 impl GatewayArgs {
@@ -283,6 +303,9 @@ pub struct AgentArgs {
     /// What a first Ctrl-C or SIGTERM leaves to the calls that are open.
     #[command(flatten)]
     pub drain: DrainArgs,
+    /// What it tells of itself.
+    #[command(flatten)]
+    pub observe: ObserveArgs,
 }
 
 impl AgentArgs {
@@ -307,6 +330,7 @@ impl AgentArgs {
                 pause: Duration::from_secs(self.break_for),
             }),
             auth_retries,
+            supervised: Supervised::default(),
             credentials: Credentials::default(),
             local_credentials: Credentials::default(),
         };
@@ -382,6 +406,9 @@ pub struct PortArgs {
     /// What a first Ctrl-C or SIGTERM leaves to the calls that are open.
     #[command(flatten)]
     pub drain: DrainArgs,
+    /// What it tells of itself.
+    #[command(flatten)]
+    pub observe: ObserveArgs,
 }
 
 impl PortArgs {
