@@ -5,6 +5,7 @@ use std::{
     io::{self, Write},
     path::PathBuf,
     process::ExitCode,
+    time::Duration,
 };
 
 use grpctunnel_cli::{
@@ -16,7 +17,7 @@ use grpctunnel_cli::{
     gateway::{Gateway, GatewayEvent, GatewaySettings},
     init,
     listener::{BindError, Endpoint},
-    stop::{Ended, Stop},
+    stop::{Ended, Stage, Stop},
 };
 
 const FAILED: u8 = 1;
@@ -25,6 +26,8 @@ const CUT_OFF: u8 = 3;
 const REFUSED: u8 = 4;
 
 fn main() -> ExitCode {
+    #[cfg(unix)]
+    grpctunnel_cli::inherited::take_over();
     let line: Vec<_> = std::env::args_os().collect();
     let parsed = match config::parse(line.iter().cloned()) {
         Ok(parsed) => parsed,
@@ -41,10 +44,19 @@ fn main() -> ExitCode {
                 .await
                 .map(|()| Ended::Finished)
                 .map_err(failed),
-            Command::Gateway(args) => gateway(args.settings(), reload).await,
+            Command::Gateway(args) => {
+                let delay = args.delay.delay();
+                gateway(args.settings(), delay, reload).await
+            }
             Command::Agent(args) => agent(args.settings(), reload).await,
-            Command::Dial(args) => dial(args.settings(), reload).await,
-            Command::Forward(args) => dial(args.settings(), reload).await,
+            Command::Dial(args) => {
+                let delay = args.port.delay.delay();
+                dial(args.settings(), delay, reload).await
+            }
+            Command::Forward(args) => {
+                let delay = args.port.delay.delay();
+                dial(args.settings(), delay, reload).await
+            }
             Command::Config(command) => configuration(command, parsed.cli.config),
             Command::Init(args) => init(&args),
         }
@@ -132,11 +144,15 @@ fn keep_current(reload: Reload, apply: impl FnMut(Command) -> Result<(), String>
     });
 }
 
-async fn gateway(settings: GatewaySettings, reload: Reload) -> Result<Ended, ExitCode> {
+async fn gateway(
+    settings: GatewaySettings,
+    delay: Duration,
+    reload: Reload,
+) -> Result<Ended, ExitCode> {
     let listen = settings.listen.clone();
     let gateway = Gateway::bind(settings, tell_gateway).await;
     let gateway = gateway.map_err(|error| cannot_listen(&listen, &error))?;
-    let stop = stop_on_signals()?;
+    let stop = stop_on_signals(delay)?;
     let control = gateway.control();
     keep_current(reload, move |command| match command {
         Command::Gateway(args) => {
@@ -146,6 +162,7 @@ async fn gateway(settings: GatewaySettings, reload: Reload) -> Result<Ended, Exi
         _ => Ok(()),
     });
     listening(gateway.endpoint());
+    started(&stop);
     Ok(gateway.run(stop).await)
 }
 
@@ -203,7 +220,9 @@ async fn agent(settings: AgentSettings, reload: Reload) -> Result<Ended, ExitCod
         }
         _ => Ok(()),
     });
-    let stop = stop_on_signals()?;
+    // Its gateways hear at once that it drains, and give its calls to others.
+    let stop = stop_on_signals(Duration::ZERO)?;
+    started(&stop);
     agent.run(tell_agent, stop).await.map_err(failed)
 }
 
@@ -230,7 +249,7 @@ fn tell_agent(event: AgentEvent) {
     }
 }
 
-async fn dial(settings: PortSettings, reload: Reload) -> Result<Ended, ExitCode> {
+async fn dial(settings: PortSettings, delay: Duration, reload: Reload) -> Result<Ended, ExitCode> {
     let settings = settings.load().map_err(wrong_setup)?;
     let credentials = settings.credentials.clone();
     keep_current(reload, move |command| {
@@ -246,8 +265,9 @@ async fn dial(settings: PortSettings, reload: Reload) -> Result<Ended, ExitCode>
     let (listen, server) = (settings.listen.clone(), settings.server.clone());
     let dial = Dial::bind(settings).await;
     let dial = dial.map_err(|error| cannot_listen(&listen, &error))?;
-    let stop = stop_on_signals()?;
+    let stop = stop_on_signals(delay)?;
     listening(dial.endpoint());
+    started(&stop);
     let tell = move |event| match event {
         DialEvent::Connected => say(io::stdout(), format_args!("connected to {server}")),
         DialEvent::Failed { why } => log(format_args!("{server}: {why}")),
@@ -281,11 +301,32 @@ fn cannot_listen(listen: &impl fmt::Display, error: &BindError) -> ExitCode {
     }
 }
 
-fn stop_on_signals() -> Result<Stop, ExitCode> {
+/// Tells systemd, where it has started this.
+fn started(stop: &Stop) {
+    #[cfg(unix)]
+    for socket in grpctunnel_cli::inherited::unused() {
+        log(format_args!(
+            "systemd passed a socket that nothing listens on, {socket}: --listen and the unit's \
+             ListenStream must name the same address"
+        ));
+    }
+    #[cfg(unix)]
+    if let Err(error) = grpctunnel_cli::systemd::notify(stop) {
+        log(format_args!("systemd cannot be told: {error}"));
+    }
+    #[cfg(not(unix))]
+    let _ = stop;
+}
+
+fn stop_on_signals(delay: Duration) -> Result<Stop, ExitCode> {
     let stop = Stop::new();
-    let on_signals = stop.on_signals(|number| match number {
-        1 => log("draining; once more to end at once"),
-        _ => log("ending"),
+    let on_signals = stop.on_signals(delay, |stage| match stage {
+        Stage::Leaving(delay) => log(format_args!(
+            "not ready any more, draining in {} s; once more to end at once",
+            delay.as_secs()
+        )),
+        Stage::Draining => log("draining; once more to end at once"),
+        Stage::Ending => log("ending"),
     });
     on_signals.map_err(failed)?;
     Ok(stop)

@@ -13,7 +13,7 @@ use http::uri::Authority;
 
 pub use self::{
     setup::{AgentSettings, PortSettings, SetupError},
-    shared::{ConnectArgs, DrainArgs, ListenArgs, StreamsArgs},
+    shared::{ConnectArgs, DelayArgs, DrainArgs, ListenArgs, StreamsArgs},
     trust::{CredentialArgs, LocalCredentialArgs, TrustArgs},
 };
 use crate::{
@@ -191,6 +191,9 @@ pub struct GatewayArgs {
         value_parser = clap::value_parser!(u32).range(1..=1_048_576)
     )]
     pub memory: u32,
+    /// How it begins to end.
+    #[command(flatten)]
+    pub delay: DelayArgs,
     /// What a first Ctrl-C or SIGTERM leaves to the calls that are open.
     #[command(flatten)]
     pub drain: DrainArgs,
@@ -379,6 +382,9 @@ pub struct PortArgs {
     /// How it connects.
     #[command(flatten)]
     pub connect: ConnectArgs,
+    /// How it begins to end.
+    #[command(flatten)]
+    pub delay: DelayArgs,
     /// What a first Ctrl-C or SIGTERM leaves to the calls that are open.
     #[command(flatten)]
     pub drain: DrainArgs,
