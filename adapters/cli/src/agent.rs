@@ -21,6 +21,7 @@ use crate::{
     metrics::{self, Observed, Observer},
     name::Name,
     origin::Origin,
+    ready::Need,
     stop::{Ended, Stop},
     words,
 };
@@ -188,6 +189,9 @@ impl Agent {
                 served: served.clone(),
                 tell: Arc::clone(&tell),
                 circle: circle.clone(),
+                need: stop
+                    .readiness()
+                    .needs(format_args!("tunnel for {}", served.name)),
             };
             match self.supervise(local, instance, events) {
                 Ok(supervisor) => {
@@ -338,10 +342,13 @@ struct Events {
     tell: Tell,
     /// Where a local server is told that is its own gateway.
     circle: UnboundedSender<OwnGateway>,
+    /// What its readiness waits for.
+    need: Need,
 }
 
 impl Events {
     fn tell(&self, event: &SupervisorEvent<'_>) {
+        self.need.follow(&event.kind);
         let named = |gateway: &&Origin| gateway.to_string() == event.gateway;
         let Some(gateway) = self.gateways.iter().find(named).cloned() else {
             return;

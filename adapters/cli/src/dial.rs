@@ -169,7 +169,7 @@ impl Dial {
             ..
         } = self;
         let tell = Arc::new(tell);
-        let channel = match keep(&settings, Arc::clone(&tell)) {
+        let channel = match keep(&settings, Arc::clone(&tell), &stop) {
             Ok(channel) => channel,
             Err(status) => {
                 let why = status.to_string();
@@ -235,6 +235,7 @@ async fn refused(supervisor: Supervisor) {
 fn keep(
     settings: &DialSettings,
     tell: Arc<impl Fn(DialEvent) + Send + Sync + 'static>,
+    stop: &Stop,
 ) -> Result<SupervisedChannel, Status> {
     let carrier = Carrier::new(
         settings.server.clone(),
@@ -243,6 +244,9 @@ fn keep(
     );
     let refusals = Refusals::new(settings.auth_retries, 1);
     let accepted = refusals.clone();
+    let need = stop
+        .readiness()
+        .needs(format_args!("tunnel to {}", settings.server));
     let mut backoff = Backoff::default();
     backoff.max = settings.retry_limit;
     Supervisor::forward()
@@ -250,6 +254,7 @@ fn keep(
         .backoff(backoff)
         .give_up_on(move |why| refusals.are_final(why))
         .on_event(move |event| {
+            need.follow(&event.kind);
             if matches!(event.kind, SupervisorEventKind::Opened) {
                 accepted.over();
             }
@@ -387,7 +392,7 @@ impl Service<Request<IncomingBody>> for Port {
     }
 
     fn call(&mut self, request: Request<IncomingBody>) -> Self::Future {
-        if let Some(page) = Page::of(&request, !self.stop.is_draining()) {
+        if let Some(page) = Page::of(&request, !self.stop.is_leaving()) {
             let text = Full::from(page.text);
             let response = page.head().map(|()| Either::Right(text));
             return Box::pin(std::future::ready(Ok(response)));

@@ -178,7 +178,7 @@ impl Service<Request<IncomingBody>> for Front {
     }
 
     fn call(&mut self, mut request: Request<IncomingBody>) -> Self::Future {
-        if let Some(page) = Page::of(&request, !self.stop.is_draining()) {
+        if let Some(page) = Page::of(&request, !self.stop.is_leaving()) {
             let text = Full::from(page.text);
             let response = page.head().map(|()| Either::Right(text));
             return Box::pin(std::future::ready(Ok(response.map(inner))));

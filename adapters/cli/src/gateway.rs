@@ -8,7 +8,7 @@ use http::HeaderValue;
 use crate::{
     IDLE_LIMIT, MAX_STREAMS, MEMORY, SLACK,
     address::Address,
-    admin::{Drained, GatewayTunnels, Tunnels},
+    admin::{Drained, GatewayTunnels, Panel, Tunnels, readiness},
     admission::Purpose,
     audit::{Audit, CallFailed, Refused},
     auth::{Authenticated, Guard, LoadError, Trust, TrustSettings, Trusted},
@@ -16,7 +16,7 @@ use crate::{
     health::Health,
     limits::{Accounts, ConnectionPermits},
     listener::{BindError, Endpoint, Listener, Protection},
-    metrics::{AgentTunnel, Observed, Observer},
+    metrics::{AgentTunnel, Observed, Observer, Recorder},
     name::{Name, random},
     registry::Agents,
     router::Router,
@@ -156,6 +156,15 @@ impl GatewayControl {
         }
         self.trusted.replace(Trust::load(settings)?);
         Ok(())
+    }
+
+    /// What its admin port shows: its readiness, which `stop` tells, and its tunnels.
+    #[must_use]
+    pub fn panel(&self, recorder: Recorder, stop: &Stop) -> Panel {
+        let (stop, listed, changed) = (stop.clone(), self.listed.clone(), self.listed.clone());
+        let ready = move || readiness(&stop);
+        let panel = Panel::new("gateway", recorder, ready, move || listed.tunnels());
+        panel.with_drain(move |name, drained| changed.change(name, drained))
     }
 
     /// The tunnels that it has.

@@ -7,11 +7,12 @@
 //!
 //! This is the program as a library, for tests and for programs that want the same in-process:
 //! [`Gateway`](gateway::Gateway), [`Agent`](agent::Agent), [`Dial`](dial::Dial), and
-//! [`Stop`](stop::Stop) to end them. Everything listens and connects with plain HTTP/2 (prior
-//! knowledge), without TLS.
+//! [`Stop`](stop::Stop) to end them, [`Readiness`](ready::Readiness) to ask whether they take calls.
 //!
 //! ```
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::time::Duration;
+//!
 //! use grpctunnel_cli::{gateway::{Gateway, GatewayEvent, GatewaySettings}, stop::Stop};
 //!
 //! let settings = GatewaySettings::new("127.0.0.1:0".parse()?);
@@ -22,7 +23,7 @@
 //! .await?;
 //! println!("listening on {}", gateway.endpoint());
 //! let stop = Stop::new();
-//! stop.on_signals(|_| eprintln!("draining"))?;
+//! stop.on_signals(Duration::from_secs(5), |stage| eprintln!("{stage:?}"))?;
 //! gateway.run(stop).await;
 //! # Ok(())
 //! # }
@@ -48,20 +49,26 @@ mod front;
 pub mod gateway;
 mod health;
 mod held;
+#[cfg(unix)]
+pub mod inherited;
 pub mod init;
 pub mod limits;
 pub mod listener;
 mod local;
 pub mod log;
+pub mod ls;
 pub mod metrics;
 pub mod name;
 pub mod origin;
+pub mod ready;
 mod refusal;
 mod registry;
 mod router;
 pub mod routing;
 mod serve;
 pub mod stop;
+#[cfg(unix)]
+pub mod systemd;
 pub mod target;
 pub mod tls;
 mod words;

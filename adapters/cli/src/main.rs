@@ -5,12 +5,13 @@ use std::{
     io::{self, Write},
     path::PathBuf,
     process::ExitCode,
+    time::Duration,
 };
 
 use grpctunnel_cli::{
-    admin::{Admin, AdminError, AdminSettings, Panel, Supervised},
+    admin::{Admin, AdminError, AdminSettings, Drained, Panel},
     agent::AgentEvent,
-    args::{AgentSettings, Command, ConfigCommand, InitArgs, PortSettings},
+    args::{AgentSettings, Command, ConfigCommand, DrainAgentArgs, InitArgs, LsArgs, PortSettings},
     config::{self, ConfigError, Reload},
     demo,
     dial::{Dial, DialEvent},
@@ -18,8 +19,9 @@ use grpctunnel_cli::{
     init,
     listener::{BindError, Endpoint},
     log,
+    ls::{AskError, Asked},
     metrics::Recorder,
-    stop::{Ended, Stop},
+    stop::{Ended, Stage, Stop},
 };
 
 const FAILED: u8 = 1;
@@ -28,6 +30,8 @@ const CUT_OFF: u8 = 3;
 const REFUSED: u8 = 4;
 
 fn main() -> ExitCode {
+    #[cfg(unix)]
+    grpctunnel_cli::inherited::take_over();
     let line: Vec<_> = std::env::args_os().collect();
     let parsed = match config::parse(line.iter().cloned()) {
         Ok(parsed) => parsed,
@@ -49,10 +53,21 @@ fn main() -> ExitCode {
                 .await
                 .map(|()| Ended::Finished)
                 .map_err(failed),
-            Command::Gateway(args) => gateway(args.settings(), admin, reload).await,
+            Command::Gateway(args) => {
+                let delay = args.delay.delay();
+                gateway(args.settings(), admin, delay, reload).await
+            }
             Command::Agent(args) => agent(args.settings(), admin, reload).await,
-            Command::Dial(args) => dial("dial", args.settings(), admin, reload).await,
-            Command::Forward(args) => dial("forward", args.settings(), admin, reload).await,
+            Command::Dial(args) => {
+                let delay = args.port.delay.delay();
+                dial("dial", args.settings(), admin, delay, reload).await
+            }
+            Command::Forward(args) => {
+                let delay = args.port.delay.delay();
+                dial("forward", args.settings(), admin, delay, reload).await
+            }
+            Command::Ls(args) => ls(args).await,
+            Command::Drain(args) => drain(args).await,
             Command::Config(command) => configuration(command, parsed.cli.config),
             Command::Init(args) => init(&args),
         }
@@ -112,6 +127,34 @@ fn configuration(command: ConfigCommand, path: Option<PathBuf>) -> Result<Ended,
     Ok(Ended::Finished)
 }
 
+async fn ls(args: LsArgs) -> Result<Ended, ExitCode> {
+    let credentials = args.ask.credentials();
+    let asked = Asked::new(args.ask.admin, &credentials).map_err(wrong_setup)?;
+    match asked.ls(args.json, args.watch).await {
+        // Whoever wanted to read it has read enough.
+        Ok(()) | Err(AskError::Unread) => Ok(Ended::Finished),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+async fn drain(args: DrainAgentArgs) -> Result<Ended, ExitCode> {
+    let credentials = args.ask.credentials();
+    let asked = Asked::new(args.ask.admin, &credentials).map_err(wrong_setup)?;
+    let (drained, name) = match args.undo {
+        true => (Drained::Admit, args.name),
+        false => (Drained::Drain, args.name),
+    };
+    let tunnels = asked.change(&name, drained).await.map_err(failed)?;
+    match drained {
+        Drained::Drain => say(
+            io::stdout(),
+            format_args!("{name} drains, tunnels: {tunnels}; --undo takes it again"),
+        ),
+        Drained::Admit => say(io::stdout(), format_args!("{name} is taken again")),
+    }
+    Ok(Ended::Finished)
+}
+
 fn init(args: &InitArgs) -> Result<Ended, ExitCode> {
     for path in init::init(args).map_err(failed)? {
         say(io::stdout(), format_args!("wrote {}", path.display()));
@@ -135,12 +178,13 @@ fn keep_current(reload: Reload, apply: impl FnMut(Command) -> Result<(), String>
 async fn gateway(
     settings: GatewaySettings,
     admin: Option<AdminSettings>,
+    delay: Duration,
     reload: Reload,
 ) -> Result<Ended, ExitCode> {
     let listen = settings.listen.clone();
     let gateway = Gateway::bind(settings, log::gateway).await;
     let gateway = gateway.map_err(|error| cannot_listen(&listen, &error))?;
-    let stop = stop_on_signals()?;
+    let stop = stop_on_signals(delay)?;
     let (control, listed) = (gateway.control(), gateway.control());
     keep_current(reload, move |command| match command {
         Command::Gateway(args) => {
@@ -149,14 +193,9 @@ async fn gateway(
         }
         _ => Ok(()),
     });
-    open_admin(admin, &stop, |recorder| {
-        let (changed, is_ready) = (listed.clone(), stop.clone());
-        let ready = move || not_draining(&is_ready);
-        let panel = Panel::new("gateway", recorder, ready, move || listed.tunnels());
-        panel.with_drain(move |name, drained| changed.change(name, drained))
-    })
-    .await?;
+    open_admin(admin, &stop, |recorder| listed.panel(recorder, &stop)).await?;
     listening(gateway.endpoint());
+    started(&stop);
     Ok(gateway.run(stop).await)
 }
 
@@ -176,12 +215,14 @@ async fn agent(
         }
         _ => Ok(()),
     });
-    let stop = stop_on_signals()?;
+    // Its gateways hear at once that it drains, and give its calls to others.
+    let stop = stop_on_signals(Duration::ZERO)?;
     let supervised = agent.supervised.clone();
     open_admin(admin, &stop, |recorder| {
-        supervising("agent", recorder, supervised, &stop)
+        Panel::supervised("agent", recorder, supervised, &stop)
     })
     .await?;
+    started(&stop);
     agent.run(tell_agent, stop).await.map_err(failed)
 }
 
@@ -199,6 +240,7 @@ async fn dial(
     command: &'static str,
     settings: PortSettings,
     admin: Option<AdminSettings>,
+    delay: Duration,
     reload: Reload,
 ) -> Result<Ended, ExitCode> {
     let settings = settings.load().map_err(wrong_setup)?;
@@ -216,13 +258,14 @@ async fn dial(
     let (listen, server) = (settings.listen.clone(), settings.server.clone());
     let dial = Dial::bind(settings).await;
     let dial = dial.map_err(|error| cannot_listen(&listen, &error))?;
-    let stop = stop_on_signals()?;
+    let stop = stop_on_signals(delay)?;
     let supervised = dial.supervised().clone();
     open_admin(admin, &stop, |recorder| {
-        supervising(command, recorder, supervised, &stop)
+        Panel::supervised(command, recorder, supervised, &stop)
     })
     .await?;
     listening(dial.endpoint());
+    started(&stop);
     let tell = move |event| {
         if matches!(event, DialEvent::Connected) {
             say(io::stdout(), format_args!("connected to {server}"));
@@ -252,25 +295,6 @@ async fn open_admin(
     Ok(())
 }
 
-/// What an admin port shows of tunnels that are kept open.
-fn supervising(
-    command: &'static str,
-    recorder: Recorder,
-    supervised: Supervised,
-    stop: &Stop,
-) -> Panel {
-    let (all, stop) = (supervised.clone(), stop.clone());
-    let ready = move || not_draining(&stop).and_then(|()| all.ready());
-    Panel::new(command, recorder, ready, move || supervised.tunnels())
-}
-
-fn not_draining(stop: &Stop) -> Result<(), String> {
-    match stop.is_draining() {
-        false => Ok(()),
-        true => Err("it drains".to_owned()),
-    }
-}
-
 fn listening(endpoint: &Endpoint) {
     say(io::stdout(), format_args!("listening on {endpoint}"));
 }
@@ -286,11 +310,32 @@ fn cannot_listen(listen: &impl fmt::Display, error: &BindError) -> ExitCode {
     }
 }
 
-fn stop_on_signals() -> Result<Stop, ExitCode> {
+/// Tells systemd, where it has started this.
+fn started(stop: &Stop) {
+    #[cfg(unix)]
+    for socket in grpctunnel_cli::inherited::unused() {
+        log::warn(format_args!(
+            "systemd passed a socket that nothing listens on, {socket}: --listen and the unit's \
+             ListenStream must name the same address"
+        ));
+    }
+    #[cfg(unix)]
+    if let Err(error) = grpctunnel_cli::systemd::notify(stop) {
+        log::warn(format_args!("systemd cannot be told: {error}"));
+    }
+    #[cfg(not(unix))]
+    let _ = stop;
+}
+
+fn stop_on_signals(delay: Duration) -> Result<Stop, ExitCode> {
     let stop = Stop::new();
-    let on_signals = stop.on_signals(|number| match number {
-        1 => log::info("draining; once more to end at once"),
-        _ => log::info("ending"),
+    let on_signals = stop.on_signals(delay, |stage| match stage {
+        Stage::Leaving(delay) => log::info(format_args!(
+            "not ready any more, draining in {} s; once more to end at once",
+            delay.as_secs()
+        )),
+        Stage::Draining => log::info("draining; once more to end at once"),
+        Stage::Ending => log::info("ending"),
     });
     on_signals.map_err(failed)?;
     Ok(stop)

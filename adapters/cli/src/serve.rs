@@ -186,7 +186,8 @@ fn settings(budget: WindowBudget, idle: Duration) -> Settings {
     settings
 }
 
-/// Serves HTTP on `listener`, each connection by the service that `make` makes for it. HTTP/1 gets pages, which say whether calls are taken: until `closing` drains. `tell` hears of
+/// Serves HTTP on `listener`, each connection by the service that `make` makes for it. HTTP/1 gets
+/// pages, which say whether calls are taken: until `closing` leaves. `tell` hears of
 /// connections that are turned away.
 ///
 /// When `stop` drains, no more connections and streams are taken; returns when the last
@@ -400,7 +401,7 @@ where
     T: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
 {
     let answer = service_fn(move |request: Request<Incoming>| {
-        let page = Page::for_http1(&request, !closing.is_draining());
+        let page = Page::for_http1(&request, !closing.is_leaving());
         let response = page.head().map(|()| Full::<Bytes>::from(page.text));
         std::future::ready(Ok::<_, Infallible>(response))
     });

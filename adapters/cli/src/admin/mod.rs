@@ -36,6 +36,7 @@ use crate::{
     listener::{BindError, Endpoint, Listener, Protection},
     metrics::Recorder,
     name::Name,
+    ready::Ready,
     stop::Stop,
     tls::{FileError, ServerFiles, ServerTls},
 };
@@ -152,6 +153,22 @@ impl Panel {
         }
     }
 
+    /// Of an agent or a port: its readiness, and the tunnels that it keeps open.
+    #[must_use]
+    pub fn supervised(
+        command: &'static str,
+        recorder: Recorder,
+        supervised: Supervised,
+        stop: &Stop,
+    ) -> Self {
+        let (all, stop) = (supervised.clone(), stop.clone());
+        let ready = move || match all.has_begun() {
+            true => readiness(&stop),
+            false => Err("no tunnel is kept open yet".to_owned()),
+        };
+        Self::new(command, recorder, ready, move || supervised.tunnels())
+    }
+
     /// Agents can be drained and admitted again by this, which says how many tunnels that concerns;
     /// `None` where there is no such agent.
     #[must_use]
@@ -163,6 +180,14 @@ impl Panel {
             drain: Some(Arc::new(drain)),
             ..self
         }
+    }
+}
+
+/// Why a command is not ready, if it is not.
+pub(crate) fn readiness(stop: &Stop) -> Result<(), String> {
+    match stop.readiness().now() {
+        Ready::Yes => Ok(()),
+        why => Err(why.to_string()),
     }
 }
 

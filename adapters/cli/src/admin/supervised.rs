@@ -51,22 +51,10 @@ impl Supervised {
         }
     }
 
-    /// Why not every tunnel is open that should be.
-    ///
-    /// # Errors
-    ///
-    /// The reason, which names the first that is not.
-    pub fn ready(&self) -> Result<(), String> {
-        let tunnels = self.tunnels().tunnels;
-        if tunnels.is_empty() {
-            return Err("no tunnel is kept open yet".to_owned());
-        }
-        match tunnels.iter().find(|tunnel| tunnel.state != "open") {
-            None => Ok(()),
-            Some(Tunnel { peer, state, .. }) => {
-                Err(format!("the tunnel to {peer} is not open: {state}"))
-            }
-        }
+    /// Whether there are tunnels that it keeps open, or tries to.
+    pub(crate) fn has_begun(&self) -> bool {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        !all.is_empty()
     }
 }
 

@@ -1,5 +1,6 @@
 //! The command line of `grpctunnel`.
 
+mod ask;
 mod observe;
 mod setup;
 mod shared;
@@ -13,9 +14,10 @@ use clap::{ArgGroup, Args, Parser, Subcommand};
 use http::uri::Authority;
 
 pub use self::{
+    ask::{AskArgs, DrainAgentArgs, LsArgs},
     observe::{LogForm, LogLevel, ObserveArgs},
     setup::{AgentSettings, PortSettings, SetupError},
-    shared::{ConnectArgs, DrainArgs, ListenArgs, StreamsArgs},
+    shared::{ConnectArgs, DelayArgs, DrainArgs, ListenArgs, StreamsArgs},
     trust::{CredentialArgs, LocalCredentialArgs, TrustArgs},
 };
 use crate::{
@@ -112,6 +114,15 @@ pub enum Command {
         after_help = EXIT_CODES
     )]
     Forward(ForwardArgs),
+    /// List the tunnels of a running command, by its admin port
+    Ls(LsArgs),
+    /// Drain an agent at its gateway: it gets no more calls, and is not taken until --undo
+    #[command(
+        long_about = "Drain an agent at its gateway, by the gateway's admin port.\n\nIt gets no \
+            more calls, those that are open may go on until the gateway's --drain-limit, and \
+            tunnels of its name are refused until --undo, or until the gateway restarts."
+    )]
+    Drain(DrainAgentArgs),
     /// Check, show or explain the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -128,7 +139,7 @@ impl Command {
             Self::Agent(args) => Some(&args.observe),
             Self::Dial(args) => Some(&args.port.observe),
             Self::Forward(args) => Some(&args.port.observe),
-            Self::Demo(_) | Self::Config(_) | Self::Init(_) => None,
+            Self::Demo(_) | Self::Ls(_) | Self::Drain(_) | Self::Config(_) | Self::Init(_) => None,
         }
     }
 }
@@ -208,6 +219,9 @@ pub struct GatewayArgs {
         value_parser = clap::value_parser!(u32).range(1..=1_048_576)
     )]
     pub memory: u32,
+    /// How it begins to end.
+    #[command(flatten)]
+    pub delay: DelayArgs,
     /// What a first Ctrl-C or SIGTERM leaves to the calls that are open.
     #[command(flatten)]
     pub drain: DrainArgs,
@@ -403,6 +417,9 @@ pub struct PortArgs {
     /// How it connects.
     #[command(flatten)]
     pub connect: ConnectArgs,
+    /// How it begins to end.
+    #[command(flatten)]
+    pub delay: DelayArgs,
     /// What a first Ctrl-C or SIGTERM leaves to the calls that are open.
     #[command(flatten)]
     pub drain: DrainArgs,

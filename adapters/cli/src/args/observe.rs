@@ -9,7 +9,7 @@ use crate::log::{Format, Level, LogSettings};
 use crate::{address::Address, admin::AdminSettings, tls::ServerFiles};
 
 /// The environment variable that holds the token of the admin port.
-const ADMIN_TOKEN: &str = "GRPCTUNNEL_ADMIN_TOKEN";
+pub(super) const ADMIN_TOKEN: &str = "GRPCTUNNEL_ADMIN_TOKEN";
 
 /// What a command tells of itself.
 #[derive(Clone, Debug, Args)]

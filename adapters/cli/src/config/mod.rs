@@ -120,10 +120,11 @@ fn definition() -> clap::Command {
 }
 
 fn with_variable(arg: clap::Arg) -> clap::Arg {
-    if arg.get_long().is_none() || matches!(arg.get_id().as_str(), "help" | "version") {
+    let option = arg.get_long();
+    let Some(option) = option.filter(|option| !matches!(*option, "help" | "version")) else {
         return arg;
-    }
-    let variable = variable(arg.get_id().as_str());
+    };
+    let variable = variable(option);
     let is_list = is_list(&arg);
     let arg = arg.env(variable).hide_env(true);
     // A variable has one text; each of its lines is a value.
@@ -138,8 +139,8 @@ fn is_list(arg: &clap::Arg) -> bool {
 }
 
 /// The environment variable of an option.
-fn variable(id: &str) -> String {
-    format!("{PREFIX}{}", id.to_uppercase().replace('-', "_"))
+fn variable(option: &str) -> String {
+    format!("{PREFIX}{}", option.to_uppercase().replace('-', "_"))
 }
 
 /// Reads a command line, the environment and the file that one of them names.

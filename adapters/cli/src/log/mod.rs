@@ -106,7 +106,7 @@ pub fn warn(what: impl fmt::Display) {
 }
 
 /// A text in one line: what is not printable, or changes the direction of text, is escaped.
-struct OneLine<'t>(&'t str);
+pub(crate) struct OneLine<'t>(pub(crate) &'t str);
 
 impl fmt::Display for OneLine<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -13,7 +13,10 @@ mod program;
 mod raw;
 mod recycled;
 mod routing;
+mod stopping;
 mod support;
+#[cfg(unix)]
+mod systemd;
 mod trust;
 mod ways;
 mod words;

@@ -2,7 +2,9 @@
 
 mod admin;
 mod log;
+mod ls;
 mod metrics;
+mod page;
 
 use std::{net::SocketAddr, process::Stdio};
 
