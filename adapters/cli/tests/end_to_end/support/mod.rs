@@ -48,7 +48,7 @@ use self::{
 pub(crate) type Tested<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
 
 /// The longest that a test may take.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(180);
 const ANY_PORT: &str = "127.0.0.1:0";
 
 /// Runs a test, but not for ever.
