@@ -66,7 +66,7 @@ impl<R, F, B, I> Driver<R, F, B, I>
 where
     R: TunnelRole,
     F: Future<Output = Result<Response<B>, BoxError>>,
-    B: Body<Data: Buf, Error: Into<BoxError>>,
+    B: Body<Error: Into<BoxError>>,
     I: CallAcceptor<R>,
 {
     pub(crate) fn new(shared: Arc<Shared<R>>, reader: CarrierReader<F, B>, acceptor: I) -> Self {
@@ -334,7 +334,7 @@ impl<R, F, B, I> Future for Driver<R, F, B, I>
 where
     R: TunnelRole,
     F: Future<Output = Result<Response<B>, BoxError>>,
-    B: Body<Data: Buf, Error: Into<BoxError>>,
+    B: Body<Error: Into<BoxError>>,
     I: CallAcceptor<R>,
 {
     type Output = ();

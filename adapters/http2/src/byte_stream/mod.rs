@@ -36,10 +36,7 @@ pub struct ByteStream<T> {
     extensions: Extensions,
 }
 
-impl<T> ByteStream<T>
-where
-    T: Read + Write + Unpin + Send + 'static,
-{
+impl<T: Read + Write + Unpin + Send + 'static> ByteStream<T> {
     /// This end of a stream of bytes. One of its two ends is the [`PipeEnd::Opener`], the other the
     /// [`PipeEnd::Acceptor`], by whatever the application decides.
     pub fn new(io: T, end: PipeEnd) -> Self {
