@@ -261,6 +261,9 @@ impl<H> TunnelService<H> {
         // Set only here, so it cannot have been set.
         let _ = shared.peer.set(peer);
         let on_start = on_start(shared.clone());
+        let mut response = opening::accepted(transmit);
+        let abort = shared.read(|state| state.outgoing.abort.clone());
+        response.extensions_mut().insert(abort);
         let driver = Driver::new(shared, CarrierReader::accepted(body), acceptor)
             .with_guard(opened)
             .on_start(Box::new(move || {
@@ -268,7 +271,7 @@ impl<H> TunnelService<H> {
                 on_start()
             }));
         runtime.spawn(driver);
-        Ok(opening::accepted(transmit))
+        Ok(response)
     }
 }
 

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
 use grpctunnel_core::wire::{Deframer, Piece};
-use grpctunnel_core::{Cause, Negotiation, Side, Time, TunnelReason};
+use grpctunnel_core::{Carrier, Cause, Negotiation, Side, Time, TunnelReason};
 use http::Response;
 use http::response::Parts;
 use http_body::Body;
@@ -325,6 +325,9 @@ fn conclude<R: TunnelRole>(state: &mut State<R>, meter: &mut Meter, deferred: &m
         telemetry::ended(R::OWN_SIDE, &end);
         meter.ended(R::OWN_SIDE, &end);
         state.end = Some(end);
+        if matches!(state.carrier, Some(Carrier::Abort(_))) {
+            state.outgoing.abort.set(deferred);
+        }
     }
     state.watchers.wake(deferred);
     R::may_open(state, deferred);

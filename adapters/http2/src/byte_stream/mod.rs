@@ -65,9 +65,7 @@ impl<T: Read + Write + Unpin + Send + 'static> ByteStream<T> {
         options: &Options,
     ) -> Result<Channel, ConnectError> {
         let (tunnels, mut carrier) = self.start(runtime, options)?;
-        let incoming = carrier.add_lane(Side::Client);
-        let (channel, body) = tunnels.client(incoming)?;
-        carrier.send(body);
+        let channel = carrier.add(Side::Client, |incoming| tunnels.client(incoming))?;
         runtime.spawn(carrier);
         BareTunnels::settled(channel).await
     }
@@ -84,9 +82,7 @@ impl<T: Read + Write + Unpin + Send + 'static> ByteStream<T> {
         options: &Options,
     ) -> Result<ServerHandle, ConnectError> {
         let (tunnels, mut carrier) = self.start(runtime, options)?;
-        let incoming = carrier.add_lane(Side::Server);
-        let (handle, body) = tunnels.server(incoming, handler)?;
-        carrier.send(body);
+        let handle = carrier.add(Side::Server, |incoming| tunnels.server(incoming, handler))?;
         runtime.spawn(carrier);
         Ok(handle)
     }
@@ -105,12 +101,8 @@ impl<T: Read + Write + Unpin + Send + 'static> ByteStream<T> {
         options: &Options,
     ) -> Result<(Channel, ServerHandle), ConnectError> {
         let (tunnels, mut carrier) = self.start(runtime, options)?;
-        let incoming = carrier.add_lane(Side::Client);
-        let (channel, body) = tunnels.client(incoming)?;
-        carrier.send(body);
-        let incoming = carrier.add_lane(Side::Server);
-        let (handle, body) = tunnels.server(incoming, handler)?;
-        carrier.send(body);
+        let channel = carrier.add(Side::Client, |incoming| tunnels.client(incoming))?;
+        let handle = carrier.add(Side::Server, |incoming| tunnels.server(incoming, handler))?;
         BareTunnels::link(&channel, &handle);
         runtime.spawn(carrier);
         Ok((BareTunnels::settled(channel).await?, handle))
