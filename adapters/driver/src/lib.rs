@@ -180,6 +180,7 @@ mod watchers;
 pub use accept::{AcceptResult, ReverseTunnel, TunnelService};
 pub use bare::{BareTunnels, PipeEnd};
 pub use budget::MemoryBudget;
+pub use carrier::abort::CarrierAbort;
 pub use carrier::transmit::{SegmentedCarrier, TransmitBody, TransmitError};
 pub use client::{Channel, ResponseBody, ResponseFuture};
 pub use connect::{connect, serve_reverse};
