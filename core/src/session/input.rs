@@ -158,6 +158,9 @@ impl<T: Trace> Session<T> {
                     if self.pipe.server().is_some() {
                         self.trace.state(self.now, Side::Server, state);
                     }
+                    // After the end nobody asks how the peer fares.
+                    self.due.responsive = None;
+                    self.due.round_trip = None;
                     self.due.carrier = Some(carrier);
                 }
             }
