@@ -98,7 +98,9 @@ pub struct CredentialArgs {
     /// It holds the token and nothing else. The variable GRPCTUNNEL_TOKEN holds the same text.
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
-    /// How often refused credentials are presented again, before giving up with exit code 4
+    /// How often refused credentials are presented to a gateway again, before it is left alone
+    ///
+    /// With no gateway left, the exit code is 4.
     #[arg(long, value_name = "COUNT", default_value_t = crate::carrier::AUTH_RETRIES)]
     pub auth_retries: u32,
 }
