@@ -19,6 +19,7 @@ use crate::{
     listener::{BindError, Endpoint, Listener, Protection},
     name::{Name, random},
     registry::Agents,
+    retry::RetryPolicy,
     router::Router,
     routing::Routing,
     serve::{Arrived, Limits, Security, TurnedAway, serve},
@@ -111,6 +112,8 @@ pub struct GatewaySettings {
     pub trust: TrustSettings,
     /// How calls without a target find their agent. Default: the only agent.
     pub routing: Routing,
+    /// Which calls are made again that failed. Default: none.
+    pub retries: Vec<RetryPolicy>,
     /// Calls that may be open at once on a tunnel. Default: 1,024.
     pub max_streams: u32,
     /// Bytes that the connections of callers may hold of what nobody has read yet. It bounds how
@@ -132,6 +135,7 @@ impl GatewaySettings {
             insecure: false,
             trust: TrustSettings::default(),
             routing: Routing::default(),
+            retries: Vec::new(),
             max_streams: MAX_STREAMS,
             memory: MEMORY,
             idle_limit: IDLE_LIMIT,
@@ -307,9 +311,9 @@ impl Gateway {
         let instance = HeaderValue::from_str(&format!("{:016x}{:016x}", random(), random()));
         let instance = instance.unwrap_or_else(|_| HeaderValue::from_static(""));
         let health = Health::new(agents.clone(), stop.clone());
-        let routing = self.settings.routing;
+        let (routing, retries) = (self.settings.routing, self.settings.retries);
         let guard = Guard {
-            router: Router::new(agents.clone(), routing, health, instance.clone()),
+            router: Router::new(agents.clone(), routing, retries, health, instance.clone()),
             trusted: self.trusted.clone(),
             accounts: Accounts::default(),
             audit,

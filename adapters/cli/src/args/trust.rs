@@ -52,7 +52,8 @@ pub struct TrustArgs {
     /// What each identity may take: "IDENTITY KEY=NUMBER ..."; may be repeated, the first that
     /// fits counts
     ///
-    /// The keys: calls, tunnels, connections (open at once), rate (calls a second), burst.
+    /// The keys: calls, tunnels, connections (open at once), rate (calls a second), burst, waiting
+    /// (bytes that were sent and not read, such as 16MiB).
     #[arg(long, value_name = "LIMIT")]
     pub limit: Vec<Limit>,
 }
