@@ -3,8 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use grpctunnel_driver::{
-    Backoff, DialError, Interruption, Options, Status, Supervisor, SupervisorEvent,
-    SupervisorEventKind, TunnelPeer,
+    Backoff, DialError, Interruption, Options, Status, Supervisor, SupervisorEventKind, TunnelPeer,
 };
 use http::{HeaderMap, HeaderValue, uri::Authority};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
@@ -57,8 +56,8 @@ pub struct Agent {
     pub local_credentials: Credentials,
     /// When a local server that fails is left alone. Default: never.
     pub breaking: Option<Breaking>,
-    /// How often it tries again after the gateway refused its credentials, one refusal after the
-    /// other, before it gives up. Default: 3.
+    /// How often it tries again after a gateway refused its credentials, one refusal after the
+    /// other, before it gives that gateway up. Default: 3.
     pub auth_retries: u32,
     /// The longest pause before it connects again. Default: 10 s.
     pub retry_limit: Duration,
@@ -120,6 +119,15 @@ pub enum AgentEvent {
         /// How long.
         pause: Duration,
     },
+    /// A gateway refused its credentials again and again, and is left alone.
+    GaveUp {
+        /// The gateway.
+        gateway: Origin,
+        /// The name that it wanted to serve there.
+        name: Name,
+        /// The last refusal.
+        why: String,
+    },
     /// Something happened between it and a local server.
     Local {
         /// Which one.
@@ -175,15 +183,20 @@ impl Agent {
                 instance = local.instance(tonic::body::Body::new(question())) => instance,
                 () = stop.draining() => return Ok(Ended::Finished),
             };
-            let events = Events {
-                gateways: self.gateways.clone(),
-                served: served.clone(),
-                tell: Arc::clone(&tell),
-                circle: circle.clone(),
-            };
-            match self.supervise(local, instance, events) {
-                Ok(supervisor) => supervisors.push(supervisor),
-                Err(status) => self.cannot_start(&tell, &status),
+            for gateway in &self.gateways {
+                let events = Events {
+                    gateway: gateway.clone(),
+                    served: served.clone(),
+                    tell: Arc::clone(&tell),
+                    circle: circle.clone(),
+                };
+                match self.supervise(local.clone(), instance.clone(), events) {
+                    Ok(supervisor) => supervisors.push(supervisor),
+                    Err(status) => {
+                        let (gateway, why) = (gateway.clone(), status.to_string());
+                        tell(AgentEvent::Failed { gateway, why });
+                    }
+                }
             }
         }
         drop(circle);
@@ -196,7 +209,8 @@ impl Agent {
         }
     }
 
-    /// Keeps the tunnels of one local server open.
+    /// Keeps the tunnels of one local server to one gateway open: what one gateway refuses says
+    /// nothing about another.
     fn supervise(
         &self,
         local: LocalServer,
@@ -210,10 +224,13 @@ impl Agent {
         let mut backoff = Backoff::default();
         backoff.max = self.retry_limit;
         let tunnels = self.connections.max(1);
-        let all = tunnels.saturating_mul(self.gateways.len());
-        let refusals = Refusals::new(self.auth_retries, all);
+        let refusals = Refusals::new(self.auth_retries, tunnels);
         let accepted = refusals.clone();
-        let mut builder = Supervisor::reverse(local.for_tunnels())
+        let gateway = events.gateway.clone();
+        let (proxy, credentials) = (self.proxy.clone(), self.credentials.clone());
+        let carrier = Carrier::new(gateway.clone(), proxy, credentials);
+        Supervisor::reverse(local.for_tunnels())
+            .gateway(gateway.to_string(), carrier)
             .tunnels(tunnels)
             .options(self.options())
             .metadata(metadata)
@@ -224,21 +241,9 @@ impl Agent {
                 if matches!(event.kind, SupervisorEventKind::Opened) {
                     accepted.over();
                 }
-                events.tell(event);
-            });
-        for gateway in &self.gateways {
-            let (proxy, credentials) = (self.proxy.clone(), self.credentials.clone());
-            let carrier = Carrier::new(gateway.clone(), proxy, credentials);
-            builder = builder.gateway(gateway.to_string(), carrier);
-        }
-        builder.start(&grpctunnel_tokio::runtime())
-    }
-
-    fn cannot_start(&self, tell: &Tell, status: &Status) {
-        for gateway in &self.gateways {
-            let (gateway, why) = (gateway.clone(), status.to_string());
-            tell(AgentEvent::Failed { gateway, why });
-        }
+                events.tell(event.kind);
+            })
+            .start(&grpctunnel_tokio::runtime())
     }
 
     fn local(&self, served: &Served, tell: &Tell) -> LocalServer {
@@ -279,7 +284,8 @@ async fn end(supervisors: &[Supervisor], agent: &Agent, stop: &Stop) -> Ended {
             let lost = matches!(end.gave_up, Some(Interruption::TaskLost));
             if lost || end.cut_off > 0 {
                 all = Ended::CutOff;
-            } else if end.gave_up.as_ref().is_some_and(is_refusal) {
+            } else if end.gave_up.as_ref().is_some_and(is_refusal) && !stop.is_draining() {
+                // Nobody asked it to end: no gateway is left.
                 all = Ended::Refused;
             }
         }
@@ -313,9 +319,9 @@ fn not_itself(peer: Option<&TunnelPeer>, local: Option<&HeaderValue>) -> Result<
     ))
 }
 
-/// Tells what happens to the tunnels of one local server.
+/// Tells what happens to the tunnels of one local server to one gateway.
 struct Events {
-    gateways: Vec<Origin>,
+    gateway: Origin,
     served: Served,
     tell: Tell,
     /// Where a local server is told that is its own gateway.
@@ -323,12 +329,9 @@ struct Events {
 }
 
 impl Events {
-    fn tell(&self, event: &SupervisorEvent<'_>) {
-        let named = |gateway: &&Origin| gateway.to_string() == event.gateway;
-        let Some(gateway) = self.gateways.iter().find(named).cloned() else {
-            return;
-        };
-        let event = match event.kind {
+    fn tell(&self, event: SupervisorEventKind<'_>) {
+        let gateway = self.gateway.clone();
+        let event = match event {
             SupervisorEventKind::Opened => AgentEvent::Connected {
                 gateway,
                 name: self.served.name.clone(),
@@ -350,6 +353,11 @@ impl Events {
                 why: words::interruption(why),
             },
             SupervisorEventKind::Waiting(pause) => AgentEvent::Pausing { gateway, pause },
+            SupervisorEventKind::GaveUp(why) if is_refusal(why) => AgentEvent::GaveUp {
+                gateway,
+                name: self.served.name.clone(),
+                why: words::interruption(why),
+            },
             _ => return,
         };
         (self.tell)(event);

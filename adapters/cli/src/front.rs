@@ -3,7 +3,6 @@
 
 use std::{
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -45,13 +44,9 @@ pub(crate) struct Front {
     /// Who the connection belongs to by its client certificate.
     pub(crate) certified: Option<Authenticated>,
     pub(crate) permits: ConnectionPermits,
-    pub(crate) opened_forward: OpenedForward,
     pub(crate) purpose: Purpose,
     pub(crate) stop: Stop,
 }
-
-/// Is told that a forward tunnel is being opened.
-pub(crate) type OpenedForward = Arc<dyn Fn(&Authenticated) + Send + Sync>;
 
 /// What whoever accepts a tunnel finds of its opening.
 #[derive(Clone, Debug)]
@@ -86,8 +81,6 @@ impl Front {
                 name,
                 named,
             });
-        } else {
-            (self.opened_forward)(&by);
         }
         // What opened the tunnel has been read, and is nobody else's business.
         request.headers_mut().remove(AUTHORIZATION);

@@ -55,6 +55,7 @@ pub mod name;
 pub mod origin;
 mod refusal;
 mod registry;
+pub mod retry;
 mod router;
 pub mod routing;
 mod serve;

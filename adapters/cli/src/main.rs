@@ -171,13 +171,34 @@ fn tell_gateway(event: GatewayEvent) {
                 ));
             }
         }
-        GatewayEvent::Left { name, peer, end } => {
+        GatewayEvent::Left {
+            name,
+            peer,
+            identity,
+            end,
+        } => {
             let end = grpctunnel_cli::tunnel_end(&end);
-            log(format_args!("agent {name} left ({peer}): {end}"));
+            log(format_args!(
+                "agent {name} left ({peer}, {identity}): {end}"
+            ));
         }
         GatewayEvent::Dialled { peer, identity } => {
             log(format_args!("forward tunnel from {peer} ({identity})"));
         }
+        GatewayEvent::HungUp {
+            peer,
+            identity,
+            end,
+        } => {
+            let end = grpctunnel_cli::tunnel_end(&end);
+            log(format_args!(
+                "forward tunnel from {peer} ({identity}) is over: {end}"
+            ));
+        }
+        GatewayEvent::Revoked { peer, identity } => log(format_args!(
+            "forward tunnel from {peer} ({identity}): its credentials are not valid any more; it \
+             drains"
+        )),
         GatewayEvent::Dismissed {
             name,
             peer,
@@ -218,6 +239,9 @@ fn tell_agent(event: AgentEvent) {
         AgentEvent::Pausing { gateway, pause } => {
             let seconds = pause.as_secs_f64();
             log(format_args!("{gateway}: reconnecting in {seconds:.1} s"));
+        }
+        AgentEvent::GaveUp { gateway, name, why } => {
+            log(format_args!("{gateway}: gave up as {name}: {why}"));
         }
         AgentEvent::Local { local, event } => match event {
             LocalEvent::Lost { why } => log(format_args!(

@@ -177,7 +177,7 @@ mod telemetry;
 mod tunnel;
 mod watchers;
 
-pub use accept::{AcceptResult, ReverseTunnel, TunnelService};
+pub use accept::{AcceptResult, ForwardTunnel, ReverseTunnel, TunnelService};
 pub use bare::{BareTunnels, PipeEnd};
 pub use budget::MemoryBudget;
 pub use carrier::abort::CarrierAbort;

@@ -23,6 +23,7 @@ use crate::{
     gateway::GatewaySettings,
     name::Name,
     origin::Origin,
+    retry::RetryPolicy,
     routing::{Routing, Rule, Suffix},
     target::Target,
 };
@@ -174,6 +175,14 @@ pub struct GatewayArgs {
     /// The agent of calls that nothing else gives one [default: the only one that is connected]
     #[arg(long, value_name = "NAME")]
     pub default: Option<Name>,
+    /// Make calls again that failed: "PREFIX codes=CODE,... KEY=VALUE ..."; may be repeated
+    ///
+    /// PREFIX is the beginning of package.Service/Method, or *; the longest that fits counts. The
+    /// keys are those of a gRPC service config: codes, attempts, backoff, max-backoff, multiplier,
+    /// tokens, token-ratio. Only a call is made again of which no answer came and whose request has
+    /// at most 64 KiB.
+    #[arg(long, value_name = "POLICY")]
+    pub retry: Vec<RetryPolicy>,
     /// Whom it trusts, and with what.
     #[command(flatten)]
     pub trust: TrustArgs,
@@ -208,6 +217,7 @@ impl GatewayArgs {
             rules: self.route,
             default: self.default,
         };
+        settings.retries = self.retry;
         settings.max_streams = self.streams.max_streams;
         settings.memory = usize::try_from(self.memory).map_or(usize::MAX, |mib| mib << 20);
         settings.drain_limit = self.drain.limit();

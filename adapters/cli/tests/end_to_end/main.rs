@@ -11,6 +11,7 @@ mod pages;
 mod program;
 mod raw;
 mod recycled;
+mod retried;
 mod routing;
 mod support;
 mod trust;

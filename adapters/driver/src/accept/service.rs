@@ -9,11 +9,12 @@ use std::time::Duration;
 
 use grpctunnel_core::{Client, Code, Opening, Server, Side};
 use http::request::Parts;
-use http::{Extensions, HeaderMap, Request, Response};
+use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
-use crate::accept::hooks::{Accept, AcceptResult, Hooks, Register, asked};
+use crate::accept::accepted::{ForwardTunnel, ReverseTunnel};
+use crate::accept::hooks::{Accept, AcceptResult, Hooks, KeepForward, Register, asked};
 use crate::accept::tunnels::{Registration, Tunnels};
 use crate::carrier::driver::{Driver, OnStart};
 use crate::carrier::opening;
@@ -27,32 +28,10 @@ use crate::panics::contain;
 use crate::peer::{Direction, TunnelPeer};
 use crate::registry::{Registry, RegistryKey};
 use crate::runtime::Runtime;
-use crate::server::{Handler, HandlerAcceptor, NoHandler};
+use crate::server::{Handler, HandlerAcceptor, NoHandler, ServerHandle};
 use crate::tunnel::input::CallAcceptor;
 use crate::tunnel::shared::Shared;
 use crate::tunnel::state::TunnelRole;
-
-/// A reverse tunnel that was accepted and may carry calls.
-///
-/// Its `Debug` form shows no metadata, which may hold credentials.
-#[non_exhaustive]
-pub struct ReverseTunnel {
-    /// To make calls on it. The tunnel is drained when the last clone is dropped.
-    pub channel: Channel,
-    /// The metadata of the request that opened it, without the protocol's own headers; see
-    /// [`TunnelPeer::metadata`].
-    pub metadata: HeaderMap,
-    /// What the HTTP stack attached to that request: connection info, certificates.
-    pub extensions: Extensions,
-}
-
-impl fmt::Debug for ReverseTunnel {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReverseTunnel")
-            .field("channel", &self.channel)
-            .finish_non_exhaustive()
-    }
-}
 
 /// Accepts tunnels: the service `grpctunnel.v1.TunnelService`, to be mounted in an HTTP/2 server.
 ///
@@ -64,6 +43,7 @@ pub struct TunnelService<H = NoHandler> {
     handler: Option<H>,
     accept: Option<Accept>,
     register: Option<Register>,
+    keep_forward: Option<KeepForward>,
     hooks: Hooks,
     tunnels: Arc<Tunnels>,
 }
@@ -85,6 +65,7 @@ impl TunnelService {
             handler: None,
             accept: None,
             register: None,
+            keep_forward: None,
             hooks: Hooks::default(),
             tunnels: Arc::new(Tunnels::default()),
         }
@@ -108,9 +89,24 @@ impl<H> TunnelService<H> {
             handler: Some(handler),
             accept: self.accept,
             register: self.register,
+            keep_forward: self.keep_forward,
             hooks: self.hooks,
             tunnels: self.tunnels,
         }
+    }
+
+    /// Calls `keep` with each forward tunnel that may carry calls. What it returns runs as a task of
+    /// its own. The tunnel is drained when its handle is dropped, so that task keeps it, for example
+    /// until the tunnel is [`closed`](ServerHandle::closed). Without it forward tunnels last until
+    /// their peers end them, or the service is [drained](Self::drain).
+    #[must_use]
+    pub fn keep_forward<F, T>(mut self, keep: F) -> Self
+    where
+        F: Fn(ForwardTunnel) -> T + Send + Sync + 'static,
+        T: Future<Output = ()> + Send + 'static,
+    {
+        self.keep_forward = Some(Arc::new(move |tunnel| Box::pin(keep(tunnel))));
+        self
     }
 
     /// Accepts reverse tunnels: `accept` is called with each one that may carry calls, and what it
@@ -223,6 +219,38 @@ impl<H> TunnelService<H> {
         self.accept::<Client, B, _, _>(parts, body, NoAcceptor, admit)
     }
 
+    fn accept_forward<B>(
+        &self,
+        handler: H,
+        parts: Parts,
+        body: B,
+    ) -> Result<Response<TransmitBody>, Status>
+    where
+        H: Handler,
+        B: Body<Error: Into<BoxError>> + Send + 'static,
+    {
+        let keep = self.keep_forward.clone();
+        let admit = |peer: &mut TunnelPeer| {
+            let peer = peer.clone();
+            let on_start = |shared: Arc<Shared<Server>>| {
+                let on_start = move || {
+                    let keep = keep?;
+                    let runtime = shared.runtime.clone();
+                    let handle = ServerHandle::new(shared);
+                    // The tunnel's task survives a panic of the application.
+                    if let Some(task) = contain(|| keep(ForwardTunnel { handle, peer })) {
+                        runtime.spawn(task);
+                    }
+                    None
+                };
+                Box::new(on_start) as OnStart
+            };
+            Ok(on_start)
+        };
+        let acceptor = HandlerAcceptor::new(handler);
+        self.accept::<Server, B, _, _>(parts, body, acceptor, admit)
+    }
+
     /// Starts the task of a tunnel that `admit` lets in. That returns what makes the function that
     /// is called when the tunnel may carry calls.
     fn accept<R, B, A, S>(
@@ -299,9 +327,7 @@ impl<H: Handler> TunnelService<H> {
         let takes_reverse = self.accept.is_some() || self.register.is_some();
         let text = match (parts.uri.path(), &self.handler) {
             (opening::OPEN_TUNNEL, Some(handler)) => {
-                let admit = |_: &mut TunnelPeer| Ok(|_| Box::new(|| None) as OnStart);
-                let acceptor = HandlerAcceptor::new(handler.clone());
-                return self.accept::<Server, B, _, _>(parts, body, acceptor, admit);
+                return self.accept_forward(handler.clone(), parts, body);
             }
             (opening::OPEN_REVERSE_TUNNEL, _) if takes_reverse => {
                 return self.accept_reverse(parts, body);
