@@ -9,7 +9,8 @@ use std::{
 
 use grpctunnel_cli::{
     agent::{AgentEvent, LocalEvent},
-    args::{AgentSettings, Command, ConfigCommand, InitArgs, PortSettings},
+    args::{AgentSettings, CheckArgs, Command, ConfigCommand, InitArgs, PortSettings},
+    check::{Finding, Step},
     config::{self, ConfigError, Reload, Reloaded},
     demo,
     dial::{Dial, DialEvent},
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
             Command::Agent(args) => agent(args.settings(), reload).await,
             Command::Dial(args) => dial(args.settings(), reload).await,
             Command::Forward(args) => dial(args.settings(), reload).await,
+            Command::Check(args) => check(args).await,
             Command::Config(command) => configuration(command, parsed.cli.config),
             Command::Init(args) => init(&args),
         }
@@ -130,6 +132,35 @@ fn keep_current(reload: Reload, apply: impl FnMut(Command) -> Result<(), String>
             ));
         }
     });
+}
+
+async fn check(args: CheckArgs) -> Result<Ended, ExitCode> {
+    let is_json = args.json;
+    let mut failed = None;
+    let mut reports = Vec::new();
+    for check in args.checks().map_err(wrong_setup)? {
+        if !is_json {
+            let name = check.name().map(|name| format!(" as {name}"));
+            let name = name.unwrap_or_default();
+            say(io::stdout(), format_args!("{}{name}", check.gateway()));
+        }
+        let tell = |finding: &Finding| {
+            if !is_json {
+                say(io::stdout(), finding);
+            }
+        };
+        let report = check.run(tell).await;
+        failed = failed.or_else(|| report.failed());
+        reports.push(report.json());
+    }
+    if is_json {
+        say(io::stdout(), serde_json::Value::from(reports));
+    }
+    match failed {
+        None => Ok(Ended::Finished),
+        Some(Step::Credentials) => Err(REFUSED.into()),
+        Some(_) => Err(FAILED.into()),
+    }
 }
 
 async fn gateway(settings: GatewaySettings, reload: Reload) -> Result<Ended, ExitCode> {
