@@ -6,7 +6,7 @@ use grpctunnel_driver::{MemoryBudget, Options, ReverseTunnel, TunnelEnd, TunnelS
 use http::HeaderValue;
 
 use crate::{
-    IDLE_LIMIT, MAX_STREAMS, MEMORY, SLACK,
+    HANDSHAKE_RATE, IDLE_LIMIT, MAX_STREAMS, MEMORY, SLACK,
     address::Address,
     admission::Purpose,
     audit::{Audit, Refused},
@@ -16,6 +16,7 @@ use crate::{
     limits::{Accounts, ConnectionPermits},
     listener::{BindError, Endpoint, Listener, Protection},
     name::{Name, random},
+    pace::Pace,
     registry::Agents,
     router::Router,
     routing::Routing,
@@ -97,6 +98,9 @@ pub struct GatewaySettings {
     /// many connections there are, too: one for every 128 KiB. As much again may wait in the tunnels
     /// together before new calls are refused. Default: 256 MiB.
     pub memory: usize,
+    /// How many connections may begin their handshakes in a second, of TLS and of HTTP/2. Those
+    /// beyond that wait, and the addresses that they come from take turns. Default: 300.
+    pub handshake_rate: usize,
     /// How long a connection may have neither a call nor a tunnel before it is ended. Default: 5 min.
     pub idle_limit: Duration,
     /// How long open calls may go on once it drains; then they end UNAVAILABLE. Default: 30 s.
@@ -114,6 +118,7 @@ impl GatewaySettings {
             routing: Routing::default(),
             max_streams: MAX_STREAMS,
             memory: MEMORY,
+            handshake_rate: HANDSHAKE_RATE,
             idle_limit: IDLE_LIMIT,
             drain_limit: Duration::from_secs(30),
         }
@@ -219,6 +224,7 @@ impl Gateway {
                 audit: self.audit(),
             }),
             idle: self.settings.idle_limit,
+            pace: Some(Pace::new(self.settings.handshake_rate)),
         };
         let tell = Arc::clone(&self.tell);
         let turned_away = move |TurnedAway { count, why }| {

@@ -14,11 +14,19 @@ use grpctunnel_cli::{
     config::{self, ConfigError, Reload, Reloaded},
     demo,
     dial::{Dial, DialEvent},
+    files,
     gateway::{Gateway, GatewayEvent, GatewaySettings},
     init,
     listener::{BindError, Endpoint},
     stop::{Ended, Stop},
 };
+
+/// Memory that a gateway has for each connection.
+const CONNECTION: usize = 128 << 10;
+/// The most connections, whatever memory there is.
+const MAX_CONNECTIONS: usize = 65_536;
+/// Files that are not connections.
+const OTHER_FILES: usize = 64;
 
 const FAILED: u8 = 1;
 const WRONG: u8 = 2;
@@ -165,6 +173,7 @@ async fn check(args: CheckArgs) -> Result<Ended, ExitCode> {
 
 async fn gateway(settings: GatewaySettings, reload: Reload) -> Result<Ended, ExitCode> {
     let listen = settings.listen.clone();
+    allow_files(settings.memory);
     let gateway = Gateway::bind(settings, tell_gateway).await;
     let gateway = gateway.map_err(|error| cannot_listen(&listen, &error))?;
     let stop = stop_on_signals()?;
@@ -178,6 +187,18 @@ async fn gateway(settings: GatewaySettings, reload: Reload) -> Result<Ended, Exi
     });
     listening(gateway.endpoint());
     Ok(gateway.run(stop).await)
+}
+
+/// Has the system allow a file for each connection that there is memory for.
+fn allow_files(memory: usize) {
+    let wanted = (memory / CONNECTION).min(MAX_CONNECTIONS) + OTHER_FILES;
+    let allowed = files::raise_limit(wanted);
+    if allowed < wanted {
+        log(format_args!(
+            "only {allowed} files may be open, so there may be fewer connections than --memory has \
+             room for; raise the limit to {wanted} (ulimit -n, LimitNOFILE=)"
+        ));
+    }
 }
 
 fn tell_gateway(event: GatewayEvent) {

@@ -204,6 +204,17 @@ pub struct GatewayArgs {
         value_parser = clap::value_parser!(u32).range(1..=1_048_576)
     )]
     pub memory: u32,
+    /// How many connections may begin their handshakes in a second
+    ///
+    /// Those beyond that wait, and the addresses that they come from take turns: after a restart all
+    /// agents come at once.
+    #[arg(
+        long,
+        value_name = "COUNT",
+        default_value_t = 300,
+        value_parser = clap::value_parser!(u16).range(1..)
+    )]
+    pub handshake_rate: u16,
     /// What a first Ctrl-C or SIGTERM leaves to the calls that are open.
     #[command(flatten)]
     pub drain: DrainArgs,
@@ -223,6 +234,7 @@ impl GatewayArgs {
         };
         settings.max_streams = self.streams.max_streams;
         settings.memory = usize::try_from(self.memory).map_or(usize::MAX, |mib| mib << 20);
+        settings.handshake_rate = self.handshake_rate.into();
         settings.drain_limit = self.drain.limit();
         settings
     }

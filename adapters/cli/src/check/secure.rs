@@ -156,8 +156,14 @@ async fn http2(
 ) -> Result<(Client<Bytes>, Found), Fault> {
     let settings = Settings::tunnels().with_handshake_timeout(check.limit);
     let runtime = grpctunnel_tokio::runtime();
-    let connected = grpctunnel_http2::connect(TokioIo::new(wire), &settings, &runtime).await;
-    let client = connected.map_err(|error| {
+    let connecting = async {
+        let client = grpctunnel_http2::connect(TokioIo::new(wire), &settings, &runtime).await?;
+        // What refuses plaintext or a certificate may send its settings first.
+        client.connection().ping().await?;
+        Ok(client)
+    };
+    let connected = timeout(check.limit.saturating_mul(2), connecting).await;
+    let client = connected.map_err(|_| silent())?.map_err(|error| {
         // What TLS 1.3 refuses of ours, it refuses when the handshake is over here.
         let of_tls = failure.as_ref().and_then(|failure| failure.get());
         match of_tls {
@@ -169,7 +175,10 @@ async fn http2(
             _ => not_http2(&error),
         }
     })?;
-    let streams = client.connection().max_streams();
+    let streams = match client.connection().max_streams() {
+        usize::MAX => "any number of".to_owned(),
+        streams => streams.to_string(),
+    };
     let by = match failure {
         Some(_) => "h2 by ALPN",
         None => "by its preface",
@@ -192,13 +201,17 @@ fn not_http2(error: &grpctunnel_http2::Error) -> Fault {
         );
     }
     let cause: &(dyn Error + 'static) = error;
-    let why = match error.kind() {
-        ErrorKind::HandshakeTimeout(_) => "it took the connection, and said nothing".to_owned(),
-        _ => words::spoken(cause).map_or_else(|| words::reason(cause), str::to_owned),
-    };
+    if matches!(error.kind(), ErrorKind::HandshakeTimeout(_)) {
+        return silent();
+    }
+    let why = words::spoken(cause).map_or_else(|| words::reason(cause), str::to_owned);
     let advice = match error.kind() {
         ErrorKind::Http1 | ErrorKind::NotHttp2 => HTTP2_ADVICE,
         _ => FULL_ADVICE,
     };
     Fault::new(why, advice)
+}
+
+fn silent() -> Fault {
+    Fault::new("it took the connection, and said nothing", FULL_ADVICE)
 }
