@@ -8,7 +8,7 @@ use grpctunnel_driver::{
 use http::HeaderValue;
 
 use crate::{
-    IDLE_LIMIT, MAX_STREAMS, MEMORY, SLACK,
+    HANDSHAKE_RATE, IDLE_LIMIT, MAX_STREAMS, MEMORY, SLACK,
     address::Address,
     admission::Purpose,
     audit::{Audit, Refused},
@@ -18,6 +18,7 @@ use crate::{
     limits::{Accounts, ConnectionPermits},
     listener::{BindError, Endpoint, Listener, Protection},
     name::{Name, random},
+    pace::Pace,
     registry::Agents,
     retry::RetryPolicy,
     router::Router,
@@ -120,6 +121,9 @@ pub struct GatewaySettings {
     /// many connections there are, too: one for every 128 KiB. As much again may wait in the tunnels
     /// together before new calls are refused. Default: 256 MiB.
     pub memory: usize,
+    /// How many connections may begin their handshakes in a second, of TLS and of HTTP/2. Those
+    /// beyond that wait, and the addresses that they come from take turns. Default: 300.
+    pub handshake_rate: usize,
     /// How long a connection may have neither a call nor a tunnel before it is ended. Default: 5 min.
     pub idle_limit: Duration,
     /// How long open calls may go on once it drains; then they end UNAVAILABLE. Default: 30 s.
@@ -138,6 +142,7 @@ impl GatewaySettings {
             retries: Vec::new(),
             max_streams: MAX_STREAMS,
             memory: MEMORY,
+            handshake_rate: HANDSHAKE_RATE,
             idle_limit: IDLE_LIMIT,
             drain_limit: Duration::from_secs(30),
         }
@@ -243,6 +248,7 @@ impl Gateway {
                 audit: self.audit(),
             }),
             idle: self.settings.idle_limit,
+            pace: Some(Pace::new(self.settings.handshake_rate)),
         };
         let tell = Arc::clone(&self.tell);
         let turned_away = move |TurnedAway { count, why }| {

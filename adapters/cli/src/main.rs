@@ -9,15 +9,24 @@ use std::{
 
 use grpctunnel_cli::{
     agent::{AgentEvent, LocalEvent},
-    args::{AgentSettings, Command, ConfigCommand, InitArgs, PortSettings},
+    args::{AgentSettings, CheckArgs, Command, ConfigCommand, InitArgs, PortSettings},
+    check::{Finding, Step},
     config::{self, ConfigError, Reload, Reloaded},
     demo,
     dial::{Dial, DialEvent},
+    files,
     gateway::{Gateway, GatewayEvent, GatewaySettings},
     init,
     listener::{BindError, Endpoint},
     stop::{Ended, Stop},
 };
+
+/// Memory that a gateway has for each connection.
+const CONNECTION: usize = 128 << 10;
+/// The most connections, whatever memory there is.
+const MAX_CONNECTIONS: usize = 65_536;
+/// Files that are not connections.
+const OTHER_FILES: usize = 64;
 
 const FAILED: u8 = 1;
 const WRONG: u8 = 2;
@@ -45,6 +54,7 @@ fn main() -> ExitCode {
             Command::Agent(args) => agent(args.settings(), reload).await,
             Command::Dial(args) => dial(args.settings(), reload).await,
             Command::Forward(args) => dial(args.settings(), reload).await,
+            Command::Check(args) => check(args).await,
             Command::Config(command) => configuration(command, parsed.cli.config),
             Command::Init(args) => init(&args),
         }
@@ -132,8 +142,38 @@ fn keep_current(reload: Reload, apply: impl FnMut(Command) -> Result<(), String>
     });
 }
 
+async fn check(args: CheckArgs) -> Result<Ended, ExitCode> {
+    let is_json = args.json;
+    let mut failed = None;
+    let mut reports = Vec::new();
+    for check in args.checks().map_err(wrong_setup)? {
+        if !is_json {
+            let name = check.name().map(|name| format!(" as {name}"));
+            let name = name.unwrap_or_default();
+            say(io::stdout(), format_args!("{}{name}", check.gateway()));
+        }
+        let tell = |finding: &Finding| {
+            if !is_json {
+                say(io::stdout(), finding);
+            }
+        };
+        let report = check.run(tell).await;
+        failed = failed.or_else(|| report.failed());
+        reports.push(report.json());
+    }
+    if is_json {
+        say(io::stdout(), serde_json::Value::from(reports));
+    }
+    match failed {
+        None => Ok(Ended::Finished),
+        Some(Step::Credentials) => Err(REFUSED.into()),
+        Some(_) => Err(FAILED.into()),
+    }
+}
+
 async fn gateway(settings: GatewaySettings, reload: Reload) -> Result<Ended, ExitCode> {
     let listen = settings.listen.clone();
+    allow_files(settings.memory);
     let gateway = Gateway::bind(settings, tell_gateway).await;
     let gateway = gateway.map_err(|error| cannot_listen(&listen, &error))?;
     let stop = stop_on_signals()?;
@@ -147,6 +187,18 @@ async fn gateway(settings: GatewaySettings, reload: Reload) -> Result<Ended, Exi
     });
     listening(gateway.endpoint());
     Ok(gateway.run(stop).await)
+}
+
+/// Has the system allow a file for each connection that there is memory for.
+fn allow_files(memory: usize) {
+    let wanted = (memory / CONNECTION).min(MAX_CONNECTIONS) + OTHER_FILES;
+    let allowed = files::raise_limit(wanted);
+    if allowed < wanted {
+        log(format_args!(
+            "only {allowed} files may be open, so there may be fewer connections than --memory has \
+             room for; raise the limit to {wanted} (ulimit -n, LimitNOFILE=)"
+        ));
+    }
 }
 
 fn tell_gateway(event: GatewayEvent) {

@@ -24,6 +24,7 @@ use crate::{
     answer::refuse,
     auth::Caller,
     calls::{Calls, Open},
+    echo,
     health::Health,
     held::Held,
     name::Name,
@@ -265,6 +266,9 @@ impl Router {
             let headers = response.headers_mut();
             headers.insert(INSTANCE, self.0.instance.clone());
             return response.map(Either::Right);
+        }
+        if request.uri().path() == echo::PATH {
+            return echo::answer(request).map(Either::Right);
         }
         let text = match request.uri().path() {
             path if is_of_tunnels(path) => "no tunnel to the gateway is opened here",

@@ -1,5 +1,6 @@
 //! The command line of `grpctunnel`.
 
+mod check;
 mod setup;
 mod shared;
 #[cfg(test)]
@@ -12,6 +13,7 @@ use clap::{ArgGroup, Args, Parser, Subcommand};
 use http::uri::Authority;
 
 pub use self::{
+    check::CheckArgs,
     setup::{AgentSettings, PortSettings, SetupError},
     shared::{ConnectArgs, DrainArgs, ListenArgs, StreamsArgs},
     trust::{CredentialArgs, LocalCredentialArgs, TrustArgs},
@@ -34,7 +36,7 @@ Exit codes:
   1  failed; the reason is on stderr
   2  the command line, the configuration or a file that it names is wrong
   3  ended by a signal, calls were cut off (drain limit, or a second signal)
-  4  the gateway refused the credentials, again and again";
+  4  the gateway refused the credentials";
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -110,6 +112,17 @@ pub enum Command {
         after_help = EXIT_CODES
     )]
     Forward(ForwardArgs),
+    /// Find out step by step what is wrong between here and a gateway
+    #[command(
+        long_about = "Find out step by step what is wrong between here and a gateway: name, TCP, \
+            proxy, TLS, HTTP/2, credentials, tunnel, revision, extensions, round trip, \
+            throughput, and whether the tunnel lives without traffic.\n\nIt takes the options of \
+            agent, and reads its section of the configuration. The step that fails is told with \
+            what to do, and those behind it are not taken. Meanwhile the gateway has one more \
+            agent of the name, which leaves all calls to the others.",
+        after_help = EXIT_CODES
+    )]
+    Check(CheckArgs),
     /// Check, show or explain the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -200,6 +213,17 @@ pub struct GatewayArgs {
         value_parser = clap::value_parser!(u32).range(1..=1_048_576)
     )]
     pub memory: u32,
+    /// How many connections may begin their handshakes in a second
+    ///
+    /// Those beyond that wait, and the addresses that they come from take turns: after a restart all
+    /// agents come at once.
+    #[arg(
+        long,
+        value_name = "COUNT",
+        default_value_t = 300,
+        value_parser = clap::value_parser!(u16).range(1..)
+    )]
+    pub handshake_rate: u16,
     /// What a first Ctrl-C or SIGTERM leaves to the calls that are open.
     #[command(flatten)]
     pub drain: DrainArgs,
@@ -220,6 +244,7 @@ impl GatewayArgs {
         settings.retries = self.retry;
         settings.max_streams = self.streams.max_streams;
         settings.memory = usize::try_from(self.memory).map_or(usize::MAX, |mib| mib << 20);
+        settings.handshake_rate = self.handshake_rate.into();
         settings.drain_limit = self.drain.limit();
         settings
     }

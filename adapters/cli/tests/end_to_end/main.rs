@@ -3,6 +3,7 @@
 mod attacks;
 mod bad_input;
 mod calls;
+mod check;
 mod configured;
 mod crowd;
 mod dialled;

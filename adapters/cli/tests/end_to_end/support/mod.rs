@@ -108,6 +108,17 @@ impl RunningGateway {
         }
     }
 
+    /// Waits until an agent joins.
+    pub(crate) async fn joined(&mut self) -> Tested<String> {
+        loop {
+            if let GatewayEvent::Joined { name, .. } =
+                self.events.recv().await.ok_or("the gateway is gone")?
+            {
+                return Ok(name.to_string());
+            }
+        }
+    }
+
     /// Waits until the tunnel of an agent is over.
     pub(crate) async fn left(&mut self) -> Tested<String> {
         loop {
