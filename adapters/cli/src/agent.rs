@@ -3,8 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use grpctunnel_driver::{
-    Backoff, DialError, Interruption, Options, Status, Supervisor, SupervisorEvent,
-    SupervisorEventKind, TunnelPeer,
+    Backoff, DialError, Interruption, Options, Status, Supervisor, SupervisorEventKind, TunnelPeer,
 };
 use http::{HeaderMap, HeaderValue, uri::Authority};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
@@ -63,8 +62,8 @@ pub struct Agent {
     pub supervised: Supervised,
     /// When a local server that fails is left alone. Default: never.
     pub breaking: Option<Breaking>,
-    /// How often it tries again after the gateway refused its credentials, one refusal after the
-    /// other, before it gives up. Default: 3.
+    /// How often it tries again after a gateway refused its credentials, one refusal after the
+    /// other, before it gives that gateway up. Default: 3.
     pub auth_retries: u32,
     /// The longest pause before it connects again. Default: 10 s.
     pub retry_limit: Duration,
@@ -129,6 +128,15 @@ pub enum AgentEvent {
     },
     /// A call ended with another code than OK.
     CallFailed(CallFailed),
+    /// A gateway refused its credentials again and again, and is left alone.
+    GaveUp {
+        /// The gateway.
+        gateway: Origin,
+        /// The name that it wanted to serve there.
+        name: Name,
+        /// The last refusal.
+        why: String,
+    },
     /// Something happened between it and a local server.
     Local {
         /// Which one.
@@ -184,22 +192,29 @@ impl Agent {
                 instance = local.instance(tonic::body::Body::new(question())) => instance,
                 () = stop.draining() => return Ok(Ended::Finished),
             };
-            let events = Events {
-                gateways: self.gateways.clone(),
-                served: served.clone(),
-                tell: Arc::clone(&tell),
-                circle: circle.clone(),
-                need: stop
-                    .readiness()
-                    .needs(format_args!("tunnel for {}", served.name)),
-            };
-            match self.supervise(local, instance, events) {
-                Ok(supervisor) => {
-                    let name = Some(served.name.clone());
-                    self.supervised.add(name, Way::Agent, supervisor.clone());
-                    supervisors.push(supervisor);
+            let need = stop
+                .readiness()
+                .needs(format_args!("tunnel for {}", served.name));
+            let need = Arc::new(need);
+            for gateway in &self.gateways {
+                let events = Events {
+                    gateway: gateway.clone(),
+                    served: served.clone(),
+                    tell: Arc::clone(&tell),
+                    circle: circle.clone(),
+                    need: Arc::clone(&need),
+                };
+                match self.supervise(local.clone(), instance.clone(), events) {
+                    Ok(supervisor) => {
+                        let name = Some(served.name.clone());
+                        self.supervised.add(name, Way::Agent, supervisor.clone());
+                        supervisors.push(supervisor);
+                    }
+                    Err(status) => {
+                        let (gateway, why) = (gateway.clone(), status.to_string());
+                        tell(AgentEvent::Failed { gateway, why });
+                    }
                 }
-                Err(status) => self.cannot_start(&tell, &status),
             }
         }
         drop(circle);
@@ -212,7 +227,8 @@ impl Agent {
         }
     }
 
-    /// Keeps the tunnels of one local server open.
+    /// Keeps the tunnels of one local server to one gateway open: what one gateway refuses says
+    /// nothing about another.
     fn supervise(
         &self,
         local: LocalServer,
@@ -226,8 +242,7 @@ impl Agent {
         let mut backoff = Backoff::default();
         backoff.max = self.retry_limit;
         let tunnels = self.connections.max(1);
-        let all = tunnels.saturating_mul(self.gateways.len());
-        let refusals = Refusals::new(self.auth_retries, all);
+        let refusals = Refusals::new(self.auth_retries, tunnels);
         let accepted = refusals.clone();
         let tell = Arc::clone(&events.tell);
         let name = Some(events.served.name.clone());
@@ -235,7 +250,11 @@ impl Agent {
             inner: local.for_tunnels(),
             observer: Observer::new(name, move |failed| tell(AgentEvent::CallFailed(failed))),
         };
-        let mut builder = Supervisor::reverse(calls)
+        let gateway = events.gateway.clone();
+        let (proxy, credentials) = (self.proxy.clone(), self.credentials.clone());
+        let carrier = Carrier::new(gateway.clone(), proxy, credentials);
+        Supervisor::reverse(calls)
+            .gateway(gateway.to_string(), carrier)
             .tunnels(tunnels)
             .options(self.options())
             .metadata(metadata)
@@ -246,21 +265,9 @@ impl Agent {
                 if matches!(event.kind, SupervisorEventKind::Opened) {
                     accepted.over();
                 }
-                events.tell(event);
-            });
-        for gateway in &self.gateways {
-            let (proxy, credentials) = (self.proxy.clone(), self.credentials.clone());
-            let carrier = Carrier::new(gateway.clone(), proxy, credentials);
-            builder = builder.gateway(gateway.to_string(), carrier);
-        }
-        builder.start(&grpctunnel_tokio::runtime())
-    }
-
-    fn cannot_start(&self, tell: &Tell, status: &Status) {
-        for gateway in &self.gateways {
-            let (gateway, why) = (gateway.clone(), status.to_string());
-            tell(AgentEvent::Failed { gateway, why });
-        }
+                events.tell(event.kind);
+            })
+            .start(&grpctunnel_tokio::runtime())
     }
 
     fn local(&self, served: &Served, tell: &Tell) -> LocalServer {
@@ -301,7 +308,8 @@ async fn end(supervisors: &[Supervisor], agent: &Agent, stop: &Stop) -> Ended {
             let lost = matches!(end.gave_up, Some(Interruption::TaskLost));
             if lost || end.cut_off > 0 {
                 all = Ended::CutOff;
-            } else if end.gave_up.as_ref().is_some_and(is_refusal) {
+            } else if end.gave_up.as_ref().is_some_and(is_refusal) && !stop.is_draining() {
+                // Nobody asked it to end: no gateway is left.
                 all = Ended::Refused;
             }
         }
@@ -335,30 +343,27 @@ fn not_itself(peer: Option<&TunnelPeer>, local: Option<&HeaderValue>) -> Result<
     ))
 }
 
-/// Tells what happens to the tunnels of one local server.
+/// Tells what happens to the tunnels of one local server to one gateway.
 struct Events {
-    gateways: Vec<Origin>,
+    gateway: Origin,
     served: Served,
     tell: Tell,
     /// Where a local server is told that is its own gateway.
     circle: UnboundedSender<OwnGateway>,
     /// What its readiness waits for.
-    need: Need,
+    need: Arc<Need>,
 }
 
 impl Events {
-    fn tell(&self, event: &SupervisorEvent<'_>) {
-        self.need.follow(&event.kind);
-        let named = |gateway: &&Origin| gateway.to_string() == event.gateway;
-        let Some(gateway) = self.gateways.iter().find(named).cloned() else {
-            return;
-        };
-        match event.kind {
+    fn tell(&self, event: SupervisorEventKind<'_>) {
+        self.need.follow(&event);
+        match event {
             SupervisorEventKind::Opened => metrics::connected(true),
             SupervisorEventKind::Failed(_) => metrics::connected(false),
             _ => {}
         }
-        let event = match event.kind {
+        let gateway = self.gateway.clone();
+        let event = match event {
             SupervisorEventKind::Opened => AgentEvent::Connected {
                 gateway,
                 name: self.served.name.clone(),
@@ -380,6 +385,11 @@ impl Events {
                 why: words::interruption(why),
             },
             SupervisorEventKind::Waiting(pause) => AgentEvent::Pausing { gateway, pause },
+            SupervisorEventKind::GaveUp(why) if is_refusal(why) => AgentEvent::GaveUp {
+                gateway,
+                name: self.served.name.clone(),
+                why: words::interruption(why),
+            },
             _ => return,
         };
         (self.tell)(event);

@@ -3,7 +3,6 @@
 
 use std::{
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
     time::Instant,
 };
@@ -17,7 +16,7 @@ use tower_service::Service;
 
 use crate::{
     INSTANCE, NAME,
-    admin::{ForwardTunnel, GatewayTunnels},
+    admin::GatewayTunnels,
     admission::Purpose,
     answer::{Page, or_refused, refuse},
     audit::{Refused, RefusedKind},
@@ -32,7 +31,7 @@ use crate::{
 
 /// The body of a response of the gateway.
 pub(crate) type FrontBody = Either<
-    Held<TransmitBody, (Permit, Option<ForwardTunnel>)>,
+    Held<TransmitBody, Permit>,
     Either<ObservedBody<GuardedBody>, Either<grpctunnel_driver::ResponseBody, Full<Bytes>>>,
 >;
 
@@ -49,14 +48,10 @@ pub(crate) struct Front {
     /// Who the connection belongs to by its client certificate.
     pub(crate) certified: Option<Authenticated>,
     pub(crate) permits: ConnectionPermits,
-    pub(crate) opened_forward: OpenedForward,
     pub(crate) listed: GatewayTunnels,
     pub(crate) purpose: Purpose,
     pub(crate) stop: Stop,
 }
-
-/// Is told that a forward tunnel is being opened.
-pub(crate) type OpenedForward = Arc<dyn Fn(&Authenticated) + Send + Sync>;
 
 /// What whoever accepts a tunnel finds of its opening.
 #[derive(Clone, Debug)]
@@ -79,7 +74,7 @@ impl Front {
                 return Ok(self.deny(Some(&by), RefusedKind::Tunnel, "tunnel", &exceeded.status()));
             }
         };
-        let listed = if request.uri().path() == TunnelService::OPEN_REVERSE_TUNNEL {
+        if request.uri().path() == TunnelService::OPEN_REVERSE_TUNNEL {
             let (name, named) = match name_of(request.headers()) {
                 Ok(name) => name,
                 Err(status) => {
@@ -104,11 +99,7 @@ impl Front {
                 named,
                 since: Instant::now(),
             });
-            None
-        } else {
-            (self.opened_forward)(&by);
-            Some(self.listed.forward(by.clone()))
-        };
+        }
         // What opened the tunnel has been read, and is nobody else's business.
         request.headers_mut().remove(AUTHORIZATION);
         request.extensions_mut().insert(by);
@@ -120,7 +111,7 @@ impl Front {
         let answered = self.tunnels.call(request).await;
         let mut response = answered.unwrap_or_else(|never| match never {});
         response.headers_mut().insert(INSTANCE, self.instance);
-        Ok(response.map(|body| Either::Left(Held::new(body, (permit, listed)))))
+        Ok(response.map(|body| Either::Left(Held::new(body, permit))))
     }
 
     /// Who a request comes from, and whether they may have another connection.

@@ -2,11 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use grpctunnel_driver::{MemoryBudget, Options, ReverseTunnel, TunnelEnd, TunnelService};
+use grpctunnel_driver::{
+    ForwardTunnel, MemoryBudget, Options, ReverseTunnel, TunnelEnd, TunnelService,
+};
 use http::HeaderValue;
 
 use crate::{
-    IDLE_LIMIT, MAX_STREAMS, MEMORY, SLACK,
+    HANDSHAKE_RATE, IDLE_LIMIT, MAX_STREAMS, MEMORY, SLACK,
     address::Address,
     admin::{Drained, GatewayTunnels, Panel, Tunnels, readiness},
     admission::Purpose,
@@ -18,7 +20,9 @@ use crate::{
     listener::{BindError, Endpoint, Listener, Protection},
     metrics::{AgentTunnel, Observed, Observer, Recorder},
     name::{Name, random},
+    pace::Pace,
     registry::Agents,
+    retry::RetryPolicy,
     router::Router,
     routing::Routing,
     serve::{Arrived, Limits, Security, TurnedAway, serve},
@@ -48,14 +52,32 @@ pub enum GatewayEvent {
         name: Name,
         /// Where it came from.
         peer: Endpoint,
+        /// Who it was: see [`Refused::identity`].
+        identity: String,
         /// How it ended.
         end: TunnelEnd,
     },
-    /// A forward tunnel is being opened.
+    /// A forward tunnel is open.
     Dialled {
         /// Where it comes from.
         peer: Endpoint,
-        /// Who opens it: see [`Refused::identity`].
+        /// Who opened it: see [`Refused::identity`].
+        identity: String,
+    },
+    /// A forward tunnel is over.
+    HungUp {
+        /// Where it came from.
+        peer: Endpoint,
+        /// Who had opened it: see [`Refused::identity`].
+        identity: String,
+        /// How it ended.
+        end: TunnelEnd,
+    },
+    /// Whoever opened a forward tunnel is not known any more. It takes no more calls, and ends.
+    Revoked {
+        /// Where it comes from.
+        peer: Endpoint,
+        /// Who had opened it: see [`Refused::identity`].
         identity: String,
     },
     /// An agent may not serve its name any more. It gets no more calls, and its tunnel ends.
@@ -95,12 +117,17 @@ pub struct GatewaySettings {
     pub trust: TrustSettings,
     /// How calls without a target find their agent. Default: the only agent.
     pub routing: Routing,
+    /// Which calls are made again that failed. Default: none.
+    pub retries: Vec<RetryPolicy>,
     /// Calls that may be open at once on a tunnel. Default: 1,024.
     pub max_streams: u32,
     /// Bytes that the connections of callers may hold of what nobody has read yet. It bounds how
     /// many connections there are, too: one for every 128 KiB. As much again may wait in the tunnels
     /// together before new calls are refused. Default: 256 MiB.
     pub memory: usize,
+    /// How many connections may begin their handshakes in a second, of TLS and of HTTP/2. Those
+    /// beyond that wait, and the addresses that they come from take turns. Default: 300.
+    pub handshake_rate: usize,
     /// How long a connection may have neither a call nor a tunnel before it is ended. Default: 5 min.
     pub idle_limit: Duration,
     /// How long open calls may go on once it drains; then they end UNAVAILABLE. Default: 30 s.
@@ -116,8 +143,10 @@ impl GatewaySettings {
             insecure: false,
             trust: TrustSettings::default(),
             routing: Routing::default(),
+            retries: Vec::new(),
             max_streams: MAX_STREAMS,
             memory: MEMORY,
+            handshake_rate: HANDSHAKE_RATE,
             idle_limit: IDLE_LIMIT,
             drain_limit: Duration::from_secs(30),
         }
@@ -145,7 +174,7 @@ pub struct GatewayControl {
 impl GatewayControl {
     /// Trusts whom these settings say from now on, and reads their files again. What is wrong
     /// changes nothing. Tunnels stay; those of agents that may not serve their name any more are
-    /// drained.
+    /// drained, and so are the forward tunnels of whoever is not known any more.
     ///
     /// # Errors
     ///
@@ -251,6 +280,7 @@ impl Gateway {
                 audit: self.audit(),
             }),
             idle: self.settings.idle_limit,
+            pace: Some(Pace::new(self.settings.handshake_rate)),
         };
         let tell = Arc::clone(&self.tell);
         let turned_away = move |TurnedAway { count, why }| {
@@ -319,9 +349,9 @@ impl Gateway {
         let instance = HeaderValue::from_str(&format!("{:016x}{:016x}", random(), random()));
         let instance = instance.unwrap_or_else(|_| HeaderValue::from_static(""));
         let health = Health::new(agents.clone(), stop.clone());
-        let routing = self.settings.routing;
+        let (routing, retries) = (self.settings.routing, self.settings.retries);
         let guard = Guard {
-            router: Router::new(agents.clone(), routing, health, instance.clone()),
+            router: Router::new(agents.clone(), routing, retries, health, instance.clone()),
             trusted: self.trusted.clone(),
             accounts: Accounts::default(),
             audit,
@@ -336,24 +366,21 @@ impl Gateway {
         options.budget = Some(MemoryBudget::new(self.settings.memory));
         // A call goes on to an agent as it came.
         options.authority = None;
-        let tell = Arc::clone(&self.tell);
-        let opened_forward = move |by: &Authenticated| {
-            tell(GatewayEvent::Dialled {
-                peer: by.peer.clone(),
-                identity: by.identity.to_string(),
-            });
-        };
+        let listed = self.listed;
         let house = House {
+            listed: listed.clone(),
             agents: agents.clone(),
             trusted: self.trusted,
             drain_limit: self.settings.drain_limit,
             tell: self.tell,
         };
+        let forward = house.clone();
         let accept = move |tunnel| house.clone().accept(tunnel);
         let front = Front {
             tunnels: agents.of(TunnelService::new(grpctunnel_tokio::runtime())
                 .with_options(options)
                 .forward(calls.clone())
+                .keep_forward(move |tunnel| forward.clone().keep_forward(tunnel))
                 .reverse(accept)),
             guard,
             calls,
@@ -362,17 +389,17 @@ impl Gateway {
             purpose: Purpose::default(),
             certified: None,
             permits: ConnectionPermits::default(),
-            opened_forward: Arc::new(opened_forward),
-            listed: self.listed,
+            listed,
             stop: stop.clone(),
         };
         (front, self.listener)
     }
 }
 
-/// What is done with the tunnels of agents.
+/// What is done with tunnels.
 #[derive(Clone)]
 struct House {
+    listed: GatewayTunnels,
     agents: Agents,
     trusted: Trusted,
     drain_limit: Duration,
@@ -402,25 +429,66 @@ impl House {
                 identity: identity.to_string(),
                 others,
             });
-            let closed = channel.closed();
-            tokio::pin!(closed);
-            let ended = tokio::select! {
-                end = closed.as_mut() => Some(end),
-                () = self.trusted.lost(&identity, &name) => None,
-            };
-            let end = match ended {
-                Some(end) => end,
-                None => {
-                    (self.tell)(GatewayEvent::Dismissed {
-                        name: name.clone(),
-                        peer: peer.clone(),
-                        identity: identity.to_string(),
-                    });
-                    channel.drain(self.drain_limit);
-                    closed.await
-                }
-            };
-            (self.tell)(GatewayEvent::Left { name, peer, end });
+            let identified = identity.to_string();
+            let may_serve = |trusted: &Trusted| trusted.may_serve(&identity, &name);
+            if self.is_distrusted(channel.closed(), may_serve).await {
+                (self.tell)(GatewayEvent::Dismissed {
+                    name: name.clone(),
+                    peer: peer.clone(),
+                    identity: identified.clone(),
+                });
+                channel.drain(self.drain_limit);
+            }
+            let end = channel.closed().await;
+            (self.tell)(GatewayEvent::Left {
+                name,
+                peer,
+                identity: identified,
+                end,
+            });
+        }
+    }
+
+    /// Looks after a forward tunnel until it is over.
+    async fn keep_forward(self, tunnel: ForwardTunnel) {
+        let ForwardTunnel { handle, peer, .. } = tunnel;
+        let Some(by) = peer.extensions().get::<Authenticated>().cloned() else {
+            // Without it nobody would make its calls.
+            return handle.close();
+        };
+        let _listed = self.listed.forward(by.clone());
+        let Authenticated { identity, peer, .. } = by;
+        let identified = identity.to_string();
+        (self.tell)(GatewayEvent::Dialled {
+            peer: peer.clone(),
+            identity: identified.clone(),
+        });
+        let is_known = |trusted: &Trusted| trusted.is_known(&identity);
+        if self.is_distrusted(handle.closed(), is_known).await {
+            (self.tell)(GatewayEvent::Revoked {
+                peer: peer.clone(),
+                identity: identified.clone(),
+            });
+            handle.drain(self.drain_limit);
+        }
+        let end = handle.closed().await;
+        (self.tell)(GatewayEvent::HungUp {
+            peer,
+            identity: identified,
+            end,
+        });
+    }
+
+    /// Waits until a tunnel is over, or what it depends on does not hold any more: whether it is
+    /// that.
+    async fn is_distrusted(
+        &self,
+        closed: impl Future<Output = TunnelEnd>,
+        holds: impl Fn(&Trusted) -> bool,
+    ) -> bool {
+        tokio::select! {
+            _ = closed => false,
+            () = self.trusted.changed(holds) => true,
         }
     }
 }

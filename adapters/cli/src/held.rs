@@ -23,6 +23,12 @@ impl<B, T> Held<B, T> {
     }
 }
 
+impl<B: Unpin, T> Held<B, T> {
+    pub(crate) fn body(&mut self) -> &mut B {
+        self.body.as_mut().get_mut()
+    }
+}
+
 impl<B: Body, T: Unpin> Body for Held<B, T> {
     type Data = B::Data;
     type Error = B::Error;

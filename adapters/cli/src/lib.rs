@@ -41,10 +41,13 @@ pub mod audit;
 pub mod auth;
 mod calls;
 mod carrier;
+pub mod check;
 pub mod config;
 pub mod connect;
 pub mod demo;
 pub mod dial;
+mod echo;
+pub mod files;
 mod front;
 pub mod gateway;
 mod health;
@@ -60,9 +63,11 @@ pub mod ls;
 pub mod metrics;
 pub mod name;
 pub mod origin;
+mod pace;
 pub mod ready;
 mod refusal;
 mod registry;
+pub mod retry;
 mod router;
 pub mod routing;
 mod serve;
@@ -97,6 +102,9 @@ const MAX_STREAMS: u32 = 1_024;
 
 /// How long a connection may have neither a call nor a tunnel.
 pub(crate) const IDLE_LIMIT: Duration = Duration::from_secs(300);
+
+/// Connections of a gateway that may begin their handshakes in a second.
+const HANDSHAKE_RATE: usize = 300;
 
 /// Bytes that the connections of callers may hold of what nobody has read.
 const MEMORY: usize = 256 << 20;

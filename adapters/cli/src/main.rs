@@ -11,10 +11,15 @@ use std::{
 use grpctunnel_cli::{
     admin::{Admin, AdminError, AdminSettings, Drained, Panel},
     agent::AgentEvent,
-    args::{AgentSettings, Command, ConfigCommand, DrainAgentArgs, InitArgs, LsArgs, PortSettings},
+    args::{
+        AgentSettings, CheckArgs, Command, ConfigCommand, DrainAgentArgs, InitArgs, LsArgs,
+        PortSettings,
+    },
+    check::{Finding, Step},
     config::{self, ConfigError, Reload},
     demo,
     dial::{Dial, DialEvent},
+    files,
     gateway::{Gateway, GatewaySettings},
     init,
     listener::{BindError, Endpoint},
@@ -23,6 +28,13 @@ use grpctunnel_cli::{
     metrics::Recorder,
     stop::{Ended, Stage, Stop},
 };
+
+/// Memory that a gateway has for each connection.
+const CONNECTION: usize = 128 << 10;
+/// The most connections, whatever memory there is.
+const MAX_CONNECTIONS: usize = 65_536;
+/// Files that are not connections.
+const OTHER_FILES: usize = 64;
 
 const FAILED: u8 = 1;
 const WRONG: u8 = 2;
@@ -68,6 +80,7 @@ fn main() -> ExitCode {
             }
             Command::Ls(args) => ls(args).await,
             Command::Drain(args) => drain(args).await,
+            Command::Check(args) => check(args).await,
             Command::Config(command) => configuration(command, parsed.cli.config),
             Command::Init(args) => init(&args),
         }
@@ -175,6 +188,35 @@ fn keep_current(reload: Reload, apply: impl FnMut(Command) -> Result<(), String>
     });
 }
 
+async fn check(args: CheckArgs) -> Result<Ended, ExitCode> {
+    let is_json = args.json;
+    let mut failed = None;
+    let mut reports = Vec::new();
+    for check in args.checks().map_err(wrong_setup)? {
+        if !is_json {
+            let name = check.name().map(|name| format!(" as {name}"));
+            let name = name.unwrap_or_default();
+            say(io::stdout(), format_args!("{}{name}", check.gateway()));
+        }
+        let tell = |finding: &Finding| {
+            if !is_json {
+                say(io::stdout(), finding);
+            }
+        };
+        let report = check.run(tell).await;
+        failed = failed.or_else(|| report.failed());
+        reports.push(report.json());
+    }
+    if is_json {
+        say(io::stdout(), serde_json::Value::from(reports));
+    }
+    match failed {
+        None => Ok(Ended::Finished),
+        Some(Step::Credentials) => Err(REFUSED.into()),
+        Some(_) => Err(FAILED.into()),
+    }
+}
+
 async fn gateway(
     settings: GatewaySettings,
     admin: Option<AdminSettings>,
@@ -182,6 +224,7 @@ async fn gateway(
     reload: Reload,
 ) -> Result<Ended, ExitCode> {
     let listen = settings.listen.clone();
+    allow_files(settings.memory);
     let gateway = Gateway::bind(settings, log::gateway).await;
     let gateway = gateway.map_err(|error| cannot_listen(&listen, &error))?;
     let stop = stop_on_signals(delay)?;
@@ -197,6 +240,18 @@ async fn gateway(
     listening(gateway.endpoint());
     started(&stop);
     Ok(gateway.run(stop).await)
+}
+
+/// Has the system allow a file for each connection that there is memory for.
+fn allow_files(memory: usize) {
+    let wanted = (memory / CONNECTION).min(MAX_CONNECTIONS) + OTHER_FILES;
+    let allowed = files::raise_limit(wanted);
+    if allowed < wanted {
+        log::warn(format_args!(
+            "only {allowed} files may be open, so there may be fewer connections than --memory has \
+             room for; raise the limit to {wanted} (ulimit -n, LimitNOFILE=)"
+        ));
+    }
 }
 
 async fn agent(

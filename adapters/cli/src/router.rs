@@ -6,11 +6,14 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Instant,
 };
 
 use bytes::Bytes;
-use grpctunnel_driver::{Code, NeverProcessed, ResponseBody, Status, TunnelService, is_grpc};
-use http::{HeaderValue, Request, Response, Uri, request::Parts};
+use grpctunnel_driver::{
+    Code, NeverProcessed, ResponseBody, RetryBody, Status, TunnelService, is_grpc,
+};
+use http::{HeaderMap, HeaderValue, Request, Response, Uri, request::Parts};
 use http_body::Body;
 use http_body_util::Either;
 use tonic_health::pb::health_server::HealthServer;
@@ -21,12 +24,14 @@ use crate::{
     answer::refuse,
     auth::Caller,
     calls::{Calls, Open},
+    echo,
     health::Health,
     held::Held,
     metrics::{Record, Why},
     name::Name,
     refusal::Refusal,
     registry::Agents,
+    retry::{Retries, RetryPolicy},
     routing::Routing,
     target::{self, Step, Target},
 };
@@ -65,6 +70,7 @@ pub(crate) struct Router(Arc<Inner>);
 struct Inner {
     agents: Agents,
     routing: Routing,
+    retries: Retries,
     health: HealthServer<Health>,
     instance: HeaderValue,
     calls: Calls,
@@ -74,12 +80,14 @@ impl Router {
     pub(crate) fn new(
         agents: Agents,
         routing: Routing,
+        retries: Vec<RetryPolicy>,
         health: Health,
         instance: HeaderValue,
     ) -> Self {
         Self(Arc::new(Inner {
             agents,
             routing,
+            retries: Retries::new(retries),
             health: HealthServer::new(health),
             instance,
             calls: Calls::default(),
@@ -173,7 +181,8 @@ impl Router {
         Ok((self.destination(&head.uri, target)?, hops))
     }
 
-    /// Passes a call on, its bytes unseen. An agent that the caller may not call is not there.
+    /// Passes a call on, its bytes unseen, and again where a policy says so. An agent that the caller
+    /// may not call is not there.
     async fn pass<B>(
         &self,
         name: Option<&Name>,
@@ -185,27 +194,66 @@ impl Router {
         B: Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
-        let may = |name: &Name| caller.is_some_and(|caller| caller.may_call(name));
         let uri = head.uri.clone();
-        let (found, mut group) = match self.0.agents.find(name, may) {
-            Ok(found) => found,
-            Err(refusal) => return refused(caller, &uri, name, &refusal),
+        let retry = self.0.retries.of(uri.path(), &head.headers, Instant::now());
+        let Some(mut retry) = retry else {
+            let passed = self
+                .attempt(name, caller, Request::from_parts(head, body))
+                .await;
+            return passed.unwrap_or_else(|refusal| refused(caller, &uri, name, &refusal));
         };
-        if let Some(record) = Record::of(&head.extensions) {
+        let body = RetryBody::new(body);
+        loop {
+            let mut head = head.clone();
+            retry.begin(&mut head.headers, Instant::now());
+            let request = Request::from_parts(head, body.attempt());
+            let passed = self.attempt(name, caller, request).await;
+            let is_whole = body.is_whole();
+            let pause = match &passed {
+                Ok(response) => retry.pause(response.headers(), is_whole, Instant::now()),
+                Err(refusal) => {
+                    let mut answer = HeaderMap::new();
+                    refusal.status().write_headers(&mut answer);
+                    retry.pause(&answer, is_whole, Instant::now())
+                }
+            };
+            match pause {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => {
+                    return passed.unwrap_or_else(|refusal| refused(caller, &uri, name, &refusal));
+                }
+            }
+        }
+    }
+
+    /// Passes a call on once.
+    async fn attempt<B>(
+        &self,
+        name: Option<&Name>,
+        caller: Option<&Caller>,
+        request: Request<B>,
+    ) -> Result<Response<ResponseBody>, Refusal>
+    where
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn Error + Send + Sync>>,
+    {
+        let may = |name: &Name| caller.is_some_and(|caller| caller.may_call(name));
+        let (found, mut group) = self.0.agents.find(name, may)?;
+        if let Some(record) = Record::of(request.extensions()) {
             record.goes_to(&found);
         }
-        let Ok(response) = group.call(Request::from_parts(head, body)).await else {
+        let Ok(response) = group.call(request).await else {
             // The caller has gone or reset its stream, so no one reads this.
             let text = "the caller broke the request";
-            return refuse(&Status::new(Code::Cancelled, text));
+            return Ok(refuse(&Status::new(Code::Cancelled, text)));
         };
         if response.extensions().get::<NeverProcessed>().is_none() {
-            return response;
+            return Ok(response);
         }
         match self.0.agents.find(name, may) {
             // Nobody is there to whom it could have gone.
-            Err(refusal @ Refusal::NotConnected { .. }) => refused(caller, &uri, name, &refusal),
-            _ => response,
+            Err(refusal @ Refusal::NotConnected { .. }) => Err(refusal),
+            _ => Ok(response),
         }
     }
 
@@ -222,6 +270,9 @@ impl Router {
             let headers = response.headers_mut();
             headers.insert(INSTANCE, self.0.instance.clone());
             return response.map(Either::Right);
+        }
+        if request.uri().path() == echo::PATH {
+            return echo::answer(request).map(Either::Right);
         }
         let text = match request.uri().path() {
             path if is_of_tunnels(path) => "no tunnel to the gateway is opened here",

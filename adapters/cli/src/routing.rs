@@ -39,8 +39,7 @@ impl Routing {
 
     /// The agent that a rule or the default gives a call of this path.
     pub(crate) fn by_service(&self, path: &str) -> Option<&Name> {
-        let path = path.strip_prefix('/').unwrap_or(path);
-        let fits = self.rules.iter().filter(|rule| rule.fits(path));
+        let fits = self.rules.iter().filter(|rule| rule.prefix.fits(path));
         let rule = fits.max_by_key(|rule| rule.prefix.len());
         rule.map(|rule| &rule.name).or(self.default.as_ref())
     }
@@ -74,23 +73,64 @@ impl FromStr for Suffix {
     }
 }
 
-/// Services whose calls go to one agent: `PREFIX=NAME`.
-///
-/// The prefix is that of `package.Service/Method` and ends where a name in it ends: `shop` and
+/// The beginning of `package.Service/Method`, which ends where a name in it ends: `shop` and
 /// `shop.` fit `shop.Cart/Add` and not `shopping.Cart/Add`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rule {
-    prefix: String,
-    name: Name,
-}
+pub struct Prefix(String);
 
-impl Rule {
-    fn fits(&self, path: &str) -> bool {
-        let Some(rest) = path.strip_prefix(&self.prefix) else {
+impl Prefix {
+    /// Whether it is the beginning of a path, with or without the slash in front.
+    #[must_use]
+    pub fn fits(&self, path: &str) -> bool {
+        let path = path.strip_prefix('/').unwrap_or(path);
+        let Some(rest) = path.strip_prefix(&self.0) else {
             return false;
         };
-        self.prefix.ends_with(['.', '/']) || rest.is_empty() || rest.starts_with(['.', '/'])
+        self.0.ends_with(['.', '/']) || rest.is_empty() || rest.starts_with(['.', '/'])
     }
+
+    /// How long it is: of several that fit, the longest counts.
+    pub(crate) const fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl FromStr for Prefix {
+    type Err = BadPrefix;
+
+    fn from_str(text: &str) -> Result<Self, BadPrefix> {
+        let prefix = text.strip_prefix('/').unwrap_or(text);
+        let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"._/-".contains(&byte);
+        match !prefix.is_empty() && prefix.bytes().all(is_part) {
+            true => Ok(Self(prefix.to_owned())),
+            false => Err(BadPrefix),
+        }
+    }
+}
+
+impl fmt::Display for Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Why a text is not a [`Prefix`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadPrefix;
+
+impl fmt::Display for BadPrefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("expected the beginning of package.Service/Method")
+    }
+}
+
+impl std::error::Error for BadPrefix {}
+
+/// Services whose calls go to one agent: `PREFIX=NAME`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rule {
+    prefix: Prefix,
+    name: Name,
 }
 
 impl FromStr for Rule {
@@ -98,13 +138,8 @@ impl FromStr for Rule {
 
     fn from_str(text: &str) -> Result<Self, BadRule> {
         let (prefix, name) = text.split_once('=').ok_or(BadRule)?;
-        let prefix = prefix.strip_prefix('/').unwrap_or(prefix);
-        let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"._/-".contains(&byte);
-        if prefix.is_empty() || !prefix.bytes().all(is_part) {
-            return Err(BadRule);
-        }
         Ok(Self {
-            prefix: prefix.to_owned(),
+            prefix: prefix.parse().map_err(|_| BadRule)?,
             name: name.parse().map_err(|_| BadRule)?,
         })
     }

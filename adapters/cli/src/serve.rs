@@ -26,8 +26,10 @@ use crate::{
     answer::Page,
     audit::{Audit, Refused, RefusedKind},
     auth::{Authenticated, Identity, Trusted},
+    files,
     listener::{Endpoint, Listener, Stream, Wire},
     metrics,
+    pace::Pace,
     stop::Stop,
     tls::{PeerCertificate, ServerTls, accept},
     words,
@@ -83,6 +85,8 @@ pub(crate) struct Limits {
     pub(crate) security: Option<Security>,
     /// How long a connection may have neither a call nor a tunnel.
     pub(crate) idle: Duration,
+    /// How many handshakes may begin in a second. Without it, any number.
+    pub(crate) pace: Option<Pace>,
 }
 
 impl Limits {
@@ -93,13 +97,14 @@ impl Limits {
             tunnels: false,
             security: None,
             idle: IDLE_LIMIT,
+            pace: None,
         }
     }
 
     /// As many connections as there are file descriptors for, and memory for small windows of
     /// each in one half.
     fn capacity(&self) -> Capacity {
-        let by_files = open_files().saturating_sub(OTHER_FILES);
+        let by_files = files::limit().saturating_sub(OTHER_FILES);
         let by_memory = self.memory / 2 / SMALL_WINDOW as usize;
         let all = by_files.min(by_memory).clamp(4, MAX_CONNECTIONS);
         let reserve = if self.tunnels { all / 4 } else { 0 };
@@ -113,15 +118,6 @@ impl Limits {
     fn budget(&self) -> WindowBudget {
         WindowBudget::new(self.memory / 2)
     }
-}
-
-/// How many files this process may have open.
-fn open_files() -> usize {
-    #[cfg(unix)]
-    if let Some(limit) = rustix::process::getrlimit(rustix::process::Resource::Nofile).current {
-        return usize::try_from(limit).unwrap_or(usize::MAX);
-    }
-    usize::MAX
 }
 
 /// Connections were turned away.
@@ -215,6 +211,7 @@ pub(crate) async fn serve<S, B>(
         settings,
         budget,
         security: limits.security.clone(),
+        pace: limits.pace.clone(),
         handshakes: Admission::new(Capacity {
             open: MAX_HANDSHAKES,
             reserve: 0,
@@ -278,6 +275,7 @@ struct Common {
     settings: Settings,
     budget: WindowBudget,
     security: Option<Security>,
+    pace: Option<Pace>,
     /// The handshakes that are under way.
     handshakes: Admission,
     connections: Connections,
@@ -299,6 +297,9 @@ where
     /// Serves it to its end.
     async fn serve(self, stream: Stream, silent: Silent) {
         let opening = async {
+            if let Some(pace) = &self.common.pace {
+                pace.turn(&self.peer).await;
+            }
             let (wire, certified) = self.secure(stream).await?;
             let runtime = grpctunnel_tokio::runtime();
             let detected = detect(TokioIo::new(wire), &self.common.settings, &runtime).await;

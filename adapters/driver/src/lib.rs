@@ -177,9 +177,10 @@ mod telemetry;
 mod tunnel;
 mod watchers;
 
-pub use accept::{AcceptResult, ReverseTunnel, TunnelService};
+pub use accept::{AcceptResult, ForwardTunnel, ReverseTunnel, TunnelService};
 pub use bare::{BareTunnels, PipeEnd};
 pub use budget::MemoryBudget;
+pub use carrier::abort::CarrierAbort;
 pub use carrier::transmit::{SegmentedCarrier, TransmitBody, TransmitError};
 pub use client::{Channel, ResponseBody, ResponseFuture};
 pub use connect::{connect, serve_reverse};

@@ -119,6 +119,41 @@ impl<H: Handler> Service<Request<RequestBody>> for OnClone<H> {
 }
 
 #[test]
+fn an_accepted_forward_tunnel_is_drained_by_its_handle() {
+    on_both(|runtime| async move {
+        let kept = Arc::new(Mutex::new(None));
+        let to_keep = kept.clone();
+        let service = TunnelService::new(runtime.clone())
+            .forward(service::sample(Arc::default()))
+            .keep_forward(move |tunnel| {
+                *to_keep.lock().unwrap() = Some(tunnel);
+                std::future::ready(())
+            });
+        let carrier = InMemory(service.clone());
+        let metadata = HeaderMap::from_iter([(
+            http::HeaderName::from_static("x-name"),
+            http::HeaderValue::from_static("caller"),
+        )]);
+        let options = Options::default();
+        let channel = connect(carrier, &runtime, &options, metadata);
+        let mut channel = channel.await.unwrap();
+        until(|| kept.lock().unwrap().is_some()).await;
+        let tunnel = kept.lock().unwrap().take().unwrap();
+        assert_eq!(tunnel.peer.metadata()["x-name"], "caller");
+        let (requests, body) = channel_body();
+        let call = channel.call(call_of("t.S/Echo", body)).await.unwrap();
+        tunnel.handle.drain(HOUR);
+        channel.draining().await;
+        let refused = make(&channel, call_of("t.S/Unary", body_of(&[b"m"]))).await;
+        assert_eq!(refused.status.code(), Code::Unavailable);
+        drop(requests);
+        assert!(common::read(call.into_body()).await.is_ok());
+        assert!(tunnel.handle.closed().await.is_clean());
+        assert!(channel.closed().await.is_clean());
+    });
+}
+
+#[test]
 fn a_tunnel_that_comes_while_its_service_begins_to_drain_is_refused_or_drained() {
     on_both(|runtime| async move {
         let act = Act::default();

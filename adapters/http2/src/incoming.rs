@@ -68,6 +68,11 @@ impl IncomingBody {
         body
     }
 
+    /// Bytes that came and were not taken out. Takes the connection's lock.
+    pub fn waiting(&mut self) -> usize {
+        self.stream.flow_control().used_capacity()
+    }
+
     /// The response is complete: nobody needs the rest of the request.
     fn finish(&mut self) {
         self.at = At::End;

@@ -160,7 +160,11 @@ _ALL = ("python", "go", "js")
 #: What differs: by name the clients that see it, and why. A row here that begins to pass fails
 #: the suite.
 KNOWN = {
+    # A status is one frame, and its size a limit of the receiver against peers that send what is too
+    # large. It is what a grpcio client takes of trailers at most, unless it is told otherwise, as here.
     "a text of 30,000 bytes": (_ALL, "a tunnel carries 16 KiB of text and details; see README"),
+    # The method of a call is `service/method` in the protocol; other peers would misread a second
+    # slash. Which words a server has for a method that it does not know is its own affair.
     "a path with a prefix": (_ALL, "refused by the agent with the same code, in words of its own"),
 }
 

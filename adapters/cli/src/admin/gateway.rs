@@ -55,12 +55,12 @@ impl GatewayTunnels {
     }
 
     /// A forward tunnel is there, until the result is dropped.
-    pub(crate) fn forward(&self, by: Authenticated) -> ForwardTunnel {
+    pub(crate) fn forward(&self, by: Authenticated) -> ListedForward {
         let mut state = self.state();
         state.next += 1;
         let number = state.next;
         state.forward.insert(number, (by, Instant::now()));
-        ForwardTunnel {
+        ListedForward {
             all: self.clone(),
             number,
         }
@@ -127,12 +127,12 @@ fn of_agent(channel: &Channel) -> Option<Tunnel> {
 
 /// A forward tunnel that is there.
 #[derive(Debug)]
-pub(crate) struct ForwardTunnel {
+pub(crate) struct ListedForward {
     all: GatewayTunnels,
     number: u64,
 }
 
-impl Drop for ForwardTunnel {
+impl Drop for ListedForward {
     fn drop(&mut self) {
         self.all.state().forward.remove(&self.number);
     }

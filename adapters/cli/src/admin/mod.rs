@@ -26,7 +26,7 @@ mod tunnel;
 
 use std::{fmt, sync::Arc};
 
-pub(crate) use self::gateway::{ForwardTunnel, GatewayTunnels};
+pub(crate) use self::gateway::GatewayTunnels;
 pub use self::supervised::Supervised;
 pub use self::tunnel::{Drained, Tunnel, Tunnels, Way};
 use self::{allowed::Allowed, serve::serve};

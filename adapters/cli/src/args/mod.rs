@@ -1,6 +1,7 @@
 //! The command line of `grpctunnel`.
 
 mod ask;
+mod check;
 mod observe;
 mod setup;
 mod shared;
@@ -15,6 +16,7 @@ use http::uri::Authority;
 
 pub use self::{
     ask::{AskArgs, DrainAgentArgs, LsArgs},
+    check::CheckArgs,
     observe::{LogForm, LogLevel, ObserveArgs},
     setup::{AgentSettings, PortSettings, SetupError},
     shared::{ConnectArgs, DelayArgs, DrainArgs, ListenArgs, StreamsArgs},
@@ -28,6 +30,7 @@ use crate::{
     gateway::GatewaySettings,
     name::Name,
     origin::Origin,
+    retry::RetryPolicy,
     routing::{Routing, Rule, Suffix},
     target::Target,
 };
@@ -38,7 +41,7 @@ Exit codes:
   1  failed; the reason is on stderr
   2  the command line, the configuration or a file that it names is wrong
   3  ended by a signal, calls were cut off (drain limit, or a second signal)
-  4  the gateway refused the credentials, again and again";
+  4  the gateway refused the credentials";
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -123,6 +126,17 @@ pub enum Command {
             tunnels of its name are refused until --undo, or until the gateway restarts."
     )]
     Drain(DrainAgentArgs),
+    /// Find out step by step what is wrong between here and a gateway
+    #[command(
+        long_about = "Find out step by step what is wrong between here and a gateway: name, TCP, \
+            proxy, TLS, HTTP/2, credentials, tunnel, revision, extensions, round trip, \
+            throughput, and whether the tunnel lives without traffic.\n\nIt takes the options of \
+            agent, and reads its section of the configuration. The step that fails is told with \
+            what to do, and those behind it are not taken. Meanwhile the gateway has one more \
+            agent of the name, which leaves all calls to the others.",
+        after_help = EXIT_CODES
+    )]
+    Check(CheckArgs),
     /// Check, show or explain the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -139,7 +153,7 @@ impl Command {
             Self::Agent(args) => Some(&args.observe),
             Self::Dial(args) => Some(&args.port.observe),
             Self::Forward(args) => Some(&args.port.observe),
-            Self::Demo(_) | Self::Ls(_) | Self::Drain(_) | Self::Config(_) | Self::Init(_) => None,
+            Self::Demo(_) | Self::Ls(_) | Self::Drain(_) | Self::Check(_) | Self::Config(_) | Self::Init(_) => None,
         }
     }
 }
@@ -202,6 +216,14 @@ pub struct GatewayArgs {
     /// The agent of calls that nothing else gives one [default: the only one that is connected]
     #[arg(long, value_name = "NAME")]
     pub default: Option<Name>,
+    /// Make calls again that failed: "PREFIX codes=CODE,... KEY=VALUE ..."; may be repeated
+    ///
+    /// PREFIX is the beginning of package.Service/Method, or *; the longest that fits counts. The
+    /// keys are those of a gRPC service config: codes, attempts, backoff, max-backoff, multiplier,
+    /// tokens, token-ratio. Only a call is made again of which no answer came and whose request has
+    /// at most 64 KiB.
+    #[arg(long, value_name = "POLICY")]
+    pub retry: Vec<RetryPolicy>,
     /// Whom it trusts, and with what.
     #[command(flatten)]
     pub trust: TrustArgs,
@@ -219,6 +241,17 @@ pub struct GatewayArgs {
         value_parser = clap::value_parser!(u32).range(1..=1_048_576)
     )]
     pub memory: u32,
+    /// How many connections may begin their handshakes in a second
+    ///
+    /// Those beyond that wait, and the addresses that they come from take turns: after a restart all
+    /// agents come at once.
+    #[arg(
+        long,
+        value_name = "COUNT",
+        default_value_t = 300,
+        value_parser = clap::value_parser!(u16).range(1..)
+    )]
+    pub handshake_rate: u16,
     /// How it begins to end.
     #[command(flatten)]
     pub delay: DelayArgs,
@@ -242,8 +275,10 @@ impl GatewayArgs {
             rules: self.route,
             default: self.default,
         };
+        settings.retries = self.retry;
         settings.max_streams = self.streams.max_streams;
         settings.memory = usize::try_from(self.memory).map_or(usize::MAX, |mib| mib << 20);
+        settings.handshake_rate = self.handshake_rate.into();
         settings.drain_limit = self.drain.limit();
         settings
     }

@@ -52,7 +52,8 @@ pub struct TrustArgs {
     /// What each identity may take: "IDENTITY KEY=NUMBER ..."; may be repeated, the first that
     /// fits counts
     ///
-    /// The keys: calls, tunnels, connections (open at once), rate (calls a second), burst.
+    /// The keys: calls, tunnels, connections (open at once), rate (calls a second), burst, waiting
+    /// (bytes that were sent and not read, such as 16MiB).
     #[arg(long, value_name = "LIMIT")]
     pub limit: Vec<Limit>,
 }
@@ -98,7 +99,9 @@ pub struct CredentialArgs {
     /// It holds the token and nothing else. The variable GRPCTUNNEL_TOKEN holds the same text.
     #[arg(long, value_name = "FILE")]
     pub token_file: Option<PathBuf>,
-    /// How often refused credentials are presented again, before giving up with exit code 4
+    /// How often refused credentials are presented to a gateway again, before it is left alone
+    ///
+    /// With no gateway left, the exit code is 4.
     #[arg(long, value_name = "COUNT", default_value_t = crate::carrier::AUTH_RETRIES)]
     pub auth_retries: u32,
 }

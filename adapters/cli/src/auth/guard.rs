@@ -20,7 +20,7 @@ use crate::{
     answer::refuse,
     audit::{Audit, Refused, RefusedKind},
     held::Held,
-    limits::{Accounts, Permit},
+    limits::{Accounts, Permit, Waits, Watched},
     listener::Endpoint,
     name::Name,
     refusal::Refusal,
@@ -100,7 +100,7 @@ pub(crate) struct Guard {
 }
 
 /// The body of a response.
-pub(crate) type GuardedBody = Either<Held<RoutedBody, Permit>, ResponseBody>;
+pub(crate) type GuardedBody = Either<Held<Watched<RoutedBody>, Permit>, ResponseBody>;
 
 impl Guard {
     fn admit(&self, extensions: &Extensions) -> Result<(Authenticated, Permit), Status> {
@@ -134,7 +134,7 @@ impl Guard {
 
 impl<B> Service<Request<B>> for Guard
 where
-    B: Body<Data = Bytes> + Send + 'static,
+    B: Body<Data = Bytes> + Waits + Unpin + Send + 'static,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     type Response = Response<GuardedBody>;
@@ -159,9 +159,10 @@ where
             audit: self.audit.clone(),
         });
         let mut router = self.router.clone();
+        let request = request.map(|body| permit.watch(body));
         Box::pin(async move {
             let response = router.call(request).await?;
-            Ok(response.map(|body| Either::Left(Held::new(body, permit))))
+            Ok(response.map(|body| Either::Left(Held::new(permit.watch(body), permit))))
         })
     }
 }

@@ -201,6 +201,10 @@ impl Trusted {
         });
     }
 
+    pub(crate) fn is_known(&self, identity: &Identity) -> bool {
+        self.now().knows(identity)
+    }
+
     pub(crate) fn may_serve(&self, identity: &Identity, name: &Name) -> bool {
         let trust = self.now();
         trust.knows(identity) && trust.allows(identity, Verb::Serve, name)
@@ -242,11 +246,11 @@ impl Trusted {
         }
     }
 
-    /// Waits until an identity may not serve a name any more.
-    pub(crate) async fn lost(&self, identity: &Identity, name: &Name) {
+    /// Waits until this does not hold any more.
+    pub(crate) async fn changed(&self, holds: impl Fn(&Self) -> bool) {
         let mut changes = self.sender.subscribe();
         loop {
-            if !self.may_serve(identity, name) {
+            if !holds(self) {
                 return;
             }
             // The sender is held by this.

@@ -165,6 +165,7 @@ fn sample(key: &str, arg: &clap::Arg) -> String {
         ("limit", _) => "* calls=100 rate=50 burst=200",
         ("serve", _) => "home=http://127.0.0.1:50051",
         ("route", _) => "shop.Cart=home",
+        ("retry", _) => "shop.Cart codes=UNAVAILABLE attempts=3",
         ("proxy", _) => "http://proxy:3128",
         ("suffix", _) => "tun.example.com",
         (_, "FILE") => "some.file",

@@ -30,6 +30,15 @@ use crate::args::Cli;
 const PREFIX: &str = "GRPCTUNNEL_";
 /// The commands that have a section.
 const SECTIONS: [&str; 4] = ["gateway", "agent", "dial", "forward"];
+/// The commands that read the section of another one, as far as they have its options.
+const READERS: [(&str, &str); 1] = [("check", "agent")];
+
+/// The section that a command reads.
+fn section_of(command: &str) -> Option<&str> {
+    let reader = READERS.iter().find(|(reader, _)| *reader == command);
+    let section = reader.map_or(command, |(_, section)| section);
+    SECTIONS.contains(&section).then_some(section)
+}
 
 /// Where the value of an option comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,9 +121,9 @@ impl From<Wrong> for ConfigError {
 /// The definition of the command line, with an environment variable for each option.
 fn definition() -> clap::Command {
     Cli::command()
-        .mut_subcommands(|command| match SECTIONS.contains(&command.get_name()) {
-            true => command.mut_args(with_variable),
-            false => command,
+        .mut_subcommands(|command| match section_of(command.get_name()) {
+            Some(_) => command.mut_args(with_variable),
+            None => command,
         })
         .mut_args(with_variable)
 }
@@ -152,17 +161,18 @@ pub fn parse(line: impl IntoIterator<Item = OsString>) -> Result<Parsed, ConfigE
     let line: Vec<OsString> = line.into_iter().collect();
     let definition = definition();
     let place = command_of(&line);
-    let section = place
+    let command = place
         .and_then(|place| line.get(place))
         .and_then(|name| name.to_str());
-    let section = section.filter(|section| SECTIONS.contains(section));
+    let command = command.and_then(|command| Some((command, section_of(command)?)));
     let path = config_of(&line).or_else(|| std::env::var_os(variable("config")).map(Into::into));
-    let (Some(path), Some(section), Some(place)) = (path, section, place) else {
+    let (Some(path), Some((command, section)), Some(place)) = (path, command, place) else {
         return finish(&definition, &line, &[], None);
     };
     let file = File::read(&path, &definition)?;
     let is_given = |key: &str| given(&line, key) || std::env::var_os(variable(key)).is_some();
-    let added = file.options(section, &definition, is_given)?;
+    let command = definition.find_subcommand(command);
+    let added = file.options(section, command, is_given)?;
     let mut whole = line;
     let options = added
         .iter()

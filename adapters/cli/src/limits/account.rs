@@ -5,7 +5,7 @@ use std::{
     fmt,
     num::NonZeroU32,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -14,9 +14,10 @@ use governor::{
     clock::{Clock, DefaultClock},
 };
 use grpctunnel_driver::{Code, Status};
+use http_body_util::Either;
 use tonic_types::{ErrorDetails, StatusExt};
 
-use super::Limit;
+use super::{Limit, Waits, Watched, meter::Meter};
 use crate::auth::Identity;
 
 /// So many identities are kept that have nothing open.
@@ -27,7 +28,10 @@ const IDLE: usize = 1_024;
 pub(crate) struct Accounts(Arc<Mutex<HashMap<String, Arc<Account>>>>);
 
 #[derive(Debug, Default)]
-struct Account(Mutex<Taken>);
+struct Account {
+    taken: Mutex<Taken>,
+    meter: Meter,
+}
 
 #[derive(Debug, Default)]
 struct Taken {
@@ -105,7 +109,14 @@ impl Accounts {
         kind: Kind,
     ) -> Result<Permit, Exceeded> {
         let account = self.account(identity);
-        let mut taken = lock(&account.0);
+        let waiting = limit.and_then(|limit| limit.waiting);
+        let is_metered = kind == Kind::Call && waiting.is_some();
+        if let Some(most) = waiting.filter(|_| is_metered)
+            && account.meter.read(Instant::now()) >= most.0
+        {
+            return Err(Exceeded::Waiting(most));
+        }
+        let mut taken = lock(&account.taken);
         if let Some(limit) = limit {
             let most = kind.of(limit);
             let count = *kind.count(&mut taken);
@@ -118,7 +129,11 @@ impl Accounts {
         }
         *kind.count(&mut taken) += 1;
         drop(taken);
-        Ok(Permit { account, kind })
+        Ok(Permit {
+            account,
+            kind,
+            is_metered,
+        })
     }
 
     fn account(&self, identity: &Identity) -> Arc<Account> {
@@ -164,11 +179,22 @@ impl Taken {
 pub(crate) struct Permit {
     account: Arc<Account>,
     kind: Kind,
+    is_metered: bool,
+}
+
+impl Permit {
+    /// Counts the bytes that wait in a body of the call, where they are limited.
+    pub(crate) fn watch<B: Waits + Send + 'static>(&self, body: B) -> Watched<B> {
+        match self.is_metered {
+            true => Either::Right(self.account.meter.watch(body)),
+            false => Either::Left(body),
+        }
+    }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        let mut taken = lock(&self.account.0);
+        let mut taken = lock(&self.account.taken);
         let count = self.kind.count(&mut taken);
         *count = count.saturating_sub(1);
     }
@@ -201,6 +227,7 @@ impl ConnectionPermits {
 pub(crate) enum Exceeded {
     Open { kind: Kind, most: u32 },
     Rate { rate: NonZeroU32, wait: Duration },
+    Waiting(super::Bytes),
 }
 
 impl fmt::Display for Exceeded {
@@ -217,6 +244,11 @@ impl fmt::Display for Exceeded {
             Self::Rate { rate, .. } => {
                 write!(f, "the gateway allows this identity {rate} calls a second")
             }
+            Self::Waiting(most) => write!(
+                f,
+                "the gateway lets {most} of this identity wait, and that much was sent and not \
+                 read; no new calls"
+            ),
         }
     }
 }
@@ -226,7 +258,7 @@ impl Exceeded {
     pub(crate) fn status(&self) -> Status {
         let status = Status::new(Code::ResourceExhausted, self.to_string());
         match self {
-            Self::Open { .. } => status,
+            Self::Open { .. } | Self::Waiting(_) => status,
             Self::Rate { wait, .. } => {
                 let details = ErrorDetails::with_retry_info(Some(*wait));
                 let code = tonic::Code::ResourceExhausted;

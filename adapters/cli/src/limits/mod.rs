@@ -1,8 +1,14 @@
 //! What one identity may take of a gateway.
 
 mod account;
+mod bytes;
+mod meter;
 
-pub(crate) use self::account::{Accounts, ConnectionPermits, Permit};
+pub use self::bytes::Bytes;
+pub(crate) use self::{
+    account::{Accounts, ConnectionPermits, Permit},
+    meter::{Waits, Watched},
+};
 
 use std::{fmt, num::NonZeroU32, str::FromStr};
 
@@ -21,6 +27,10 @@ use crate::auth::Identity;
 /// | `burst` | calls at once on top of an idle second; without it, as `rate` |
 /// | `tunnels` | tunnels that are open at once |
 /// | `connections` | connections that are open at once |
+/// | `waiting` | bytes that wait in its calls: sent by it and not taken by the tunnel, or come for it and not read; `KiB`, `MiB` or `GiB` may follow |
+///
+/// While as many bytes wait, new calls are refused. A call that was accepted is never held up by it:
+/// what waits in one is bounded by its windows.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Limit {
@@ -35,6 +45,8 @@ pub struct Limit {
     pub tunnels: Option<u32>,
     /// Connections that are open at once.
     pub connections: Option<u32>,
+    /// Bytes that wait in its calls.
+    pub waiting: Option<Bytes>,
 }
 
 impl Limit {
@@ -55,10 +67,16 @@ impl FromStr for Limit {
             burst: None,
             tunnels: None,
             connections: None,
+            waiting: None,
         };
         let mut any = false;
         for word in words {
             let (key, number) = word.split_once('=').ok_or(BadLimit::Form)?;
+            any = true;
+            if key == "waiting" {
+                limit.waiting = Some(number.parse().map_err(|_| BadLimit::Number)?);
+                continue;
+            }
             let number: u32 = number.parse().map_err(|_| BadLimit::Number)?;
             let positive = || NonZeroU32::new(number).ok_or(BadLimit::Number);
             match key {
@@ -69,7 +87,6 @@ impl FromStr for Limit {
                 "connections" => limit.connections = Some(number),
                 _ => return Err(BadLimit::Key),
             }
-            any = true;
         }
         match any && (limit.burst.is_none() || limit.rate.is_some()) {
             true => Ok(limit),
@@ -92,7 +109,10 @@ impl fmt::Display for Limit {
                 write!(f, " {key}={number}")?;
             }
         }
-        Ok(())
+        match self.waiting {
+            Some(waiting) => write!(f, " waiting={waiting}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -112,8 +132,13 @@ impl fmt::Display for BadLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Form => "not a limit; a burst needs a rate",
-            Self::Key => "an unknown key; there are calls, rate, burst, tunnels and connections",
-            Self::Number => "not a number; a rate and a burst are at least 1",
+            Self::Key => {
+                "an unknown key; there are calls, rate, burst, tunnels, connections and waiting"
+            }
+            Self::Number => {
+                "not a number; a rate and a burst are at least 1, and KiB, MiB or GiB may follow \
+                 what is waiting"
+            }
         })?;
         f.write_str("; expected IDENTITY KEY=NUMBER ..., as: token:ci calls=100 rate=50 burst=200")
     }
@@ -129,7 +154,7 @@ mod tests {
     fn a_limit_is_taken_as_written() {
         for good in [
             "* calls=0",
-            "token:ci calls=100 rate=50 burst=200 tunnels=4 connections=16",
+            "token:ci calls=100 rate=50 burst=200 tunnels=4 connections=16 waiting=16MiB",
         ] {
             assert_eq!(good.parse::<Limit>().unwrap().to_string(), good);
         }
@@ -141,6 +166,7 @@ mod tests {
             ("* call=5", BadLimit::Key),
             ("* calls=many", BadLimit::Number),
             ("* rate=0", BadLimit::Number),
+            ("* waiting=16MB", BadLimit::Number),
         ] {
             assert_eq!(bad.parse::<Limit>(), Err(why), "{bad:?}");
         }

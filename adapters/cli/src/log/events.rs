@@ -42,13 +42,31 @@ pub fn gateway(event: GatewayEvent) {
                 );
             }
         }
-        GatewayEvent::Left { name, peer, end } => {
+        GatewayEvent::Left {
+            name,
+            peer,
+            identity,
+            end,
+        } => {
             let (name, peer) = (name.as_str(), peer.to_string());
-            tracing::info!(name, peer, why = words::end(&end), "agent left");
+            tracing::info!(name, peer, identity, why = words::end(&end), "agent left");
         }
         GatewayEvent::Dialled { peer, identity } => {
             tracing::info!(peer = peer.to_string(), identity, "forward tunnel opened");
         }
+        GatewayEvent::HungUp {
+            peer,
+            identity,
+            end,
+        } => {
+            let (peer, why) = (peer.to_string(), words::end(&end));
+            tracing::info!(peer, identity, why, "forward tunnel is over");
+        }
+        GatewayEvent::Revoked { peer, identity } => tracing::warn!(
+            peer = peer.to_string(),
+            identity,
+            "the credentials of a forward tunnel are not valid any more; it drains"
+        ),
         GatewayEvent::Dismissed {
             name,
             peer,
@@ -84,6 +102,10 @@ pub fn agent(event: AgentEvent) {
         AgentEvent::Pausing { gateway, pause } => {
             let (gateway, seconds) = (gateway_of(gateway), tenths(pause.as_secs_f64()));
             tracing::info!(gateway, seconds, "reconnecting");
+        }
+        AgentEvent::GaveUp { gateway, name, why } => {
+            let gateway = gateway_of(gateway);
+            tracing::error!(name = name.as_str(), gateway, why, "gave up");
         }
         AgentEvent::Local { local, event } => {
             let local = local.to_string();

@@ -3,6 +3,7 @@
 mod attacks;
 mod bad_input;
 mod calls;
+mod check;
 mod configured;
 mod crowd;
 mod dialled;
@@ -12,6 +13,7 @@ mod pages;
 mod program;
 mod raw;
 mod recycled;
+mod retried;
 mod routing;
 mod stopping;
 mod support;

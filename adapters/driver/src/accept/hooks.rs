@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use grpctunnel_core::Code;
 
-use crate::accept::service::ReverseTunnel;
+use crate::accept::accepted::{ForwardTunnel, ReverseTunnel};
 use crate::client::Channel;
 use crate::error::TunnelEnd;
 use crate::grpc::status::Status;
@@ -34,6 +34,8 @@ impl<T> AcceptResult for Result<T, Status> {
 
 /// Called with each reverse tunnel that may carry calls.
 pub(crate) type Accept = Arc<dyn Fn(ReverseTunnel) -> Task + Send + Sync>;
+/// Called with each forward tunnel that may carry calls.
+pub(crate) type KeepForward = Arc<dyn Fn(ForwardTunnel) -> Task + Send + Sync>;
 /// Called with the peer of a reverse tunnel that is being opened.
 pub(crate) type Register = Arc<dyn Fn(&mut TunnelPeer) -> Result<OnRegister, Status> + Send + Sync>;
 /// Called with the tunnel when it may carry calls; dropped if it never does. What it returns is

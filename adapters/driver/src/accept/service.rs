@@ -7,14 +7,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Buf;
 use grpctunnel_core::{Client, Code, Opening, Server, Side};
 use http::request::Parts;
-use http::{Extensions, HeaderMap, Request, Response};
+use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
-use crate::accept::hooks::{Accept, AcceptResult, Hooks, Register, asked};
+use crate::accept::accepted::{ForwardTunnel, ReverseTunnel};
+use crate::accept::hooks::{Accept, AcceptResult, Hooks, KeepForward, Register, asked};
 use crate::accept::tunnels::{Registration, Tunnels};
 use crate::carrier::driver::{Driver, OnStart};
 use crate::carrier::opening;
@@ -28,32 +28,10 @@ use crate::panics::contain;
 use crate::peer::{Direction, TunnelPeer};
 use crate::registry::{Registry, RegistryKey};
 use crate::runtime::Runtime;
-use crate::server::{Handler, HandlerAcceptor, NoHandler};
+use crate::server::{Handler, HandlerAcceptor, NoHandler, ServerHandle};
 use crate::tunnel::input::CallAcceptor;
 use crate::tunnel::shared::Shared;
 use crate::tunnel::state::TunnelRole;
-
-/// A reverse tunnel that was accepted and may carry calls.
-///
-/// Its `Debug` form shows no metadata, which may hold credentials.
-#[non_exhaustive]
-pub struct ReverseTunnel {
-    /// To make calls on it. The tunnel is drained when the last clone is dropped.
-    pub channel: Channel,
-    /// The metadata of the request that opened it, without the protocol's own headers; see
-    /// [`TunnelPeer::metadata`].
-    pub metadata: HeaderMap,
-    /// What the HTTP stack attached to that request: connection info, certificates.
-    pub extensions: Extensions,
-}
-
-impl fmt::Debug for ReverseTunnel {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReverseTunnel")
-            .field("channel", &self.channel)
-            .finish_non_exhaustive()
-    }
-}
 
 /// Accepts tunnels: the service `grpctunnel.v1.TunnelService`, to be mounted in an HTTP/2 server.
 ///
@@ -65,6 +43,7 @@ pub struct TunnelService<H = NoHandler> {
     handler: Option<H>,
     accept: Option<Accept>,
     register: Option<Register>,
+    keep_forward: Option<KeepForward>,
     hooks: Hooks,
     tunnels: Arc<Tunnels>,
 }
@@ -86,6 +65,7 @@ impl TunnelService {
             handler: None,
             accept: None,
             register: None,
+            keep_forward: None,
             hooks: Hooks::default(),
             tunnels: Arc::new(Tunnels::default()),
         }
@@ -109,9 +89,24 @@ impl<H> TunnelService<H> {
             handler: Some(handler),
             accept: self.accept,
             register: self.register,
+            keep_forward: self.keep_forward,
             hooks: self.hooks,
             tunnels: self.tunnels,
         }
+    }
+
+    /// Calls `keep` with each forward tunnel that may carry calls. What it returns runs as a task of
+    /// its own. The tunnel is drained when its handle is dropped, so that task keeps it, for example
+    /// until the tunnel is [`closed`](ServerHandle::closed). Without it forward tunnels last until
+    /// their peers end them, or the service is [drained](Self::drain).
+    #[must_use]
+    pub fn keep_forward<F, T>(mut self, keep: F) -> Self
+    where
+        F: Fn(ForwardTunnel) -> T + Send + Sync + 'static,
+        T: Future<Output = ()> + Send + 'static,
+    {
+        self.keep_forward = Some(Arc::new(move |tunnel| Box::pin(keep(tunnel))));
+        self
     }
 
     /// Accepts reverse tunnels: `accept` is called with each one that may carry calls, and what it
@@ -190,9 +185,9 @@ impl<H> TunnelService<H> {
         self.tunnels.len()
     }
 
-    fn accept_reverse<B>(&self, parts: Parts, body: B) -> Response<TransmitBody>
+    fn accept_reverse<B>(&self, parts: Parts, body: B) -> Result<Response<TransmitBody>, Status>
     where
-        B: Body<Data: Buf, Error: Into<BoxError>> + Send + 'static,
+        B: Body<Error: Into<BoxError>> + Send + 'static,
     {
         let accept = self.accept.clone();
         let admit = |peer: &mut TunnelPeer| {
@@ -224,36 +219,41 @@ impl<H> TunnelService<H> {
         self.accept::<Client, B, _, _>(parts, body, NoAcceptor, admit)
     }
 
-    fn accept_forward<B>(&self, handler: H, parts: Parts, body: B) -> Response<TransmitBody>
+    fn accept_forward<B>(
+        &self,
+        handler: H,
+        parts: Parts,
+        body: B,
+    ) -> Result<Response<TransmitBody>, Status>
     where
         H: Handler,
-        B: Body<Data: Buf, Error: Into<BoxError>> + Send + 'static,
+        B: Body<Error: Into<BoxError>> + Send + 'static,
     {
-        let admit = |_: &mut TunnelPeer| Ok(|_| Box::new(|| None) as OnStart);
+        let keep = self.keep_forward.clone();
+        let admit = |peer: &mut TunnelPeer| {
+            let peer = peer.clone();
+            let on_start = |shared: Arc<Shared<Server>>| {
+                let on_start = move || {
+                    let keep = keep?;
+                    let runtime = shared.runtime.clone();
+                    let handle = ServerHandle::new(shared);
+                    // The tunnel's task survives a panic of the application.
+                    if let Some(task) = contain(|| keep(ForwardTunnel { handle, peer })) {
+                        runtime.spawn(task);
+                    }
+                    None
+                };
+                Box::new(on_start) as OnStart
+            };
+            Ok(on_start)
+        };
         let acceptor = HandlerAcceptor::new(handler);
         self.accept::<Server, B, _, _>(parts, body, acceptor, admit)
     }
 
-    fn accept<R, B, A, S>(
-        &self,
-        parts: Parts,
-        body: B,
-        acceptor: A,
-        admit: impl FnOnce(&mut TunnelPeer) -> Result<S, Status>,
-    ) -> Response<TransmitBody>
-    where
-        R: TunnelRole,
-        B: Body<Data: Buf, Error: Into<BoxError>> + Send + 'static,
-        A: CallAcceptor<R>,
-        S: FnOnce(Arc<Shared<R>>) -> OnStart,
-    {
-        let accepted = self.try_accept(parts, body, acceptor, admit);
-        accepted.unwrap_or_else(|status| refused(&status))
-    }
-
     /// Starts the task of a tunnel that `admit` lets in. That returns what makes the function that
     /// is called when the tunnel may carry calls.
-    fn try_accept<R, B, A, S>(
+    fn accept<R, B, A, S>(
         &self,
         parts: Parts,
         body: B,
@@ -262,7 +262,7 @@ impl<H> TunnelService<H> {
     ) -> Result<Response<TransmitBody>, Status>
     where
         R: TunnelRole,
-        B: Body<Data: Buf, Error: Into<BoxError>> + Send + 'static,
+        B: Body<Error: Into<BoxError>> + Send + 'static,
         A: CallAcceptor<R>,
         S: FnOnce(Arc<Shared<R>>) -> OnStart,
     {
@@ -289,6 +289,9 @@ impl<H> TunnelService<H> {
         // Set only here, so it cannot have been set.
         let _ = shared.peer.set(peer);
         let on_start = on_start(shared.clone());
+        let mut response = opening::accepted(transmit);
+        let abort = shared.read(|state| state.outgoing.abort.clone());
+        response.extensions_mut().insert(abort);
         let driver = Driver::new(shared, CarrierReader::accepted(body), acceptor)
             .with_guard(opened)
             .on_start(Box::new(move || {
@@ -296,7 +299,7 @@ impl<H> TunnelService<H> {
                 on_start()
             }));
         runtime.spawn(driver);
-        Ok(opening::accepted(transmit))
+        Ok(response)
     }
 }
 
@@ -316,38 +319,31 @@ impl<R: TunnelRole> Drop for Opened<R> {
 }
 
 impl<H: Handler> TunnelService<H> {
-    fn answer<B>(&self, request: Request<B>) -> Response<TransmitBody>
+    fn answer<B>(&self, request: Request<B>) -> Result<Response<TransmitBody>, Status>
     where
-        B: Body<Data: Buf, Error: Into<BoxError>> + Send + 'static,
+        B: Body<Error: Into<BoxError>> + Send + 'static,
     {
         let (parts, body) = request.into_parts();
         let takes_reverse = self.accept.is_some() || self.register.is_some();
-        match (parts.uri.path(), &self.handler) {
+        let text = match (parts.uri.path(), &self.handler) {
             (opening::OPEN_TUNNEL, Some(handler)) => {
-                self.accept_forward(handler.clone(), parts, body)
+                return self.accept_forward(handler.clone(), parts, body);
             }
-            (opening::OPEN_REVERSE_TUNNEL, _) if takes_reverse => self.accept_reverse(parts, body),
-            (opening::OPEN_TUNNEL, None) => unimplemented("this server accepts no forward tunnels"),
-            (opening::OPEN_REVERSE_TUNNEL, _) => {
-                unimplemented("this server accepts no reverse tunnels")
+            (opening::OPEN_REVERSE_TUNNEL, _) if takes_reverse => {
+                return self.accept_reverse(parts, body);
             }
-            _ => unimplemented("grpctunnel.v1.TunnelService has no such method"),
-        }
+            (opening::OPEN_TUNNEL, None) => "this server accepts no forward tunnels",
+            (opening::OPEN_REVERSE_TUNNEL, _) => "this server accepts no reverse tunnels",
+            _ => "grpctunnel.v1.TunnelService has no such method",
+        };
+        Err(Status::new(Code::Unimplemented, text))
     }
-}
-
-fn unimplemented(text: &'static str) -> Response<TransmitBody> {
-    refused(&Status::new(Code::Unimplemented, text))
-}
-
-fn refused(status: &Status) -> Response<TransmitBody> {
-    status.trailers_only(TransmitBody::empty())
 }
 
 impl<H, B> Service<Request<B>> for TunnelService<H>
 where
     H: Handler,
-    B: Body<Data: Buf, Error: Into<BoxError>> + Send + 'static,
+    B: Body<Error: Into<BoxError>> + Send + 'static,
 {
     type Response = Response<TransmitBody>;
     type Error = Infallible;
@@ -358,7 +354,8 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        std::future::ready(Ok(self.answer(request)))
+        let refused = |status: Status| status.trailers_only(TransmitBody::empty());
+        std::future::ready(Ok(self.answer(request).unwrap_or_else(refused)))
     }
 }
 

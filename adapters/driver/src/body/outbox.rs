@@ -58,6 +58,11 @@ impl Outbox {
         }
     }
 
+    /// Bytes that wait to be sent.
+    pub(crate) const fn bytes(&self) -> usize {
+        self.share.bytes()
+    }
+
     /// Makes an empty outbox that of another stream.
     pub(crate) fn begin(&mut self, share: QueueShare) {
         self.share = share;

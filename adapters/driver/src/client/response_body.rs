@@ -29,6 +29,19 @@ pub struct ResponseBody {
     span: CallSpan,
 }
 
+impl ResponseBody {
+    /// Bytes of the call that wait here: of the response, to be read; of the request, to be sent.
+    /// Takes the tunnel's lock.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        let call = self.call.as_ref();
+        let inside = call.map_or(0, |call| {
+            call.shared.read(|state| state.streams.waiting(call.stream))
+        });
+        inside.saturating_add(self.received.data.bytes())
+    }
+}
+
 /// What was taken from a tunnel: messages, and the end behind them.
 #[derive(Debug, Default)]
 pub(crate) struct Received {

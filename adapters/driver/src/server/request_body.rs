@@ -31,6 +31,17 @@ impl RequestBody {
         }
     }
 
+    /// Bytes of the call that wait here: of the request, to be read; of the response, to be sent.
+    /// Takes the tunnel's lock.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        let source = self.source.as_ref();
+        let inside = source.map_or(0, |(shared, stream)| {
+            shared.read(|state| state.streams.waiting(*stream))
+        });
+        inside.saturating_add(self.taken.bytes())
+    }
+
     /// A request that has come whole.
     pub(crate) fn whole(bytes: Bytes) -> Self {
         Self {

@@ -129,6 +129,11 @@ impl Stream {
         }
     }
 
+    /// Bytes that wait: to be read, or to be sent.
+    pub(crate) fn waiting(&self) -> usize {
+        self.inbox.waiting().saturating_add(self.outbox.bytes())
+    }
+
     /// Counts what is in the inbox. Must be called when that has changed.
     pub(crate) fn count_unread(&mut self) {
         if self.unread.budget().is_some() {
@@ -191,6 +196,13 @@ impl Streams {
         {
             deferred.drop_value(old);
         }
+    }
+
+    /// Bytes that wait on a stream.
+    pub(crate) fn waiting(&self, key: Key) -> usize {
+        let slot = self.slots.get(key.index()).and_then(Option::as_deref);
+        let stream = slot.filter(|stream| stream.key == key);
+        stream.map_or(0, Stream::waiting)
     }
 
     pub(crate) fn get(&mut self, key: Key) -> Option<&mut Stream> {

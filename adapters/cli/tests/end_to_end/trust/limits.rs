@@ -1,5 +1,7 @@
 //! What one identity takes costs no other one anything.
 
+use std::time::Duration;
+
 use grpctunnel_cli::limits::Limit;
 use tonic::Code;
 use tonic_types::StatusExt;
@@ -7,7 +9,7 @@ use tonic_types::StatusExt;
 use super::{CALLER, HOME, OTHER, agent_of, by, token, tokens};
 use crate::support::{
     RunningGateway, Tested, bounded, caller, depot, gateway_with,
-    stubs::{GreetRequest, WaitRequest},
+    stubs::{GreetRequest, Line, WaitRequest},
     to,
 };
 
@@ -108,6 +110,45 @@ async fn tunnels_and_connections_are_counted_for_each_identity() -> Tested {
         // A tunnel that ends makes room.
         one.stop.now();
         two.connected().await?;
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn while_an_identity_lets_bytes_wait_it_makes_no_new_calls_and_others_do() -> Tested {
+    bounded(async {
+        let gateway = limited(&["token:caller waiting=32KiB"]).await?;
+        let depot = depot("home").await?;
+        let url = format!("http://{}", gateway.address);
+        let mut agent = agent_of(&url, "home", depot.address, token(HOME)?)?;
+        agent.connected().await?;
+        let greet = |who| by(who, to("home", GreetRequest::default()));
+        let mut other = caller(gateway.address)?;
+        other.greet(greet(CALLER)?).await?;
+        // It sends more than windows have room for, and reads nothing of what comes back.
+        let line = Line {
+            text: "x".repeat(60_000),
+        };
+        let lines = tokio_stream::iter(std::iter::repeat_n(line, 400));
+        let mut careless = caller(gateway.address)?;
+        let answers = careless.converse(by(CALLER, to("home", lines))?).await?;
+        let mut answers = answers.into_inner();
+        let refused = loop {
+            match other.greet(greet(CALLER)?).await {
+                Ok(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+                Err(status) => break status,
+            }
+        };
+        assert_eq!(refused.code(), Code::ResourceExhausted);
+        assert!(refused.message().contains("32KiB"), "{refused}");
+        other.greet(greet(OTHER)?).await?;
+        // Once it has read everything, it may go on.
+        while answers.message().await?.is_some() {}
+        while let Err(status) = other.greet(greet(CALLER)?).await {
+            assert_eq!(status.code(), Code::ResourceExhausted, "{status}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         Ok(())
     })
     .await

@@ -2,6 +2,7 @@
 
 mod breaking;
 mod certificates;
+mod forward;
 mod handshakes;
 mod limits;
 mod names;

@@ -1,11 +1,16 @@
 //! Tokens: whose they are, and what they are good for.
 
-use grpctunnel_cli::{auth::TokensFrom, gateway::GatewayEvent, stop::Ended};
+use grpctunnel_cli::{
+    agent::{Agent, AgentEvent},
+    auth::TokensFrom,
+    gateway::GatewayEvent,
+    stop::Ended,
+};
 use tonic::{Code, Request};
 
 use super::{CALLER, HOME, OTHER, agent_of, by, gateway_of, token};
 use crate::support::{
-    Tested, bounded, caller, depot, gateway_with,
+    RunningAgent, RunningGateway, Tested, bounded, caller, depot, gateway_with,
     stubs::{GreetRequest, WaitRequest},
     to,
 };
@@ -176,6 +181,46 @@ async fn the_health_of_the_gateway_itself_needs_a_token_too() -> Tested {
         let status = health.check(ask()).await.err().ok_or("answered")?;
         assert_eq!(status.code(), Code::Unauthenticated);
         health.check(by(OTHER, ask())?).await?;
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_gateway_that_refuses_the_token_is_left_alone_and_another_one_served() -> Tested {
+    bounded(async {
+        let (gateway, stranger) = (gateway_of(&RULES).await?, gateway_of(&RULES[1..]).await?);
+        let depot = depot("home").await?;
+        let url = |gateway: &RunningGateway| format!("http://{}", gateway.address).parse();
+        let mut settings = Agent::new(url(&gateway)?, "home".parse()?, depot.address.into());
+        settings.gateways.push(url(&stranger)?);
+        settings.connections = 2;
+        settings.auth_retries = 2;
+        settings.retry_limit = std::time::Duration::from_millis(100);
+        settings.credentials = token(HOME)?;
+        let mut agent = RunningAgent::start(settings);
+        // Both tunnels to that gateway are given up, after two attempts more each.
+        let (mut given_up, mut failures) = (0, 0);
+        while given_up < 2 {
+            match agent.events.recv().await.ok_or("the agent is gone")? {
+                AgentEvent::GaveUp { gateway, why, .. } => {
+                    assert_eq!(gateway, url(&stranger)?);
+                    assert!(why.contains("no rule allows token:home"), "{why}");
+                    given_up += 1;
+                }
+                AgentEvent::Failed { gateway, .. } => {
+                    assert_eq!(gateway, url(&stranger)?);
+                    failures += 1;
+                }
+                _ => {}
+            }
+        }
+        assert_eq!(failures, 6);
+        let mut caller = caller(gateway.address)?;
+        let greet = by(CALLER, to("home", GreetRequest::default()))?;
+        caller.greet(greet).await?;
+        agent.stop.drain();
+        assert_eq!(agent.ended().await?, Ended::Finished);
         Ok(())
     })
     .await

@@ -124,6 +124,15 @@ impl Taken {
         self.first.is_none() && self.rest.is_empty()
     }
 
+    /// Bytes that were taken and not read.
+    pub(crate) fn bytes(&self) -> usize {
+        let rest = self.rest.iter().map(|chunk| chunk.bytes.len());
+        rest.fold(
+            self.first.as_ref().map_or(0, Bytes::len),
+            usize::saturating_add,
+        )
+    }
+
     /// The next bytes, never none.
     pub(crate) fn next(&mut self) -> Option<Bytes> {
         let next = self.first.take();
