@@ -9,6 +9,7 @@ mod trust;
 use std::{path::PathBuf, time::Duration};
 
 use clap::{ArgGroup, Args, Parser, Subcommand};
+use clap_complete::Shell;
 use http::uri::Authority;
 
 pub use self::{
@@ -114,6 +115,20 @@ pub enum Command {
     Config(ConfigCommand),
     /// Write certificates, tokens and a configuration to begin with
     Init(InitArgs),
+    /// Print the completions of a shell
+    #[command(
+        long_about = "Print the completions of a shell.\n\nFor bash: grpctunnel completions bash > \
+            ~/.local/share/bash-completion/completions/grpctunnel"
+    )]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the man page, or write it and those of all commands to a directory
+    Man {
+        /// The directory, which is made; pages in it are replaced
+        dir: Option<PathBuf>,
+    },
 }
 
 /// What to do with the configuration.
@@ -155,6 +170,9 @@ pub struct DemoArgs {
         value_parser = clap::value_parser!(u32).range(1..=4096)
     )]
     pub upload: u32,
+    /// Keep everything running afterwards, with a call a second, until Ctrl-C
+    #[arg(long)]
+    pub stay: bool,
 }
 
 /// The command line of `grpctunnel gateway`.

@@ -7,6 +7,7 @@ mod configured;
 mod crowd;
 mod dialled;
 mod locals;
+mod packaging;
 mod pages;
 mod program;
 mod raw;
