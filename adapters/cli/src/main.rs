@@ -123,6 +123,15 @@ fn init(args: &InitArgs) -> Result<Ended, ExitCode> {
     for path in init::init(args).map_err(failed)? {
         say(io::stdout(), format_args!("wrote {}", path.display()));
     }
+    let configuration = args.dir.join("grpctunnel.toml");
+    let configuration = configuration.display();
+    say(
+        io::stdout(),
+        format_args!(
+            "next: grpctunnel gateway --config {configuration}, and beside the server: \
+             grpctunnel agent --config {configuration}"
+        ),
+    );
     Ok(Ended::Finished)
 }
 

@@ -11,6 +11,7 @@ mod packaging;
 mod pages;
 mod program;
 mod raw;
+mod readme;
 mod recycled;
 mod routing;
 mod stopping;
