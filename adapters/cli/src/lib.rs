@@ -1,5 +1,7 @@
 //! The `grpctunnel` program: a gateway, an agent, and a demo of both.
 //!
+//! Its place among the crates of grpctunnel: it stands on `grpctunnel-tokio`; none stands on it.
+//!
 //! An *agent* runs beside a gRPC server that nobody can reach, behind a NAT or a firewall, and
 //! opens a tunnel to a *gateway* that everybody can reach. A call to the gateway goes through
 //! the tunnel to the server and comes back, as raw bytes: neither end knows the services, and
@@ -71,6 +73,7 @@ pub mod retry;
 mod router;
 pub mod routing;
 mod serve;
+pub mod shell;
 pub mod stop;
 #[cfg(unix)]
 pub mod systemd;

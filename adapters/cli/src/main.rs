@@ -26,6 +26,7 @@ use grpctunnel_cli::{
     log,
     ls::{AskError, Asked},
     metrics::Recorder,
+    shell,
     stop::{Ended, Stage, Stop},
 };
 
@@ -61,7 +62,7 @@ fn main() -> ExitCode {
     let ended = runtime.block_on(async {
         let reload = Reload::new(line, &parsed);
         match parsed.cli.command {
-            Command::Demo(args) => demo::run(u64::from(args.upload) << 20)
+            Command::Demo(args) => demo::run(u64::from(args.upload) << 20, args.stay)
                 .await
                 .map(|()| Ended::Finished)
                 .map_err(failed),
@@ -83,6 +84,8 @@ fn main() -> ExitCode {
             Command::Check(args) => check(args).await,
             Command::Config(command) => configuration(command, parsed.cli.config),
             Command::Init(args) => init(&args),
+            Command::Completions { shell } => print(&shell::completions(shell)),
+            Command::Man { dir } => man(dir),
         }
     });
     match ended {
@@ -172,7 +175,40 @@ fn init(args: &InitArgs) -> Result<Ended, ExitCode> {
     for path in init::init(args).map_err(failed)? {
         say(io::stdout(), format_args!("wrote {}", path.display()));
     }
+    let configuration = args.dir.join("grpctunnel.toml");
+    let configuration = configuration.display();
+    say(
+        io::stdout(),
+        format_args!(
+            "next: grpctunnel gateway --config {configuration}, and beside the server: \
+             grpctunnel agent --config {configuration}"
+        ),
+    );
     Ok(Ended::Finished)
+}
+
+fn man(directory: Option<PathBuf>) -> Result<Ended, ExitCode> {
+    let Some(directory) = directory else {
+        return print(&shell::manual().map_err(failed)?);
+    };
+    let written = shell::manuals(&directory).map_err(|error| {
+        failed(format_args!(
+            "cannot write man pages to {}: {error}",
+            directory.display()
+        ))
+    })?;
+    for path in written {
+        say(io::stdout(), format_args!("wrote {}", path.display()));
+    }
+    Ok(Ended::Finished)
+}
+
+/// Writes to standard output. That nobody reads all of it is no reason to fail.
+fn print(text: &[u8]) -> Result<Ended, ExitCode> {
+    match io::stdout().write_all(text) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(failed(error)),
+        _ => Ok(Ended::Finished),
+    }
 }
 
 /// Reads the configuration again when it changes, and has it applied.

@@ -1,5 +1,8 @@
 //! gRPC tunnels over any HTTP/2 stack and any async runtime.
 //!
+//! Its place among the crates of grpctunnel: it stands on `grpctunnel-core`; `grpctunnel-http2` and
+//! `grpctunnel-tonic` stand on it.
+//!
 //! A tunnel is one bidirectional gRPC stream that carries other calls, in the direction in which it
 //! was opened (*forward*) or in the opposite one (*reverse*: the side that cannot be reached opens
 //! it and is called through it). This crate runs the protocol of `grpctunnel-core` on HTTP bodies.

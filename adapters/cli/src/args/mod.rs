@@ -12,6 +12,7 @@ mod trust;
 use std::{path::PathBuf, time::Duration};
 
 use clap::{ArgGroup, Args, Parser, Subcommand};
+use clap_complete::Shell;
 use http::uri::Authority;
 
 pub use self::{
@@ -142,6 +143,20 @@ pub enum Command {
     Config(ConfigCommand),
     /// Write certificates, tokens and a configuration to begin with
     Init(InitArgs),
+    /// Print the completions of a shell
+    #[command(
+        long_about = "Print the completions of a shell.\n\nFor bash: grpctunnel completions bash > \
+            ~/.local/share/bash-completion/completions/grpctunnel"
+    )]
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print the man page, or write it and those of all commands to a directory
+    Man {
+        /// The directory, which is made; pages in it are replaced
+        dir: Option<PathBuf>,
+    },
 }
 
 impl Command {
@@ -153,7 +168,7 @@ impl Command {
             Self::Agent(args) => Some(&args.observe),
             Self::Dial(args) => Some(&args.port.observe),
             Self::Forward(args) => Some(&args.port.observe),
-            Self::Demo(_) | Self::Ls(_) | Self::Drain(_) | Self::Check(_) | Self::Config(_) | Self::Init(_) => None,
+            Self::Demo(_) | Self::Ls(_) | Self::Drain(_) | Self::Check(_) | Self::Config(_) | Self::Init(_) | Self::Completions { .. } | Self::Man { .. } => None,
         }
     }
 }
@@ -197,6 +212,9 @@ pub struct DemoArgs {
         value_parser = clap::value_parser!(u32).range(1..=4096)
     )]
     pub upload: u32,
+    /// Keep everything running afterwards, with a call a second, until Ctrl-C
+    #[arg(long)]
+    pub stay: bool,
 }
 
 /// The command line of `grpctunnel gateway`.

@@ -18,7 +18,7 @@ use tokio::{
 };
 use tonic::Code;
 
-const DEMO_LIMIT: Duration = Duration::from_secs(150);
+const DEMO_LIMIT: Duration = Duration::from_secs(600);
 
 pub(crate) fn program(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_grpctunnel"));
@@ -146,6 +146,9 @@ async fn the_demo_shows_everything_and_ends_well() -> Tested {
         "upload",
         "cancelled call",
         "deadline",
+        "agent restart",
+        "takeover",
+        "TLS and tokens",
     ] {
         assert!(shown.contains(&format!("ok  {step}")), "{step}: {shown}");
     }
@@ -156,6 +159,29 @@ async fn the_demo_shows_everything_and_ends_well() -> Tested {
         "not plain: {shown:?}"
     );
     Ok(())
+}
+
+#[tokio::test]
+async fn a_demo_that_stays_can_be_called_until_it_is_told_to_end() -> Tested {
+    tokio::time::timeout(DEMO_LIMIT, async {
+        let mut demo = Running::start(&["demo", "--stay", "--upload", "1"])?;
+        let gateway = loop {
+            let line = demo.line().await?;
+            if let Some(gateway) = line.trim().strip_prefix("gateway   http://") {
+                break gateway.to_owned();
+            }
+        };
+        let request = GreetRequest {
+            name: "x".to_owned(),
+        };
+        let mut caller = caller(gateway.parse()?)?;
+        let reply = caller.greet(to("demo", request)).await?.into_inner();
+        assert_eq!(reply.text, "Hello, x");
+        demo.signal(Signal::INT)?;
+        assert_eq!(demo.code().await?, Some(0));
+        Ok(())
+    })
+    .await?
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ mod log;
 mod ls;
 mod metrics;
 mod page;
+mod trace;
 
 use std::{net::SocketAddr, process::Stdio};
 
