@@ -168,7 +168,14 @@ impl Command {
             Self::Agent(args) => Some(&args.observe),
             Self::Dial(args) => Some(&args.port.observe),
             Self::Forward(args) => Some(&args.port.observe),
-            Self::Demo(_) | Self::Ls(_) | Self::Drain(_) | Self::Check(_) | Self::Config(_) | Self::Init(_) | Self::Completions { .. } | Self::Man { .. } => None,
+            Self::Demo(_)
+            | Self::Ls(_)
+            | Self::Drain(_)
+            | Self::Check(_)
+            | Self::Config(_)
+            | Self::Init(_)
+            | Self::Completions { .. }
+            | Self::Man { .. } => None,
         }
     }
 }
