@@ -297,15 +297,8 @@ impl Gateway {
         };
         // Connections end when the calls have been counted that this cuts off, not before.
         let connections = Stop::new();
-        let closing = stop.clone();
-        let serving = serve(
-            listener,
-            limits,
-            make,
-            turned_away,
-            closing,
-            connections.clone(),
-        );
+        let (closing, until) = (stop.clone(), connections.clone());
+        let serving = serve(listener, limits, make, turned_away, closing, until);
         // What ending everything now means for the calls that are open.
         let cut = || match calls.open() {
             0 => Ended::Finished,

@@ -10,6 +10,7 @@ use crate::{
     dial::DialEvent,
     gateway::GatewayEvent,
     listener::Endpoint,
+    name::Name,
     origin::Origin,
     words,
 };
@@ -27,20 +28,14 @@ pub fn gateway(event: GatewayEvent) {
             identity,
             others,
         } => {
-            let (name, peer) = (name.as_str(), peer.to_string());
-            tracing::info!(name, peer, identity, named, "agent joined");
-            if !others.is_empty() {
-                let tunnels = others.len() + 1;
-                let others: Vec<_> = others.iter().map(Endpoint::to_string).collect();
-                let others = others.join(", ");
-                tracing::info!(
-                    name,
-                    peer,
-                    others,
-                    tunnels,
-                    "agents of one name share its calls"
-                );
-            }
+            tracing::info!(
+                name = name.as_str(),
+                peer = peer.to_string(),
+                identity,
+                named,
+                "agent joined"
+            );
+            share(&name, &peer, &others);
         }
         GatewayEvent::Left {
             name,
@@ -81,6 +76,22 @@ pub fn gateway(event: GatewayEvent) {
         GatewayEvent::CallFailed(failed) => call(&failed),
         GatewayEvent::TurnedAway { count, why } => turned_away(count, &why),
     }
+}
+
+/// Agents of one name are meant, or a mistake.
+fn share(name: &Name, peer: &Endpoint, others: &[Endpoint]) {
+    if others.is_empty() {
+        return;
+    }
+    let tunnels = others.len() + 1;
+    let others: Vec<_> = others.iter().map(Endpoint::to_string).collect();
+    tracing::info!(
+        name = name.as_str(),
+        peer = peer.to_string(),
+        others = others.join(", "),
+        tunnels,
+        "agents of one name share its calls"
+    );
 }
 
 /// Logs what happens at an agent.

@@ -13,6 +13,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::{Observer, Record};
+use crate::limits::Waits;
 
 /// A service whose calls are counted, from their heads to their ends.
 #[derive(Clone, Debug)]
@@ -92,6 +93,12 @@ pin_project! {
         body: B,
         half: Half,
         record: Option<Record>,
+    }
+}
+
+impl<B: Waits> Waits for ObservedBody<B> {
+    fn waiting(&mut self) -> usize {
+        self.body.waiting()
     }
 }
 
