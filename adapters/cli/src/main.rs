@@ -84,8 +84,8 @@ fn main() -> ExitCode {
             Command::Check(args) => check(args).await,
             Command::Config(command) => configuration(command, parsed.cli.config),
             Command::Init(args) => init(&args),
-            Command::Completions { shell } => print(&shell::completions(shell)),
-            Command::Man { dir } => man(dir),
+            Command::Completions(args) => print(&shell::completions(args.shell)),
+            Command::Man(args) => man(args.dir),
         }
     });
     match ended {

@@ -7,12 +7,12 @@ mod setup;
 mod shared;
 #[cfg(test)]
 mod tests;
+mod tools;
 mod trust;
 
 use std::{path::PathBuf, time::Duration};
 
 use clap::{ArgGroup, Args, Parser, Subcommand};
-use clap_complete::Shell;
 use http::uri::Authority;
 
 pub use self::{
@@ -21,6 +21,7 @@ pub use self::{
     observe::{LogForm, LogLevel, ObserveArgs},
     setup::{AgentSettings, PortSettings, SetupError},
     shared::{ConnectArgs, DelayArgs, DrainArgs, ListenArgs, StreamsArgs},
+    tools::{CompletionsArgs, DemoArgs, InitArgs, ManArgs},
     trust::{CredentialArgs, LocalCredentialArgs, TrustArgs},
 };
 use crate::{
@@ -148,15 +149,9 @@ pub enum Command {
         long_about = "Print the completions of a shell.\n\nFor bash: grpctunnel completions bash > \
             ~/.local/share/bash-completion/completions/grpctunnel"
     )]
-    Completions {
-        /// The shell
-        shell: Shell,
-    },
+    Completions(CompletionsArgs),
     /// Print the man page, or write it and those of all commands to a directory
-    Man {
-        /// The directory, which is made; pages in it are replaced
-        dir: Option<PathBuf>,
-    },
+    Man(ManArgs),
 }
 
 impl Command {
@@ -192,36 +187,6 @@ pub enum ConfigCommand {
     },
     /// Print a configuration with every key in it
     Example,
-}
-
-/// The command line of `grpctunnel init`.
-#[derive(Debug, Args)]
-pub struct InitArgs {
-    /// The directory, which is made; nothing in it is overwritten
-    #[arg(long, value_name = "DIR", default_value = "grpctunnel")]
-    pub dir: PathBuf,
-    /// The host by which agents and callers reach the gateway; may be repeated
-    #[arg(long, value_name = "HOST", default_value = "localhost")]
-    pub host: Vec<String>,
-    /// The name of the agent
-    #[arg(long, value_name = "NAME", default_value = "home")]
-    pub name: Name,
-}
-
-/// The command line of `grpctunnel demo`.
-#[derive(Debug, Args)]
-pub struct DemoArgs {
-    /// Size of the upload, in MiB
-    #[arg(
-        long,
-        value_name = "MIB",
-        default_value_t = 64,
-        value_parser = clap::value_parser!(u32).range(1..=4096)
-    )]
-    pub upload: u32,
-    /// Keep everything running afterwards, with a call a second, until Ctrl-C
-    #[arg(long)]
-    pub stay: bool,
 }
 
 /// The command line of `grpctunnel gateway`.
