@@ -15,6 +15,7 @@ use crate::{
     auth::Credentials,
     carrier::{AUTH_RETRIES, Carrier, Refusals, is_refusal},
     connect::Proxy,
+    echo::Echoing,
     local::{Local, LocalSettings},
     name::Name,
     origin::Origin,
@@ -213,7 +214,7 @@ impl Agent {
         let all = tunnels.saturating_mul(self.gateways.len());
         let refusals = Refusals::new(self.auth_retries, all);
         let accepted = refusals.clone();
-        let mut builder = Supervisor::reverse(local.for_tunnels())
+        let mut builder = Supervisor::reverse(Echoing::new(local.for_tunnels()))
             .tunnels(tunnels)
             .options(self.options())
             .metadata(metadata)

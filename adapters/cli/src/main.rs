@@ -9,7 +9,8 @@ use std::{
 
 use grpctunnel_cli::{
     agent::{AgentEvent, LocalEvent},
-    args::{AgentSettings, CheckArgs, Command, ConfigCommand, InitArgs, PortSettings},
+    args::{AgentSettings, BenchArgs, CheckArgs, Command, ConfigCommand, InitArgs, PortSettings},
+    bench::{BenchError, BenchServer},
     check::{Finding, Step},
     config::{self, ConfigError, Reload, Reloaded},
     demo,
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
             Command::Dial(args) => dial(args.settings(), reload).await,
             Command::Forward(args) => dial(args.settings(), reload).await,
             Command::Check(args) => check(args).await,
+            Command::Bench(args) => bench(args).await,
             Command::Config(command) => configuration(command, parsed.cli.config),
             Command::Init(args) => init(&args),
         }
@@ -187,6 +189,31 @@ async fn gateway(settings: GatewaySettings, reload: Reload) -> Result<Ended, Exi
     });
     listening(gateway.endpoint());
     Ok(gateway.run(stop).await)
+}
+
+async fn bench(args: BenchArgs) -> Result<Ended, ExitCode> {
+    let (is_json, insecure, listen) = (args.json, args.insecure, args.listen.clone());
+    if let Some(listen) = listen {
+        let server = BenchServer::bind(&listen, insecure).await;
+        let server = server.map_err(|error| cannot_listen(&listen, &error))?;
+        let stop = stop_on_signals()?;
+        listening(server.endpoint());
+        server.run(stop).await;
+        return Ok(Ended::Finished);
+    }
+    let Some(bench) = args.bench().map_err(wrong_setup)? else {
+        return Err(wrong_setup("add --gateway URL and --name NAME"));
+    };
+    match bench.run().await {
+        Ok(table) if is_json => say(io::stdout(), table.json()),
+        Ok(table) => say(io::stdout(), table.to_string().trim_end()),
+        Err(error @ BenchError::Refused(_)) => {
+            failed(error);
+            return Err(REFUSED.into());
+        }
+        Err(error) => return Err(failed(error)),
+    }
+    Ok(Ended::Finished)
 }
 
 /// Has the system allow a file for each connection that there is memory for.

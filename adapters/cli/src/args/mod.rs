@@ -1,5 +1,6 @@
 //! The command line of `grpctunnel`.
 
+mod bench;
 mod check;
 mod setup;
 mod shared;
@@ -13,6 +14,7 @@ use clap::{ArgGroup, Args, Parser, Subcommand};
 use http::uri::Authority;
 
 pub use self::{
+    bench::BenchArgs,
     check::CheckArgs,
     setup::{AgentSettings, PortSettings, SetupError},
     shared::{ConnectArgs, DrainArgs, ListenArgs, StreamsArgs},
@@ -122,6 +124,17 @@ pub enum Command {
         after_help = EXIT_CODES
     )]
     Check(CheckArgs),
+    /// Measure what a link carries, through the tunnel and without it
+    #[command(
+        long_about = "Measure what a link carries, through the tunnel and without it.\n\nCalls go \
+            through a forward tunnel to the gateway, and from there to the agent, which answers \
+            them itself, and to its local server. With --direct the same calls go to that server \
+            without a tunnel. Any server answers small calls; for throughput let another \
+            `grpctunnel bench --listen ADDR` be the server.\n\nIt reads the section of dial in the \
+            configuration.",
+        after_help = EXIT_CODES
+    )]
+    Bench(BenchArgs),
     /// Check, show or explain the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
