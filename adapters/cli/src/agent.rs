@@ -16,6 +16,7 @@ use crate::{
     auth::Credentials,
     carrier::{AUTH_RETRIES, Carrier, Refusals, is_refusal},
     connect::Proxy,
+    echo::Echoing,
     local::{Local, LocalSettings},
     metrics::{self, Observed, Observer},
     name::Name,
@@ -247,7 +248,7 @@ impl Agent {
         let tell = Arc::clone(&events.tell);
         let name = Some(events.served.name.clone());
         let calls = Observed {
-            inner: local.for_tunnels(),
+            inner: Echoing::new(local.for_tunnels()),
             observer: Observer::new(name, move |failed| tell(AgentEvent::CallFailed(failed))),
         };
         let gateway = events.gateway.clone();

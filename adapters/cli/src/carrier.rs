@@ -32,6 +32,10 @@ const WATCH: Watch = Watch {
     silence: Duration::from_secs(30),
 };
 
+/// How long a gateway may take to speak HTTP/2: where everybody comes back at once, each waits for
+/// its turn.
+const TURN_LIMIT: Duration = Duration::from_secs(30);
+
 /// Where tunnels are opened.
 #[derive(Clone, Debug)]
 pub(crate) struct Carrier {
@@ -54,7 +58,8 @@ impl Dial for Carrier {
 
     /// A connection for one tunnel.
     async fn dial(&self) -> Result<Authorized, DialError> {
-        let dialled = self.connector.http2(&Settings::tunnels()).await;
+        let settings = Settings::tunnels().with_handshake_timeout(TURN_LIMIT);
+        let dialled = self.connector.http2(&settings).await;
         let dialled = dialled.map(|client| Authorized::new(client, self.credentials.clone()));
         Ok(dialled.map_err(|error| {
             let error: &(dyn Error + 'static) = error.as_ref();

@@ -23,8 +23,11 @@ use crate::{
     words,
 };
 
-/// How long a connection may take, the name and a proxy included.
+/// How long TCP may take, the name included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long all of it may take, with a proxy and TLS: a gateway to which everybody comes back at once
+/// lets each wait for its turn.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(30);
 const TCP_PROBES: u32 = 3;
 
 pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
@@ -148,7 +151,7 @@ impl Connector {
                 }
             })
         };
-        let (wire, failure) = tokio::time::timeout(CONNECT_TIMEOUT, connecting)
+        let (wire, failure) = tokio::time::timeout(HANDSHAKE_TIMEOUT, connecting)
             .await
             .map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
         Ok((TokioIo::new(wire), failure))

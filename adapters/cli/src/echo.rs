@@ -1,12 +1,14 @@
 //! A call that sends back what it gets: what `check` and `bench` measure links with.
 //!
-//! A gateway answers it itself where the way of a call ends there, `grpctunnel bench --listen` in the
-//! place of a local server.
+//! A gateway or an agent answers it itself where the way of a call ends there, by the step `.`;
+//! `grpctunnel bench --listen` does in the place of a local server.
 
 use std::{
     convert::Infallible,
     error::Error,
     future::{poll_fn, ready},
+    pin::Pin,
+    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
@@ -14,9 +16,11 @@ use bytes::{BufMut, Bytes, BytesMut};
 use grpctunnel_driver::{Code, GRPC_CONTENT_TYPE, Status};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body::{Body, Frame};
-use http_body_util::{BodyExt, StreamBody};
-use tokio_stream::{Stream, StreamExt};
+use http_body_util::{BodyExt, Either, Full, StreamBody};
+use tokio_stream::Stream;
 use tower_service::Service;
+
+use crate::TARGET;
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
@@ -47,6 +51,45 @@ where
 /// The body of a request of these calls.
 pub(crate) type Sent = tonic::body::Body;
 
+/// A handler of an agent that answers this call itself where its way ends at the agent, and leaves all
+/// others to the local server.
+#[derive(Clone, Debug)]
+pub(crate) struct Echoing<S>(S);
+
+impl<S> Echoing<S> {
+    pub(crate) const fn new(inner: S) -> Self {
+        Self(inner)
+    }
+}
+
+impl<S, A, B> Service<Request<A>> for Echoing<S>
+where
+    S: Service<Request<A>, Response = Response<B>>,
+    S::Future: Send + 'static,
+    S::Error: Send + 'static,
+    B: Send + 'static,
+    A: Body<Data = Bytes> + Send + 'static,
+    A::Error: Into<BoxError>,
+{
+    type Response = Response<Either<tonic::body::Body, B>>;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<A>) -> Self::Future {
+        let ends_here = request.headers().get(TARGET).is_some_and(|way| way == ".");
+        if ends_here && request.uri().path() == PATH {
+            let answer = answer(request).map(Either::Left);
+            return Box::pin(ready(Ok(answer)));
+        }
+        let answering = self.0.call(request);
+        Box::pin(async move { Ok(answering.await?.map(Either::Right)) })
+    }
+}
+
 /// What was exchanged.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Exchanged {
@@ -54,6 +97,14 @@ pub(crate) struct Exchanged {
     pub(crate) bytes: u64,
     /// How long that took.
     pub(crate) took: Duration,
+}
+
+impl Exchanged {
+    /// MiB a second, each way.
+    pub(crate) fn mib_per_second(self) -> f64 {
+        let kib = u32::try_from(self.bytes >> 10).unwrap_or(u32::MAX);
+        f64::from(kib) / 1_024.0 / self.took.as_secs_f64()
+    }
 }
 
 /// Sends messages for `time`, each of which comes back.
@@ -81,10 +132,26 @@ fn chunks(
     begun: Instant,
     time: Duration,
 ) -> impl Stream<Item = Result<Frame<Bytes>, Infallible>> + Send {
-    let chunk = message(CHUNK);
-    tokio_stream::iter(std::iter::repeat(chunk))
-        .take_while(move |_| begun.elapsed() < time)
-        .map(|chunk| Ok(Frame::data(chunk)))
+    let chunks = std::iter::repeat(message(CHUNK)).enumerate();
+    // One in any case: a process that gets no time has measured that, and not nothing.
+    let in_time = move |(number, _): &(usize, Bytes)| *number == 0 || begun.elapsed() < time;
+    let frames = chunks.take_while(in_time);
+    tokio_stream::iter(frames.map(|(_, chunk)| Ok(Frame::data(chunk))))
+}
+
+/// A call with one message of so many bytes.
+pub(crate) async fn unary<S, B>(
+    service: &mut S,
+    path: &str,
+    headers: &HeaderMap,
+    size: usize,
+) -> Result<(), Status>
+where
+    S: Service<Request<Sent>, Response = Response<B>, Error: Into<BoxError>>,
+    B: Body<Data = Bytes, Error: Into<BoxError>>,
+{
+    let body = Sent::new(Full::new(message(size)));
+    call(service, path, headers, body, |_| {}).await
 }
 
 /// A message of zeros, as gRPC writes it.

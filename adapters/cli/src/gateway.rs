@@ -272,16 +272,7 @@ impl Gateway {
     /// then may go on until the drain limit, and end UNAVAILABLE.
     pub async fn run(self, stop: Stop) -> Ended {
         let drain_limit = self.settings.drain_limit;
-        let limits = Limits {
-            memory: self.settings.memory,
-            tunnels: true,
-            security: Some(Security {
-                trusted: self.trusted.clone(),
-                audit: self.audit(),
-            }),
-            idle: self.settings.idle_limit,
-            pace: Some(Pace::new(self.settings.handshake_rate)),
-        };
+        let limits = self.limits();
         let tell = Arc::clone(&self.tell);
         let turned_away = move |TurnedAway { count, why }| {
             tell(GatewayEvent::TurnedAway { count, why });
@@ -329,6 +320,19 @@ impl Gateway {
         connections.now();
         serving.await;
         ended
+    }
+
+    fn limits(&self) -> Limits {
+        Limits {
+            memory: self.settings.memory,
+            tunnels: true,
+            security: Some(Security {
+                trusted: self.trusted.clone(),
+                audit: self.audit(),
+            }),
+            idle: self.settings.idle_limit,
+            pace: Some(Pace::new(self.settings.handshake_rate)),
+        }
     }
 
     fn audit(&self) -> Audit {

@@ -41,6 +41,7 @@ mod answer;
 pub mod args;
 pub mod audit;
 pub mod auth;
+pub mod bench;
 mod calls;
 mod carrier;
 pub mod check;

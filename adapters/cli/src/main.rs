@@ -12,9 +12,10 @@ use grpctunnel_cli::{
     admin::{Admin, AdminError, AdminSettings, Drained, Panel},
     agent::AgentEvent,
     args::{
-        AgentSettings, CheckArgs, Command, ConfigCommand, DrainAgentArgs, InitArgs, LsArgs,
-        PortSettings,
+        AgentSettings, BenchArgs, CheckArgs, Command, ConfigCommand, DrainAgentArgs, InitArgs,
+        LsArgs, PortSettings,
     },
+    bench::{BenchError, BenchServer},
     check::{Finding, Step},
     config::{self, ConfigError, Reload},
     demo,
@@ -82,6 +83,7 @@ fn main() -> ExitCode {
             Command::Ls(args) => ls(args).await,
             Command::Drain(args) => drain(args).await,
             Command::Check(args) => check(args).await,
+            Command::Bench(args) => bench(args).await,
             Command::Config(command) => configuration(command, parsed.cli.config),
             Command::Init(args) => init(&args),
             Command::Completions(args) => print(&shell::completions(args.shell)),
@@ -276,6 +278,31 @@ async fn gateway(
     listening(gateway.endpoint());
     started(&stop);
     Ok(gateway.run(stop).await)
+}
+
+async fn bench(args: BenchArgs) -> Result<Ended, ExitCode> {
+    let (is_json, insecure, listen) = (args.json, args.insecure, args.listen.clone());
+    if let Some(listen) = listen {
+        let server = BenchServer::bind(&listen, insecure).await;
+        let server = server.map_err(|error| cannot_listen(&listen, &error))?;
+        let stop = stop_on_signals(Duration::ZERO)?;
+        listening(server.endpoint());
+        server.run(stop).await;
+        return Ok(Ended::Finished);
+    }
+    let Some(bench) = args.bench().map_err(wrong_setup)? else {
+        return Err(wrong_setup("add --gateway URL and --name NAME"));
+    };
+    match bench.run().await {
+        Ok(table) if is_json => say(io::stdout(), table.json()),
+        Ok(table) => say(io::stdout(), table.to_string().trim_end()),
+        Err(error @ BenchError::Refused(_)) => {
+            failed(error);
+            return Err(REFUSED.into());
+        }
+        Err(error) => return Err(failed(error)),
+    }
+    Ok(Ended::Finished)
 }
 
 /// Has the system allow a file for each connection that there is memory for.

@@ -297,9 +297,10 @@ where
     /// Serves it to its end.
     async fn serve(self, stream: Stream, silent: Silent) {
         let opening = async {
-            if let Some(pace) = &self.common.pace {
-                pace.turn(&self.peer).await;
-            }
+            let _turn = match &self.common.pace {
+                Some(pace) => Some(pace.turn(&self.peer).await?),
+                None => None,
+            };
             let (wire, certified) = self.secure(stream).await?;
             let runtime = grpctunnel_tokio::runtime();
             let detected = detect(TokioIo::new(wire), &self.common.settings, &runtime).await;

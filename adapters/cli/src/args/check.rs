@@ -1,4 +1,4 @@
-//! The command lines of `check` and `bench`.
+//! The command line of `check`.
 
 use std::time::Duration;
 

@@ -1,6 +1,7 @@
 //! The command line of `grpctunnel`.
 
 mod ask;
+mod bench;
 mod check;
 mod observe;
 mod setup;
@@ -17,6 +18,7 @@ use http::uri::Authority;
 
 pub use self::{
     ask::{AskArgs, DrainAgentArgs, LsArgs},
+    bench::BenchArgs,
     check::CheckArgs,
     observe::{LogForm, LogLevel, ObserveArgs},
     setup::{AgentSettings, PortSettings, SetupError},
@@ -139,6 +141,17 @@ pub enum Command {
         after_help = EXIT_CODES
     )]
     Check(CheckArgs),
+    /// Measure what a link carries, through the tunnel and without it
+    #[command(
+        long_about = "Measure what a link carries, through the tunnel and without it.\n\nCalls go \
+            through a forward tunnel to the gateway, and from there to the agent, which answers \
+            them itself, and to its local server. With --direct the same calls go to that server \
+            without a tunnel. Any server answers small calls; for throughput let another \
+            `grpctunnel bench --listen ADDR` be the server.\n\nIt reads the section of dial in the \
+            configuration.",
+        after_help = EXIT_CODES
+    )]
+    Bench(BenchArgs),
     /// Check, show or explain the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
@@ -166,6 +179,7 @@ impl Command {
             Self::Demo(_)
             | Self::Ls(_)
             | Self::Drain(_)
+            | Self::Bench(_)
             | Self::Check(_)
             | Self::Config(_)
             | Self::Init(_)

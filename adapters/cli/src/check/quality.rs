@@ -78,9 +78,8 @@ async fn throughput(mut carrier: Authorized, limit: Duration) -> Result<((), Fou
     };
     match exchanged.unwrap_or_else(|_| Err(late())) {
         Ok(exchanged) => {
-            let seconds = exchanged.took.as_secs_f64();
-            let mib = f64::from(u32::try_from(exchanged.bytes >> 10).unwrap_or(u32::MAX)) / 1024.0;
-            let text = format!("{:.1} MiB/s, there and back at once", mib / seconds);
+            let rate = exchanged.mib_per_second();
+            let text = format!("{rate:.1} MiB/s, there and back at once");
             Ok(((), Found::good(text)))
         }
         Err(status) if status.code() == Code::Unimplemented => {

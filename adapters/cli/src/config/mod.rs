@@ -31,7 +31,7 @@ const PREFIX: &str = "GRPCTUNNEL_";
 /// The commands that have a section.
 const SECTIONS: [&str; 4] = ["gateway", "agent", "dial", "forward"];
 /// The commands that read the section of another one, as far as they have its options.
-const READERS: [(&str, &str); 1] = [("check", "agent")];
+const READERS: [(&str, &str); 2] = [("bench", "dial"), ("check", "agent")];
 
 /// The section that a command reads.
 fn section_of(command: &str) -> Option<&str> {

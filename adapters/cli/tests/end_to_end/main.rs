@@ -2,6 +2,7 @@
 
 mod attacks;
 mod bad_input;
+mod bench;
 mod calls;
 mod check;
 mod configured;

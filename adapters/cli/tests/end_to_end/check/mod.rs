@@ -224,7 +224,8 @@ async fn faults_of_tls_are_told_by_their_step() -> Tested {
         let (_, secured) = secured(&["* serve *"]).await?;
         fails(&http(secured.address), &[], "tls", &words).await?;
 
-        let own = Authority::new()?.issue("own", &["localhost"])?;
+        let unknown = Authority::new()?;
+        let own = unknown.issue("own", &["localhost"])?;
         let server = servers::tls(&own, &["h2"], None).await?;
         let words = ["not trusted", "issued by", "--ca"];
         fails(&https(server), &trusting, "tls", &words).await?;
