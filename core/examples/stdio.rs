@@ -14,8 +14,6 @@ use grpctunnel_core::bare::{Directions, PipeEnd};
 use grpctunnel_core::session::{SessionConfig, SessionEvent};
 use grpctunnel_core::{Carrier, Cause, Session, Time};
 
-use serve::Echo;
-
 fn main() -> Result<(), Box<dyn Error>> {
     let (chunks, arrived) = channel();
     // A read cannot be given up, so it has a thread of its own. The end is an empty chunk.
@@ -32,14 +30,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     let now = || Time::ZERO.saturating_add(origin.elapsed());
     let config = SessionConfig::default();
     let mut session = Session::bare(Time::ZERO, config, PipeEnd::Acceptor, Directions::Forward)?;
-    let mut echo = Echo::default();
     let mut out = Vec::new();
     loop {
         while let Some(event) = session.poll_event() {
             match event {
                 SessionEvent::Carrier(Carrier::Abort(error)) => return Err(error.into()),
                 SessionEvent::Carrier(Carrier::Finish) => return Ok(()),
-                event => echo.event(&mut session, &event),
+                event => serve::answer(&mut session, &event),
             }
         }
         while session.poll_bytes(now(), &mut out) > 0 {

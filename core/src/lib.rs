@@ -1,6 +1,8 @@
 //! gRPC tunnels (`grpctunnel.v1`) as pure state machines: no IO, no clock, no async, no threads,
 //! no randomness, `no_std`, no allocator needed.
 //!
+//! Its place among the crates of grpctunnel: it stands on none; `grpctunnel-driver` stands on it.
+//!
 //! A tunnel is one bidirectional gRPC stream that carries other calls. One end, the tunnel client,
 //! starts them; the other, the tunnel server, handles them; either may have opened the carrier.
 //!

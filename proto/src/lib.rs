@@ -1,5 +1,8 @@
 //! The `grpctunnel.v1` protocol as Rust types: gRPC calls carried inside one gRPC stream.
 //!
+//! Its place among the crates of grpctunnel: it stands on none, and none stands on it. It is for
+//! programs that read or write frames themselves.
+//!
 //! [`v1`] holds the two frame types, [`ClientToServer`](v1::ClientToServer) and
 //! [`ServerToClient`](v1::ServerToClient), with everything in them, and, with the feature `tonic`
 //! (on by default), the client and server stubs of the tunnel service. Payloads are

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use grpctunnel_tests::interop::{Outcome, Peers, tcp_example};
+use grpctunnel_tests::interop::{Outcome, Peers, tcp_example, tcp_example_program};
 
 /// How long a program may take.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -21,6 +21,8 @@ async fn with_go(check: impl AsyncFn(&Peers, &[&str]) -> Outcome) -> Outcome {
     let Some(peers) = Peers::get().await else {
         return Ok(());
     };
+    // The Go program counts its time from its start.
+    tcp_example_program().await?;
     for flags in [&[][..], &["-no-flow-control"][..]] {
         let checked = check(&peers, flags).await;
         checked.map_err(|error| format!("with {flags:?}: {error}"))?;

@@ -178,15 +178,15 @@ fn messages_in_order_with_a_status_behind_them_and_room_told_when_there_is_some(
         taken += 1;
     }
     assert_eq!(two.ends[CLIENT].send(ours, &[0; 30]), Err(SendError::Full));
-    assert_eq!(taken, 3);
+    assert_eq!(taken, 4);
     two.events(CLIENT);
     two.rest();
     assert_eq!(two.events(CLIENT), [SessionEvent::Writable(ours)]);
-    two.ends[CLIENT].send(ours, &[3; 30]).unwrap();
+    two.ends[CLIENT].send(ours, &[4; 30]).unwrap();
     two.ends[CLIENT].half_close(ours).unwrap();
     assert_eq!(two.ends[CLIENT].send(ours, &[]), Err(SendError::HalfClosed));
     two.rest();
-    for number in 0..4 {
+    for number in 0..5 {
         assert_eq!(two.message(SERVER, theirs), [number; 30]);
     }
     assert_eq!(two.recv(SERVER, theirs), Some(Received::HalfClosed));

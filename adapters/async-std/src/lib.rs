@@ -1,5 +1,7 @@
 //! gRPC tunnels without tokio: on async-std, on smol, and on any runtime of futures-io.
 //!
+//! Its place among the crates of grpctunnel: it stands on `grpctunnel-tonic`; none stands on it.
+//!
 //! A tunnel is one gRPC stream that carries other calls. With a *reverse* tunnel, a service behind
 //! a NAT or a firewall connects out to a server and is called through that connection. Clients and
 //! servers that tonic generated work unchanged: a tunnel is a [`Channel`] for clients, and serves

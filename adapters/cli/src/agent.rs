@@ -11,12 +11,16 @@ use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 pub use crate::local::{Breaking, LocalEvent};
 use crate::{
     INSTANCE, MAX_STREAMS, NAME,
+    admin::{Supervised, Way},
+    audit::CallFailed,
     auth::Credentials,
     carrier::{AUTH_RETRIES, Carrier, Refusals, is_refusal},
     connect::Proxy,
     local::{Local, LocalSettings},
+    metrics::{self, Observed, Observer},
     name::Name,
     origin::Origin,
+    ready::Need,
     stop::{Ended, Stop},
     words,
 };
@@ -54,6 +58,8 @@ pub struct Agent {
     pub credentials: Credentials,
     /// The same towards the local servers.
     pub local_credentials: Credentials,
+    /// Where it says what its tunnels do.
+    pub supervised: Supervised,
     /// When a local server that fails is left alone. Default: never.
     pub breaking: Option<Breaking>,
     /// How often it tries again after a gateway refused its credentials, one refusal after the
@@ -79,6 +85,7 @@ impl Agent {
             proxy: Proxy::None,
             credentials: Credentials::default(),
             local_credentials: Credentials::default(),
+            supervised: Supervised::default(),
             breaking: None,
             auth_retries: AUTH_RETRIES,
             retry_limit: Duration::from_secs(10),
@@ -119,6 +126,8 @@ pub enum AgentEvent {
         /// How long.
         pause: Duration,
     },
+    /// A call ended with another code than OK.
+    CallFailed(CallFailed),
     /// A gateway refused its credentials again and again, and is left alone.
     GaveUp {
         /// The gateway.
@@ -183,15 +192,24 @@ impl Agent {
                 instance = local.instance(tonic::body::Body::new(question())) => instance,
                 () = stop.draining() => return Ok(Ended::Finished),
             };
+            let need = stop
+                .readiness()
+                .needs(format_args!("tunnel for {}", served.name));
+            let need = Arc::new(need);
             for gateway in &self.gateways {
                 let events = Events {
                     gateway: gateway.clone(),
                     served: served.clone(),
                     tell: Arc::clone(&tell),
                     circle: circle.clone(),
+                    need: Arc::clone(&need),
                 };
                 match self.supervise(local.clone(), instance.clone(), events) {
-                    Ok(supervisor) => supervisors.push(supervisor),
+                    Ok(supervisor) => {
+                        let name = Some(served.name.clone());
+                        self.supervised.add(name, Way::Agent, supervisor.clone());
+                        supervisors.push(supervisor);
+                    }
                     Err(status) => {
                         let (gateway, why) = (gateway.clone(), status.to_string());
                         tell(AgentEvent::Failed { gateway, why });
@@ -226,10 +244,16 @@ impl Agent {
         let tunnels = self.connections.max(1);
         let refusals = Refusals::new(self.auth_retries, tunnels);
         let accepted = refusals.clone();
+        let tell = Arc::clone(&events.tell);
+        let name = Some(events.served.name.clone());
+        let calls = Observed {
+            inner: local.for_tunnels(),
+            observer: Observer::new(name, move |failed| tell(AgentEvent::CallFailed(failed))),
+        };
         let gateway = events.gateway.clone();
         let (proxy, credentials) = (self.proxy.clone(), self.credentials.clone());
         let carrier = Carrier::new(gateway.clone(), proxy, credentials);
-        Supervisor::reverse(local.for_tunnels())
+        Supervisor::reverse(calls)
             .gateway(gateway.to_string(), carrier)
             .tunnels(tunnels)
             .options(self.options())
@@ -326,10 +350,18 @@ struct Events {
     tell: Tell,
     /// Where a local server is told that is its own gateway.
     circle: UnboundedSender<OwnGateway>,
+    /// What its readiness waits for.
+    need: Arc<Need>,
 }
 
 impl Events {
     fn tell(&self, event: SupervisorEventKind<'_>) {
+        self.need.follow(&event);
+        match event {
+            SupervisorEventKind::Opened => metrics::connected(true),
+            SupervisorEventKind::Failed(_) => metrics::connected(false),
+            _ => {}
+        }
         let gateway = self.gateway.clone();
         let event = match event {
             SupervisorEventKind::Opened => AgentEvent::Connected {

@@ -55,10 +55,7 @@ impl Dial for Carrier {
     /// A connection for one tunnel.
     async fn dial(&self) -> Result<Authorized, DialError> {
         let dialled = self.connector.http2(&Settings::tunnels()).await;
-        let dialled = dialled.map(|client| Authorized {
-            client,
-            credentials: self.credentials.clone(),
-        });
+        let dialled = dialled.map(|client| Authorized::new(client, self.credentials.clone()));
         Ok(dialled.map_err(|error| {
             let error: &(dyn Error + 'static) = error.as_ref();
             match words::spoken(error) {
@@ -73,10 +70,19 @@ impl Dial for Carrier {
 }
 
 /// A connection whose requests present the token of the moment.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Authorized {
     client: Client<Bytes>,
     credentials: Credentials,
+}
+
+impl Authorized {
+    pub(crate) const fn new(client: Client<Bytes>, credentials: Credentials) -> Self {
+        Self {
+            client,
+            credentials,
+        }
+    }
 }
 
 impl<B> Service<Request<B>> for Authorized

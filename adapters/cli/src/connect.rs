@@ -27,8 +27,8 @@ use crate::{
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const TCP_PROBES: u32 = 3;
 
-type BoxError = Box<dyn Error + Send + Sync>;
-type ClientWire = Either<Stream, Box<Remembering<Stream>>>;
+pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
+pub(crate) type ClientWire = Either<Stream, Box<Remembering<Stream>>>;
 
 /// Through which HTTP proxy a server is reached, by `CONNECT`.
 #[derive(Clone, Debug, Default)]
@@ -59,7 +59,7 @@ impl std::str::FromStr for Proxy {
 
 impl Proxy {
     /// The proxy for this server, if there is one.
-    fn of(&self, server: &Uri) -> Option<Intercept> {
+    pub(crate) fn of(&self, server: &Uri) -> Option<Intercept> {
         let matcher = match self {
             Self::None => return None,
             Self::Environment => Matcher::from_env(),
@@ -180,7 +180,7 @@ impl Connector {
 }
 
 /// Why a proxy is of no use, in words that name it.
-fn proxy_failed(proxy: &Uri, error: &(dyn Error + 'static)) -> BoxError {
+pub(crate) fn proxy_failed(proxy: &Uri, error: &(dyn Error + 'static)) -> BoxError {
     let why = words::reason(error);
     let why = match why.strip_prefix("tunnel error: ").unwrap_or(&why) {
         "unsuccessful" => "it refused to connect to the gateway",

@@ -2,6 +2,7 @@
 //! tunnel.
 
 use std::{
+    convert::Infallible,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -22,13 +23,16 @@ use tower_service::Service;
 use crate::{
     HOPS, SLACK, TARGET,
     address::Address,
+    admin::{Supervised, Way},
     answer::{Page, or_refused, refuse},
+    audit::CallFailed,
     auth::Credentials,
     calls::{Calls, Open},
     carrier::{AUTH_RETRIES, Carrier, Refusals, is_refusal},
     connect::Proxy,
     held::Held,
     listener::{BindError, Endpoint, Listener, Protection},
+    metrics::{self, Observed, ObservedBody, Observer},
     origin::Origin,
     serve::{Limits, TurnedAway, serve},
     stop::{Ended, Stop},
@@ -57,6 +61,8 @@ pub enum DialEvent {
         /// How long.
         pause: Duration,
     },
+    /// A call ended with another code than OK.
+    CallFailed(CallFailed),
     /// Connections were not taken. Told at once, and then at most every 10 s.
     TurnedAway {
         /// How many since it was last told.
@@ -118,6 +124,7 @@ pub struct Dial {
     listener: Listener,
     endpoint: Endpoint,
     settings: DialSettings,
+    supervised: Supervised,
 }
 
 impl Dial {
@@ -137,7 +144,14 @@ impl Dial {
             endpoint: listener.endpoint()?,
             listener,
             settings,
+            supervised: Supervised::default(),
         })
+    }
+
+    /// Where it says what its tunnel does.
+    #[must_use]
+    pub const fn supervised(&self) -> &Supervised {
+        &self.supervised
     }
 
     /// Where it listens.
@@ -149,10 +163,13 @@ impl Dial {
     /// Serves until `stop`. `tell` is called with what happens, and must not block.
     pub async fn run(self, tell: impl Fn(DialEvent) + Send + Sync + 'static, stop: Stop) -> Ended {
         let Self {
-            listener, settings, ..
+            listener,
+            settings,
+            supervised,
+            ..
         } = self;
         let tell = Arc::new(tell);
-        let channel = match keep(&settings, Arc::clone(&tell)) {
+        let channel = match keep(&settings, Arc::clone(&tell), &stop) {
             Ok(channel) => channel,
             Err(status) => {
                 let why = status.to_string();
@@ -160,14 +177,14 @@ impl Dial {
                 return Ended::Finished;
             }
         };
+        let name = settings.target.as_ref().and_then(Target::first);
+        supervised.add(name.clone(), Way::Caller, channel.supervisor());
         let calls = Calls::default();
         let refused = refused(channel.supervisor());
+        let told = Arc::clone(&tell);
+        let observer = Observer::new(name, move |failed| told(DialEvent::CallFailed(failed)));
         let port = Port {
-            target: settings
-                .target
-                .as_ref()
-                .map(|target| target.to_string().into()),
-            channel,
+            passing: Passing::new(settings.target.as_ref(), channel).observed(observer),
             calls: calls.clone(),
             stop: stop.clone(),
         };
@@ -177,14 +194,8 @@ impl Dial {
         let limits = Limits::without_tunnels();
         let turned_away = |TurnedAway { count, why }| tell(DialEvent::TurnedAway { count, why });
         let closing = stop.clone();
-        let serving = serve(
-            listener,
-            limits,
-            make,
-            turned_away,
-            closing,
-            connections.clone(),
-        );
+        let until = connections.clone();
+        let serving = serve(listener, limits, make, turned_away, closing, until);
         let cut = || match calls.open() {
             0 => Ended::Finished,
             _ => Ended::CutOff,
@@ -224,6 +235,7 @@ async fn refused(supervisor: Supervisor) {
 fn keep(
     settings: &DialSettings,
     tell: Arc<impl Fn(DialEvent) + Send + Sync + 'static>,
+    stop: &Stop,
 ) -> Result<SupervisedChannel, Status> {
     let carrier = Carrier::new(
         settings.server.clone(),
@@ -232,6 +244,9 @@ fn keep(
     );
     let refusals = Refusals::new(settings.auth_retries, 1);
     let accepted = refusals.clone();
+    let need = stop
+        .readiness()
+        .needs(format_args!("tunnel to {}", settings.server));
     let mut backoff = Backoff::default();
     backoff.max = settings.retry_limit;
     Supervisor::forward()
@@ -239,8 +254,14 @@ fn keep(
         .backoff(backoff)
         .give_up_on(move |why| refusals.are_final(why))
         .on_event(move |event| {
+            need.follow(&event.kind);
             if matches!(event.kind, SupervisorEventKind::Opened) {
                 accepted.over();
+            }
+            match event.kind {
+                SupervisorEventKind::Opened => metrics::connected(true),
+                SupervisorEventKind::Failed(_) => metrics::connected(false),
+                _ => {}
             }
             tell(match event.kind {
                 SupervisorEventKind::Opened => DialEvent::Connected,
@@ -261,15 +282,35 @@ fn keep(
 /// What one connection to the port sees.
 #[derive(Clone, Debug)]
 struct Port {
-    target: Option<Arc<str>>,
-    channel: SupervisedChannel,
+    passing: Observed<Passing>,
     calls: Calls,
     stop: Stop,
 }
 
-type PortBody = Either<Held<ResponseBody, Open>, Full<Bytes>>;
+type PortBody = Either<Held<ObservedBody<ResponseBody>, Open>, Full<Bytes>>;
 
-impl Port {
+/// Passes calls on.
+#[derive(Clone, Debug)]
+struct Passing {
+    target: Option<Arc<str>>,
+    channel: SupervisedChannel,
+}
+
+impl Passing {
+    fn new(target: Option<&Target>, channel: SupervisedChannel) -> Self {
+        Self {
+            target: target.map(|target| target.to_string().into()),
+            channel,
+        }
+    }
+
+    const fn observed(self, observer: Observer) -> Observed<Self> {
+        Observed {
+            inner: self,
+            observer,
+        }
+    }
+
     /// Puts the agent in front of the way that a call names already.
     fn address(&self, head: &mut Parts) -> Result<(), Status> {
         let Some(target) = &self.target else {
@@ -289,7 +330,7 @@ impl Port {
         Ok(())
     }
 
-    async fn pass(&self, request: Request<IncomingBody>) -> Response<ResponseBody> {
+    async fn pass(self, request: Request<ObservedBody<IncomingBody>>) -> Response<ResponseBody> {
         let (mut head, body) = request.into_parts();
         // Who the caller says to be, or to have been, means nothing behind the tunnel.
         strip(&mut head.headers, &[TARGET, HOPS]);
@@ -326,6 +367,21 @@ impl Port {
     }
 }
 
+impl Service<Request<ObservedBody<IncomingBody>>> for Passing {
+    type Response = Response<ResponseBody>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<ResponseBody>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<ObservedBody<IncomingBody>>) -> Self::Future {
+        let passing = self.clone();
+        Box::pin(async move { Ok(passing.pass(request).await) })
+    }
+}
+
 impl Service<Request<IncomingBody>> for Port {
     type Response = Response<PortBody>;
     type Error = Error;
@@ -336,15 +392,16 @@ impl Service<Request<IncomingBody>> for Port {
     }
 
     fn call(&mut self, request: Request<IncomingBody>) -> Self::Future {
-        if let Some(page) = Page::of(&request, !self.stop.is_draining()) {
+        if let Some(page) = Page::of(&request, !self.stop.is_leaving()) {
             let text = Full::from(page.text);
             let response = page.head().map(|()| Either::Right(text));
             return Box::pin(std::future::ready(Ok(response)));
         }
-        let port = self.clone();
+        let mut port = self.clone();
         Box::pin(async move {
             let open = port.calls.begin();
-            let response = or_refused(port.pass(request).await)?;
+            let passed = port.passing.call(request).await;
+            let response = or_refused(passed.unwrap_or_else(|never| match never {}))?;
             Ok(response.map(|body| Either::Left(Held::new(body, open))))
         })
     }

@@ -4,6 +4,7 @@
 use std::{
     pin::Pin,
     task::{Context, Poll},
+    time::Instant,
 };
 
 use bytes::Bytes;
@@ -15,13 +16,15 @@ use tower_service::Service;
 
 use crate::{
     INSTANCE, NAME,
+    admin::GatewayTunnels,
     admission::Purpose,
     answer::{Page, or_refused, refuse},
-    audit::Refused,
+    audit::{Refused, RefusedKind},
     auth::{AUTHORIZATION, Authenticated, Guard, GuardedBody},
     held::Held,
     limits::{ConnectionPermits, Permit},
     listener::Endpoint,
+    metrics::{Observed, ObservedBody},
     name::Name,
     stop::Stop,
 };
@@ -29,7 +32,7 @@ use crate::{
 /// The body of a response of the gateway.
 pub(crate) type FrontBody = Either<
     Held<TransmitBody, Permit>,
-    Either<GuardedBody, Either<grpctunnel_driver::ResponseBody, Full<Bytes>>>,
+    Either<ObservedBody<GuardedBody>, Either<grpctunnel_driver::ResponseBody, Full<Bytes>>>,
 >;
 
 type Answer = Result<Response<FrontBody>, Error>;
@@ -38,12 +41,14 @@ type Answer = Result<Response<FrontBody>, Error>;
 #[derive(Clone)]
 pub(crate) struct Front {
     pub(crate) guard: Guard,
-    pub(crate) tunnels: TunnelService<Guard>,
+    pub(crate) calls: Observed<Guard>,
+    pub(crate) tunnels: TunnelService<Observed<Guard>>,
     pub(crate) instance: HeaderValue,
     pub(crate) peer: Endpoint,
     /// Who the connection belongs to by its client certificate.
     pub(crate) certified: Option<Authenticated>,
     pub(crate) permits: ConnectionPermits,
+    pub(crate) listed: GatewayTunnels,
     pub(crate) purpose: Purpose,
     pub(crate) stop: Stop,
 }
@@ -55,6 +60,7 @@ pub(crate) struct Opened {
     pub(crate) name: Name,
     /// Whether the agent said its name.
     pub(crate) named: bool,
+    pub(crate) since: Instant,
 }
 
 impl Front {
@@ -64,22 +70,34 @@ impl Front {
         let limit = trust.limit(&by.identity);
         let permit = match self.guard.accounts.tunnel(&by.identity, limit) {
             Ok(permit) => permit,
-            Err(exceeded) => return Ok(self.deny(Some(&by), "tunnel", &exceeded.status())),
+            Err(exceeded) => {
+                return Ok(self.deny(Some(&by), RefusedKind::Tunnel, "tunnel", &exceeded.status()));
+            }
         };
         if request.uri().path() == TunnelService::OPEN_REVERSE_TUNNEL {
             let (name, named) = match name_of(request.headers()) {
                 Ok(name) => name,
-                Err(status) => return Ok(self.deny(Some(&by), "tunnel", &status)),
+                Err(status) => {
+                    return Ok(self.deny(Some(&by), RefusedKind::Tunnel, "tunnel", &status));
+                }
             };
             if !self.guard.trusted.may_serve(&by.identity, &name) {
                 let text = format!("no rule allows {} to serve {name}", by.identity);
                 let status = Status::new(Code::PermissionDenied, text);
-                return Ok(self.deny(Some(&by), &format!("tunnel of agent {name}"), &status));
+                let what = format!("tunnel of agent {name}");
+                return Ok(self.deny(Some(&by), RefusedKind::Tunnel, &what, &status));
+            }
+            if self.listed.is_drained(&name) {
+                let text = format!("agent {name} is drained, and not taken for now");
+                let status = Status::new(Code::Unavailable, text);
+                let what = format!("tunnel of agent {name}");
+                return Ok(self.deny(Some(&by), RefusedKind::Tunnel, &what, &status));
             }
             request.extensions_mut().insert(Opened {
                 by: by.clone(),
                 name,
                 named,
+                since: Instant::now(),
             });
         }
         // What opened the tunnel has been read, and is nobody else's business.
@@ -100,7 +118,9 @@ impl Front {
     fn admit(&self, headers: &HeaderMap) -> Result<Authenticated, Box<Response<FrontBody>>> {
         let trusted = &self.guard.trusted;
         let by = trusted.identify(headers, self.certified.as_ref(), &self.peer);
-        let by = by.map_err(|status| Box::new(self.deny(None, "request", &status)))?;
+        let by = by.map_err(|status| {
+            Box::new(self.deny(None, RefusedKind::Request, "request", &status))
+        })?;
         let trust = trusted.now();
         let limit = trust.limit(&by.identity);
         let counted = self
@@ -110,15 +130,23 @@ impl Front {
             Ok(()) => Ok(by),
             Err(exceeded) => {
                 let status = exceeded.status();
-                Err(Box::new(self.deny(Some(&by), "connection", &status)))
+                let kind = RefusedKind::Connection;
+                Err(Box::new(self.deny(Some(&by), kind, "connection", &status)))
             }
         }
     }
 
     /// Refuses something, and notes it. The instance is told in any case: an agent has to find out
     /// that its local server is its gateway.
-    fn deny(&self, by: Option<&Authenticated>, what: &str, status: &Status) -> Response<FrontBody> {
+    fn deny(
+        &self,
+        by: Option<&Authenticated>,
+        kind: RefusedKind,
+        what: &str,
+        status: &Status,
+    ) -> Response<FrontBody> {
         self.guard.audit.refused(Refused {
+            kind,
             peer: self.peer.clone(),
             identity: by.map(|by| by.identity.to_string()),
             what: what.to_owned(),
@@ -141,7 +169,7 @@ impl Service<Request<IncomingBody>> for Front {
     }
 
     fn call(&mut self, mut request: Request<IncomingBody>) -> Self::Future {
-        if let Some(page) = Page::of(&request, !self.stop.is_draining()) {
+        if let Some(page) = Page::of(&request, !self.stop.is_leaving()) {
             let text = Full::from(page.text);
             let response = page.head().map(|()| Either::Right(text));
             return Box::pin(std::future::ready(Ok(response.map(inner))));
@@ -160,9 +188,9 @@ impl Service<Request<IncomingBody>> for Front {
             return Box::pin(std::future::ready(Ok(refused(&status))));
         }
         request.extensions_mut().insert(by);
-        let mut guard = front.guard;
+        let mut calls = front.calls;
         Box::pin(async move {
-            let answered = guard.call(request).await;
+            let answered = calls.call(request).await;
             let response = or_refused(answered.unwrap_or_else(|never| match never {}))?;
             Ok(response.map(|body| Either::Right(Either::Left(body))))
         })

@@ -8,16 +8,19 @@ use grpctunnel_driver::{
 use http::HeaderValue;
 
 use crate::{
-    IDLE_LIMIT, MAX_STREAMS, MEMORY, SLACK,
+    HANDSHAKE_RATE, IDLE_LIMIT, MAX_STREAMS, MEMORY, SLACK,
     address::Address,
+    admin::{Drained, GatewayTunnels, Panel, Tunnels, readiness},
     admission::Purpose,
-    audit::{Audit, Refused},
+    audit::{Audit, CallFailed, Refused},
     auth::{Authenticated, Guard, LoadError, Trust, TrustSettings, Trusted},
     front::{Front, Opened},
     health::Health,
     limits::{Accounts, ConnectionPermits},
     listener::{BindError, Endpoint, Listener, Protection},
+    metrics::{AgentTunnel, Observed, Observer, Recorder},
     name::{Name, random},
+    pace::Pace,
     registry::Agents,
     retry::RetryPolicy,
     router::Router,
@@ -88,6 +91,8 @@ pub enum GatewayEvent {
     },
     /// Something was refused: a connection, a tunnel or a call.
     Refused(Refused),
+    /// A call ended with another code than OK.
+    CallFailed(CallFailed),
     /// Connections were not taken. Told at once, and then at most every 10 s.
     TurnedAway {
         /// How many since it was last told.
@@ -120,6 +125,9 @@ pub struct GatewaySettings {
     /// many connections there are, too: one for every 128 KiB. As much again may wait in the tunnels
     /// together before new calls are refused. Default: 256 MiB.
     pub memory: usize,
+    /// How many connections may begin their handshakes in a second, of TLS and of HTTP/2. Those
+    /// beyond that wait, and the addresses that they come from take turns. Default: 300.
+    pub handshake_rate: usize,
     /// How long a connection may have neither a call nor a tunnel before it is ended. Default: 5 min.
     pub idle_limit: Duration,
     /// How long open calls may go on once it drains; then they end UNAVAILABLE. Default: 30 s.
@@ -138,6 +146,7 @@ impl GatewaySettings {
             retries: Vec::new(),
             max_streams: MAX_STREAMS,
             memory: MEMORY,
+            handshake_rate: HANDSHAKE_RATE,
             idle_limit: IDLE_LIMIT,
             drain_limit: Duration::from_secs(30),
         }
@@ -150,6 +159,7 @@ pub struct Gateway {
     endpoint: Endpoint,
     settings: GatewaySettings,
     trusted: Trusted,
+    listed: GatewayTunnels,
     tell: Tell,
 }
 
@@ -157,6 +167,7 @@ pub struct Gateway {
 #[derive(Clone, Debug)]
 pub struct GatewayControl {
     trusted: Trusted,
+    listed: GatewayTunnels,
     began_as: (bool, bool),
 }
 
@@ -174,6 +185,29 @@ impl GatewayControl {
         }
         self.trusted.replace(Trust::load(settings)?);
         Ok(())
+    }
+
+    /// What its admin port shows: its readiness, which `stop` tells, and its tunnels.
+    #[must_use]
+    pub fn panel(&self, recorder: Recorder, stop: &Stop) -> Panel {
+        let (stop, listed, changed) = (stop.clone(), self.listed.clone(), self.listed.clone());
+        let ready = move || readiness(&stop);
+        let panel = Panel::new("gateway", recorder, ready, move || listed.tunnels());
+        panel.with_drain(move |name, drained| changed.change(name, drained))
+    }
+
+    /// The tunnels that it has.
+    #[must_use]
+    pub fn tunnels(&self) -> Tunnels {
+        self.listed.tunnels()
+    }
+
+    /// Drains the tunnels of an agent and takes no more of its name, or takes it again. Open calls
+    /// may go on until the drain limit. Says how many tunnels that concerns; `None` where there is no
+    /// such agent.
+    #[must_use]
+    pub fn change(&self, name: &Name, drained: Drained) -> Option<usize> {
+        self.listed.change(name, drained)
     }
 }
 
@@ -207,7 +241,9 @@ impl Gateway {
             encrypts,
         };
         let listener = Listener::bind(&settings.listen, safe).await?;
+        let listed = GatewayTunnels::new(Agents::new(), settings.drain_limit);
         Ok(Self {
+            listed,
             endpoint: listener.endpoint()?,
             listener,
             settings,
@@ -227,6 +263,7 @@ impl Gateway {
     pub fn control(&self) -> GatewayControl {
         GatewayControl {
             trusted: self.trusted.clone(),
+            listed: self.listed.clone(),
             began_as: kind(&self.settings.trust),
         }
     }
@@ -243,6 +280,7 @@ impl Gateway {
                 audit: self.audit(),
             }),
             idle: self.settings.idle_limit,
+            pace: Some(Pace::new(self.settings.handshake_rate)),
         };
         let tell = Arc::clone(&self.tell);
         let turned_away = move |TurnedAway { count, why }| {
@@ -259,15 +297,8 @@ impl Gateway {
         };
         // Connections end when the calls have been counted that this cuts off, not before.
         let connections = Stop::new();
-        let closing = stop.clone();
-        let serving = serve(
-            listener,
-            limits,
-            make,
-            turned_away,
-            closing,
-            connections.clone(),
-        );
+        let (closing, until) = (stop.clone(), connections.clone());
+        let serving = serve(listener, limits, make, turned_away, closing, until);
         // What ending everything now means for the calls that are open.
         let cut = || match calls.open() {
             0 => Ended::Finished,
@@ -307,7 +338,7 @@ impl Gateway {
 
     fn front(self, stop: &Stop) -> (Front, Listener) {
         let audit = self.audit();
-        let agents = Agents::new();
+        let agents = self.listed.agents().clone();
         let instance = HeaderValue::from_str(&format!("{:016x}{:016x}", random(), random()));
         let instance = instance.unwrap_or_else(|_| HeaderValue::from_static(""));
         let health = Health::new(agents.clone(), stop.clone());
@@ -318,12 +349,19 @@ impl Gateway {
             accounts: Accounts::default(),
             audit,
         };
+        let tell = Arc::clone(&self.tell);
+        let calls = Observed {
+            inner: guard.clone(),
+            observer: Observer::new(None, move |failed| tell(GatewayEvent::CallFailed(failed))),
+        };
         let mut options = Options::default();
         options.limits.max_streams = self.settings.max_streams;
         options.budget = Some(MemoryBudget::new(self.settings.memory));
         // A call goes on to an agent as it came.
         options.authority = None;
+        let listed = self.listed;
         let house = House {
+            listed: listed.clone(),
             agents: agents.clone(),
             trusted: self.trusted,
             drain_limit: self.settings.drain_limit,
@@ -334,15 +372,17 @@ impl Gateway {
         let front = Front {
             tunnels: agents.of(TunnelService::new(grpctunnel_tokio::runtime())
                 .with_options(options)
-                .forward(guard.clone())
+                .forward(calls.clone())
                 .keep_forward(move |tunnel| forward.clone().keep_forward(tunnel))
                 .reverse(accept)),
             guard,
+            calls,
             instance,
             peer: self.endpoint,
             purpose: Purpose::default(),
             certified: None,
             permits: ConnectionPermits::default(),
+            listed,
             stop: stop.clone(),
         };
         (front, self.listener)
@@ -352,6 +392,7 @@ impl Gateway {
 /// What is done with tunnels.
 #[derive(Clone)]
 struct House {
+    listed: GatewayTunnels,
     agents: Agents,
     trusted: Trusted,
     drain_limit: Duration,
@@ -364,11 +405,15 @@ impl House {
         let opened = tunnel.extensions.remove::<Opened>();
         async move {
             let channel = tunnel.channel;
-            let Some(Opened { by, name, named }) = opened else {
+            let Some(Opened {
+                by, name, named, ..
+            }) = opened
+            else {
                 // Without it the tunnel has no name, and is not opened.
                 return channel.close();
             };
             let Authenticated { identity, peer, .. } = by;
+            let _counted = AgentTunnel::begin(&name);
             let others = self.agents.others(&name, &channel);
             (self.tell)(GatewayEvent::Joined {
                 name: name.clone(),
@@ -400,10 +445,12 @@ impl House {
     /// Looks after a forward tunnel until it is over.
     async fn keep_forward(self, tunnel: ForwardTunnel) {
         let ForwardTunnel { handle, peer, .. } = tunnel;
-        let Some(Authenticated { identity, peer, .. }) = peer.extensions().get().cloned() else {
+        let Some(by) = peer.extensions().get::<Authenticated>().cloned() else {
             // Without it nobody would make its calls.
             return handle.close();
         };
+        let _listed = self.listed.forward(by.clone());
+        let Authenticated { identity, peer, .. } = by;
         let identified = identity.to_string();
         (self.tell)(GatewayEvent::Dialled {
             peer: peer.clone(),

@@ -12,7 +12,7 @@ use crate::{auth::Caller, name::Name, registry::Agents, stop::Stop};
 
 /// The health of a gateway and of its agents.
 ///
-/// The service "" is the gateway: it serves until it drains. Any other service is the agent of
+/// The service "" is the gateway: it serves until it is told to end. Any other service is the agent of
 /// that name: it serves while it can be called, and is unknown otherwise.
 #[derive(Clone, Debug)]
 pub(crate) struct Health {
@@ -27,7 +27,7 @@ impl Health {
 
     /// What a name stands for, as far as this caller may know; a text that is no name is nobody's.
     fn look(&self, name: Option<&Name>, own: bool, caller: Option<&Caller>) -> ServingStatus {
-        let takes_calls = !self.stop.is_draining();
+        let takes_calls = self.stop.readiness().is_ready();
         match (own, name) {
             (true, _) if takes_calls => ServingStatus::Serving,
             (true, _) => ServingStatus::NotServing,
@@ -74,7 +74,7 @@ impl Watch {
         let status = tokio::select! {
             status = health.agents.other(self.last, status) => status,
             status = async {
-                health.stop.draining().await;
+                health.stop.leaving().await;
                 // Nothing changes any more that this watch could tell.
                 match status() {
                     status if Some(status) != self.last => status,

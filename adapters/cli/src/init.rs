@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{self, Write},
+    net::IpAddr,
     path::{Path, PathBuf},
 };
 
@@ -62,9 +63,12 @@ pub fn init(args: &InitArgs) -> io::Result<Vec<PathBuf>> {
 }
 
 fn configuration(host: &str, name: &str) -> String {
+    // What only this machine can reach by its name needs no other address.
+    let is_local = host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
+    let listen = if is_local { "127.0.0.1:7443" } else { ":7443" };
     format!(
         "[gateway]\n\
-         listen = \"127.0.0.1:7443\"\n\
+         listen = \"{listen}\"\n\
          tls-cert = \"gateway.pem\"\n\
          tls-key = \"gateway.key\"\n\
          tokens-file = \"tokens\"\n\

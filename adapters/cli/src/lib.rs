@@ -1,5 +1,7 @@
 //! The `grpctunnel` program: a gateway, an agent, and a demo of both.
 //!
+//! Its place among the crates of grpctunnel: it stands on `grpctunnel-tokio`; none stands on it.
+//!
 //! An *agent* runs beside a gRPC server that nobody can reach, behind a NAT or a firewall, and
 //! opens a tunnel to a *gateway* that everybody can reach. A call to the gateway goes through
 //! the tunnel to the server and comes back, as raw bytes: neither end knows the services, and
@@ -7,11 +9,12 @@
 //!
 //! This is the program as a library, for tests and for programs that want the same in-process:
 //! [`Gateway`](gateway::Gateway), [`Agent`](agent::Agent), [`Dial`](dial::Dial), and
-//! [`Stop`](stop::Stop) to end them. Everything listens and connects with plain HTTP/2 (prior
-//! knowledge), without TLS.
+//! [`Stop`](stop::Stop) to end them, [`Readiness`](ready::Readiness) to ask whether they take calls.
 //!
 //! ```
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use std::time::Duration;
+//!
 //! use grpctunnel_cli::{gateway::{Gateway, GatewayEvent, GatewaySettings}, stop::Stop};
 //!
 //! let settings = GatewaySettings::new("127.0.0.1:0".parse()?);
@@ -22,7 +25,7 @@
 //! .await?;
 //! println!("listening on {}", gateway.endpoint());
 //! let stop = Stop::new();
-//! stop.on_signals(|_| eprintln!("draining"))?;
+//! stop.on_signals(Duration::from_secs(5), |stage| eprintln!("{stage:?}"))?;
 //! gateway.run(stop).await;
 //! # Ok(())
 //! # }
@@ -31,6 +34,7 @@
 use std::time::Duration;
 
 pub mod address;
+pub mod admin;
 mod admission;
 pub mod agent;
 mod answer;
@@ -39,27 +43,40 @@ pub mod audit;
 pub mod auth;
 mod calls;
 mod carrier;
+pub mod check;
 pub mod config;
 pub mod connect;
 pub mod demo;
 pub mod dial;
+mod echo;
+pub mod files;
 mod front;
 pub mod gateway;
 mod health;
 mod held;
+#[cfg(unix)]
+pub mod inherited;
 pub mod init;
 pub mod limits;
 pub mod listener;
 mod local;
+pub mod log;
+pub mod ls;
+pub mod metrics;
 pub mod name;
 pub mod origin;
+mod pace;
+pub mod ready;
 mod refusal;
 mod registry;
 pub mod retry;
 mod router;
 pub mod routing;
 mod serve;
+pub mod shell;
 pub mod stop;
+#[cfg(unix)]
+pub mod systemd;
 pub mod target;
 pub mod tls;
 mod words;
@@ -88,6 +105,9 @@ const MAX_STREAMS: u32 = 1_024;
 
 /// How long a connection may have neither a call nor a tunnel.
 pub(crate) const IDLE_LIMIT: Duration = Duration::from_secs(300);
+
+/// Connections of a gateway that may begin their handshakes in a second.
+const HANDSHAKE_RATE: usize = 300;
 
 /// Bytes that the connections of callers may hold of what nobody has read.
 const MEMORY: usize = 256 << 20;

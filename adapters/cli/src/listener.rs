@@ -146,7 +146,8 @@ pub(crate) enum Listener {
 }
 
 impl Listener {
-    /// Listens on an address, beyond loopback only where that is safe.
+    /// Listens on an address, beyond loopback only where that is safe. A socket of this address that
+    /// systemd listens on is taken over.
     pub(crate) async fn bind(address: &Address, safe: Protection) -> Result<Self, BindError> {
         let (host, port) = match address {
             Address::Tcp { host, port } => (host.as_str(), *port),
@@ -157,14 +158,23 @@ impl Listener {
         };
         if host.is_empty() {
             safe.check(address)?;
-            return Ok(Self::Tcp(all_addresses(port)?));
+            let is_it = |of: &SocketAddr| of.ip().is_unspecified() && of.port() == port;
+            return Ok(Self::Tcp(match inherited(is_it)? {
+                Some(listener) => listener,
+                None => all_addresses(port)?,
+            }));
         }
         let addresses: Vec<_> = lookup_host((host, port)).await?.collect();
         let is_local = |address: &SocketAddr| address.ip().to_canonical().is_loopback();
         if !addresses.iter().all(is_local) {
             safe.check(address)?;
         }
-        Ok(Self::Tcp(TcpListener::bind(&*addresses).await?))
+        Ok(Self::Tcp(
+            match inherited(|address| addresses.contains(address))? {
+                Some(listener) => listener,
+                None => TcpListener::bind(&*addresses).await?,
+            },
+        ))
     }
 
     /// What it listens on.
@@ -197,6 +207,18 @@ impl Listener {
             }
         }
     }
+}
+
+/// The socket of one of these addresses, where systemd has passed it.
+fn inherited(is_wanted: impl Fn(&SocketAddr) -> bool) -> io::Result<Option<TcpListener>> {
+    #[cfg(unix)]
+    if let Some(socket) = crate::inherited::tcp(is_wanted) {
+        socket.set_nonblocking(true)?;
+        return TcpListener::from_std(socket).map(Some);
+    }
+    #[cfg(not(unix))]
+    let _ = is_wanted;
+    Ok(None)
 }
 
 /// One socket for IPv4 and IPv6, or one for IPv4 where there is no IPv6.
@@ -233,16 +255,25 @@ mod unix {
 
     use tokio::net::{UnixListener, UnixStream};
 
-    /// A Unix socket that is listened on. Its file goes with it.
+    /// A Unix socket that is listened on. Its file goes with it, unless it is systemd's.
     #[derive(Debug)]
     pub(crate) struct Socket {
         listener: UnixListener,
         path: PathBuf,
+        is_ours: bool,
     }
 
     impl Socket {
         /// Listens at this path. A socket that a process left there when it died is replaced.
         pub(super) async fn bind(path: PathBuf) -> io::Result<Self> {
+            if let Some(socket) = crate::inherited::unix(&path) {
+                socket.set_nonblocking(true)?;
+                return Ok(Self {
+                    listener: UnixListener::from_std(socket)?,
+                    path,
+                    is_ours: false,
+                });
+            }
             let listener = match UnixListener::bind(&path) {
                 Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_left(&path).await => {
                     std::fs::remove_file(&path)?;
@@ -250,7 +281,11 @@ mod unix {
                 }
                 bound => bound?,
             };
-            Ok(Self { listener, path })
+            Ok(Self {
+                listener,
+                path,
+                is_ours: true,
+            })
         }
 
         pub(super) fn path(&self) -> &Path {
@@ -264,8 +299,10 @@ mod unix {
 
     impl Drop for Socket {
         fn drop(&mut self) {
-            // Whoever removed it before us did the same.
-            let _ = std::fs::remove_file(&self.path);
+            if self.is_ours {
+                // Whoever removed it before us did the same.
+                let _ = std::fs::remove_file(&self.path);
+            }
         }
     }
 

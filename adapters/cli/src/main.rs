@@ -5,19 +5,37 @@ use std::{
     io::{self, Write},
     path::PathBuf,
     process::ExitCode,
+    time::Duration,
 };
 
 use grpctunnel_cli::{
-    agent::{AgentEvent, LocalEvent},
-    args::{AgentSettings, Command, ConfigCommand, InitArgs, PortSettings},
-    config::{self, ConfigError, Reload, Reloaded},
+    admin::{Admin, AdminError, AdminSettings, Drained, Panel},
+    agent::AgentEvent,
+    args::{
+        AgentSettings, CheckArgs, Command, ConfigCommand, DrainAgentArgs, InitArgs, LsArgs,
+        PortSettings,
+    },
+    check::{Finding, Step},
+    config::{self, ConfigError, Reload},
     demo,
     dial::{Dial, DialEvent},
-    gateway::{Gateway, GatewayEvent, GatewaySettings},
+    files,
+    gateway::{Gateway, GatewaySettings},
     init,
     listener::{BindError, Endpoint},
-    stop::{Ended, Stop},
+    log,
+    ls::{AskError, Asked},
+    metrics::Recorder,
+    shell,
+    stop::{Ended, Stage, Stop},
 };
+
+/// Memory that a gateway has for each connection.
+const CONNECTION: usize = 128 << 10;
+/// The most connections, whatever memory there is.
+const MAX_CONNECTIONS: usize = 65_536;
+/// Files that are not connections.
+const OTHER_FILES: usize = 64;
 
 const FAILED: u8 = 1;
 const WRONG: u8 = 2;
@@ -25,11 +43,18 @@ const CUT_OFF: u8 = 3;
 const REFUSED: u8 = 4;
 
 fn main() -> ExitCode {
+    #[cfg(unix)]
+    grpctunnel_cli::inherited::take_over();
     let line: Vec<_> = std::env::args_os().collect();
     let parsed = match config::parse(line.iter().cloned()) {
         Ok(parsed) => parsed,
         Err(error) => return wrong(&error),
     };
+    let observe = parsed.cli.command.observe().cloned();
+    if let Some(observe) = &observe {
+        log::init(observe.log());
+    }
+    let admin = observe.and_then(|observe| observe.admin());
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,
         Err(error) => return failed(format_args!("cannot start: {error}")),
@@ -37,28 +62,42 @@ fn main() -> ExitCode {
     let ended = runtime.block_on(async {
         let reload = Reload::new(line, &parsed);
         match parsed.cli.command {
-            Command::Demo(args) => demo::run(u64::from(args.upload) << 20)
+            Command::Demo(args) => demo::run(u64::from(args.upload) << 20, args.stay)
                 .await
                 .map(|()| Ended::Finished)
                 .map_err(failed),
-            Command::Gateway(args) => gateway(args.settings(), reload).await,
-            Command::Agent(args) => agent(args.settings(), reload).await,
-            Command::Dial(args) => dial(args.settings(), reload).await,
-            Command::Forward(args) => dial(args.settings(), reload).await,
+            Command::Gateway(args) => {
+                let delay = args.delay.delay();
+                gateway(args.settings(), admin, delay, reload).await
+            }
+            Command::Agent(args) => agent(args.settings(), admin, reload).await,
+            Command::Dial(args) => {
+                let delay = args.port.delay.delay();
+                dial("dial", args.settings(), admin, delay, reload).await
+            }
+            Command::Forward(args) => {
+                let delay = args.port.delay.delay();
+                dial("forward", args.settings(), admin, delay, reload).await
+            }
+            Command::Ls(args) => ls(args).await,
+            Command::Drain(args) => drain(args).await,
+            Command::Check(args) => check(args).await,
             Command::Config(command) => configuration(command, parsed.cli.config),
             Command::Init(args) => init(&args),
+            Command::Completions(args) => print(&shell::completions(args.shell)),
+            Command::Man(args) => man(args.dir),
         }
     });
     match ended {
         Ok(Ended::Finished) => ExitCode::SUCCESS,
         Ok(Ended::Refused) => {
-            log(
+            log::error(
                 "gave up: the gateway does not accept the credentials; --token-file, or --cert and --key",
             );
             REFUSED.into()
         }
         Ok(Ended::CutOff) => {
-            log("ended before every call had finished");
+            log::warn("ended before every call had finished");
             CUT_OFF.into()
         }
         Err(code) => code,
@@ -79,7 +118,7 @@ fn wrong(error: &ConfigError) -> ExitCode {
 }
 
 fn wrong_setup(why: impl fmt::Display) -> ExitCode {
-    log(format_args!("error: {why}"));
+    log::error(why);
     WRONG.into()
 }
 
@@ -104,11 +143,72 @@ fn configuration(command: ConfigCommand, path: Option<PathBuf>) -> Result<Ended,
     Ok(Ended::Finished)
 }
 
+async fn ls(args: LsArgs) -> Result<Ended, ExitCode> {
+    let credentials = args.ask.credentials();
+    let asked = Asked::new(args.ask.admin, &credentials).map_err(wrong_setup)?;
+    match asked.ls(args.json, args.watch).await {
+        // Whoever wanted to read it has read enough.
+        Ok(()) | Err(AskError::Unread) => Ok(Ended::Finished),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+async fn drain(args: DrainAgentArgs) -> Result<Ended, ExitCode> {
+    let credentials = args.ask.credentials();
+    let asked = Asked::new(args.ask.admin, &credentials).map_err(wrong_setup)?;
+    let (drained, name) = match args.undo {
+        true => (Drained::Admit, args.name),
+        false => (Drained::Drain, args.name),
+    };
+    let tunnels = asked.change(&name, drained).await.map_err(failed)?;
+    match drained {
+        Drained::Drain => say(
+            io::stdout(),
+            format_args!("{name} drains, tunnels: {tunnels}; --undo takes it again"),
+        ),
+        Drained::Admit => say(io::stdout(), format_args!("{name} is taken again")),
+    }
+    Ok(Ended::Finished)
+}
+
 fn init(args: &InitArgs) -> Result<Ended, ExitCode> {
     for path in init::init(args).map_err(failed)? {
         say(io::stdout(), format_args!("wrote {}", path.display()));
     }
+    let configuration = args.dir.join("grpctunnel.toml");
+    let configuration = configuration.display();
+    say(
+        io::stdout(),
+        format_args!(
+            "next: grpctunnel gateway --config {configuration}, and beside the server: \
+             grpctunnel agent --config {configuration}"
+        ),
+    );
     Ok(Ended::Finished)
+}
+
+fn man(directory: Option<PathBuf>) -> Result<Ended, ExitCode> {
+    let Some(directory) = directory else {
+        return print(&shell::manual().map_err(failed)?);
+    };
+    let written = shell::manuals(&directory).map_err(|error| {
+        failed(format_args!(
+            "cannot write man pages to {}: {error}",
+            directory.display()
+        ))
+    })?;
+    for path in written {
+        say(io::stdout(), format_args!("wrote {}", path.display()));
+    }
+    Ok(Ended::Finished)
+}
+
+/// Writes to standard output. That nobody reads all of it is no reason to fail.
+fn print(text: &[u8]) -> Result<Ended, ExitCode> {
+    match io::stdout().write_all(text) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(failed(error)),
+        _ => Ok(Ended::Finished),
+    }
 }
 
 /// Reads the configuration again when it changes, and has it applied.
@@ -116,28 +216,55 @@ fn keep_current(reload: Reload, apply: impl FnMut(Command) -> Result<(), String>
     let mut apply = apply;
     let apply = move |parsed: config::Parsed| apply(parsed.cli.command);
     tokio::spawn(async move {
-        let told = |reloaded| match reloaded {
-            Reloaded::Applied => log("read the configuration and its files again"),
-            Reloaded::Partly(keys) => log(format_args!(
-                "read the configuration and its files again; these need a restart: {}",
-                keys.join(", ")
-            )),
-            Reloaded::Refused(why) => log(format_args!("the configuration stays as it was: {why}")),
-        };
-        if let Err(error) = reload.run(apply, told).await {
-            log(format_args!(
+        if let Err(error) = reload.run(apply, log::reloaded).await {
+            log::warn(format_args!(
                 "changes of the configuration go unnoticed: {error}"
             ));
         }
     });
 }
 
-async fn gateway(settings: GatewaySettings, reload: Reload) -> Result<Ended, ExitCode> {
+async fn check(args: CheckArgs) -> Result<Ended, ExitCode> {
+    let is_json = args.json;
+    let mut failed = None;
+    let mut reports = Vec::new();
+    for check in args.checks().map_err(wrong_setup)? {
+        if !is_json {
+            let name = check.name().map(|name| format!(" as {name}"));
+            let name = name.unwrap_or_default();
+            say(io::stdout(), format_args!("{}{name}", check.gateway()));
+        }
+        let tell = |finding: &Finding| {
+            if !is_json {
+                say(io::stdout(), finding);
+            }
+        };
+        let report = check.run(tell).await;
+        failed = failed.or_else(|| report.failed());
+        reports.push(report.json());
+    }
+    if is_json {
+        say(io::stdout(), serde_json::Value::from(reports));
+    }
+    match failed {
+        None => Ok(Ended::Finished),
+        Some(Step::Credentials) => Err(REFUSED.into()),
+        Some(_) => Err(FAILED.into()),
+    }
+}
+
+async fn gateway(
+    settings: GatewaySettings,
+    admin: Option<AdminSettings>,
+    delay: Duration,
+    reload: Reload,
+) -> Result<Ended, ExitCode> {
     let listen = settings.listen.clone();
-    let gateway = Gateway::bind(settings, tell_gateway).await;
+    allow_files(settings.memory);
+    let gateway = Gateway::bind(settings, log::gateway).await;
     let gateway = gateway.map_err(|error| cannot_listen(&listen, &error))?;
-    let stop = stop_on_signals()?;
-    let control = gateway.control();
+    let stop = stop_on_signals(delay)?;
+    let (control, listed) = (gateway.control(), gateway.control());
     keep_current(reload, move |command| match command {
         Command::Gateway(args) => {
             let trusted = control.trust(&args.settings().trust);
@@ -145,74 +272,29 @@ async fn gateway(settings: GatewaySettings, reload: Reload) -> Result<Ended, Exi
         }
         _ => Ok(()),
     });
+    open_admin(admin, &stop, |recorder| listed.panel(recorder, &stop)).await?;
     listening(gateway.endpoint());
+    started(&stop);
     Ok(gateway.run(stop).await)
 }
 
-fn tell_gateway(event: GatewayEvent) {
-    match event {
-        GatewayEvent::Joined {
-            name,
-            named,
-            peer,
-            identity,
-            others,
-        } => {
-            let unnamed = if named { "" } else { " (it gave no name)" };
-            log(format_args!(
-                "agent {name} joined from {peer} ({identity}){unnamed}"
-            ));
-            if !others.is_empty() {
-                let others: Vec<_> = others.iter().map(Endpoint::to_string).collect();
-                log(format_args!(
-                    "agent {name} has {} tunnels, from {peer} and from {}: they share its calls",
-                    others.len() + 1,
-                    others.join(", ")
-                ));
-            }
-        }
-        GatewayEvent::Left {
-            name,
-            peer,
-            identity,
-            end,
-        } => {
-            let end = grpctunnel_cli::tunnel_end(&end);
-            log(format_args!(
-                "agent {name} left ({peer}, {identity}): {end}"
-            ));
-        }
-        GatewayEvent::Dialled { peer, identity } => {
-            log(format_args!("forward tunnel from {peer} ({identity})"));
-        }
-        GatewayEvent::HungUp {
-            peer,
-            identity,
-            end,
-        } => {
-            let end = grpctunnel_cli::tunnel_end(&end);
-            log(format_args!(
-                "forward tunnel from {peer} ({identity}) is over: {end}"
-            ));
-        }
-        GatewayEvent::Revoked { peer, identity } => log(format_args!(
-            "forward tunnel from {peer} ({identity}): its credentials are not valid any more; it \
-             drains"
-        )),
-        GatewayEvent::Dismissed {
-            name,
-            peer,
-            identity,
-        } => log(format_args!(
-            "agent {name} may not serve this name any more ({peer}, {identity}); its tunnel drains"
-        )),
-        GatewayEvent::Refused(refused) => log(refused),
-        GatewayEvent::TurnedAway { count, why } => turned_away(count, &why),
-        _ => {}
+/// Has the system allow a file for each connection that there is memory for.
+fn allow_files(memory: usize) {
+    let wanted = (memory / CONNECTION).min(MAX_CONNECTIONS) + OTHER_FILES;
+    let allowed = files::raise_limit(wanted);
+    if allowed < wanted {
+        log::warn(format_args!(
+            "only {allowed} files may be open, so there may be fewer connections than --memory has \
+             room for; raise the limit to {wanted} (ulimit -n, LimitNOFILE=)"
+        ));
     }
 }
 
-async fn agent(settings: AgentSettings, reload: Reload) -> Result<Ended, ExitCode> {
+async fn agent(
+    settings: AgentSettings,
+    admin: Option<AdminSettings>,
+    reload: Reload,
+) -> Result<Ended, ExitCode> {
     let agent = settings.load().map_err(wrong_setup)?;
     let (gateways, locals) = (agent.credentials.clone(), agent.local_credentials.clone());
     keep_current(reload, move |command| match command {
@@ -224,37 +306,34 @@ async fn agent(settings: AgentSettings, reload: Reload) -> Result<Ended, ExitCod
         }
         _ => Ok(()),
     });
-    let stop = stop_on_signals()?;
+    // Its gateways hear at once that it drains, and give its calls to others.
+    let stop = stop_on_signals(Duration::ZERO)?;
+    let supervised = agent.supervised.clone();
+    open_admin(admin, &stop, |recorder| {
+        Panel::supervised("agent", recorder, supervised, &stop)
+    })
+    .await?;
+    started(&stop);
     agent.run(tell_agent, stop).await.map_err(failed)
 }
 
 fn tell_agent(event: AgentEvent) {
-    match event {
-        AgentEvent::Connected { gateway, name } => say(
+    if let AgentEvent::Connected { gateway, name } = &event {
+        say(
             io::stdout(),
             format_args!("connected to {gateway} as {name}"),
-        ),
-        AgentEvent::Failed { gateway, why } => log(format_args!("{gateway}: {why}")),
-        AgentEvent::Lost { gateway, why } => log(format_args!("{gateway}: lost the tunnel: {why}")),
-        AgentEvent::Pausing { gateway, pause } => {
-            let seconds = pause.as_secs_f64();
-            log(format_args!("{gateway}: reconnecting in {seconds:.1} s"));
-        }
-        AgentEvent::GaveUp { gateway, name, why } => {
-            log(format_args!("{gateway}: gave up as {name}: {why}"));
-        }
-        AgentEvent::Local { local, event } => match event {
-            LocalEvent::Lost { why } => log(format_args!(
-                "cannot hand calls to the local server {local}: {why}"
-            )),
-            LocalEvent::Back => log(format_args!("calls reach the local server {local} again")),
-            _ => {}
-        },
-        _ => {}
+        );
     }
+    log::agent(event);
 }
 
-async fn dial(settings: PortSettings, reload: Reload) -> Result<Ended, ExitCode> {
+async fn dial(
+    command: &'static str,
+    settings: PortSettings,
+    admin: Option<AdminSettings>,
+    delay: Duration,
+    reload: Reload,
+) -> Result<Ended, ExitCode> {
     let settings = settings.load().map_err(wrong_setup)?;
     let credentials = settings.credentials.clone();
     keep_current(reload, move |command| {
@@ -270,24 +349,41 @@ async fn dial(settings: PortSettings, reload: Reload) -> Result<Ended, ExitCode>
     let (listen, server) = (settings.listen.clone(), settings.server.clone());
     let dial = Dial::bind(settings).await;
     let dial = dial.map_err(|error| cannot_listen(&listen, &error))?;
-    let stop = stop_on_signals()?;
+    let stop = stop_on_signals(delay)?;
+    let supervised = dial.supervised().clone();
+    open_admin(admin, &stop, |recorder| {
+        Panel::supervised(command, recorder, supervised, &stop)
+    })
+    .await?;
     listening(dial.endpoint());
-    let tell = move |event| match event {
-        DialEvent::Connected => say(io::stdout(), format_args!("connected to {server}")),
-        DialEvent::Failed { why } => log(format_args!("{server}: {why}")),
-        DialEvent::Lost { why } => log(format_args!("{server}: lost the tunnel: {why}")),
-        DialEvent::Pausing { pause } => {
-            let seconds = pause.as_secs_f64();
-            log(format_args!("{server}: reconnecting in {seconds:.1} s"));
+    started(&stop);
+    let tell = move |event| {
+        if matches!(event, DialEvent::Connected) {
+            say(io::stdout(), format_args!("connected to {server}"));
         }
-        DialEvent::TurnedAway { count, why } => turned_away(count, &why),
-        _ => {}
+        log::dial(&server, event);
     };
     Ok(dial.run(tell, stop).await)
 }
 
-fn turned_away(count: u64, why: &str) {
-    log(format_args!("connections turned away: {count}; {why}"));
+/// Opens the admin port, and counts from now on.
+async fn open_admin(
+    settings: Option<AdminSettings>,
+    stop: &Stop,
+    panel: impl FnOnce(Recorder) -> Panel,
+) -> Result<(), ExitCode> {
+    let Some(settings) = settings else {
+        return Ok(());
+    };
+    let admin = Admin::bind(&settings).await.map_err(|error| match error {
+        AdminError::Io(..) => failed(error),
+        error => wrong_setup(error),
+    })?;
+    let panel = panel(Recorder::install().map_err(failed)?);
+    let at = admin.url().unwrap_or_else(|| admin.endpoint().to_string());
+    say(io::stdout(), format_args!("admin on {at}"));
+    tokio::spawn(admin.run(panel, stop.clone()));
+    Ok(())
 }
 
 fn listening(endpoint: &Endpoint) {
@@ -305,23 +401,40 @@ fn cannot_listen(listen: &impl fmt::Display, error: &BindError) -> ExitCode {
     }
 }
 
-fn stop_on_signals() -> Result<Stop, ExitCode> {
+/// Tells systemd, where it has started this.
+fn started(stop: &Stop) {
+    #[cfg(unix)]
+    for socket in grpctunnel_cli::inherited::unused() {
+        log::warn(format_args!(
+            "systemd passed a socket that nothing listens on, {socket}: --listen and the unit's \
+             ListenStream must name the same address"
+        ));
+    }
+    #[cfg(unix)]
+    if let Err(error) = grpctunnel_cli::systemd::notify(stop) {
+        log::warn(format_args!("systemd cannot be told: {error}"));
+    }
+    #[cfg(not(unix))]
+    let _ = stop;
+}
+
+fn stop_on_signals(delay: Duration) -> Result<Stop, ExitCode> {
     let stop = Stop::new();
-    let on_signals = stop.on_signals(|number| match number {
-        1 => log("draining; once more to end at once"),
-        _ => log("ending"),
+    let on_signals = stop.on_signals(delay, |stage| match stage {
+        Stage::Leaving(delay) => log::info(format_args!(
+            "not ready any more, draining in {} s; once more to end at once",
+            delay.as_secs()
+        )),
+        Stage::Draining => log::info("draining; once more to end at once"),
+        Stage::Ending => log::info("ending"),
     });
     on_signals.map_err(failed)?;
     Ok(stop)
 }
 
 fn failed(why: impl fmt::Display) -> ExitCode {
-    log(format_args!("error: {why}"));
+    log::error(why);
     FAILED.into()
-}
-
-fn log(text: impl fmt::Display) {
-    say(io::stderr(), format_args!("grpctunnel: {text}"));
 }
 
 /// Writes a line. That nobody reads it is no reason to stop.

@@ -10,6 +10,9 @@ use std::{
 /// Length limit of a [`Name`], in bytes, as DNS has it for a label.
 pub const MAX_NAME: usize = 63;
 
+/// What generated names begin with; 8 hexadecimal digits follow.
+const GENERATED: &str = "agent-";
+
 /// The name of an agent: a DNS label, so that it can stand in a host name.
 ///
 /// It has 1 to 63 letters, digits and hyphens, with no hyphen at either end. Upper and lower case
@@ -27,7 +30,14 @@ impl Name {
 
     /// A name for an agent that gave none.
     pub(crate) fn generated() -> Self {
-        Self(format!("agent-{:08x}", random() & 0xffff_ffff).into())
+        Self(format!("{GENERATED}{:08x}", random() & 0xffff_ffff).into())
+    }
+
+    /// Whether it has the form of a generated one.
+    pub(crate) fn is_generated(&self) -> bool {
+        let number = self.0.strip_prefix(GENERATED);
+        let is_digit = |byte: u8| byte.is_ascii_hexdigit();
+        number.is_some_and(|number| number.len() == 8 && number.bytes().all(is_digit))
     }
 }
 
@@ -111,6 +121,10 @@ mod tests {
     fn generated_names_are_names_and_differ() {
         let (one, two) = (Name::generated(), Name::generated());
         assert_ne!(one, two);
+        assert!(one.is_generated());
         assert_eq!(one.as_str().parse(), Ok(one));
+        for other in ["agent-home", "agent-0123456g", "agent-012345678", "0123"] {
+            assert!(!other.parse::<Name>().unwrap().is_generated(), "{other}");
+        }
     }
 }

@@ -35,9 +35,9 @@ impl Agents {
         &self,
         target: Option<&Name>,
         may: impl Fn(&Name) -> bool,
-    ) -> Result<TunnelGroup, Refusal> {
+    ) -> Result<(Name, TunnelGroup), Refusal> {
         let found = match target {
-            Some(target) if may(target) => self.0.get(target),
+            Some(target) if may(target) => self.0.get(target).map(|group| (target.clone(), group)),
             Some(_) => None,
             None => self.only(may)?,
         };
@@ -47,22 +47,34 @@ impl Agents {
         // One that arrives may be waited for: the agent may know that it is connected before its
         // tunnel can carry a call.
         found
-            .filter(|group| group.is_expecting() || group.is_usable())
+            .filter(|(_, group)| group.is_expecting() || group.is_usable())
             .ok_or_else(not_connected)
     }
 
     /// The agent that a call without a target means: the only one that is connected, or else the
     /// only one that arrives.
-    fn only(&self, may: impl Fn(&Name) -> bool) -> Result<Option<TunnelGroup>, Refusal> {
+    fn only(&self, may: impl Fn(&Name) -> bool) -> Result<Option<(Name, TunnelGroup)>, Refusal> {
         let names = self.0.keys().into_iter().filter(may);
-        let groups: Vec<_> = names.filter_map(|name| self.0.get(&name)).collect();
-        let mut connected = groups.iter().filter(|group| group.is_usable());
+        let group = |name: Name| self.0.get(&name).map(|group| (name, group));
+        let groups: Vec<_> = names.filter_map(group).collect();
+        let mut connected = groups.iter().filter(|(_, group)| group.is_usable());
         match (connected.next(), connected.next()) {
             (Some(_), Some(_)) => Err(Refusal::Ambiguous),
             (Some(only), None) => Ok(Some(only.clone())),
             // One that leaves does not hide one that arrives.
-            (None, _) => Ok(groups.into_iter().find(TunnelGroup::is_expecting)),
+            (None, _) => Ok(groups.into_iter().find(|(_, group)| group.is_expecting())),
         }
+    }
+
+    /// The tunnels of an agent.
+    pub(crate) fn channels(&self, name: &Name) -> Vec<Channel> {
+        let channels = self.0.get(name).map(|group| group.channels());
+        channels.unwrap_or_default()
+    }
+
+    /// The tunnels of all agents.
+    pub(crate) fn all(&self) -> Vec<Channel> {
+        self.0.all().channels()
     }
 
     /// Whether the agent can be called now.
@@ -72,8 +84,7 @@ impl Agents {
 
     /// Where the other tunnels of an agent come from.
     pub(crate) fn others(&self, name: &Name, channel: &Channel) -> Vec<Endpoint> {
-        let channels = self.0.get(name).map(|group| group.channels());
-        let others = channels.into_iter().flatten();
+        let others = self.channels(name).into_iter();
         let others = others.filter(|other| other.id() != channel.id());
         others.filter_map(|other| endpoint(&other)).collect()
     }
@@ -94,14 +105,20 @@ impl Agents {
     }
 }
 
+fn opened(channel: &Channel) -> Option<&Opened> {
+    channel.peer()?.extensions().get::<Opened>()
+}
+
 fn endpoint(channel: &Channel) -> Option<Endpoint> {
-    let opened = channel.peer()?.extensions().get::<Opened>()?;
-    Some(opened.by.peer.clone())
+    opened(channel).map(|opened| opened.by.peer.clone())
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{convert::Infallible, time::Duration};
+    use std::{
+        convert::Infallible,
+        time::{Duration, Instant},
+    };
 
     use bytes::Bytes;
     use grpctunnel_driver::TransmitBody;
@@ -124,6 +141,7 @@ mod tests {
                 by: Authenticated::new(Identity::anybody(), Endpoint::Unix(name.into())),
                 name: name.parse().unwrap(),
                 named: true,
+                since: Instant::now(),
             })
             .body(StreamBody::new(silence))
             .unwrap();
@@ -152,7 +170,7 @@ mod tests {
         connected(&agents, 2).await;
         assert_eq!(agents.find(None, any).unwrap_err(), Refusal::Ambiguous);
         let only_b = |name: &Name| name.as_str() == "b";
-        let found = agents.find(None, only_b).unwrap().channels().remove(0);
+        let found = agents.find(None, only_b).unwrap().1.channels().remove(0);
         assert_eq!(endpoint(&found), Some(Endpoint::Unix("b".into())));
         let a: Name = "a".parse().unwrap();
         assert!(agents.find(Some(&a), any).is_ok());
@@ -178,7 +196,7 @@ mod tests {
         assert!(!agents.is_connected(&a));
         assert!(agents.find(None, |_| true).is_err());
         let _arriving = open(&mut service, "b", true);
-        let found = agents.find(None, |_| true).unwrap();
+        let (_, found) = agents.find(None, |_| true).unwrap();
         assert!(found.is_expecting() && found.is_empty());
     }
 }

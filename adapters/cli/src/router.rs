@@ -24,8 +24,10 @@ use crate::{
     answer::refuse,
     auth::Caller,
     calls::{Calls, Open},
+    echo,
     health::Health,
     held::Held,
+    metrics::{Record, Why},
     name::Name,
     refusal::Refusal,
     registry::Agents,
@@ -236,7 +238,10 @@ impl Router {
         B::Error: Into<Box<dyn Error + Send + Sync>>,
     {
         let may = |name: &Name| caller.is_some_and(|caller| caller.may_call(name));
-        let mut group = self.0.agents.find(name, may)?;
+        let (found, mut group) = self.0.agents.find(name, may)?;
+        if let Some(record) = Record::of(request.extensions()) {
+            record.goes_to(&found);
+        }
         let Ok(response) = group.call(request).await else {
             // The caller has gone or reset its stream, so no one reads this.
             let text = "the caller broke the request";
@@ -266,6 +271,9 @@ impl Router {
             headers.insert(INSTANCE, self.0.instance.clone());
             return response.map(Either::Right);
         }
+        if request.uri().path() == echo::PATH {
+            return echo::answer(request).map(Either::Right);
+        }
         let text = match request.uri().path() {
             path if is_of_tunnels(path) => "no tunnel to the gateway is opened here",
             path if path.starts_with(REFLECTION) => {
@@ -285,10 +293,12 @@ fn refused(
     name: Option<&Name>,
     refusal: &Refusal,
 ) -> Response<ResponseBody> {
+    let mut response = refuse(&refusal.status());
     if let Some(caller) = caller {
-        caller.refused(uri.path(), name, refusal);
+        let why = caller.refused(uri.path(), name, refusal);
+        response.extensions_mut().insert(Why(why));
     }
-    refuse(&refusal.status())
+    response
 }
 
 fn counted(response: Response<ResponseBody>, open: Open) -> Answer {

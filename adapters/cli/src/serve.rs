@@ -24,9 +24,12 @@ use crate::{
     IDLE_LIMIT, MEMORY,
     admission::{Admission, Admitted, Capacity, Purpose, Silent, TUNNEL_LIMIT},
     answer::Page,
-    audit::{Audit, Refused},
+    audit::{Audit, Refused, RefusedKind},
     auth::{Authenticated, Identity, Trusted},
+    files,
     listener::{Endpoint, Listener, Stream, Wire},
+    metrics,
+    pace::Pace,
     stop::Stop,
     tls::{PeerCertificate, ServerTls, accept},
     words,
@@ -82,6 +85,8 @@ pub(crate) struct Limits {
     pub(crate) security: Option<Security>,
     /// How long a connection may have neither a call nor a tunnel.
     pub(crate) idle: Duration,
+    /// How many handshakes may begin in a second. Without it, any number.
+    pub(crate) pace: Option<Pace>,
 }
 
 impl Limits {
@@ -92,13 +97,14 @@ impl Limits {
             tunnels: false,
             security: None,
             idle: IDLE_LIMIT,
+            pace: None,
         }
     }
 
     /// As many connections as there are file descriptors for, and memory for small windows of
     /// each in one half.
     fn capacity(&self) -> Capacity {
-        let by_files = open_files().saturating_sub(OTHER_FILES);
+        let by_files = files::limit().saturating_sub(OTHER_FILES);
         let by_memory = self.memory / 2 / SMALL_WINDOW as usize;
         let all = by_files.min(by_memory).clamp(4, MAX_CONNECTIONS);
         let reserve = if self.tunnels { all / 4 } else { 0 };
@@ -112,15 +118,6 @@ impl Limits {
     fn budget(&self) -> WindowBudget {
         WindowBudget::new(self.memory / 2)
     }
-}
-
-/// How many files this process may have open.
-fn open_files() -> usize {
-    #[cfg(unix)]
-    if let Some(limit) = rustix::process::getrlimit(rustix::process::Resource::Nofile).current {
-        return usize::try_from(limit).unwrap_or(usize::MAX);
-    }
-    usize::MAX
 }
 
 /// Connections were turned away.
@@ -163,6 +160,7 @@ impl<F: Fn(TurnedAway)> Door<F> {
 
     fn turned_away(&mut self, why: impl FnOnce() -> String) {
         self.count += 1;
+        metrics::turned_away();
         if self.told.is_some_and(|told| told.elapsed() < TELL_EVERY) {
             return;
         }
@@ -184,7 +182,8 @@ fn settings(budget: WindowBudget, idle: Duration) -> Settings {
     settings
 }
 
-/// Serves HTTP on `listener`, each connection by the service that `make` makes for it. HTTP/1 gets pages, which say whether calls are taken: until `closing` drains. `tell` hears of
+/// Serves HTTP on `listener`, each connection by the service that `make` makes for it. HTTP/1 gets
+/// pages, which say whether calls are taken: until `closing` leaves. `tell` hears of
 /// connections that are turned away.
 ///
 /// When `stop` drains, no more connections and streams are taken; returns when the last
@@ -212,6 +211,7 @@ pub(crate) async fn serve<S, B>(
         settings,
         budget,
         security: limits.security.clone(),
+        pace: limits.pace.clone(),
         handshakes: Admission::new(Capacity {
             open: MAX_HANDSHAKES,
             reserve: 0,
@@ -275,6 +275,7 @@ struct Common {
     settings: Settings,
     budget: WindowBudget,
     security: Option<Security>,
+    pace: Option<Pace>,
     /// The handshakes that are under way.
     handshakes: Admission,
     connections: Connections,
@@ -296,6 +297,9 @@ where
     /// Serves it to its end.
     async fn serve(self, stream: Stream, silent: Silent) {
         let opening = async {
+            if let Some(pace) = &self.common.pace {
+                pace.turn(&self.peer).await;
+            }
             let (wire, certified) = self.secure(stream).await?;
             let runtime = grpctunnel_tokio::runtime();
             let detected = detect(TokioIo::new(wire), &self.common.settings, &runtime).await;
@@ -362,6 +366,7 @@ where
             }
             Err(why) => {
                 security.audit.refused(Refused {
+                    kind: RefusedKind::Connection,
                     peer: self.peer.clone(),
                     identity: None,
                     what: "connection".to_owned(),
@@ -397,7 +402,7 @@ where
     T: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
 {
     let answer = service_fn(move |request: Request<Incoming>| {
-        let page = Page::for_http1(&request, !closing.is_draining());
+        let page = Page::for_http1(&request, !closing.is_leaving());
         let response = page.head().map(|()| Full::<Bytes>::from(page.text));
         std::future::ready(Ok::<_, Infallible>(response))
     });

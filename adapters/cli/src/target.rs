@@ -44,6 +44,16 @@ pub struct Target {
     pub rest: Option<String>,
 }
 
+impl Target {
+    /// The agent that it names first.
+    pub(crate) fn first(&self) -> Option<Name> {
+        match &self.step {
+            Step::Agent(name) => Some(name.clone()),
+            Step::Here => None,
+        }
+    }
+}
+
 impl FromStr for Target {
     type Err = BadTarget;
 

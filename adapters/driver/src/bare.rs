@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use bytes::Buf;
 use grpctunnel_core::wire::Extension;
 use grpctunnel_core::{Negotiation, Opening, Side};
 use http::{Extensions, HeaderMap};
@@ -77,7 +76,7 @@ impl BareTunnels {
     /// INVALID_ARGUMENT, if the options hold a value that no tunnel can have.
     pub fn client<B>(&self, incoming: B) -> Result<(Channel, TransmitBody), ConnectError>
     where
-        B: Body<Data: Buf, Error: Into<BoxError>> + Send + 'static,
+        B: Body<Error: Into<BoxError>> + Send + 'static,
     {
         let (shared, body) = self.start(incoming, NoAcceptor)?;
         Ok((Channel::new(shared), body))
@@ -93,7 +92,7 @@ impl BareTunnels {
         handler: H,
     ) -> Result<(ServerHandle, TransmitBody), ConnectError>
     where
-        B: Body<Data: Buf, Error: Into<BoxError>> + Send + 'static,
+        B: Body<Error: Into<BoxError>> + Send + 'static,
         H: Handler,
     {
         let (shared, body) = self.start(incoming, HandlerAcceptor::new(handler))?;
@@ -122,7 +121,7 @@ impl BareTunnels {
     ) -> Result<(Arc<Shared<R>>, TransmitBody), ConnectError>
     where
         R: TunnelRole,
-        B: Body<Data: Buf, Error: Into<BoxError>> + Send + 'static,
+        B: Body<Error: Into<BoxError>> + Send + 'static,
         A: CallAcceptor<R>,
     {
         let opening = Opening::Accepted(Negotiation::On);

@@ -3,7 +3,6 @@
 use std::future::poll_fn;
 use std::sync::Arc;
 
-use bytes::Buf;
 use grpctunnel_core::{ConfigError, Opening};
 use http::{HeaderMap, Request, Response};
 use http_body::Body;
@@ -40,7 +39,7 @@ where
     C: Service<Request<TransmitBody>, Response = Response<B>, Error: Into<BoxError>>,
     C: Send + 'static,
     C::Future: Send,
-    B: Body<Data: Buf, Error: Into<BoxError>> + Send + 'static,
+    B: Body<Error: Into<BoxError>> + Send + 'static,
 {
     let runtime = runtime.capture().map_err(ConnectError::not_tried)?;
     let shared = open(
@@ -77,7 +76,7 @@ where
     C: Service<Request<TransmitBody>, Response = Response<B>, Error: Into<BoxError>>,
     C: Send + 'static,
     C::Future: Send,
-    B: Body<Data: Buf, Error: Into<BoxError>> + Send + 'static,
+    B: Body<Error: Into<BoxError>> + Send + 'static,
     H: Handler,
 {
     let runtime = runtime.capture().map_err(ConnectError::not_tried)?;
@@ -104,7 +103,7 @@ where
     C: Service<Request<TransmitBody>, Response = Response<B>, Error: Into<BoxError>>,
     C: Send + 'static,
     C::Future: Send,
-    B: Body<Data: Buf, Error: Into<BoxError>> + Send + 'static,
+    B: Body<Error: Into<BoxError>> + Send + 'static,
     A: CallAcceptor<R>,
 {
     let opening = if options.old_peer {

@@ -1,5 +1,8 @@
 //! gRPC tunnels over any HTTP/2 stack and any async runtime.
 //!
+//! Its place among the crates of grpctunnel: it stands on `grpctunnel-core`; `grpctunnel-http2` and
+//! `grpctunnel-tonic` stand on it.
+//!
 //! A tunnel is one bidirectional gRPC stream that carries other calls, in the direction in which it
 //! was opened (*forward*) or in the opposite one (*reverse*: the side that cannot be reached opens
 //! it and is called through it). This crate runs the protocol of `grpctunnel-core` on HTTP bodies.
@@ -180,6 +183,7 @@ mod watchers;
 pub use accept::{AcceptResult, ForwardTunnel, ReverseTunnel, TunnelService};
 pub use bare::{BareTunnels, PipeEnd};
 pub use budget::MemoryBudget;
+pub use carrier::abort::CarrierAbort;
 pub use carrier::transmit::{SegmentedCarrier, TransmitBody, TransmitError};
 pub use client::{Channel, ResponseBody, ResponseFuture};
 pub use connect::{connect, serve_reverse};

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use futures_channel::oneshot;
 use h2::{Ping, PingPong};
 
+use crate::error::{Error, ErrorKind};
 use crate::settings::{Role, Settings, SilencePing};
 use crate::shared::Shared;
 
@@ -35,12 +36,6 @@ struct Sent {
     waiting: Vec<oneshot::Sender<Duration>>,
 }
 
-pub(crate) enum Verdict {
-    Alive,
-    /// Nothing was heard for this long after a keepalive ping.
-    Dead(Duration),
-}
-
 impl Alive {
     pub(crate) fn new(
         settings: &Settings,
@@ -62,7 +57,13 @@ impl Alive {
         }
     }
 
-    pub(crate) fn poll(&mut self, shared: &Shared, now: Instant, cx: &mut Context<'_>) -> Verdict {
+    /// Fails where nothing was heard for long after a keepalive ping.
+    pub(crate) fn poll(
+        &mut self,
+        shared: &Shared,
+        now: Instant,
+        cx: &mut Context<'_>,
+    ) -> Result<(), Error> {
         let open = shared.open();
         self.listen(shared, now);
         if open == 0 {
@@ -75,7 +76,7 @@ impl Alive {
 
         // What was heard after the ping is an answer as good as its own.
         let Some(sent) = self.sent.as_ref().filter(|sent| sent.at >= self.heard) else {
-            return Verdict::Alive;
+            return Ok(());
         };
         if let Some(silence) = self.silence.filter(|_| sent.silence)
             && now.saturating_duration_since(sent.at) >= silence.timeout
@@ -83,9 +84,9 @@ impl Alive {
             shared.silent.store(true, Ordering::Release);
         }
         if sent.keepalive && now.saturating_duration_since(sent.at) >= self.timeout {
-            return Verdict::Dead(self.timeout);
+            return Err(Error::new(ErrorKind::KeepaliveTimeout(self.timeout)));
         }
-        Verdict::Alive
+        Ok(())
     }
 
     fn listen(&mut self, shared: &Shared, now: Instant) {

@@ -10,8 +10,8 @@ use bytes::Buf;
 use futures_channel::oneshot;
 use futures_util::future::{Either, select};
 use grpctunnel_driver::{BoxError, Runtime, SegmentedCarrier};
-use h2::Reason;
 use h2::client::SendRequest;
+use h2::{Reason, RecvStream};
 use http::uri::{Authority, Parts, Scheme, Uri};
 use http::{Request, Response, Version, header};
 use http_body::Body;
@@ -175,9 +175,7 @@ impl<D: Buf> fmt::Debug for Client<D> {
 
 impl<B> Service<Request<B>> for Client<B::Data>
 where
-    B: Body + Send + 'static,
-    B::Data: Send + 'static,
-    B::Error: Into<BoxError>,
+    B: Body<Data: Send + 'static, Error: Into<BoxError>> + Send + 'static,
 {
     type Response = Response<IncomingBody>;
     type Error = Error;
@@ -193,7 +191,7 @@ where
 
     fn call(&mut self, request: Request<B>) -> ResponseFuture {
         if self.connection.is_draining() {
-            return ResponseFuture::failed(self.closed());
+            return ResponseFuture(Err(self.closed()));
         }
         let (head, body) = request.into_parts();
         if let Some(segments) = head.extensions.get::<SegmentedCarrier>() {
@@ -206,9 +204,9 @@ where
         let (response, mut stream) = match self.h2.send_request(head, complete) {
             Ok(sent) => sent,
             Err(error) if error.is_io() || error.is_go_away() => {
-                return ResponseFuture::failed(self.closed());
+                return ResponseFuture(Err(self.closed()));
             }
-            Err(error) => return ResponseFuture::failed(Error::from_unanswered(error)),
+            Err(error) => return ResponseFuture(Err(Error::from_unanswered(error))),
         };
         let mut guard = None;
         if !complete {
@@ -222,7 +220,7 @@ where
                         Either::Left((stop, _)) => Some(stop.unwrap_or(Reason::CANCEL)),
                         Either::Right((Sent::Complete | Sent::Stopped, _)) => None,
                         Either::Right((Sent::Failed(error), _)) => {
-                            open.request_failed(Error::request_body(error));
+                            open.request_failed(Error::caused(ErrorKind::RequestBody, error));
                             Some(Reason::CANCEL)
                         }
                     }
@@ -232,13 +230,11 @@ where
                 }
             });
         }
-        ResponseFuture {
-            state: State::Waiting {
-                response,
-                guard,
-                open,
-            },
-        }
+        ResponseFuture(Ok(Waiting {
+            response,
+            guard,
+            open,
+        }))
     }
 }
 
@@ -265,24 +261,24 @@ fn prepare(request: &mut Request<()>, default: Option<&Authority>, scheme: &Sche
 
 /// A call that waits for its response. Dropping it cancels the call.
 #[must_use = "dropping it cancels the call"]
-pub struct ResponseFuture {
-    state: State,
+pub struct ResponseFuture(Result<Waiting, Error>);
+
+struct Waiting {
+    response: h2::client::ResponseFuture,
+    guard: Option<oneshot::Sender<Reason>>,
+    open: Arc<OpenStream>,
 }
 
-enum State {
-    Waiting {
-        response: h2::client::ResponseFuture,
-        guard: Option<oneshot::Sender<Reason>>,
-        open: Arc<OpenStream>,
-    },
-    Failed(Option<Error>),
-}
-
-impl ResponseFuture {
-    const fn failed(error: Error) -> Self {
-        Self {
-            state: State::Failed(Some(error)),
+impl Waiting {
+    fn take(&mut self, response: Response<RecvStream>) -> Result<Response<IncomingBody>, Error> {
+        let (head, body) = response.into_parts();
+        let (guard, open) = (self.guard.take(), Arc::clone(&self.open));
+        let limit = open.shared().max_header_list;
+        if let Some(error) = Error::if_too_large(&head.headers, false, limit) {
+            return Err(error);
         }
+        let body = IncomingBody::new(body, &head.headers, Role::Client, open, guard);
+        Ok(Response::from_parts(head, body))
     }
 }
 
@@ -290,41 +286,15 @@ impl Future for ResponseFuture {
     type Output = Result<Response<IncomingBody>, Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let (response, guard, open) = match &mut self.state {
-            State::Waiting {
-                response,
-                guard,
-                open,
-            } => (response, guard, open),
-            State::Failed(error) => {
-                let error = error.take();
-                let error = error.unwrap_or_else(|| Error::new(ErrorKind::Cancelled));
-                return Poll::Ready(Err(error));
-            }
+        let result = match &mut self.0 {
+            Ok(waiting) => match ready!(Pin::new(&mut waiting.response).poll(cx)) {
+                Ok(response) => waiting.take(response),
+                Err(error) => Err(waiting.open.explain(Error::from_unanswered(error))),
+            },
+            Err(error) => Err(error.clone()),
         };
-        let result = ready!(Pin::new(response).poll(cx));
-        let result = match result {
-            Ok(response) => {
-                let (head, body) = response.into_parts();
-                let guard = guard.take();
-                let limit = open.shared().max_header_list;
-                match Error::if_too_large(&head.headers, false, limit) {
-                    Some(error) => Err(error),
-                    None => {
-                        let body = IncomingBody::new(
-                            body,
-                            &head.headers,
-                            Role::Client,
-                            Arc::clone(open),
-                            guard,
-                        );
-                        Ok(Response::from_parts(head, body))
-                    }
-                }
-            }
-            Err(error) => Err(open.explain(Error::from_unanswered(error))),
-        };
-        self.state = State::Failed(None);
+        // It is not to be polled again.
+        self.0 = Err(Error::new(ErrorKind::Cancelled));
         Poll::Ready(result)
     }
 }

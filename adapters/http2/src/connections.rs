@@ -78,11 +78,8 @@ impl Connections {
     where
         T: Read + Write + Unpin + Send + 'static,
         S: Service<Request<IncomingBody>, Response = Response<B>> + Clone + Send + 'static,
-        S::Future: Send,
-        S::Error: Into<BoxError>,
-        B: Body + Send + 'static,
-        B::Data: Send,
-        B::Error: Into<BoxError>,
+        S: Service<Request<IncomingBody>, Error: Into<BoxError>, Future: Send>,
+        B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
     {
         let connection = serve(io, service, &self.settings, &self.runtime);
         let mut state = self.state();

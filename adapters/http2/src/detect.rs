@@ -56,7 +56,7 @@ pub async fn detect<T: Read + Unpin>(
             }
         });
         let look = within(runtime, settings.handshake_timeout, look).await?;
-        look.map_err(Error::from_io)?
+        look.map_err(Error::lost)?
     };
     let io = Rewound {
         inner: io,

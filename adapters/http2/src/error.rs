@@ -22,13 +22,7 @@ pub struct Error {
     reason: Option<Reason>,
     /// Set where the call was certainly not processed; then it holds the source.
     unprocessed: Option<NeverProcessed>,
-    source: Option<Source>,
-}
-
-#[derive(Clone, Debug)]
-enum Source {
-    H2(Arc<h2::Error>),
-    Other(Arc<dyn StdError + Send + Sync>),
+    source: Option<Arc<dyn StdError + Send + Sync>>,
 }
 
 /// What failed.
@@ -90,25 +84,20 @@ impl Error {
     /// The error of a service that has not touched a request and wants it to be made again
     /// elsewhere: a server answers `REFUSED_STREAM`, and gRPC clients retry by themselves.
     #[must_use]
-    pub const fn refused() -> Self {
+    pub fn refused() -> Self {
         Self {
-            kind: ErrorKind::Refused,
             reason: Some(Reason::REFUSED_STREAM),
             unprocessed: Some(NeverProcessed::new()),
-            source: None,
+            ..Self::new(ErrorKind::Refused)
         }
     }
 
     /// A call that was not sent, as its connection had ended for this reason.
     pub(crate) fn closed(cause: Option<Self>) -> Self {
         Self {
-            kind: ErrorKind::Closed,
             reason: cause.as_ref().and_then(Self::reason),
-            unprocessed: Some(match cause {
-                Some(cause) => NeverProcessed::because(cause),
-                None => NeverProcessed::new(),
-            }),
-            source: None,
+            unprocessed: Some(cause.map_or_else(NeverProcessed::new, NeverProcessed::because)),
+            ..Self::new(ErrorKind::Closed)
         }
     }
 
@@ -124,26 +113,17 @@ impl Error {
         }))
     }
 
-    pub(crate) fn request_body(source: BoxError) -> Self {
+    /// An error of this kind with its cause.
+    pub(crate) fn caused(kind: ErrorKind, source: impl Into<BoxError>) -> Self {
         Self {
-            source: Some(Source::Other(source.into())),
-            ..Self::new(ErrorKind::RequestBody)
+            source: Some(source.into().into()),
+            ..Self::new(kind)
         }
     }
 
-    /// One of the tunnels of a byte stream gave it up.
-    pub(crate) fn aborted(error: grpctunnel_driver::TransmitError) -> Self {
-        Self {
-            source: Some(Source::Other(Arc::new(error))),
-            ..Self::new(ErrorKind::Connection)
-        }
-    }
-
-    pub(crate) fn from_io(error: std::io::Error) -> Self {
-        Self {
-            source: Some(Source::Other(Arc::new(error))),
-            ..Self::new(ErrorKind::Connection)
-        }
+    /// A connection was lost.
+    pub(crate) fn lost(source: impl Into<BoxError>) -> Self {
+        Self::caused(ErrorKind::Connection, source)
     }
 
     /// What h2 says of a connection, or of a stream of which something was received.
@@ -160,10 +140,8 @@ impl Error {
             ErrorKind::InvalidRequest
         };
         Self {
-            kind,
             reason: error.reason(),
-            unprocessed: None,
-            source: Some(Source::H2(Arc::new(error))),
+            ..Self::caused(kind, error)
         }
     }
 
@@ -176,10 +154,9 @@ impl Error {
             return Self::from_h2(error);
         }
         Self {
-            kind: ErrorKind::Refused,
             reason: error.reason(),
             unprocessed: Some(NeverProcessed::because(error)),
-            source: None,
+            ..Self::new(ErrorKind::Refused)
         }
     }
 
@@ -201,7 +178,7 @@ impl Error {
         if let (ErrorKind::Connection, Some(cause)) = (&self.kind, cause)
             && cause.kind != ErrorKind::Connection
         {
-            self.source = Some(Source::Other(Arc::new(cause)));
+            self.source = Some(Arc::new(cause));
         }
         self
     }
@@ -268,13 +245,11 @@ impl StdError for Error {
         if let Some(mark) = &self.unprocessed {
             return Some(mark);
         }
-        match self.source.as_ref()? {
-            // h2's own error does not name it as its source.
-            Source::H2(error) => match error.get_io() {
-                Some(io) => Some(io),
-                None => Some(error.as_ref()),
-            },
-            Source::Other(error) => Some(error.as_ref()),
-        }
+        let source = self.source.as_deref()?;
+        // h2's own error does not name it as its source.
+        let io = source
+            .downcast_ref::<h2::Error>()
+            .and_then(h2::Error::get_io);
+        Some(io.map_or(source as _, |io| io as _))
     }
 }

@@ -1,5 +1,8 @@
 //! HTTP/2 for gRPC and for gRPC tunnels, over any IO and any async runtime.
 //!
+//! Its place among the crates of grpctunnel: it stands on `grpctunnel-driver`; `grpctunnel-tonic`
+//! stands on it.
+//!
 //! A tunnel is one HTTP/2 stream, and what the stream's connection does decides how the tunnel
 //! fares. This crate makes such connections, on `h2`, with the settings that tunnels need and that
 //! general HTTP stacks do not offer. It knows no runtime: IO comes as `hyper::rt::{Read, Write}`,

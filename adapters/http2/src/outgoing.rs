@@ -94,22 +94,17 @@ pub(crate) enum Sent {
 /// Sends a body, which is asked for more only when there is room for it.
 pub(crate) async fn send_body<B>(stream: &mut SendStream<Chunk<B::Data>>, body: B) -> Sent
 where
-    B: Body,
-    B::Error: Into<BoxError>,
+    B: Body<Error: Into<BoxError>>,
 {
     let mut body = pin!(body);
     poll_fn(|cx| poll_send(stream, body.as_mut(), cx)).await
 }
 
-fn poll_send<B>(
+fn poll_send<B: Body<Error: Into<BoxError>>>(
     stream: &mut SendStream<Chunk<B::Data>>,
     mut body: Pin<&mut B>,
     cx: &mut Context<'_>,
-) -> Poll<Sent>
-where
-    B: Body,
-    B::Error: Into<BoxError>,
-{
+) -> Poll<Sent> {
     loop {
         if ready!(poll_room(stream, cx)).is_none() {
             return Poll::Ready(Sent::Stopped);
@@ -155,8 +150,7 @@ enum Next {
 /// The data that a body has now, until it fills the room, the last piece aside.
 fn gather<B>(mut body: Pin<&mut B>, room: usize, cx: &mut Context<'_>) -> (Chunk<B::Data>, Next)
 where
-    B: Body,
-    B::Error: Into<BoxError>,
+    B: Body<Error: Into<BoxError>>,
 {
     let mut chunk = Chunk::new();
     let next = loop {

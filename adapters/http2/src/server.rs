@@ -1,18 +1,18 @@
 //! The end that handles calls.
 
 use std::error::Error as StdError;
-use std::future::{Future, poll_fn};
+use std::future::{Future, pending, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes};
-use grpctunnel_driver::{BoxError, Runtime, SegmentedCarrier};
+use bytes::Buf;
+use futures_util::future::{Either, select};
+use grpctunnel_driver::{BoxError, CarrierAbort, Code, Runtime, SegmentedCarrier, Status, is_grpc};
 use h2::server::{Handshake, SendResponse};
 use h2::{Reason, RecvStream};
-use http::header::{self, HeaderValue};
 use http::request::Parts;
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::{Request, Response, StatusCode};
 use http_body::Body;
 use hyper::rt::{Read, Write};
 use tower_service::Service;
@@ -41,11 +41,8 @@ pub fn serve<T, S, B>(io: T, service: S, settings: &Settings, runtime: &Runtime)
 where
     T: Read + Write + Unpin + Send + 'static,
     S: Service<Request<IncomingBody>, Response = Response<B>> + Clone + Send + 'static,
-    S::Future: Send,
-    S::Error: Into<BoxError>,
-    B: Body + Send + 'static,
-    B::Data: Send,
-    B::Error: Into<BoxError>,
+    S: Service<Request<IncomingBody>, Error: Into<BoxError>, Future: Send>,
+    B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
 {
     let max_streams = usize::try_from(settings.max_streams).unwrap_or(usize::MAX);
     let shared = Arc::new(Shared::new(settings, max_streams));
@@ -152,11 +149,8 @@ fn handle<S, B>(
 ) -> impl Future<Output = ()> + Send + use<S, B>
 where
     S: Service<Request<IncomingBody>, Response = Response<B>> + Send + 'static,
-    S::Future: Send,
-    S::Error: Into<BoxError>,
-    B: Body + Send + 'static,
-    B::Data: Send,
-    B::Error: Into<BoxError>,
+    S: Service<Request<IncomingBody>, Error: Into<BoxError>, Future: Send>,
+    B: Body<Data: Send, Error: Into<BoxError>> + Send + 'static,
 {
     let open = OpenStream::new(shared);
     async move {
@@ -198,12 +192,12 @@ where
 
 async fn send_response<B>(mut respond: ResetOnPanic<B::Data>, response: Response<B>)
 where
-    B: Body,
-    B::Error: Into<BoxError>,
+    B: Body<Error: Into<BoxError>>,
 {
     let (mut head, body) = response.into_parts();
     remove_connection_specific(&mut head.headers);
     let complete = body.is_end_stream();
+    let abort = head.extensions.remove::<CarrierAbort>();
     let head = Response::from_parts(head, ());
     let Ok(mut stream) = respond.0.send_response(head, complete) else {
         return;
@@ -211,8 +205,23 @@ where
     if complete {
         return;
     }
-    if let Sent::Failed(error) = send_body(&mut stream, body).await {
-        stream.send_reset(reset_reason(error.as_ref(), false));
+    let reset = {
+        let sending = pin!(send_body(&mut stream, body));
+        let aborted = pin!(async {
+            match abort {
+                Some(abort) => abort.aborted().await,
+                None => pending().await,
+            }
+        });
+        match select(sending, aborted).await {
+            Either::Left((Sent::Failed(error), _)) => Some(reset_reason(error.as_ref(), false)),
+            Either::Left(_) => None,
+            // The body has an end, but the peer takes nothing that comes before it.
+            Either::Right(_) => Some(Reason::INTERNAL_ERROR),
+        }
+    };
+    if let Some(reason) = reset {
+        stream.send_reset(reason);
     }
 }
 
@@ -260,29 +269,11 @@ fn check_size(head: &Parts, limit: usize) -> Option<Response<()>> {
     if size <= limit {
         return None;
     }
-    let mut response = Response::new(());
-    let is_grpc = head
-        .headers
-        .get(header::CONTENT_TYPE)
-        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
-    if is_grpc {
-        *response.headers_mut() = resource_exhausted(size, limit);
-    } else {
+    if !is_grpc(&head.headers) {
+        let mut response = Response::new(());
         *response.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+        return Some(response);
     }
-    Some(response)
-}
-
-fn resource_exhausted(size: usize, limit: usize) -> HeaderMap {
     let text = format!("the request's metadata has {size} bytes; at most {limit} are allowed");
-    let mut headers = HeaderMap::with_capacity(3);
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("application/grpc"),
-    );
-    headers.insert("grpc-status", HeaderValue::from_static("8"));
-    if let Ok(text) = HeaderValue::from_maybe_shared(Bytes::from(text)) {
-        headers.insert("grpc-message", text);
-    }
-    headers
+    Some(Status::new(Code::ResourceExhausted, text).trailers_only(()))
 }

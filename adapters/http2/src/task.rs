@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use grpctunnel_driver::{Runtime, Sleep};
 
-use crate::alive::{Alive, Verdict};
+use crate::alive::Alive;
 use crate::error::{Error, ErrorKind};
 use crate::settings::{Role, Settings};
 use crate::shared::{Ending, Shared};
@@ -169,10 +169,7 @@ impl<H: Http2> ConnectionTask<H> {
                 cx.waker().wake_by_ref();
             }
         }
-        match self.alive.poll(shared, now, cx) {
-            Verdict::Alive => Ok(()),
-            Verdict::Dead(limit) => Err(Error::new(ErrorKind::KeepaliveTimeout(limit))),
-        }
+        self.alive.poll(shared, now, cx)
     }
 
     fn poll_shutdown(&mut self) {
@@ -271,7 +268,7 @@ impl<H: Http2> ConnectionTask<H> {
             // What is open may be complete, and not read yet.
             (Ok(()), None) if self.shared.draining.load(Ordering::Acquire) => Ok(()),
             // The peer left, and h2 takes that for an end.
-            (Ok(()), None) => Err(Error::from_io(io::ErrorKind::UnexpectedEof.into())),
+            (Ok(()), None) => Err(Error::lost(io::Error::from(io::ErrorKind::UnexpectedEof))),
         }
     }
 }

@@ -1,5 +1,8 @@
 //! gRPC tunnels for tonic on tokio.
 //!
+//! Its place among the crates of grpctunnel: it stands on `grpctunnel-tonic`; the program
+//! `grpctunnel` stands on it.
+//!
 //! A tunnel is one gRPC stream that carries other calls. With a *reverse* tunnel, a service behind
 //! a NAT or a firewall connects out to a server and is called through that connection. Generated
 //! clients and servers work unchanged: a tunnel is a [`Channel`] for clients, and serves tonic's
@@ -227,3 +230,8 @@ pub type Endpoint = grpctunnel_tonic::Endpoint<EnteredRuntime>;
 /// [front page](crate#the-http2-connection-beneath) for the difference. Requests carry a
 /// [`ConnectInfo`] and tonic's `TcpConnectInfo` in their extensions.
 pub type Server<H = NoHandler, S = Routes> = grpctunnel_tonic::Server<EnteredRuntime, H, S>;
+
+/// The code in the README is compiled and run as a test of this crate.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

@@ -21,10 +21,7 @@ pub struct ByteStream<T> {
     runtime: Runtime,
 }
 
-impl<T> ByteStream<T>
-where
-    T: Read + Write + Unpin + Send + 'static,
-{
+impl<T: Read + Write + Unpin + Send + 'static> ByteStream<T> {
     /// This end of a stream. One of its two ends is the [`PipeEnd::Opener`], the other the
     /// [`PipeEnd::Acceptor`], by whatever the application decides.
     pub fn new(io: T, end: PipeEnd, runtime: Runtime) -> Self {

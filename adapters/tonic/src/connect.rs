@@ -74,10 +74,7 @@ where
 /// Gives a tunnel's body to a service that takes tonic's.
 struct TonicCarrier<C>(C);
 
-impl<C> Service<Request<TransmitBody>> for TonicCarrier<C>
-where
-    C: Service<Request<tonic::body::Body>>,
-{
+impl<C: Service<Request<tonic::body::Body>>> Service<Request<TransmitBody>> for TonicCarrier<C> {
     type Response = C::Response;
     type Error = C::Error;
     type Future = C::Future;

@@ -64,10 +64,7 @@ pin_project! {
     }
 }
 
-impl<F, B, E> Future for Handling<F>
-where
-    F: Future<Output = Result<Response<B>, E>>,
-{
+impl<F: Future<Output = Result<Response<B>, E>>, B, E> Future for Handling<F> {
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {

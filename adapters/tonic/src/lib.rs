@@ -1,5 +1,8 @@
 //! gRPC tunnels for tonic, on any async runtime.
 //!
+//! Its place among the crates of grpctunnel: it stands on `grpctunnel-driver` and `grpctunnel-
+//! http2`; `grpctunnel-tokio` and `grpctunnel-async-std` stand on it.
+//!
 //! `grpctunnel-driver` speaks HTTP bodies and gRPC headers. This crate gives it what tonic's users
 //! work with: statuses, metadata, generated clients and servers, and with `grpctunnel-http2`
 //! connections ([`Endpoint`]) and servers ([`Server`]). It uses tonic without its transport, so it

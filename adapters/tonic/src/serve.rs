@@ -241,11 +241,7 @@ impl<N, S: Clone> Clone for WithInfo<N, S> {
     }
 }
 
-impl<N, S, B> Service<Request<B>> for WithInfo<N, S>
-where
-    N: Network,
-    S: Service<Request<B>>,
-{
+impl<N: Network, S: Service<Request<B>>, B> Service<Request<B>> for WithInfo<N, S> {
     type Response = S::Response;
     type Error = S::Error;
     type Future = S::Future;

@@ -1,11 +1,10 @@
-//! A session on a TCP connection, in one thread. Two more read and write the socket, each with one
-//! buffer that goes back and forth: a peer that does not read holds up the writer alone, and memory
-//! stays bounded.
+//! A session on a TCP connection, shared by threads: one reads the socket, one writes it, any others call
+//! and serve. A peer that does not read holds up the writer alone, and memory stays bounded.
 
 use std::error::Error;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -17,140 +16,106 @@ pub(crate) type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
 
 /// A peer that accepts no byte for so long is gone.
 const STALL: Duration = Duration::from_secs(60);
-const BUFFER: usize = 64 * 1024;
-
-/// What the two threads report.
-enum Input {
-    Read(Vec<u8>),
-    Written(Vec<u8>),
-    Ended(Cause),
-}
 
 pub(crate) struct Connection {
-    session: Session,
-    socket: TcpStream,
-    inputs: Receiver<Input>,
-    /// To each thread, with its buffer while that is here.
-    reader: (Sender<Vec<u8>>, Option<Vec<u8>>),
-    writer: (Sender<Vec<u8>>, Option<Vec<u8>>),
+    session: Mutex<Session>,
+    /// Some thread has done something to the session.
+    changed: Condvar,
     origin: Instant,
 }
 
 impl Connection {
-    pub(crate) fn new(socket: TcpStream, end: PipeEnd, directions: Directions) -> Outcome<Self> {
+    pub(crate) fn new(
+        socket: TcpStream,
+        end: PipeEnd,
+        directions: Directions,
+    ) -> Outcome<Arc<Self>> {
         // Small frames must not wait for the acknowledgement of others.
         socket.set_nodelay(true)?;
         socket.set_write_timeout(Some(STALL))?;
-        let (input, inputs) = channel();
-        let (mut source, mut sink) = (socket.try_clone()?, socket.try_clone()?);
-        let reader = spawn(input.clone(), move |buffer| read(&mut source, buffer));
-        let writer = spawn(input, move |batch| write(&mut sink, batch));
-        Ok(Self {
-            session: Session::bare(Time::ZERO, SessionConfig::default(), end, directions)?,
-            socket,
-            inputs,
-            reader: (reader, Some(vec![0; BUFFER])),
-            writer: (writer, Some(Vec::new())),
+        let session = Session::bare(Time::ZERO, SessionConfig::default(), end, directions)?;
+        let connection = Arc::new(Self {
+            session: Mutex::new(session),
+            changed: Condvar::new(),
             origin: Instant::now(),
-        })
+        });
+        let (reader, source) = (Arc::clone(&connection), socket.try_clone()?);
+        thread::spawn(move || reader.read(&source));
+        let writer = Arc::clone(&connection);
+        thread::spawn(move || writer.write(&socket));
+        Ok(connection)
     }
 
-    /// Tries something now, and again after whatever happens on the connection, until it returns
-    /// something. It may poll the events that it has a use for.
-    pub(crate) fn until<T>(
-        &mut self,
-        mut attempt: impl FnMut(&mut Session, Time) -> Option<T>,
-    ) -> Outcome<T> {
+    /// Tries something now, and again after whatever is done to the session, until it returns something.
+    /// Only then may it have done something that other threads wait for.
+    pub(crate) fn until<T>(&self, mut attempt: impl FnMut(&mut Session, Time) -> Option<T>) -> T {
+        let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             let now = Time::ZERO.saturating_add(self.origin.elapsed());
-            self.session.handle_timeout(now);
-            let done = attempt(&mut self.session, now);
-            while self.session.poll_event().is_some() {}
-            self.transmit(now);
-            if let Some(done) = done {
-                return Ok(done);
+            session.handle_timeout(now);
+            if let Some(done) = attempt(&mut session, now) {
+                self.changed.notify_all();
+                return done;
             }
-            if let Some(error) = self.session.error() {
-                return Err(error.clone().into());
-            }
-            self.receive(now);
+            let timer = session.poll_timeout().unwrap_or(Time::MAX);
+            let waited = self
+                .changed
+                .wait_timeout(session, timer.saturating_since(now));
+            session = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
-    /// Hands the writer the next batch, once it has written the last one.
-    fn transmit(&mut self, now: Time) {
-        let Some(mut batch) = self.writer.1.take() else {
-            return;
-        };
-        batch.clear();
-        if self.session.poll_bytes(now, &mut batch) > 0 {
-            let _ = self.writer.0.send(batch);
-            return;
-        }
-        self.writer.1 = Some(batch);
-        if self.session.is_ended() {
-            // Our direction is over; the reader sees the end of the other one.
-            let _ = self.socket.shutdown(Shutdown::Write);
-        }
+    /// Does something to the session now.
+    pub(crate) fn act<T>(&self, mut act: impl FnMut(&mut Session, Time) -> T) -> T {
+        self.until(|session, now| Some(act(session, now)))
     }
 
-    /// Waits for one input, at the longest until the next timer.
-    fn receive(&mut self, now: Time) {
-        if let Some(buffer) = self.reader.1.take_if(|_| self.session.wants_read()) {
-            let _ = self.reader.0.send(buffer);
-        }
-        let timer = self.session.poll_timeout().unwrap_or(Time::MAX);
-        let input = self.inputs.recv_timeout(timer.saturating_since(now));
-        let now = Time::ZERO.saturating_add(self.origin.elapsed());
-        match input {
-            Ok(Input::Read(bytes)) => {
+    /// Waits until the session is over. An error has ended it, or nothing is left to be done.
+    pub(crate) fn closed(&self) -> Outcome {
+        let error = self.until(|session, _| session.is_closed().then(|| session.error().cloned()));
+        error.map_or(Ok(()), |error| Err(error.into()))
+    }
+
+    /// The thread that reads, while the session wants to.
+    fn read(&self, mut socket: &TcpStream) {
+        let mut buffer = vec![0; 64 * 1024];
+        loop {
+            self.until(|session, _| session.wants_read().then_some(()));
+            let read = match socket.read(&mut buffer) {
+                Ok(0) => Err(Cause::Finished),
+                Ok(read) => Ok(buffer.get(..read).unwrap_or_default()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(_) => Err(Cause::Failed),
+            };
+            self.act(|session, now| match read {
                 // An error has ended the session, which keeps it.
-                let _ = self.session.handle_bytes(now, &bytes);
-                self.reader.1 = Some(bytes);
+                Ok(bytes) => drop(session.handle_bytes(now, bytes)),
+                Err(cause) => session.handle_end(now, cause),
+            });
+            if read.is_err() {
+                return;
             }
-            Ok(Input::Written(batch)) => self.writer.1 = Some(batch),
-            Ok(Input::Ended(cause)) => self.session.handle_end(now, cause),
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => self.session.handle_end(now, Cause::Failed),
         }
     }
-}
 
-/// Ends both threads.
-impl Drop for Connection {
-    fn drop(&mut self) {
-        let _ = self.socket.shutdown(Shutdown::Both);
-    }
-}
-
-/// A thread that does one thing with each buffer that it is handed.
-fn spawn(
-    inputs: Sender<Input>,
-    mut step: impl FnMut(Vec<u8>) -> Input + Send + 'static,
-) -> Sender<Vec<u8>> {
-    let (buffers, handed) = channel();
-    thread::spawn(move || {
-        for buffer in handed {
-            let _ = inputs.send(step(buffer));
+    /// The thread that writes, until there will be nothing more.
+    fn write(&self, mut socket: &TcpStream) {
+        let mut batch = Vec::new();
+        while self.until(|session, now| {
+            let polled = session.poll_bytes(now, &mut batch) > 0;
+            (polled || session.is_ended()).then_some(polled)
+        }) {
+            if socket.write_all(&batch).is_err() {
+                self.act(|session, now| session.handle_end(now, Cause::Failed));
+            }
+            batch.clear();
         }
-    });
-    buffers
-}
-
-fn read(socket: &mut TcpStream, mut buffer: Vec<u8>) -> Input {
-    buffer.resize(BUFFER, 0);
-    match socket.read(&mut buffer) {
-        Ok(0) => return Input::Ended(Cause::Finished),
-        Ok(read) => buffer.truncate(read),
-        Err(error) if error.kind() == ErrorKind::Interrupted => buffer.clear(),
-        Err(_) => return Input::Ended(Cause::Failed),
-    }
-    Input::Read(buffer)
-}
-
-fn write(socket: &mut TcpStream, batch: Vec<u8>) -> Input {
-    match socket.write_all(&batch) {
-        Ok(()) => Input::Written(batch),
-        Err(_) => Input::Ended(Cause::Failed),
+        // The reader sees the end of the peer's direction; after an error nobody waits for that.
+        let failed = self.act(|session, _| session.error().is_some());
+        let _ = socket.shutdown(if failed {
+            Shutdown::Both
+        } else {
+            Shutdown::Write
+        });
     }
 }

@@ -18,11 +18,10 @@ use std::thread;
 use std::time::Duration;
 
 use grpctunnel_core::bare::{Directions, PipeEnd};
-use grpctunnel_core::session::{CallKey, OpenCallError, OwnedMetadata, Received, SendError};
+use grpctunnel_core::session::{CallKey, OpenCallError, OwnedMetadata, Received};
 use grpctunnel_core::{OpenError, OpenOptions};
 
 use connection::{Connection, Outcome};
-use serve::Echo;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -49,19 +48,16 @@ fn run(way: &str, address: &str, text: Option<&str>) -> Outcome {
     };
     if !listens {
         let peer = Connection::new(TcpStream::connect(address)?, PipeEnd::Opener, directions)?;
-        return match text {
-            Some(text) => call(peer, text),
-            None => serve(peer),
-        };
+        return text.map_or_else(|| serve(&peer), |text| call(&peer, text));
     }
     let listener = TcpListener::bind(address)?;
     println!("listening {}", listener.local_addr()?);
     loop {
         let peer = Connection::new(listener.accept()?.0, PipeEnd::Acceptor, directions)?;
         if let Some(text) = text {
-            return call(peer, text);
+            return call(&peer, text);
         }
-        thread::spawn(move || match serve(peer) {
+        thread::spawn(move || match serve(&peer) {
             Ok(()) => println!("a tunnel finished"),
             Err(error) => println!("a tunnel broke: {error}"),
         });
@@ -69,41 +65,40 @@ fn run(way: &str, address: &str, text: Option<&str>) -> Outcome {
 }
 
 /// Answers calls until the connection is over.
-fn serve(mut connection: Connection) -> Outcome {
-    let mut echo = Echo::default();
-    connection.until(|session, _| {
-        while let Some(event) = session.poll_event() {
-            echo.event(session, &event);
+fn serve(peer: &Connection) -> Outcome {
+    while peer.until(|session, _| match session.poll_event() {
+        Some(event) => {
+            serve::answer(session, &event);
+            Some(true)
         }
-        session.is_closed().then_some(())
-    })
+        None => session.is_closed().then_some(false),
+    }) {}
+    peer.closed()
 }
 
 /// One call that is answered at once, one that streams, and one that fails; then the end.
-fn call(mut peer: Connection, text: &str) -> Outcome {
-    let unary = open(&mut peer, "example.Echo/Echo")?;
-    exchange(&mut peer, unary, text.as_bytes())?;
-    finish(&mut peer, unary)?;
+fn call(peer: &Connection, text: &str) -> Outcome {
+    let unary = open(peer, "example.Echo/Echo")?;
+    exchange(peer, unary, text.as_bytes())?;
+    finish(peer, unary)?;
     println!("echo: {text}");
 
-    let stream = open(&mut peer, "example.Echo/Echo")?;
+    let stream = open(peer, "example.Echo/Echo")?;
     // Several windows.
     let bulk: Vec<u8> = (0..=u8::MAX).cycle().take(300_000).collect();
     for _ in 0..3 {
-        exchange(&mut peer, stream, &bulk)?;
+        exchange(peer, stream, &bulk)?;
     }
-    finish(&mut peer, stream)?;
+    finish(peer, stream)?;
     println!("streamed: {} bytes there and back", 3 * bulk.len());
 
-    let fail = open(&mut peer, "example.Echo/Fail")?;
-    match receive(&mut peer, fail) {
+    let fail = open(peer, "example.Echo/Fail")?;
+    match receive(peer, fail) {
         Ok(_) => return Err("a call that was to fail did not".into()),
         Err(status) => println!("failed: {status}"),
     }
-    peer.until(|session, now| {
-        session.drain(now, Duration::from_secs(5));
-        session.is_closed().then_some(())
-    })
+    peer.act(|session, now| session.drain(now, Duration::from_secs(5)));
+    peer.closed()
 }
 
 /// The message of both methods, `google.protobuf.BytesValue`: a `bytes` field with number 1. The core
@@ -121,7 +116,7 @@ fn message(value: &[u8]) -> Vec<u8> {
 }
 
 /// Opens a call once the tunnel takes one. It ends at the latest after 20 s.
-fn open(peer: &mut Connection, method: &str) -> Outcome<CallKey> {
+fn open(peer: &Connection, method: &str) -> Outcome<CallKey> {
     let opened = peer.until(|session, now| {
         let options = OpenOptions {
             deadline: Some(now.saturating_add(Duration::from_secs(20))),
@@ -131,19 +126,19 @@ fn open(peer: &mut Connection, method: &str) -> Outcome<CallKey> {
             Err(OpenCallError::Tunnel(OpenError::NotSettled | OpenError::Full)) => None,
             opened => Some(opened),
         }
-    })?;
+    });
     Ok(opened?)
 }
 
 /// Sends a message once there is room, and waits for the same one to come back.
-fn exchange(peer: &mut Connection, call: CallKey, value: &[u8]) -> Outcome {
+fn exchange(peer: &Connection, call: CallKey, value: &[u8]) -> Outcome {
     let message = message(value);
-    peer.until(|session, _| match session.send(call, &message) {
-        Err(SendError::Full) => None,
-        // What is received tells how the call ended.
-        Ok(()) | Err(SendError::Gone) => Some(Ok(())),
-        Err(error) => Some(Err(error)),
-    })??;
+    peer.until(|session, _| {
+        // Where the call is over, what is received tells how.
+        session.may_send(call).then(|| {
+            let _ = session.send(call, &message);
+        })
+    });
     match receive(peer, call)? {
         Some(reply) if reply == message => Ok(()),
         _ => Err("another reply than the request, or none".into()),
@@ -151,8 +146,8 @@ fn exchange(peer: &mut Connection, call: CallKey, value: &[u8]) -> Outcome {
 }
 
 /// Half-closes a call, which is to end without a further message.
-fn finish(peer: &mut Connection, call: CallKey) -> Outcome {
-    peer.until(|session, _| Some(session.half_close(call)))??;
+fn finish(peer: &Connection, call: CallKey) -> Outcome {
+    peer.act(|session, _| session.half_close(call))?;
     match receive(peer, call)? {
         Some(_) => Err("more replies than requests".into()),
         None => Ok(()),
@@ -160,8 +155,10 @@ fn finish(peer: &mut Connection, call: CallKey) -> Outcome {
 }
 
 /// The next message; `None` when the call has ended with OK. Another status is an error.
-fn receive(peer: &mut Connection, call: CallKey) -> Outcome<Option<Vec<u8>>> {
+fn receive(peer: &Connection, call: CallKey) -> Outcome<Option<Vec<u8>>> {
     peer.until(|session, _| {
+        // They say when to try again, which is done at every change.
+        while session.poll_event().is_some() {}
         loop {
             return Some(match session.recv(call)? {
                 Received::Message(message) => Ok(Some(message)),
@@ -171,5 +168,5 @@ fn receive(peer: &mut Connection, call: CallKey) -> Outcome<Option<Vec<u8>>> {
                 _ => continue,
             });
         }
-    })?
+    })
 }

@@ -39,7 +39,7 @@ pub(super) struct Call {
     pub(super) queued: usize,
     pub(super) behind: Behind,
     pub(super) sent_message: bool,
-    /// `send` was refused, which is to be taken back.
+    /// It was told that there is no room, which is to be taken back.
     pub(super) full: bool,
     pub(super) headers: Option<OwnedMetadata>,
     pub(super) buffer: ReceiveBuffer<GrowingStore, CallEnd>,
@@ -89,6 +89,12 @@ impl Call {
             Side::Client => self.kind.single_request(),
             Side::Server => self.kind.single_response(),
         }
+    }
+
+    /// Whether a message may wait behind those that do. An empty one takes room, too.
+    pub(super) fn has_room(&self, room: usize) -> bool {
+        let waiting = self.outgoing.len();
+        waiting == 0 || self.queued.saturating_add(waiting) < room
     }
 
     fn part(&self, part: Part) -> &[u8] {

@@ -108,6 +108,17 @@ impl<T: Trace> Session<T> {
         }
     }
 
+    /// Whether [`send`](Self::send) has room for a message of any size. If not,
+    /// [`SessionEvent::Writable`](super::SessionEvent::Writable) follows. True for a call that is over,
+    /// too: `send` says so.
+    pub fn may_send(&mut self, key: CallKey) -> bool {
+        let room = self.send_buffer;
+        self.open_call(key, key.side).is_none_or(|call| {
+            call.full = !call.has_room(room);
+            !call.full
+        })
+    }
+
     /// Sends a message: takes all of it, or nothing. It waits its turn behind those before it.
     ///
     /// # Errors
@@ -124,17 +135,14 @@ impl<T: Trace> Session<T> {
         if u32::try_from(message.len()).is_err() {
             return Err(SendError::TooLarge);
         }
-        let queued = call.queued.saturating_add(message.len());
-        // An empty message takes room, too.
-        let waiting = call.outgoing.len();
-        if waiting > 0 && queued.saturating_add(waiting) > room {
+        if !call.has_room(room) {
             call.full = true;
             return Err(SendError::Full);
         }
         call.outgoing.push_back(message.to_vec());
-        call.queued = queued;
+        call.queued = call.queued.saturating_add(message.len());
         call.sent_message = true;
-        if waiting == 0 {
+        if call.outgoing.len() == 1 {
             self.go_on(key);
         }
         Ok(())

@@ -11,8 +11,8 @@ pub struct SessionConfig {
     /// Those of its tunnels. By default receive windows grow, and every extension but `TRANSPARENT`
     /// is offered; that one is never used, because a session does not know compressed messages.
     pub tunnel: Config,
-    /// Bytes of messages of one call that may wait to be sent. A larger message is taken where none
-    /// waits. Default 65,536.
+    /// Bytes of messages of one call that may wait to be sent: while there are fewer, `send` takes one
+    /// more, however large it is. Default 65,536.
     pub send_buffer: usize,
     /// How `-bin` values travel to and from a peer without `RAW_METADATA`.
     pub bin_dialect: BinDialect,

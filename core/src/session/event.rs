@@ -38,7 +38,8 @@ pub enum SessionEvent {
     Incoming,
     /// There is something to [`recv`](super::Session::recv), until it returns `None`.
     Readable(CallKey),
-    /// [`send`](super::Session::send) has answered `Full`, and has room now.
+    /// [`send`](super::Session::send) or [`may_send`](super::Session::may_send) has said that there is no
+    /// room. Now there is, or the call is over.
     Writable(CallKey),
     /// [`open`](super::Session::open) may succeed: at the start, and after it was refused as
     /// `NotSettled` or `Full`.

@@ -128,6 +128,7 @@ impl<T: Trace> Session<T> {
         call.behind = Behind::Nothing;
         call.ended = true;
         call.finish(CallEnd::of(why, key.side, dialect), unread);
+        self.writable(key);
         self.readable(key);
     }
 
@@ -158,6 +159,9 @@ impl<T: Trace> Session<T> {
                     if self.pipe.server().is_some() {
                         self.trace.state(self.now, Side::Server, state);
                     }
+                    // After the end nobody asks how the peer fares.
+                    self.due.responsive = None;
+                    self.due.round_trip = None;
                     self.due.carrier = Some(carrier);
                 }
             }
@@ -198,11 +202,18 @@ impl<T: Trace> Session<T> {
             call.queued = call.queued.saturating_sub(message.len());
         }
         call.sending = false;
-        let writable = call.full && !call.dismissed && call.queued < room.max(1);
-        call.full &= !writable;
-        if writable {
-            self.ready.push_back(SessionEvent::Writable(key));
+        if call.has_room(room) {
+            self.writable(key);
         }
         self.go_on(key);
+    }
+
+    /// There is room for a message on a call that was told of none, or it is over.
+    fn writable(&mut self, key: CallKey) {
+        if let Some(call) = self.live(key)
+            && core::mem::take(&mut call.full)
+        {
+            self.ready.push_back(SessionEvent::Writable(key));
+        }
     }
 }

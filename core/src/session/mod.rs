@@ -17,7 +17,8 @@
 //! - Not to [`recv`](Session::recv) leaves bytes in the receive window, which then closes: the peer
 //!   stops sending on that call, and goes on with others.
 //! - [`send`](Session::send) takes a whole message, or answers `Full` until
-//!   [`SessionEvent::Writable`].
+//!   [`SessionEvent::Writable`]; [`may_send`](Session::may_send) asks ahead. To reply to what
+//!   is received, receive only while there is room for the reply.
 //! - [`poll_bytes`](Session::poll_bytes) adds nothing to an output that holds 64 KiB: who cannot
 //!   write does not poll.
 //! - [`open`](Session::open) may be called until it answers `Full`;

@@ -378,7 +378,13 @@ impl Sessions {
 
     /// Everything arrives, and is read.
     fn rest(&mut self) {
-        for _ in 0..10_000 {
+        // Each round moves a byte at least, if the window is as small as that.
+        let flying = self
+            .flights
+            .values()
+            .flat_map(|flight| flight.up.iter().chain(&flight.down));
+        let bytes: usize = flying.map(|(_, size)| size).sum();
+        for _ in 0..10_000 + 2 * bytes {
             let before = self.log.len();
             for end in [0, 1] {
                 let waits = !self.end(end).wire.is_empty()

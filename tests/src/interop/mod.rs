@@ -30,7 +30,7 @@ pub use peers::Peers;
 #[cfg(feature = "net")]
 pub use process::Process;
 #[cfg(feature = "net")]
-pub use program::{grpctunnel, tcp_example};
+pub use program::{grpctunnel, tcp_example, tcp_example_program};
 #[cfg(feature = "net")]
 pub use server::{InteropServer, Running, options};
 

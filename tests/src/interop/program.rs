@@ -35,9 +35,22 @@ pub async fn grpctunnel(arguments: &[&str]) -> io::Result<Process> {
 ///
 /// When it cannot be built or started.
 pub async fn tcp_example(arguments: &[&str]) -> io::Result<Process> {
-    static PROGRAM: OnceCell<PathBuf> = OnceCell::const_new();
-    let program = PROGRAM.get_or_try_init(build_example).await?;
+    let program = tcp_example_program().await?;
     Process::start(Command::new(program).args(arguments))
+}
+
+/// The example `tcp` of the core, built as its sources are now. A test in which another program
+/// waits for it, for a limited time, asks for it first.
+///
+/// # Errors
+///
+/// When it cannot be built.
+pub async fn tcp_example_program() -> io::Result<&'static Path> {
+    static PROGRAM: OnceCell<PathBuf> = OnceCell::const_new();
+    PROGRAM
+        .get_or_try_init(build_example)
+        .await
+        .map(PathBuf::as_path)
 }
 
 async fn find_or_build() -> io::Result<PathBuf> {

@@ -11,7 +11,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use futures_util::future::{Either, poll_fn, select};
 use futures_util::stream;
 use grpctunnel_driver::{
-    BoxError, CallError, Code, NeverProcessed, RequestBody, ResponseBody, Status,
+    BoxError, CallError, Code, GRPC_CONTENT_TYPE, NeverProcessed, RequestBody, ResponseBody, Status,
 };
 use http::{HeaderMap, HeaderValue, Request, Response};
 use http_body::{Body, Frame};
@@ -166,6 +166,8 @@ pub(super) fn request(sim: &Sim, call: usize, plan: &CallPlan) -> Request<AnyBod
         failed: false,
     };
     let mut request = Request::new(body.boxed_unsync());
+    let headers = request.headers_mut();
+    headers.insert(http::header::CONTENT_TYPE, GRPC_CONTENT_TYPE);
     if let Ok(uri) = format!("/sim.S/{call}").parse() {
         *request.uri_mut() = uri;
     }
@@ -264,9 +266,12 @@ async fn take(sim: &Sim, model: &Model, call: usize, plan: &CallPlan, made: Call
     outcome
 }
 
-/// The handler of every call.
+/// The handler of every call of an agent.
 #[derive(Clone)]
 pub(super) struct SimHandler {
+    pub(super) agent: usize,
+    /// Of how many.
+    pub(super) agents: usize,
     pub(super) sim: Sim,
     pub(super) model: Model,
 }
@@ -372,6 +377,11 @@ impl SimHandler {
             self.model.broken(format!("a call of {path}"));
             std::future::pending().await
         };
+        if usize::from(plan.agent) % self.agents != self.agent {
+            let agent = self.agent;
+            self.model
+                .broken(format!("call {call} came to agent {agent}: {plan:?}"));
+        }
         if plan.close == Close::Refuse
             && let Some(response) = self.refuse(call)
         {

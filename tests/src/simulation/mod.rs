@@ -3,17 +3,19 @@
 //! The driver knows no runtime and no HTTP stack, so all around it can be simulated: an executor
 //! that polls tasks in any order and drops some, a clock, and connections that delay, split, stall
 //! and break, and lose what is on its way from any byte on. On top run supervisors that keep several
-//! tunnels to several gateways, groups of tunnels that pick and make calls again, and callers and
-//! handlers that do what a script says. All of it follows from a seed.
+//! tunnels to several gateways, groups of tunnels that pick and make calls again, registries that
+//! know the tunnels of several agents, and callers and handlers that do what a script says. All of it
+//! follows from a seed.
 //!
 //! A model knows what each call was to do, and holds against it what its two ends see:
 //!
 //! - Nothing is lost, doubled or mixed up: each message has bytes that tell which one it is.
 //! - OK means that the handler said so, and that all of its response came.
-//! - No call is handled twice, and none was handled that ended as never processed.
+//! - No call is handled twice, or by another agent than the one that was called, and none was handled
+//!   that ended as never processed.
 //! - Where nothing broke, no call fails that nobody meant to fail.
 //! - Every call comes to an end, every task does once all is stopped, and nothing is left in the
-//!   budgets. Where a call is stuck, it is told whether a wake-up was lost.
+//!   budgets and registries. Where a call is stuck, it is told whether a wake-up was lost.
 //! - What waits stays below the tunnels' memory bound.
 
 mod calls;

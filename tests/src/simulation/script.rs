@@ -105,6 +105,10 @@ pub enum Close {
 /// A call: its caller and its handler.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallPlan {
+    /// The agent that is called, modulo their count.
+    pub agent: u8,
+    /// Whether it waits for an agent that is not there; otherwise it fails. Of a registry alone.
+    pub waits: bool,
     /// What the caller sends.
     pub send: Vec<Send>,
     /// How it takes the response.
@@ -128,6 +132,8 @@ pub enum Way {
     Forward,
     /// The end that is called.
     Reverse,
+    /// The end that is called: several agents, whose tunnels a registry knows by their key.
+    Registry,
 }
 
 /// What does not change in a world.
@@ -135,6 +141,11 @@ pub enum Way {
 pub(super) struct Setting {
     pub(super) way: Way,
     pub(super) gateways: usize,
+    /// Ends that dial, each with a supervisor of its own. More than one with a registry alone.
+    pub(super) agents: usize,
+    /// Whether a tunnel takes the place of those of its key. With a registry alone.
+    pub(super) replace: bool,
+    /// To each gateway.
     pub(super) tunnels: usize,
     /// Of both ends; the bound on what waits is of this end alone.
     pub(super) dialling: Options,
@@ -163,11 +174,13 @@ impl fmt::Debug for Setting {
         let limit = |options: &Options| options.budget.as_ref().map(MemoryBudget::limit);
         write!(
             f,
-            "{:?}, {} gateways, {} tunnels, {} streams, a window of {}, {extensions:?}, a batch of \
+            "{:?}, {} gateways, {} agents, replaced: {}, {} tunnels, {} streams, a window of {}, {extensions:?}, a batch of \
              {batch}, send queues of {send_queue} and {tunnel_send_queue}, budgets {:?} and {:?}, \
              delay {:?} us, capacity {}, pieces of {}, gentle: {}",
             self.way,
             self.gateways,
+            self.agents,
+            self.replace,
             self.tunnels,
             limits.max_streams,
             limits.receive_window.initial,
@@ -246,12 +259,12 @@ fn setting(rng: &mut Rng) -> Setting {
         let limit = pick(rng, &[20_000, usize::MAX, usize::MAX]);
         options.budget = Some(MemoryBudget::new(limit));
     }
+    let way = pick(rng, &[Way::Forward, Way::Reverse, Way::Registry]);
+    let is_registry = way == Way::Registry;
     Setting {
-        way: if rng.bool() {
-            Way::Forward
-        } else {
-            Way::Reverse
-        },
+        way,
+        agents: if is_registry { rng.usize(1..4) } else { 1 },
+        replace: is_registry && rng.u8(0..4) == 0,
         gateways: rng.usize(1..3),
         tunnels: rng.usize(1..4),
         dialling,
@@ -325,6 +338,8 @@ fn call(rng: &mut Rng) -> CallPlan {
     };
     let ends = close != Close::Never;
     CallPlan {
+        agent: rng.u8(..),
+        waits: rng.bool(),
         send,
         take: match rng.u8(0..8) {
             0 | 1 => Take::Slowly(rng.u16(0..50)),

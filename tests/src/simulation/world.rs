@@ -3,17 +3,23 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::TryFutureExt;
 use grpctunnel_driver::{
-    DialError, MemoryBudget, Options, SupervisedChannel, Supervisor, TunnelGroup, TunnelService,
+    Code, DialError, Forwarder, MemoryBudget, Options, Registry, Status, SupervisedChannel,
+    Supervisor, TunnelGroup, TunnelPeer, TunnelService,
 };
+use http::request::Parts;
+use http::{HeaderMap, Request};
 use tower_service::Service;
 
-use super::calls::{CallFuture, SimHandler, make, request};
+use super::calls::{AnyBody, CallFuture, SimHandler, make, request};
 use super::carrier::{Carrier, Link};
 use super::executor::Sim;
 use super::model::{Broken, Model};
 use super::script::{Op, Script, Setting, Way};
 
+/// Metadata with an agent's number.
+const AGENT: &str = "x-agent";
 const SECOND: Duration = Duration::from_secs(1);
 /// Longer than anything that was planned takes.
 const LONG: Duration = Duration::from_secs(600);
@@ -23,6 +29,35 @@ const LONG: Duration = Duration::from_secs(600);
 enum Caller {
     Group(TunnelGroup),
     Supervised(SupervisedChannel),
+    Registry(Registry<usize>),
+}
+
+impl Caller {
+    /// Calls an agent of so many.
+    fn call(&mut self, agent: usize, waits: bool, request: Request<AnyBody>) -> CallFuture {
+        match self {
+            Self::Group(group) => Box::pin(group.call(request)),
+            Self::Supervised(channel) => Box::pin(channel.call(request)),
+            Self::Registry(registry) => {
+                let registry = registry.clone();
+                let mut forwarder = Forwarder::new(move |_: &mut Parts| {
+                    let missing = || Status::new(Code::Unavailable, "the agent is not there");
+                    match waits {
+                        true => Ok(registry.group(agent)),
+                        false => registry.get(&agent).ok_or_else(missing),
+                    }
+                });
+                Box::pin(forwarder.call(request).map_err(|never| match never {}))
+            }
+        }
+    }
+}
+
+/// Which agent opens a tunnel.
+fn agent_of(peer: &TunnelPeer) -> Result<usize, Status> {
+    let name = peer.metadata().get(AGENT);
+    let name = name.and_then(|name| name.to_str().ok()?.parse().ok());
+    name.ok_or_else(|| Status::new(Code::InvalidArgument, "an agent without a number"))
 }
 
 struct World {
@@ -33,6 +68,7 @@ struct World {
     links: Arc<Mutex<Vec<Link>>>,
     down_until: Arc<Mutex<Duration>>,
     group: TunnelGroup,
+    registry: Registry<usize>,
 }
 
 /// Plays a script.
@@ -53,11 +89,20 @@ pub(super) fn play(script: &Script) -> Result<(), Broken> {
         links: Arc::default(),
         down_until: Arc::default(),
         group: TunnelGroup::new(sim.runtime()),
+        registry: registry(&sim, &script.setting),
         sim: sim.clone(),
     };
     let result = world.play(script);
     sim.close();
     result
+}
+
+fn registry(sim: &Sim, setting: &Setting) -> Registry<usize> {
+    let registry = Registry::new(sim.runtime(), agent_of);
+    match setting.replace {
+        true => registry.with_replacement(3_600 * SECOND),
+        false => registry,
+    }
 }
 
 fn broken<T>(what: String) -> Result<T, Broken> {
@@ -71,7 +116,7 @@ impl World {
             let gateway = self.new_gateway();
             lock(&self.gateways).push(gateway);
         }
-        let (supervisor, caller) = match way {
+        let (supervisors, caller) = match way {
             Way::Forward => {
                 let mut builder = Supervisor::forward();
                 for number in 0..gateways {
@@ -83,51 +128,69 @@ impl World {
                     .seed(script.seed)
                     .start(&self.sim.runtime())
                     .map_err(|status| Broken(status.to_string()))?;
-                (channel.supervisor(), Caller::Supervised(channel))
+                (vec![channel.supervisor()], Caller::Supervised(channel))
             }
             Way::Reverse => {
-                let mut builder = Supervisor::reverse(self.handler());
-                for number in 0..gateways {
-                    builder = builder.gateway(number.to_string(), self.dialer(number));
-                }
-                let supervisor = builder
-                    .tunnels(self.setting.tunnels)
-                    .options(self.setting.dialling.clone())
-                    .seed(script.seed)
-                    .start(&self.sim.runtime())
-                    .map_err(|status| Broken(status.to_string()))?;
-                (supervisor, Caller::Group(self.group.clone()))
+                let agent = self.agent(0, script.seed)?;
+                (vec![agent], Caller::Group(self.group.clone()))
+            }
+            Way::Registry => {
+                let agents = (0..self.setting.agents).map(|agent| self.agent(agent, script.seed));
+                let agents = agents.collect::<Result<_, _>>()?;
+                (agents, Caller::Registry(self.registry.clone()))
             }
         };
         self.run_ops(script, caller)?;
         self.settle()?;
-        self.end(supervisor)
+        self.end(supervisors)
     }
 
-    fn handler(&self) -> SimHandler {
+    /// Starts what dials, and handles the calls.
+    fn agent(&self, agent: usize, seed: u64) -> Result<Supervisor, Broken> {
+        let mut builder = Supervisor::reverse(self.handler(agent));
+        for number in 0..self.setting.gateways {
+            builder = builder.gateway(number.to_string(), self.dialer(number));
+        }
+        let mut metadata = HeaderMap::new();
+        metadata.insert(AGENT, agent.into());
+        builder
+            .tunnels(self.setting.tunnels)
+            .options(self.setting.dialling.clone())
+            .metadata(metadata)
+            .seed(seed.wrapping_add(agent as u64))
+            .start(&self.sim.runtime())
+            .map_err(|status| Broken(status.to_string()))
+    }
+
+    fn handler(&self, agent: usize) -> SimHandler {
         SimHandler {
+            agent,
+            agents: self.setting.agents,
             sim: self.sim.clone(),
             model: self.model.clone(),
         }
     }
 
     fn new_gateway(&self) -> TunnelService<SimHandler> {
-        let group = self.group.clone();
-        TunnelService::new(self.sim.runtime())
+        let service = TunnelService::new(self.sim.runtime())
             .with_options(self.setting.accepting.clone())
-            .forward(self.handler())
-            .reverse(move |tunnel| {
-                let group = group.clone();
-                async move {
-                    let (draining, closed) = (tunnel.channel.draining(), tunnel.channel.closed());
-                    let channel = tunnel.channel.clone();
-                    let member = group.add(tunnel.channel);
-                    draining.await;
-                    drop(member);
-                    closed.await;
-                    drop(channel);
-                }
-            })
+            .forward(self.handler(0));
+        if self.setting.way == Way::Registry {
+            return service.register(&self.registry);
+        }
+        let group = self.group.clone();
+        service.reverse(move |tunnel| {
+            let group = group.clone();
+            async move {
+                let (draining, closed) = (tunnel.channel.draining(), tunnel.channel.closed());
+                let channel = tunnel.channel.clone();
+                let member = group.add(tunnel.channel);
+                draining.await;
+                drop(member);
+                closed.await;
+                drop(channel);
+            }
+        })
     }
 
     fn dialer(&self, gateway: usize) -> impl grpctunnel_driver::Dial + use<> {
@@ -168,17 +231,15 @@ impl World {
         }
     }
 
-    fn run_ops(&self, script: &Script, caller: Caller) -> Result<(), Broken> {
+    fn run_ops(&self, script: &Script, mut caller: Caller) -> Result<(), Broken> {
         let mut call = 0;
         for (at, op) in &script.ops {
             self.run(Duration::from_millis(u64::from(*at)))?;
             match op {
                 Op::Call(plan) => {
                     let request = request(&self.sim, call, plan);
-                    let made: CallFuture = match caller.clone() {
-                        Caller::Group(mut group) => Box::pin(group.call(request)),
-                        Caller::Supervised(mut channel) => Box::pin(channel.call(request)),
-                    };
+                    let agent = usize::from(plan.agent) % self.setting.agents;
+                    let made = caller.call(agent, plan.waits, request);
                     let (sim, model) = (self.sim.clone(), self.model.clone());
                     self.sim.spawn(make(sim, model, call, plan.clone(), made));
                     call += 1;
@@ -245,18 +306,20 @@ impl World {
     }
 
     /// The supervisor stops, the gateways drain, and nothing is left.
-    fn end(&self, supervisor: Supervisor) -> Result<(), Broken> {
-        if self.setting.gentle {
-            supervisor.drain(10 * SECOND);
-        } else {
-            supervisor.stop();
+    fn end(&self, supervisors: Vec<Supervisor>) -> Result<(), Broken> {
+        let left = Arc::new(Mutex::new(supervisors.len()));
+        for supervisor in supervisors {
+            if self.setting.gentle {
+                supervisor.drain(10 * SECOND);
+            } else {
+                supervisor.stop();
+            }
+            let left = left.clone();
+            self.sim.spawn(async move {
+                supervisor.closed().await;
+                *lock(&left) -= 1;
+            });
         }
-        let over = Arc::new(Mutex::new(false));
-        let told = over.clone();
-        self.sim.spawn(async move {
-            supervisor.closed().await;
-            *lock(&told) = true;
-        });
         let gateways: Vec<_> = lock(&self.gateways).drain(..).collect();
         for gateway in &gateways {
             gateway.drain(10 * SECOND);
@@ -267,15 +330,19 @@ impl World {
         match ended {
             Err(endless) => return broken(format!("{endless:?}: tasks go on for ever")),
             Ok(false) => {
-                let over = *lock(&over);
+                let left = *lock(&left);
                 let tunnels: usize = gateways.iter().map(TunnelService::tunnels).sum();
                 return broken(format!(
-                    "{} tasks are left at the end, and {tunnels} tunnels at the gateways; the \
-                     supervisor is over: {over}",
+                    "{} tasks are left at the end, {tunnels} tunnels at the gateways, and {left} \
+                     supervisors",
                     self.sim.alive()
                 ));
             }
             Ok(true) => {}
+        }
+        let keys = self.registry.keys();
+        if !keys.is_empty() || !self.registry.all().is_empty() {
+            return broken(format!("the registry still knows {keys:?} at the end"));
         }
         for budget in self.budgets() {
             let (waiting, grown) = (budget.waiting(), budget.grown());

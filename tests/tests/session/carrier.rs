@@ -101,3 +101,26 @@ fn what_arrives_after_a_clean_end_is_no_error() {
     assert_eq!(client.handle_bytes(now, &[0, 255, 255, 255, 255]), Ok(()));
     assert_eq!(client.error(), None);
 }
+
+/// The first piece of the bytes that end a session may be a sign of life, which is of no use then.
+#[test]
+fn what_ends_a_session_is_reported_alone_in_whatever_pieces_it_comes() {
+    // A frame beyond any limit.
+    let fatal = [0, 255, 255, 255, 255];
+    for piece in 1..=fatal.len() {
+        let mut two = Two::new();
+        let end = &mut two.ends[CLIENT];
+        let asked = end.poll_timeout().unwrap();
+        end.poll_bytes(asked, &mut Vec::new());
+        let silent = after(asked, 60);
+        end.handle_timeout(silent);
+        while end.poll_event().is_some() {}
+        for piece in fatal.chunks(piece) {
+            let _ = end.handle_bytes(silent, piece);
+        }
+        let error = end.error().unwrap().clone();
+        let carrier = SessionEvent::Carrier(Carrier::Abort(error));
+        assert_eq!(end.poll_event(), Some(carrier), "pieces of {piece}");
+        assert_eq!(end.poll_event(), None);
+    }
+}

@@ -124,3 +124,41 @@ fn every_refusal_has_a_text_of_its_own() {
         "the cause is named"
     );
 }
+
+/// A reply that has no room keeps its call from being read. Who waits for room learns of the end, too.
+#[test]
+fn who_waits_for_room_is_told_of_room_and_of_the_end_of_the_call() {
+    let mut config = settings();
+    config.send_buffer = 10;
+    let mut two = Two::with(config, usize::MAX);
+    let (ours, theirs) = two.open(MethodKind::Bidi);
+    two.ends[CLIENT].send(ours, b"request").unwrap();
+    two.rest();
+    let server = &mut two.ends[SERVER];
+    let request = server.recv(theirs);
+    assert_eq!(request, Some(Received::Message(b"request".to_vec())));
+    // Any size is taken while there is room at all.
+    for message in [vec![2; 3], vec![1; 200_000]] {
+        assert!(server.may_send(theirs));
+        server.send(theirs, &message).unwrap();
+    }
+    assert!(!server.may_send(theirs));
+    assert_eq!(server.send(theirs, &[]), Err(SendError::Full));
+    two.events(SERVER);
+    two.rest();
+    assert_eq!(two.events(SERVER), [], "the peer reads nothing");
+    assert_eq!(two.message(CLIENT, ours), [2; 3]);
+    assert_eq!(two.message(CLIENT, ours), [1; 200_000]);
+    assert_eq!(two.events(SERVER), [SessionEvent::Writable(theirs)]);
+
+    let server = &mut two.ends[SERVER];
+    server.send(theirs, &[3; 200_000]).unwrap();
+    assert!(!server.may_send(theirs));
+    two.ends[CLIENT].cancel(ours).unwrap();
+    two.rest();
+    assert_eq!(two.events(SERVER), [SessionEvent::Writable(theirs)]);
+    assert!(two.ends[SERVER].may_send(theirs));
+    assert_eq!(two.ends[SERVER].send(theirs, &[]), Err(SendError::Gone));
+    let end = two.ended(SERVER, theirs);
+    assert_eq!(end.reason, Some(StreamReason::Cancelled.into()));
+}

@@ -1,9 +1,13 @@
 //! The command line of `grpctunnel`.
 
+mod ask;
+mod check;
+mod observe;
 mod setup;
 mod shared;
 #[cfg(test)]
 mod tests;
+mod tools;
 mod trust;
 
 use std::{path::PathBuf, time::Duration};
@@ -12,11 +16,16 @@ use clap::{ArgGroup, Args, Parser, Subcommand};
 use http::uri::Authority;
 
 pub use self::{
+    ask::{AskArgs, DrainAgentArgs, LsArgs},
+    check::CheckArgs,
+    observe::{LogForm, LogLevel, ObserveArgs},
     setup::{AgentSettings, PortSettings, SetupError},
-    shared::{ConnectArgs, DrainArgs, ListenArgs, StreamsArgs},
+    shared::{ConnectArgs, DelayArgs, DrainArgs, ListenArgs, StreamsArgs},
+    tools::{CompletionsArgs, DemoArgs, InitArgs, ManArgs},
     trust::{CredentialArgs, LocalCredentialArgs, TrustArgs},
 };
 use crate::{
+    admin::Supervised,
     agent::{Agent, Breaking, Served},
     auth::Credentials,
     dial::DialSettings,
@@ -34,7 +43,7 @@ Exit codes:
   1  failed; the reason is on stderr
   2  the command line, the configuration or a file that it names is wrong
   3  ended by a signal, calls were cut off (drain limit, or a second signal)
-  4  the gateway refused the credentials, again and again";
+  4  the gateway refused the credentials";
 
 /// The whole command line.
 #[derive(Debug, Parser)]
@@ -110,11 +119,60 @@ pub enum Command {
         after_help = EXIT_CODES
     )]
     Forward(ForwardArgs),
+    /// List the tunnels of a running command, by its admin port
+    Ls(LsArgs),
+    /// Drain an agent at its gateway: it gets no more calls, and is not taken until --undo
+    #[command(
+        long_about = "Drain an agent at its gateway, by the gateway's admin port.\n\nIt gets no \
+            more calls, those that are open may go on until the gateway's --drain-limit, and \
+            tunnels of its name are refused until --undo, or until the gateway restarts."
+    )]
+    Drain(DrainAgentArgs),
+    /// Find out step by step what is wrong between here and a gateway
+    #[command(
+        long_about = "Find out step by step what is wrong between here and a gateway: name, TCP, \
+            proxy, TLS, HTTP/2, credentials, tunnel, revision, extensions, round trip, \
+            throughput, and whether the tunnel lives without traffic.\n\nIt takes the options of \
+            agent, and reads its section of the configuration. The step that fails is told with \
+            what to do, and those behind it are not taken. Meanwhile the gateway has one more \
+            agent of the name, which leaves all calls to the others.",
+        after_help = EXIT_CODES
+    )]
+    Check(CheckArgs),
     /// Check, show or explain the configuration
     #[command(subcommand)]
     Config(ConfigCommand),
     /// Write certificates, tokens and a configuration to begin with
     Init(InitArgs),
+    /// Print the completions of a shell
+    #[command(
+        long_about = "Print the completions of a shell.\n\nFor bash: grpctunnel completions bash > \
+            ~/.local/share/bash-completion/completions/grpctunnel"
+    )]
+    Completions(CompletionsArgs),
+    /// Print the man page, or write it and those of all commands to a directory
+    Man(ManArgs),
+}
+
+impl Command {
+    /// What the command tells of itself, if it runs for long.
+    #[must_use]
+    pub const fn observe(&self) -> Option<&ObserveArgs> {
+        match self {
+            Self::Gateway(args) => Some(&args.observe),
+            Self::Agent(args) => Some(&args.observe),
+            Self::Dial(args) => Some(&args.port.observe),
+            Self::Forward(args) => Some(&args.port.observe),
+            Self::Demo(_)
+            | Self::Ls(_)
+            | Self::Drain(_)
+            | Self::Check(_)
+            | Self::Config(_)
+            | Self::Init(_)
+            | Self::Completions { .. }
+            | Self::Man { .. } => None,
+        }
+    }
 }
 
 /// What to do with the configuration.
@@ -129,33 +187,6 @@ pub enum ConfigCommand {
     },
     /// Print a configuration with every key in it
     Example,
-}
-
-/// The command line of `grpctunnel init`.
-#[derive(Debug, Args)]
-pub struct InitArgs {
-    /// The directory, which is made; nothing in it is overwritten
-    #[arg(long, value_name = "DIR", default_value = "grpctunnel")]
-    pub dir: PathBuf,
-    /// The host by which agents and callers reach the gateway; may be repeated
-    #[arg(long, value_name = "HOST", default_value = "localhost")]
-    pub host: Vec<String>,
-    /// The name of the agent
-    #[arg(long, value_name = "NAME", default_value = "home")]
-    pub name: Name,
-}
-
-/// The command line of `grpctunnel demo`.
-#[derive(Debug, Args)]
-pub struct DemoArgs {
-    /// Size of the upload, in MiB
-    #[arg(
-        long,
-        value_name = "MIB",
-        default_value_t = 64,
-        value_parser = clap::value_parser!(u32).range(1..=4096)
-    )]
-    pub upload: u32,
 }
 
 /// The command line of `grpctunnel gateway`.
@@ -200,9 +231,26 @@ pub struct GatewayArgs {
         value_parser = clap::value_parser!(u32).range(1..=1_048_576)
     )]
     pub memory: u32,
+    /// How many connections may begin their handshakes in a second
+    ///
+    /// Those beyond that wait, and the addresses that they come from take turns: after a restart all
+    /// agents come at once.
+    #[arg(
+        long,
+        value_name = "COUNT",
+        default_value_t = 300,
+        value_parser = clap::value_parser!(u16).range(1..)
+    )]
+    pub handshake_rate: u16,
+    /// How it begins to end.
+    #[command(flatten)]
+    pub delay: DelayArgs,
     /// What a first Ctrl-C or SIGTERM leaves to the calls that are open.
     #[command(flatten)]
     pub drain: DrainArgs,
+    /// What it tells of itself.
+    #[command(flatten)]
+    pub observe: ObserveArgs,
 }
 
 impl GatewayArgs {
@@ -220,6 +268,7 @@ impl GatewayArgs {
         settings.retries = self.retry;
         settings.max_streams = self.streams.max_streams;
         settings.memory = usize::try_from(self.memory).map_or(usize::MAX, |mib| mib << 20);
+        settings.handshake_rate = self.handshake_rate.into();
         settings.drain_limit = self.drain.limit();
         settings
     }
@@ -293,6 +342,9 @@ pub struct AgentArgs {
     /// What a first Ctrl-C or SIGTERM leaves to the calls that are open.
     #[command(flatten)]
     pub drain: DrainArgs,
+    /// What it tells of itself.
+    #[command(flatten)]
+    pub observe: ObserveArgs,
 }
 
 impl AgentArgs {
@@ -317,6 +369,7 @@ impl AgentArgs {
                 pause: Duration::from_secs(self.break_for),
             }),
             auth_retries,
+            supervised: Supervised::default(),
             credentials: Credentials::default(),
             local_credentials: Credentials::default(),
         };
@@ -389,9 +442,15 @@ pub struct PortArgs {
     /// How it connects.
     #[command(flatten)]
     pub connect: ConnectArgs,
+    /// How it begins to end.
+    #[command(flatten)]
+    pub delay: DelayArgs,
     /// What a first Ctrl-C or SIGTERM leaves to the calls that are open.
     #[command(flatten)]
     pub drain: DrainArgs,
+    /// What it tells of itself.
+    #[command(flatten)]
+    pub observe: ObserveArgs,
 }
 
 impl PortArgs {

@@ -97,7 +97,7 @@ impl PortSettings {
 }
 
 /// Refuses to present a token where it can be read on the way.
-fn check_way<'o>(
+pub(super) fn check_way<'o>(
     credentials: &CredentialSettings,
     servers: impl IntoIterator<Item = &'o Origin>,
 ) -> Result<(), SetupError> {

@@ -69,10 +69,33 @@ pub struct StreamsArgs {
     pub max_streams: u32,
 }
 
+/// The option of everything that listens, of how it begins to end.
+#[derive(Debug, Args)]
+pub struct DelayArgs {
+    /// How long calls are still taken after SIGTERM, in seconds, so that load balancers notice
+    ///
+    /// Health checks fail from the signal on. Then it drains. Ctrl-C drains at once.
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 5,
+        value_parser = clap::value_parser!(u64).range(0..=3_600)
+    )]
+    pub drain_delay: u64,
+}
+
+impl DelayArgs {
+    /// The delay as a duration.
+    #[must_use]
+    pub const fn delay(&self) -> Duration {
+        Duration::from_secs(self.drain_delay)
+    }
+}
+
 /// The option that everything shares that is ended by a signal.
 #[derive(Debug, Args)]
 pub struct DrainArgs {
-    /// How long open calls may go on after Ctrl-C or SIGTERM, in seconds
+    /// How long open calls may go on once it drains after Ctrl-C or SIGTERM, in seconds
     ///
     /// New calls are refused meanwhile. A second signal ends the open ones at once.
     #[arg(

@@ -158,7 +158,7 @@ impl LocalCredentialArgs {
     }
 }
 
-fn token(file: Option<PathBuf>, variable: &'static str) -> Option<TokenSource> {
+pub(super) fn token(file: Option<PathBuf>, variable: &'static str) -> Option<TokenSource> {
     let text = || std::env::var(variable).ok();
     let text = || text().map(|text| TokenSource::Text(text, variable));
     file.map(TokenSource::File).or_else(text)

@@ -18,7 +18,7 @@ use tower_service::Service;
 use super::{Identity, Trusted, trust::Standing};
 use crate::{
     answer::refuse,
-    audit::{Audit, Refused},
+    audit::{Audit, Refused, RefusedKind},
     held::Held,
     limits::{Accounts, Permit, Waits, Watched},
     listener::Endpoint,
@@ -46,7 +46,7 @@ impl Authenticated {
     }
 
     /// Who makes a call: its own, or whoever opened the tunnel that it comes through.
-    fn of(extensions: &Extensions) -> Option<&Self> {
+    pub(crate) fn of(extensions: &Extensions) -> Option<&Self> {
         extensions.get::<Self>().or_else(|| {
             let tunnel = extensions.get::<TunnelPeer>()?;
             tunnel.extensions().get::<Self>()
@@ -68,22 +68,25 @@ impl Caller {
         self.trusted.may_call(&self.by.identity, name)
     }
 
-    /// Notes that a call had nowhere to go.
-    pub(crate) fn refused(&self, path: &str, name: Option<&Name>, refusal: &Refusal) {
+    /// Notes that a call had nowhere to go, and says why.
+    pub(crate) fn refused(&self, path: &str, name: Option<&Name>, refusal: &Refusal) -> String {
         let is_forbidden = name.is_some_and(|name| !self.may_call(name));
+        // Whoever reads this may know what the caller may not.
+        let why = match is_forbidden {
+            true => "no rule allows it".to_owned(),
+            false => refusal.to_string(),
+        };
         self.audit.refused(Refused {
+            kind: RefusedKind::Call,
             peer: self.by.peer.clone(),
             identity: Some(self.by.identity.to_string()),
             what: match name {
                 Some(name) => format!("call {path} to {name}"),
                 None => format!("call {path}"),
             },
-            // Whoever reads this may know what the caller may not.
-            why: match is_forbidden {
-                true => "no rule allows it".to_owned(),
-                false => refusal.to_string(),
-            },
+            why: why.clone(),
         });
+        why
     }
 }
 
@@ -109,6 +112,7 @@ impl Guard {
             .map(|permit| (by.clone(), permit))
             .inspect_err(|status| {
                 self.audit.refused(Refused {
+                    kind: RefusedKind::Call,
                     peer: by.peer.clone(),
                     identity: Some(by.identity.to_string()),
                     what: "call".to_owned(),

@@ -16,6 +16,7 @@ pub use self::{
 pub(crate) use self::{
     guard::{Authenticated, Caller, Guard, GuardedBody},
     identity::Identity,
+    token::Secret,
     trust::{Trust, Trusted},
 };
 

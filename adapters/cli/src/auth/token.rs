@@ -21,10 +21,10 @@ const MOST: usize = 10_000;
 
 /// A token. It is compared in constant time and never printed.
 #[derive(Clone)]
-pub(super) struct Secret(Arc<str>);
+pub(crate) struct Secret(Arc<str>);
 
 impl Secret {
-    fn new(text: &str) -> Result<Self, &'static str> {
+    pub(crate) fn new(text: &str) -> Result<Self, &'static str> {
         // What RFC 6750 allows behind `Bearer`.
         let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~+/=".contains(&byte);
         if text.len() < SHORTEST {
@@ -41,6 +41,12 @@ impl Secret {
         }
     }
 
+    /// Whether `Bearer TOKEN` is this one.
+    pub(crate) fn is_presented_by(&self, value: &HeaderValue) -> bool {
+        let token = bearer(value.as_bytes());
+        token.is_some_and(|token| self.0.as_bytes().ct_eq(token).into())
+    }
+
     /// The metadata that presents it.
     pub(super) fn header(&self) -> HeaderValue {
         let value = HeaderValue::from_str(&format!("Bearer {}", self.0));
@@ -49,6 +55,13 @@ impl Secret {
         value.set_sensitive(true);
         value
     }
+}
+
+/// What stands behind `Bearer`.
+fn bearer(value: &[u8]) -> Option<&[u8]> {
+    let (scheme, token) = value.split_at_checked(7)?;
+    let is_bearer = scheme.eq_ignore_ascii_case(b"bearer ");
+    is_bearer.then(|| token.trim_ascii())
 }
 
 impl fmt::Debug for Secret {
@@ -153,14 +166,10 @@ impl Tokens {
         if values.next().is_some() {
             return Some(Err(WrongToken::Several));
         }
-        let bytes = value.as_bytes();
-        let scheme = bytes
-            .get(..7)
-            .filter(|scheme| scheme.eq_ignore_ascii_case(b"bearer "));
-        let Some(token) = scheme.and_then(|_| bytes.get(7..)) else {
+        let Some(token) = bearer(value.as_bytes()) else {
             return Some(Err(WrongToken::Scheme));
         };
-        Some(self.find(token.trim_ascii()).ok_or(WrongToken::Unknown))
+        Some(self.find(token).ok_or(WrongToken::Unknown))
     }
 }
 
@@ -201,7 +210,7 @@ impl fmt::Debug for TokenSource {
 }
 
 impl TokenSource {
-    pub(super) fn load(&self) -> Result<Secret, FileError> {
+    pub(crate) fn load(&self) -> Result<Secret, FileError> {
         let (text, path) = match self {
             Self::File(path) => (read_text(path)?, &**path),
             Self::Text(text, variable) => (text.clone(), Path::new(variable)),

@@ -146,7 +146,11 @@ pub fn example() -> String {
 fn sample(key: &str, arg: &clap::Arg) -> String {
     let default = arg.get_default_values().first();
     if let Some(default) = default {
-        return default.to_string_lossy().into_owned();
+        let default = default.to_string_lossy();
+        return match default.parse::<u64>() {
+            Ok(number) => number.to_string(),
+            Err(_) => format!("\"{default}\""),
+        };
     }
     if matches!(arg.get_action(), clap::ArgAction::SetTrue) {
         return "false".to_owned();

@@ -111,16 +111,16 @@ impl File {
         SECTIONS.into_iter().filter(has)
     }
 
-    /// What it adds to the options of a command: all that is not given elsewhere.
+    /// What a section adds to the options of a command: all that it has, and that is not given
+    /// elsewhere.
     pub(super) fn options(
         &self,
         section: &str,
-        definition: &clap::Command,
+        command: Option<&clap::Command>,
         is_given: impl Fn(&str) -> bool,
     ) -> Result<Vec<(String, Option<String>)>, Wrong> {
         let mut options = Vec::new();
-        let (Some(Value::Table(keys)), Some(command)) =
-            (self.sections.get(section), command(definition, section))
+        let (Some(Value::Table(keys)), Some(command)) = (self.sections.get(section), command)
         else {
             return Ok(options);
         };

@@ -30,6 +30,15 @@ use crate::args::Cli;
 const PREFIX: &str = "GRPCTUNNEL_";
 /// The commands that have a section.
 const SECTIONS: [&str; 4] = ["gateway", "agent", "dial", "forward"];
+/// The commands that read the section of another one, as far as they have its options.
+const READERS: [(&str, &str); 1] = [("check", "agent")];
+
+/// The section that a command reads.
+fn section_of(command: &str) -> Option<&str> {
+    let reader = READERS.iter().find(|(reader, _)| *reader == command);
+    let section = reader.map_or(command, |(_, section)| section);
+    SECTIONS.contains(&section).then_some(section)
+}
 
 /// Where the value of an option comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,18 +121,19 @@ impl From<Wrong> for ConfigError {
 /// The definition of the command line, with an environment variable for each option.
 fn definition() -> clap::Command {
     Cli::command()
-        .mut_subcommands(|command| match SECTIONS.contains(&command.get_name()) {
-            true => command.mut_args(with_variable),
-            false => command,
+        .mut_subcommands(|command| match section_of(command.get_name()) {
+            Some(_) => command.mut_args(with_variable),
+            None => command,
         })
         .mut_args(with_variable)
 }
 
 fn with_variable(arg: clap::Arg) -> clap::Arg {
-    if arg.get_long().is_none() || matches!(arg.get_id().as_str(), "help" | "version") {
+    let option = arg.get_long();
+    let Some(option) = option.filter(|option| !matches!(*option, "help" | "version")) else {
         return arg;
-    }
-    let variable = variable(arg.get_id().as_str());
+    };
+    let variable = variable(option);
     let is_list = is_list(&arg);
     let arg = arg.env(variable).hide_env(true);
     // A variable has one text; each of its lines is a value.
@@ -138,8 +148,8 @@ fn is_list(arg: &clap::Arg) -> bool {
 }
 
 /// The environment variable of an option.
-fn variable(id: &str) -> String {
-    format!("{PREFIX}{}", id.to_uppercase().replace('-', "_"))
+fn variable(option: &str) -> String {
+    format!("{PREFIX}{}", option.to_uppercase().replace('-', "_"))
 }
 
 /// Reads a command line, the environment and the file that one of them names.
@@ -151,17 +161,18 @@ pub fn parse(line: impl IntoIterator<Item = OsString>) -> Result<Parsed, ConfigE
     let line: Vec<OsString> = line.into_iter().collect();
     let definition = definition();
     let place = command_of(&line);
-    let section = place
+    let command = place
         .and_then(|place| line.get(place))
         .and_then(|name| name.to_str());
-    let section = section.filter(|section| SECTIONS.contains(section));
+    let command = command.and_then(|command| Some((command, section_of(command)?)));
     let path = config_of(&line).or_else(|| std::env::var_os(variable("config")).map(Into::into));
-    let (Some(path), Some(section), Some(place)) = (path, section, place) else {
+    let (Some(path), Some((command, section)), Some(place)) = (path, command, place) else {
         return finish(&definition, &line, &[], None);
     };
     let file = File::read(&path, &definition)?;
     let is_given = |key: &str| given(&line, key) || std::env::var_os(variable(key)).is_some();
-    let added = file.options(section, &definition, is_given)?;
+    let command = definition.find_subcommand(command);
+    let added = file.options(section, command, is_given)?;
     let mut whole = line;
     let options = added
         .iter()

@@ -1,6 +1,8 @@
 //! `grpctunnel demo`: every kind of call, through a gateway and an agent, on loopback.
 
+mod agents;
 mod screen;
+mod secured;
 mod service;
 mod stage;
 mod steps;
@@ -20,14 +22,17 @@ mod generated {
 
 use std::{fmt, io, time::Duration};
 
+use crate::stop::Stop;
+
 use self::{
+    agents::HANDOVER_UNITS,
     screen::{Meter, Screen, Unit},
     stage::Stage,
     steps::{Caller, GREETING_UNITS, JOB_UNITS, LINE_UNITS, Wrong},
 };
 
 /// The longest that a step may take, but for the upload.
-const STEP_LIMIT: Duration = Duration::from_secs(20);
+const STEP_LIMIT: Duration = Duration::from_secs(120);
 /// The longest that the upload may take for each MiB of it, and at all.
 const UPLOAD_LIMIT_PER_MIB: Duration = Duration::from_millis(500);
 
@@ -65,27 +70,76 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// Shows everything on standard output. `upload` is the size of the upload in bytes.
+/// How often a call is made while everything is kept running.
+const EVERY: Duration = Duration::from_secs(1);
+
+/// Shows everything on standard output. `upload` is the size of the upload in bytes. With `stays`,
+/// everything keeps running afterwards, until Ctrl-C or SIGTERM.
 ///
-/// Takes a few seconds, and at most about two minutes when things hang.
+/// Without it, this takes a few seconds, and at most two minutes a step when things hang.
 ///
 /// # Errors
 ///
 /// A [`Failure`] at the first thing that is not as it should be.
-pub async fn run(upload: u64) -> Result<(), Failure> {
+pub async fn run(upload: u64, stays: bool) -> Result<(), Failure> {
     let screen = Screen::stdout();
     let mut stage = Stage::set().await?;
     screen.title("grpctunnel demo")?;
     screen.line(format_args!("\n{}\n", stage.picture(screen.is_live())))?;
-    let shown = show(screen, &mut stage.caller, upload).await;
+    let mut shown = show(screen, &mut stage, upload).await;
     if shown.is_ok() {
         screen.line(format_args!("\n{}", stage.caller.tally))?;
+        if stays {
+            shown = stay(screen, &mut stage).await;
+        }
     }
     stage.clear().await;
     shown
 }
 
-async fn show(screen: Screen, caller: &mut Caller, upload: u64) -> Result<(), Failure> {
+/// Keeps everything running, with a call now and then, until a signal.
+async fn stay(screen: Screen, stage: &mut Stage) -> Result<(), Failure> {
+    let stop = Stop::new();
+    let signals = stop.on_signals(Duration::ZERO, |_| {});
+    signals.map_err(|error| Failure::Stage(error.to_string()))?;
+    screen.line(format_args!("\n{}", stage.invitation()))?;
+    if let Some(page) = admin_page(stage) {
+        screen.line(format_args!("    admin     {page}"))?;
+    }
+    for number in 0.. {
+        tokio::select! {
+            () = stop.draining() => break,
+            () = tokio::time::sleep(EVERY) => {}
+        }
+        let called = stage.caller.greeting(number).await;
+        called.map_err(|wrong| Failure::Step {
+            step: "a call while it stays",
+            why: wrong.to_string(),
+        })?;
+    }
+    Ok(())
+}
+
+/// The address of the gateway's admin page, where it has one.
+///
+/// The one place to fill in once a gateway serves such a page: everything else is prepared.
+const fn admin_page(_stage: &Stage) -> Option<String> {
+    None
+}
+
+async fn show(screen: Screen, stage: &mut Stage, upload: u64) -> Result<(), Failure> {
+    calls(screen, &mut stage.caller, upload).await?;
+    let meter = screen.begin("agent restart");
+    step(&meter, STEP_LIMIT, stage.restart()).await?;
+    let meter = screen.measure("takeover", HANDOVER_UNITS, Unit::Steps);
+    step(&meter, STEP_LIMIT, stage.takeover(&meter)).await?;
+    let meter = screen.begin("TLS and tokens");
+    let secured = secured::secured(&stage.caller, stage.service);
+    step(&meter, STEP_LIMIT, secured).await
+}
+
+/// Every kind of call.
+async fn calls(screen: Screen, caller: &mut Caller, upload: u64) -> Result<(), Failure> {
     let meter = screen.measure("unary calls", GREETING_UNITS, Unit::Steps);
     step(&meter, STEP_LIMIT, caller.unary(&meter)).await?;
     let meter = screen.measure("server stream", JOB_UNITS, Unit::Steps);

@@ -6,30 +6,27 @@ use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
-use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
+use tokio::{net::TcpListener, task::JoinHandle};
 use tonic::{metadata::MetadataValue, service::Routes};
 
 use super::{
     Failure,
+    agents::{RunningAgent, agent},
     generated::{depot_client::DepotClient, depot_server::DepotServer},
     service::SampleDepot,
-    steps::Caller,
+    steps::{Caller, Connection},
     tally::Tally,
 };
 use crate::{
-    agent::{Agent, AgentEvent},
     gateway::{Gateway, GatewaySettings},
     listener::Listener,
-    name::BadName,
     origin::Origin,
     serve::{Limits, serve},
     stop::Stop,
 };
 
-const NAME: &str = "demo";
+pub(super) const NAME: &str = "demo";
 const ANY_PORT: &str = "127.0.0.1:0";
-/// How long the agent may take to connect.
-const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 /// How long the scene may take to be cleared away.
 const CLEAR_LIMIT: Duration = Duration::from_secs(2);
 
@@ -38,8 +35,10 @@ const CLEAR_LIMIT: Duration = Duration::from_secs(2);
 pub(super) struct Stage {
     /// Who makes the calls.
     pub(super) caller: Caller,
-    gateway: SocketAddr,
-    service: SocketAddr,
+    /// The agent, but while it restarts.
+    pub(super) agent: Option<RunningAgent>,
+    pub(super) gateway: SocketAddr,
+    pub(super) service: SocketAddr,
     stop: Stop,
     running: Vec<JoinHandle<()>>,
 }
@@ -60,20 +59,17 @@ impl Stage {
         let gateway = Gateway::bind(settings, |_| {}).await.map_err(no_listener)?;
         let address = gateway.endpoint().tcp().unwrap_or(any);
         running.push(spawn(gateway.run(stop.clone())));
-        running.push(agent(address, service, stop.clone()).await?);
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        let connection = Client::builder(TokioExecutor::new())
-            .http2_only(true)
-            .build(connector);
+        let agent = agent(address, service).map_err(Failure::Stage)?;
+        let agent = RunningAgent::start(agent).await.map_err(Failure::Stage)?;
         let caller = Caller {
-            client: DepotClient::with_origin(connection, Origin::from(address).uri()),
+            client: client(address),
             target: MetadataValue::from_static(NAME),
             seen,
             tally: Tally::new(),
         };
         Ok(Self {
             caller,
+            agent: Some(agent),
             gateway: address,
             service,
             stop,
@@ -90,9 +86,22 @@ impl Stage {
         }
     }
 
+    /// What can be done with it while it stays.
+    pub(super) fn invitation(&self) -> String {
+        let gateway = self.gateway;
+        format!(
+            "  Everything keeps running, with a call a second; Ctrl-C ends it.\n    gateway   \
+             http://{gateway}\n    try       grpctunnel dial --gateway http://{gateway} --name \
+             {NAME} --listen 127.0.0.1:0"
+        )
+    }
+
     /// Ends everything.
     pub(super) async fn clear(self) {
         self.stop.now();
+        if let Some(agent) = self.agent {
+            let _ = tokio::time::timeout(CLEAR_LIMIT, agent.kill()).await;
+        }
         for task in self.running {
             // A task that hangs or panicked changes nothing of what was shown.
             let _ = tokio::time::timeout(CLEAR_LIMIT, task).await;
@@ -100,33 +109,14 @@ impl Stage {
     }
 }
 
-/// Starts an agent and waits until it can be called.
-async fn agent(
-    gateway: SocketAddr,
-    local: SocketAddr,
-    stop: Stop,
-) -> Result<JoinHandle<()>, Failure> {
-    let name = NAME
-        .parse()
-        .map_err(|bad: BadName| Failure::Stage(bad.to_string()))?;
-    let mut agent = Agent::new(gateway.into(), name, local.into());
-    agent.drain_limit = Duration::ZERO;
-    let (said, mut says) = mpsc::unbounded_channel();
-    // Nobody listens any more once it is connected.
-    let tell = move |event| drop(said.send(event));
-    let running = spawn(agent.run(tell, stop));
-    let connected = async {
-        match says.recv().await {
-            Some(AgentEvent::Connected { .. }) => Ok(()),
-            Some(AgentEvent::Failed { why, .. }) => Err(why),
-            _ => Err("the agent is gone".to_owned()),
-        }
-    };
-    match tokio::time::timeout(CONNECT_LIMIT, connected).await {
-        Ok(Ok(())) => Ok(running),
-        Ok(Err(why)) => Err(Failure::Stage(why)),
-        Err(_) => Err(Failure::Stage("the agent did not connect".to_owned())),
-    }
+/// A client of the sample service that knows this address only.
+pub(super) fn client(address: SocketAddr) -> DepotClient<Connection> {
+    let mut connector = HttpConnector::new();
+    connector.set_nodelay(true);
+    let connection = Client::builder(TokioExecutor::new())
+        .http2_only(true)
+        .build(connector);
+    DepotClient::with_origin(connection, Origin::from(address).uri())
 }
 
 fn spawn<T: Send>(task: impl Future<Output = T> + Send + 'static) -> JoinHandle<()> {

@@ -67,7 +67,7 @@ impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let calls: u64 = self.ends.values().sum();
         let took = self.begun.elapsed().as_secs_f64();
-        writeln!(f, "  {calls} calls through one tunnel in {took:.1} s")?;
+        writeln!(f, "  {calls} calls through the gateway in {took:.1} s")?;
         write!(f, "    codes     ")?;
         for (place, (code, count)) in self.ends.iter().enumerate() {
             let comma = if place == 0 { "" } else { ", " };

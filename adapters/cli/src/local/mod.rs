@@ -41,6 +41,7 @@ use crate::{
     answer::mark_refused,
     auth::{AUTHORIZATION, Credentials},
     connect::{Connector, Proxy, Watch},
+    metrics::ObservedBody,
     origin::Origin,
     target::strip,
     words,
@@ -144,7 +145,7 @@ where
     }
 
     /// The same local server, for calls that come through tunnels.
-    pub(crate) fn for_tunnels(&self) -> Local<RequestBody> {
+    pub(crate) fn for_tunnels(&self) -> Local<ObservedBody<RequestBody>> {
         Local(Arc::clone(&self.0), PhantomData)
     }
 

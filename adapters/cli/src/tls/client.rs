@@ -20,6 +20,7 @@ use tokio_rustls::{
 use super::{
     H2,
     error::{FileError, Problem, explain},
+    observed::{Observing, Presented},
     pem, provider,
     remembering::Remembering,
     server::{pair_error, roots},
@@ -49,14 +50,14 @@ impl ClientFiles {
 
     /// Reads the files.
     pub(crate) fn load(&self) -> Result<ClientTls, FileError> {
-        let roots = match &self.ca {
+        let roots = Arc::new(match &self.ca {
             Some(path) => roots(path)?,
             None => system_roots(),
-        };
+        });
         let builder = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .map_err(|_| FileError::new(Path::new("TLS"), Problem::BadKey))?
-            .with_root_certificates(roots);
+            .with_root_certificates(Arc::clone(&roots));
         let mut config = match &self.identity {
             None => builder.with_no_client_auth(),
             Some((cert, key)) => {
@@ -74,6 +75,7 @@ impl ClientFiles {
         config.resumption = Resumption::disabled();
         Ok(ClientTls {
             config: Arc::new(config),
+            roots,
             server_name: self.server_name.as_deref().map(Into::into),
         })
     }
@@ -90,10 +92,27 @@ fn system_roots() -> RootCertStore {
 #[derive(Clone, Debug)]
 pub(crate) struct ClientTls {
     config: Arc<ClientConfig>,
+    roots: Arc<RootCertStore>,
     server_name: Option<Arc<str>>,
 }
 
 impl ClientTls {
+    /// The same for one handshake, after which the server's certificate is found, also where it was
+    /// refused.
+    pub(crate) fn observed(self) -> (Self, Presented) {
+        let presented = Presented::default();
+        let verifier = Observing::new(&self.roots, presented.clone());
+        let mut config = ClientConfig::clone(&self.config);
+        let mut dangerous = config.dangerous();
+        // It asks the verifier that it replaces.
+        dangerous.set_certificate_verifier(Arc::new(verifier));
+        let observed = Self {
+            config: Arc::new(config),
+            ..self
+        };
+        (observed, presented)
+    }
+
     /// The handshake with the server at this host.
     pub(crate) async fn connect<T>(
         &self,

@@ -159,7 +159,7 @@ impl Error for FileError {
 }
 
 /// A moment, as HTTP writes it.
-struct Moment(SystemTime);
+pub(super) struct Moment(pub(super) SystemTime);
 
 impl fmt::Display for Moment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

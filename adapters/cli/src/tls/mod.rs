@@ -5,6 +5,7 @@
 
 mod client;
 mod error;
+mod observed;
 mod pem;
 mod plaintext;
 mod remembering;
@@ -18,6 +19,7 @@ pub use self::{
 pub(crate) use self::{
     client::{ClientTls, HandshakeError},
     error::{explain, is_refusal_of_ours},
+    observed::Presented,
     pem::read_text,
     remembering::{Failure, Remembering},
     server::{PeerCertificate, ServerTls, accept},

@@ -84,7 +84,7 @@ pub(super) fn check_dates(path: &Path, leaf: &CertificateDer<'_>) -> Result<(), 
     Ok(())
 }
 
-fn moment(time: ASN1Time) -> SystemTime {
+pub(super) fn moment(time: ASN1Time) -> SystemTime {
     let seconds = u64::try_from(time.timestamp()).unwrap_or(0);
     SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
 }

@@ -8,7 +8,10 @@ use std::{
 };
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio_rustls::{client::TlsStream, rustls::Error as TlsError};
+use tokio_rustls::{
+    client::TlsStream,
+    rustls::{Error as TlsError, ProtocolVersion},
+};
 
 /// Why a stream failed, once it has.
 pub(crate) type Failure = Arc<OnceLock<TlsError>>;
@@ -25,6 +28,15 @@ impl<T> Remembering<T> {
         Self {
             stream,
             failure: Failure::default(),
+        }
+    }
+
+    /// The version of TLS that is spoken.
+    pub(crate) fn version(&self) -> &'static str {
+        match self.stream.get_ref().1.protocol_version() {
+            Some(ProtocolVersion::TLSv1_3) => "TLS 1.3",
+            Some(ProtocolVersion::TLSv1_2) => "TLS 1.2",
+            _ => "TLS",
         }
     }
 

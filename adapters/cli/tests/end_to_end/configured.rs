@@ -32,10 +32,15 @@ async fn the_environment_counts_more_than_the_file() -> Tested {
         let text = "[gateway]\nlisten = \"127.0.0.1:1\"\nmax-streams = 7\ninsecure = true\n\
             route = [\"shop=a\", \"test=b\"]\n";
         let (_dir, path) = file(text)?;
-        let shown = shown(&path, "gateway", &[("GRPCTUNNEL_LISTEN", "127.0.0.1:2")]).await?;
+        let variables = [
+            ("GRPCTUNNEL_LISTEN", "127.0.0.1:2"),
+            ("GRPCTUNNEL_DRAIN_LIMIT", "9"),
+        ];
+        let shown = shown(&path, "gateway", &variables).await?;
         for line in [
             "[gateway]",
             "listen = \"127.0.0.1:2\" # environment",
+            "drain-limit = 9 # environment",
             "max-streams = 7 # file",
             "insecure = true # file",
             "memory = 256 # default",

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// An answer of HTTP/1.1, head and body.
-async fn http1(gateway: std::net::SocketAddr, request: &str) -> Tested<String> {
+pub(crate) async fn http1(gateway: std::net::SocketAddr, request: &str) -> Tested<String> {
     let mut stream = TcpStream::connect(gateway).await?;
     let head = format!("{request} HTTP/1.1\r\nhost: gw\r\nconnection: close\r\n\r\n");
     stream.write_all(head.as_bytes()).await?;

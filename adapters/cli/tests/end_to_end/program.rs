@@ -14,11 +14,11 @@ use crate::support::{
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
     io::{AsyncBufReadExt, BufReader, Lines},
-    process::{Child, ChildStdout, Command},
+    process::{Child, ChildStderr, ChildStdout, Command},
 };
 use tonic::Code;
 
-const DEMO_LIMIT: Duration = Duration::from_secs(150);
+const DEMO_LIMIT: Duration = Duration::from_secs(600);
 
 pub(crate) fn program(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_grpctunnel"));
@@ -32,43 +32,68 @@ pub(crate) fn program(arguments: &[&str]) -> Command {
 }
 
 /// The program while it runs.
-struct Running {
-    child: Child,
+pub(crate) struct Running {
+    pub(crate) child: Child,
     lines: Lines<BufReader<ChildStdout>>,
+    errors: Lines<BufReader<ChildStderr>>,
 }
 
 impl Running {
-    fn start(arguments: &[&str]) -> Tested<Self> {
-        let mut child = program(arguments).spawn()?;
-        let stdout = child.stdout.take().ok_or("no stdout")?;
-        let lines = BufReader::new(stdout).lines();
-        Ok(Self { child, lines })
+    pub(crate) fn start(arguments: &[&str]) -> Tested<Self> {
+        Self::spawn(program(arguments))
     }
 
-    async fn line(&mut self) -> Tested<String> {
+    pub(crate) fn spawn(mut program: Command) -> Tested<Self> {
+        let mut child = program.spawn()?;
+        let stdout = child.stdout.take().ok_or("no stdout")?;
+        let lines = BufReader::new(stdout).lines();
+        let stderr = child.stderr.take().ok_or("no stderr")?;
+        let errors = BufReader::new(stderr).lines();
+        Ok(Self {
+            child,
+            lines,
+            errors,
+        })
+    }
+
+    /// The next line on standard output.
+    pub(crate) async fn line(&mut self) -> Tested<String> {
         Ok(self.lines.next_line().await?.ok_or("ended early")?)
     }
 
-    async fn terminated(self) -> Tested<ExitStatus> {
+    pub(crate) async fn terminated(self) -> Tested<ExitStatus> {
         self.signalled(1).await
     }
 
     /// Sends SIGTERM so often, each time when the one before has been heard, and waits for the end.
     async fn signalled(mut self, times: usize) -> Tested<ExitStatus> {
-        let id = i32::try_from(self.child.id().ok_or("ended early")?)?;
-        let pid = Pid::from_raw(id).ok_or("no pid")?;
-        let mut said = BufReader::new(self.child.stderr.take().ok_or("no stderr")?).lines();
-        kill_process(pid, Signal::TERM)?;
+        self.signal(Signal::TERM)?;
         for _ in 1..times {
-            while !said
-                .next_line()
-                .await?
-                .ok_or("ended early")?
-                .contains("draining")
-            {}
-            kill_process(pid, Signal::TERM)?;
+            self.said("draining").await?;
+            self.signal(Signal::TERM)?;
         }
         Ok(self.child.wait().await?)
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) -> Tested {
+        let id = i32::try_from(self.child.id().ok_or("ended early")?)?;
+        let pid = Pid::from_raw(id).ok_or("no pid")?;
+        Ok(kill_process(pid, signal)?)
+    }
+
+    /// Waits for a line on standard error with this text.
+    pub(crate) async fn said(&mut self, text: &str) -> Tested<String> {
+        loop {
+            let line = self.errors.next_line().await?.ok_or("ended early")?;
+            if line.contains(text) {
+                return Ok(line);
+            }
+        }
+    }
+
+    /// Waits for its end, and gives its exit code.
+    pub(crate) async fn code(mut self) -> Tested<Option<i32>> {
+        Ok(self.child.wait().await?.code())
     }
 }
 
@@ -77,12 +102,15 @@ async fn pair(local: SocketAddr, more: &[&str]) -> Tested<(Running, Running, Str
     pair_with(local, &[], more).await
 }
 
-async fn pair_with(
+pub(crate) async fn pair_with(
     local: SocketAddr,
     of_gateway: &[&str],
     more: &[&str],
 ) -> Tested<(Running, Running, String)> {
     let mut arguments = vec!["gateway", "--listen", "127.0.0.1:0"];
+    if !of_gateway.contains(&"--drain-delay") {
+        arguments.extend(["--drain-delay", "0"]);
+    }
     arguments.extend(of_gateway);
     let mut gateway = Running::start(&arguments)?;
     let line = gateway.line().await?;
@@ -118,6 +146,9 @@ async fn the_demo_shows_everything_and_ends_well() -> Tested {
         "upload",
         "cancelled call",
         "deadline",
+        "agent restart",
+        "takeover",
+        "TLS and tokens",
     ] {
         assert!(shown.contains(&format!("ok  {step}")), "{step}: {shown}");
     }
@@ -128,6 +159,29 @@ async fn the_demo_shows_everything_and_ends_well() -> Tested {
         "not plain: {shown:?}"
     );
     Ok(())
+}
+
+#[tokio::test]
+async fn a_demo_that_stays_can_be_called_until_it_is_told_to_end() -> Tested {
+    tokio::time::timeout(DEMO_LIMIT, async {
+        let mut demo = Running::start(&["demo", "--stay", "--upload", "1"])?;
+        let gateway = loop {
+            let line = demo.line().await?;
+            if let Some(gateway) = line.trim().strip_prefix("gateway   http://") {
+                break gateway.to_owned();
+            }
+        };
+        let request = GreetRequest {
+            name: "x".to_owned(),
+        };
+        let mut caller = caller(gateway.parse()?)?;
+        let reply = caller.greet(to("demo", request)).await?.into_inner();
+        assert_eq!(reply.text, "Hello, x");
+        demo.signal(Signal::INT)?;
+        assert_eq!(demo.code().await?, Some(0));
+        Ok(())
+    })
+    .await?
 }
 
 #[tokio::test]

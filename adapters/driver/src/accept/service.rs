@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Buf;
 use grpctunnel_core::{Client, Code, Opening, Server, Side};
 use http::request::Parts;
 use http::{Request, Response};
@@ -186,9 +185,9 @@ impl<H> TunnelService<H> {
         self.tunnels.len()
     }
 
-    fn accept_reverse<B>(&self, parts: Parts, body: B) -> Response<TransmitBody>
+    fn accept_reverse<B>(&self, parts: Parts, body: B) -> Result<Response<TransmitBody>, Status>
     where
-        B: Body<Data: Buf, Error: Into<BoxError>> + Send + 'static,
+        B: Body<Error: Into<BoxError>> + Send + 'static,
     {
         let accept = self.accept.clone();
         let admit = |peer: &mut TunnelPeer| {
@@ -220,10 +219,15 @@ impl<H> TunnelService<H> {
         self.accept::<Client, B, _, _>(parts, body, NoAcceptor, admit)
     }
 
-    fn accept_forward<B>(&self, handler: H, parts: Parts, body: B) -> Response<TransmitBody>
+    fn accept_forward<B>(
+        &self,
+        handler: H,
+        parts: Parts,
+        body: B,
+    ) -> Result<Response<TransmitBody>, Status>
     where
         H: Handler,
-        B: Body<Data: Buf, Error: Into<BoxError>> + Send + 'static,
+        B: Body<Error: Into<BoxError>> + Send + 'static,
     {
         let keep = self.keep_forward.clone();
         let admit = |peer: &mut TunnelPeer| {
@@ -247,26 +251,9 @@ impl<H> TunnelService<H> {
         self.accept::<Server, B, _, _>(parts, body, acceptor, admit)
     }
 
-    fn accept<R, B, A, S>(
-        &self,
-        parts: Parts,
-        body: B,
-        acceptor: A,
-        admit: impl FnOnce(&mut TunnelPeer) -> Result<S, Status>,
-    ) -> Response<TransmitBody>
-    where
-        R: TunnelRole,
-        B: Body<Data: Buf, Error: Into<BoxError>> + Send + 'static,
-        A: CallAcceptor<R>,
-        S: FnOnce(Arc<Shared<R>>) -> OnStart,
-    {
-        let accepted = self.try_accept(parts, body, acceptor, admit);
-        accepted.unwrap_or_else(|status| refused(&status))
-    }
-
     /// Starts the task of a tunnel that `admit` lets in. That returns what makes the function that
     /// is called when the tunnel may carry calls.
-    fn try_accept<R, B, A, S>(
+    fn accept<R, B, A, S>(
         &self,
         parts: Parts,
         body: B,
@@ -275,7 +262,7 @@ impl<H> TunnelService<H> {
     ) -> Result<Response<TransmitBody>, Status>
     where
         R: TunnelRole,
-        B: Body<Data: Buf, Error: Into<BoxError>> + Send + 'static,
+        B: Body<Error: Into<BoxError>> + Send + 'static,
         A: CallAcceptor<R>,
         S: FnOnce(Arc<Shared<R>>) -> OnStart,
     {
@@ -302,6 +289,9 @@ impl<H> TunnelService<H> {
         // Set only here, so it cannot have been set.
         let _ = shared.peer.set(peer);
         let on_start = on_start(shared.clone());
+        let mut response = opening::accepted(transmit);
+        let abort = shared.read(|state| state.outgoing.abort.clone());
+        response.extensions_mut().insert(abort);
         let driver = Driver::new(shared, CarrierReader::accepted(body), acceptor)
             .with_guard(opened)
             .on_start(Box::new(move || {
@@ -309,7 +299,7 @@ impl<H> TunnelService<H> {
                 on_start()
             }));
         runtime.spawn(driver);
-        Ok(opening::accepted(transmit))
+        Ok(response)
     }
 }
 
@@ -329,38 +319,31 @@ impl<R: TunnelRole> Drop for Opened<R> {
 }
 
 impl<H: Handler> TunnelService<H> {
-    fn answer<B>(&self, request: Request<B>) -> Response<TransmitBody>
+    fn answer<B>(&self, request: Request<B>) -> Result<Response<TransmitBody>, Status>
     where
-        B: Body<Data: Buf, Error: Into<BoxError>> + Send + 'static,
+        B: Body<Error: Into<BoxError>> + Send + 'static,
     {
         let (parts, body) = request.into_parts();
         let takes_reverse = self.accept.is_some() || self.register.is_some();
-        match (parts.uri.path(), &self.handler) {
+        let text = match (parts.uri.path(), &self.handler) {
             (opening::OPEN_TUNNEL, Some(handler)) => {
-                self.accept_forward(handler.clone(), parts, body)
+                return self.accept_forward(handler.clone(), parts, body);
             }
-            (opening::OPEN_REVERSE_TUNNEL, _) if takes_reverse => self.accept_reverse(parts, body),
-            (opening::OPEN_TUNNEL, None) => unimplemented("this server accepts no forward tunnels"),
-            (opening::OPEN_REVERSE_TUNNEL, _) => {
-                unimplemented("this server accepts no reverse tunnels")
+            (opening::OPEN_REVERSE_TUNNEL, _) if takes_reverse => {
+                return self.accept_reverse(parts, body);
             }
-            _ => unimplemented("grpctunnel.v1.TunnelService has no such method"),
-        }
+            (opening::OPEN_TUNNEL, None) => "this server accepts no forward tunnels",
+            (opening::OPEN_REVERSE_TUNNEL, _) => "this server accepts no reverse tunnels",
+            _ => "grpctunnel.v1.TunnelService has no such method",
+        };
+        Err(Status::new(Code::Unimplemented, text))
     }
-}
-
-fn unimplemented(text: &'static str) -> Response<TransmitBody> {
-    refused(&Status::new(Code::Unimplemented, text))
-}
-
-fn refused(status: &Status) -> Response<TransmitBody> {
-    status.trailers_only(TransmitBody::empty())
 }
 
 impl<H, B> Service<Request<B>> for TunnelService<H>
 where
     H: Handler,
-    B: Body<Data: Buf, Error: Into<BoxError>> + Send + 'static,
+    B: Body<Error: Into<BoxError>> + Send + 'static,
 {
     type Response = Response<TransmitBody>;
     type Error = Infallible;
@@ -371,7 +354,8 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        std::future::ready(Ok(self.answer(request)))
+        let refused = |status: Status| status.trailers_only(TransmitBody::empty());
+        std::future::ready(Ok(self.answer(request).unwrap_or_else(refused)))
     }
 }
 

@@ -86,7 +86,7 @@ impl BodyReader {
         options: &Options,
     ) -> Poll<BodyEnd>
     where
-        B: Body<Data: Buf, Error: Into<BoxError>>,
+        B: Body<Error: Into<BoxError>>,
     {
         while self.has_room(options) {
             let frame = match body.as_mut().poll_frame(cx) {

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
 use grpctunnel_core::wire::{Deframer, Piece};
-use grpctunnel_core::{Cause, Negotiation, Side, Time, TunnelReason};
+use grpctunnel_core::{Carrier, Cause, Negotiation, Side, Time, TunnelReason};
 use http::Response;
 use http::response::Parts;
 use http_body::Body;
@@ -66,7 +66,7 @@ impl<R, F, B, I> Driver<R, F, B, I>
 where
     R: TunnelRole,
     F: Future<Output = Result<Response<B>, BoxError>>,
-    B: Body<Data: Buf, Error: Into<BoxError>>,
+    B: Body<Error: Into<BoxError>>,
     I: CallAcceptor<R>,
 {
     pub(crate) fn new(shared: Arc<Shared<R>>, reader: CarrierReader<F, B>, acceptor: I) -> Self {
@@ -325,6 +325,9 @@ fn conclude<R: TunnelRole>(state: &mut State<R>, meter: &mut Meter, deferred: &m
         telemetry::ended(R::OWN_SIDE, &end);
         meter.ended(R::OWN_SIDE, &end);
         state.end = Some(end);
+        if matches!(state.carrier, Some(Carrier::Abort(_))) {
+            state.outgoing.abort.set(deferred);
+        }
     }
     state.watchers.wake(deferred);
     R::may_open(state, deferred);
@@ -334,7 +337,7 @@ impl<R, F, B, I> Future for Driver<R, F, B, I>
 where
     R: TunnelRole,
     F: Future<Output = Result<Response<B>, BoxError>>,
-    B: Body<Data: Buf, Error: Into<BoxError>>,
+    B: Body<Error: Into<BoxError>>,
     I: CallAcceptor<R>,
 {
     type Output = ();

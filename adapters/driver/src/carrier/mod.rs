@@ -1,5 +1,6 @@
 //! The carrier: the gRPC stream that carries a tunnel.
 
+pub(crate) mod abort;
 pub(crate) mod driver;
 pub(crate) mod opening;
 pub(crate) mod receive;

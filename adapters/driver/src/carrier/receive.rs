@@ -128,7 +128,7 @@ impl<B> CarrierReader<Pending<Result<Response<B>, BoxError>>, B> {
 impl<F, B> CarrierReader<F, B>
 where
     F: Future<Output = Result<Response<B>, BoxError>>,
-    B: Body<Data: Buf, Error: Into<BoxError>>,
+    B: Body<Error: Into<BoxError>>,
 {
     /// The next event. `Pending`, too, when the budget is spent.
     pub(crate) fn poll_next(

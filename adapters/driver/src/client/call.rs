@@ -52,19 +52,6 @@ impl State<Client> {
     }
 }
 
-/// What the clones of a channel share. The tunnel is drained when the last one is dropped, and open
-/// calls may take their time.
-#[derive(Debug)]
-pub(crate) struct Handle {
-    pub(crate) shared: Arc<Shared<Client>>,
-}
-
-impl Drop for Handle {
-    fn drop(&mut self) {
-        self.shared.drain_without_limit();
-    }
-}
-
 /// An open call. Dropping it releases it.
 #[derive(Debug)]
 pub(crate) struct Call {

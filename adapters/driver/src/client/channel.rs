@@ -6,20 +6,19 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use bytes::Buf;
 use grpctunnel_core::Client;
 use grpctunnel_core::wire::ExtensionSet;
 use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
-use crate::client::call::Handle;
 use crate::client::response_body::ResponseBody;
 use crate::client::response_future::ResponseFuture;
 use crate::counters::Counters;
 use crate::error::{BoxError, CallError, TunnelEnd};
 use crate::grpc::status::Status;
 use crate::peer::TunnelPeer;
+use crate::tunnel::handle::Handle;
 use crate::tunnel::id::TunnelId;
 use crate::tunnel::published::TunnelState;
 use crate::tunnel::shared::Shared;
@@ -45,7 +44,7 @@ use crate::tunnel::shared::Shared;
 /// as they take, and with the last one the tunnel is finished.
 #[derive(Clone)]
 pub struct Channel {
-    handle: Arc<Handle>,
+    handle: Arc<Handle<Client>>,
 }
 
 impl Channel {
@@ -53,6 +52,10 @@ impl Channel {
         Self {
             handle: Arc::new(Handle { shared }),
         }
+    }
+
+    pub(crate) const fn handle(&self) -> &Arc<Handle<Client>> {
+        &self.handle
     }
 
     pub(crate) fn shared(&self) -> &Arc<Shared<Client>> {
@@ -147,10 +150,7 @@ impl fmt::Debug for Channel {
     }
 }
 
-impl<B> Service<Request<B>> for Channel
-where
-    B: Body<Data: Buf, Error: Into<BoxError>> + Send + 'static,
-{
+impl<B: Body<Error: Into<BoxError>> + Send + 'static> Service<Request<B>> for Channel {
     type Response = Response<ResponseBody>;
     type Error = CallError;
     type Future = ResponseFuture<B>;

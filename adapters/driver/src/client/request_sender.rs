@@ -5,7 +5,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::Buf;
 use grpctunnel_core::{Client, Code, Key};
 use http_body::Body;
 
@@ -33,10 +32,7 @@ pub(crate) struct RequestSender<B> {
     end: Option<Result<(), CallEnd>>,
 }
 
-impl<B> RequestSender<B>
-where
-    B: Body<Data: Buf, Error: Into<BoxError>>,
-{
+impl<B: Body<Error: Into<BoxError>>> RequestSender<B> {
     pub(crate) fn new(body: B, share: QueueShare) -> Self {
         Self {
             reader: BodyReader::new(share),
@@ -153,10 +149,7 @@ impl<B> RequestSendTask<B> {
     }
 }
 
-impl<B> RequestSendTask<B>
-where
-    B: Body<Data: Buf, Error: Into<BoxError>>,
-{
+impl<B: Body<Error: Into<BoxError>>> RequestSendTask<B> {
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         loop {
             self.sender.read(cx, &self.shared.options);
@@ -183,10 +176,7 @@ impl<B> Drop for RequestSendTask<B> {
     }
 }
 
-impl<B> Future for RequestSendTask<B>
-where
-    B: Body<Data: Buf, Error: Into<BoxError>>,
-{
+impl<B: Body<Error: Into<BoxError>>> Future for RequestSendTask<B> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {

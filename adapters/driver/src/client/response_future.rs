@@ -7,17 +7,18 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use bytes::Buf;
+use grpctunnel_core::Client;
 use http::{Request, Response};
 use http_body::Body;
 
-use crate::client::call::{Call, Handle};
+use crate::client::call::Call;
 use crate::client::request_sender::{RequestSendTask, RequestSender};
 use crate::client::response_body::{ResponseBody, ResponseStart};
 use crate::client::waiting::PendingCall;
 use crate::error::{BoxError, CallError};
 use crate::telemetry::CallSpan;
 use crate::tunnel::call_end::CallEnd;
+use crate::tunnel::handle::Handle;
 use crate::tunnel::send::SendProgress;
 
 /// A call on a [`Channel`](crate::Channel) that has no response yet. Dropping it cancels the call.
@@ -35,7 +36,7 @@ pub struct ResponseFuture<B> {
 )]
 enum Phase<B> {
     /// Made at this time.
-    New(Arc<Handle>, Request<B>, Instant),
+    New(Arc<Handle<Client>>, Request<B>, Instant),
     /// Not opened yet.
     Pending(PendingCall<B>),
     Open(Call, RequestSender<B>),
@@ -46,7 +47,7 @@ impl<B> Unpin for ResponseFuture<B> {}
 
 impl<B> ResponseFuture<B> {
     /// A call that was made at this time.
-    pub(crate) fn new(handle: Arc<Handle>, request: Request<B>, made: Instant) -> Self {
+    pub(crate) fn new(handle: Arc<Handle<Client>>, request: Request<B>, made: Instant) -> Self {
         Self {
             span: CallSpan::new(request.uri().path(), handle.shared.id),
             phase: Phase::New(handle, request, made),
@@ -69,7 +70,7 @@ fn poll_response<B>(
     cx: &mut Context<'_>,
 ) -> Poll<ResponseStart>
 where
-    B: Body<Data: Buf, Error: Into<BoxError>>,
+    B: Body<Error: Into<BoxError>>,
 {
     loop {
         sender.read(cx, &call.shared.options);
@@ -92,10 +93,7 @@ where
     }
 }
 
-impl<B> Future for ResponseFuture<B>
-where
-    B: Body<Data: Buf, Error: Into<BoxError>> + Send + 'static,
-{
+impl<B: Body<Error: Into<BoxError>> + Send + 'static> Future for ResponseFuture<B> {
     type Output = Result<Response<ResponseBody>, CallError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use bytes::Buf;
 use grpctunnel_core::wire::{Encoded, Extension, Timeout};
 use grpctunnel_core::{
     Client, Code, Growing, Key, MethodKind, OpenError, OpenOptions, Side, StreamReason, Time,
@@ -13,7 +12,6 @@ use grpctunnel_core::{
 use http::{HeaderMap, Request, Uri};
 use http_body::Body;
 
-use crate::client::call::Handle;
 use crate::client::encoding::{self, FlagWait};
 use crate::client::request_sender::RequestSender;
 use crate::deferred::Deferred;
@@ -23,6 +21,7 @@ use crate::grpc::status::Status;
 use crate::options::Options;
 use crate::runtime::Sleep;
 use crate::tunnel::call_end::CallEnd;
+use crate::tunnel::handle::Handle;
 use crate::tunnel::heads::{self, Head};
 use crate::tunnel::send::SendProgress;
 use crate::tunnel::shared::Shared;
@@ -32,7 +31,7 @@ use crate::tunnel::waiting_calls::{NewCall, Place, Waited};
 /// A call that is not open yet: it is new, or waits for room in the tunnel.
 pub(crate) struct PendingCall<B> {
     /// Keeps the tunnel from being drained while the call waits.
-    handle: Arc<Handle>,
+    handle: Arc<Handle<Client>>,
     /// Method and metadata. None: it waits.
     new: Option<(Uri, HeaderMap)>,
     options: OpenOptions,
@@ -204,13 +203,10 @@ fn waited_too_long(options: &Options) -> Status {
     Status::new(Code::ResourceExhausted, text)
 }
 
-impl<B> PendingCall<B>
-where
-    B: Body<Data: Buf, Error: Into<BoxError>>,
-{
+impl<B: Body<Error: Into<BoxError>>> PendingCall<B> {
     /// A call that was `made` at this time.
     pub(crate) fn new(
-        handle: Arc<Handle>,
+        handle: Arc<Handle<Client>>,
         request: Request<B>,
         made: Instant,
     ) -> Result<Self, Status> {

@@ -6,7 +6,6 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Instant;
 
-use bytes::Buf;
 use grpctunnel_core::Code;
 use http::request::Parts;
 use http::{Request, Response};
@@ -156,10 +155,7 @@ impl Wait {
     }
 }
 
-impl<B> GroupResponseFuture<B>
-where
-    B: Body<Data: Buf, Error: Into<BoxError>> + Send + 'static,
-{
+impl<B: Body<Error: Into<BoxError>> + Send + 'static> GroupResponseFuture<B> {
     fn poll_picked(
         &self,
         cx: &mut Context<'_>,
@@ -176,10 +172,7 @@ where
     }
 }
 
-impl<B> Future for GroupResponseFuture<B>
-where
-    B: Body<Data: Buf, Error: Into<BoxError>> + Send + 'static,
-{
+impl<B: Body<Error: Into<BoxError>> + Send + 'static> Future for GroupResponseFuture<B> {
     type Output = Result<Response<ResponseBody>, CallError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {

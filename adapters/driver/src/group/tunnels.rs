@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use bytes::Buf;
 use http::request::Parts;
 use http::{Request, Response};
 use http_body::Body;
@@ -282,10 +281,7 @@ impl TunnelGroup {
     }
 }
 
-impl<B> Service<Request<B>> for TunnelGroup
-where
-    B: Body<Data: Buf, Error: Into<BoxError>> + Send + 'static,
-{
+impl<B: Body<Error: Into<BoxError>> + Send + 'static> Service<Request<B>> for TunnelGroup {
     type Response = Response<ResponseBody>;
     type Error = CallError;
     type Future = GroupResponseFuture<B>;

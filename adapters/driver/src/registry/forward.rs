@@ -7,7 +7,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use bytes::Buf;
 use grpctunnel_core::Code;
 use http::request::Parts;
 use http::{Request, Response, StatusCode};
@@ -47,10 +46,7 @@ pub struct Forwarder<F> {
     look_up: Arc<F>,
 }
 
-impl<F> Forwarder<F>
-where
-    F: Fn(&mut Parts) -> Result<TunnelGroup, Status>,
-{
+impl<F: Fn(&mut Parts) -> Result<TunnelGroup, Status>> Forwarder<F> {
     /// The service. Clones share `look_up`.
     pub fn new(look_up: F) -> Self {
         Self {
@@ -76,7 +72,7 @@ impl<F> fmt::Debug for Forwarder<F> {
 impl<F, B> Service<Request<B>> for Forwarder<F>
 where
     F: Fn(&mut Parts) -> Result<TunnelGroup, Status>,
-    B: Body<Data: Buf, Error: Into<BoxError>> + Send + 'static,
+    B: Body<Error: Into<BoxError>> + Send + 'static,
 {
     type Response = Response<ResponseBody>;
     type Error = Infallible;
@@ -116,10 +112,7 @@ enum Forwarding<B> {
     Answered(Option<Response<ResponseBody>>),
 }
 
-impl<B> Future for ForwardFuture<B>
-where
-    B: Body<Data: Buf, Error: Into<BoxError>> + Send + 'static,
-{
+impl<B: Body<Error: Into<BoxError>> + Send + 'static> Future for ForwardFuture<B> {
     type Output = Result<Response<ResponseBody>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {

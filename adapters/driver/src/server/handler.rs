@@ -4,7 +4,6 @@ use std::convert::Infallible;
 use std::future::Ready;
 use std::task::{Context, Poll};
 
-use bytes::Buf;
 use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
@@ -37,7 +36,7 @@ pub trait Handler:
     + 'static
 {
     /// The body of its responses.
-    type ResponseBody: Body<Data: Buf, Error: Into<BoxError>> + Send;
+    type ResponseBody: Body<Error: Into<BoxError>> + Send;
 }
 
 impl<S, B> Handler for S
@@ -46,7 +45,7 @@ where
         + Clone
         + Send
         + 'static,
-    B: Body<Data: Buf, Error: Into<BoxError>> + Send,
+    B: Body<Error: Into<BoxError>> + Send,
 {
     type ResponseBody = B;
 }

@@ -13,6 +13,7 @@ use crate::options::Options;
 use crate::peer::TunnelPeer;
 use crate::runtime::Runtime;
 use crate::server::Handler;
+use crate::supervisor::Supervisor;
 use crate::supervisor::backoff::{Backoff, Pauses};
 use crate::supervisor::channel::SupervisedChannel;
 use crate::supervisor::dial::{Dial, DialError, Open, Opening, open_forward, open_reverse};
@@ -20,7 +21,6 @@ use crate::supervisor::event::SupervisorEvent;
 use crate::supervisor::interruption::Interruption;
 use crate::supervisor::line::{Check, Common, GiveUp, Line, Tell};
 use crate::supervisor::state::Board;
-use crate::supervisor::{Handle, Supervisor};
 use crate::tunnel::state::State;
 
 /// The role of a [`Supervisor`] that handles the calls of its tunnels.
@@ -159,7 +159,11 @@ impl<R> SupervisorBuilder<R> {
     }
 
     /// Starts the tasks.
-    fn start_tasks(self, runtime: Runtime, group: Option<TunnelGroup>) -> Result<Handle, Status> {
+    fn start_tasks(
+        self,
+        runtime: Runtime,
+        group: Option<TunnelGroup>,
+    ) -> Result<Supervisor, Status> {
         let invalid = |text| Status::new(Code::InvalidArgument, text);
         if self.gateways.is_empty() {
             return Err(invalid("a supervisor needs a gateway"));
@@ -202,7 +206,7 @@ impl<R> SupervisorBuilder<R> {
         for line in lines {
             runtime.spawn(line.run());
         }
-        Ok(Handle { board, runtime })
+        Ok(Supervisor::new(board, runtime))
     }
 }
 
@@ -220,8 +224,7 @@ impl<H: Handler> SupervisorBuilder<ReverseRole<H>> {
     /// INVALID_ARGUMENT where there is no gateway or no tunnel to it, or the options hold a value
     /// that no tunnel can have; INTERNAL if there is no runtime. Nothing was sent.
     pub fn start(self, runtime: &Runtime) -> Result<Supervisor, Status> {
-        let handle = self.start_tasks(runtime.capture()?, None)?;
-        Ok(Supervisor::of(Arc::new(handle)))
+        self.start_tasks(runtime.capture()?, None)
     }
 }
 
@@ -239,8 +242,8 @@ impl SupervisorBuilder<ForwardRole> {
     pub fn start(self, runtime: &Runtime) -> Result<SupervisedChannel, Status> {
         let runtime = runtime.capture()?;
         let group = TunnelGroup::new(runtime.clone());
-        let handle = self.start_tasks(runtime, Some(group.clone()))?;
-        Ok(SupervisedChannel::new(group, handle))
+        let supervisor = self.start_tasks(runtime, Some(group.clone()))?;
+        Ok(SupervisedChannel::new(group, supervisor))
     }
 }
 

@@ -3,11 +3,9 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use bytes::Buf;
 use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
@@ -15,7 +13,7 @@ use tower_service::Service;
 use crate::client::ResponseBody;
 use crate::error::{BoxError, CallError};
 use crate::group::{GroupResponseFuture, Pick, TunnelGroup};
-use crate::supervisor::{Handle, Supervisor};
+use crate::supervisor::Supervisor;
 
 /// The forward tunnels of a [`Supervisor`] as one service, which outlives each of them: a tower
 /// service of HTTP requests, for generated clients and proxies.
@@ -75,19 +73,18 @@ use crate::supervisor::{Handle, Supervisor};
 #[derive(Clone)]
 pub struct SupervisedChannel {
     group: TunnelGroup,
-    handle: Arc<Handle>,
+    supervisor: Supervisor,
 }
 
 impl SupervisedChannel {
-    pub(crate) fn new(group: TunnelGroup, handle: Handle) -> Self {
-        let handle = Arc::new(handle);
-        Self { group, handle }
+    pub(crate) const fn new(group: TunnelGroup, supervisor: Supervisor) -> Self {
+        Self { group, supervisor }
     }
 
     /// What keeps the tunnels open: to see what they are doing, and to stop.
     #[must_use]
     pub fn supervisor(&self) -> Supervisor {
-        Supervisor::of(self.handle.clone())
+        self.supervisor.clone()
     }
 
     /// The same channel, picking a tunnel for each call in another way than by turns. Other clones
@@ -122,10 +119,7 @@ impl SupervisedChannel {
     }
 }
 
-impl<B> Service<Request<B>> for SupervisedChannel
-where
-    B: Body<Data: Buf, Error: Into<BoxError>> + Send + 'static,
-{
+impl<B: Body<Error: Into<BoxError>> + Send + 'static> Service<Request<B>> for SupervisedChannel {
     type Response = Response<ResponseBody>;
     type Error = CallError;
     type Future = SupervisedResponseFuture<B>;
@@ -137,7 +131,7 @@ where
     fn call(&mut self, request: Request<B>) -> SupervisedResponseFuture<B> {
         SupervisedResponseFuture {
             call: self.group.call(request),
-            handle: Some(self.handle.clone()),
+            supervisor: Some(self.supervisor.clone()),
         }
     }
 }
@@ -154,19 +148,16 @@ impl fmt::Debug for SupervisedChannel {
 pub struct SupervisedResponseFuture<B> {
     call: GroupResponseFuture<B>,
     /// Keeps the tunnels from being drained while the call may need another one.
-    handle: Option<Arc<Handle>>,
+    supervisor: Option<Supervisor>,
 }
 
-impl<B> Future for SupervisedResponseFuture<B>
-where
-    B: Body<Data: Buf, Error: Into<BoxError>> + Send + 'static,
-{
+impl<B: Body<Error: Into<BoxError>> + Send + 'static> Future for SupervisedResponseFuture<B> {
     type Output = Result<Response<ResponseBody>, CallError>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let poll = Pin::new(&mut self.call).poll(cx);
         if poll.is_ready() {
-            self.handle = None;
+            self.supervisor = None;
         }
         poll
     }

@@ -7,7 +7,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Buf;
 use http::{HeaderMap, Request, Response};
 use http_body::Body;
 use tower_service::Service;
@@ -19,9 +18,11 @@ use crate::error::{BoxError, ConnectError, TunnelEnd};
 use crate::options::Options;
 use crate::peer::TunnelPeer;
 use crate::runtime::Runtime;
-use crate::server::{Handler, ServerHandle};
+use crate::server::Handler;
 use crate::supervisor::interruption::Interruption;
+use crate::tunnel::handle::Handle;
 use crate::tunnel::published::TunnelState;
+use crate::tunnel::state::TunnelRole;
 
 pub(crate) type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
@@ -59,7 +60,7 @@ pub trait Dial: Send + Sync + 'static {
         > + Send
         + 'static;
     /// The body of its responses.
-    type Body: Body<Data: Buf, Error: Into<BoxError>> + Send + 'static;
+    type Body: Body<Error: Into<BoxError>> + Send + 'static;
 
     /// Connects. The future is dropped when the supervisor is stopped. It should have a time limit
     /// of its own.
@@ -77,7 +78,7 @@ where
     C: Service<Request<TransmitBody>, Response = Response<B>, Error: Into<BoxError>, Future: Send>
         + Send
         + 'static,
-    B: Body<Data: Buf, Error: Into<BoxError>> + Send + 'static,
+    B: Body<Error: Into<BoxError>> + Send + 'static,
 {
     type Carrier = C;
     type Body = B;
@@ -148,55 +149,29 @@ pub(crate) trait Supervised: Send + Sync {
     fn abort(&self);
 }
 
-impl Supervised for ServerHandle {
+impl<R: TunnelRole> Supervised for Handle<R> {
     fn state(&self) -> TunnelState {
-        Self::state(self)
+        self.shared.state()
     }
 
     fn peer(&self) -> Option<&TunnelPeer> {
-        Self::peer(self)
+        self.shared.peer.get()
     }
 
     fn draining(&self) -> BoxFuture<()> {
-        Box::pin(Self::draining(self))
+        Box::pin(self.shared.draining())
     }
 
     fn closed(&self) -> BoxFuture<TunnelEnd> {
-        Box::pin(Self::closed(self))
+        Box::pin(self.shared.closed())
     }
 
     fn drain(&self, limit: Duration) {
-        Self::drain(self, limit);
+        self.shared.drain(limit);
     }
 
     fn abort(&self) {
-        Self::abort(self);
-    }
-}
-
-impl Supervised for Channel {
-    fn state(&self) -> TunnelState {
-        Self::state(self)
-    }
-
-    fn peer(&self) -> Option<&TunnelPeer> {
-        Self::peer(self)
-    }
-
-    fn draining(&self) -> BoxFuture<()> {
-        Box::pin(Self::draining(self))
-    }
-
-    fn closed(&self) -> BoxFuture<TunnelEnd> {
-        Box::pin(Self::closed(self))
-    }
-
-    fn drain(&self, limit: Duration) {
-        Self::drain(self, limit);
-    }
-
-    fn abort(&self) {
-        self.shared().abort();
+        self.shared.abort();
     }
 }
 
@@ -256,7 +231,7 @@ pub(crate) fn open_reverse<D: Dial, H: Handler>(dial: Arc<D>, handler: H) -> Ope
             } = &*opening;
             let opened = serve_reverse(carrier, handler, runtime, options, metadata.clone());
             Ok(OpenedTunnel {
-                tunnel: Arc::new(opened.await?),
+                tunnel: opened.await?.handle().clone(),
                 channel: None,
             })
         })
@@ -276,7 +251,7 @@ pub(crate) fn open_forward<D: Dial>(dial: Arc<D>) -> Open {
             } = &*opening;
             let channel = connect(carrier, runtime, options, metadata.clone()).await?;
             Ok(OpenedTunnel {
-                tunnel: Arc::new(channel.clone()),
+                tunnel: channel.handle().clone(),
                 channel: Some(channel),
             })
         })

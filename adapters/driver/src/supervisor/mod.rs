@@ -90,7 +90,7 @@ pub struct Supervisor {
 }
 
 /// What the clones of a supervisor share.
-pub(crate) struct Handle {
+struct Handle {
     board: Arc<Board>,
     runtime: Runtime,
 }
@@ -112,7 +112,8 @@ impl Supervisor {
         SupervisorBuilder::new(ForwardRole(()))
     }
 
-    pub(crate) const fn of(handle: Arc<Handle>) -> Self {
+    pub(crate) fn new(board: Arc<Board>, runtime: Runtime) -> Self {
+        let handle = Arc::new(Handle { board, runtime });
         Self { handle }
     }
 

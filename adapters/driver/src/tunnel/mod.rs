@@ -3,6 +3,7 @@
 pub(crate) mod call_end;
 pub(crate) mod drain_timeout;
 mod gather;
+pub(crate) mod handle;
 pub(crate) mod heads;
 pub(crate) mod id;
 pub(crate) mod input;

@@ -175,12 +175,6 @@ impl<R: TunnelRole> Shared<R> {
         self.drain(limit);
     }
 
-    /// Begins to drain because nobody uses this end any more. What is open may take its time: only
-    /// who drains knows how much that is.
-    pub(crate) fn drain_without_limit(&self) {
-        self.drain(Duration::MAX);
-    }
-
     pub(crate) fn abort(&self) {
         self.with_now(|state, _| {
             state.tunnel.abort(state.now, TunnelReason::Aborted);

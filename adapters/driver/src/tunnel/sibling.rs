@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use crate::tunnel::shared::Shared;
 use crate::tunnel::state::{State, TunnelRole};
@@ -16,7 +17,7 @@ trait Tunnel: Send + Sync {
 
 impl<R: TunnelRole> Tunnel for Shared<R> {
     fn drain(&self) {
-        self.drain_without_limit();
+        self.drain(Duration::MAX);
     }
 
     fn let_finish(&self) {

@@ -13,6 +13,7 @@ use grpctunnel_core::{
 use crate::body::batch::Batch;
 use crate::body::send_queue::SendQueue;
 use crate::budget::BudgetShare;
+use crate::carrier::abort::CarrierAbort;
 use crate::deferred::Deferred;
 use crate::error::{CarrierEnd, TunnelEnd};
 use crate::grpc::status::Status;
@@ -60,6 +61,8 @@ pub(crate) struct Outgoing {
     pub(crate) closed: bool,
     /// When that task last polled, or was woken because there was something to send.
     pub(crate) last_polled: Time,
+    /// Tells the HTTP stack of an abort, where it does not ask that task.
+    pub(crate) abort: CarrierAbort,
 }
 
 /// One end of a tunnel.
@@ -126,6 +129,7 @@ impl<R: TunnelRole> State<R> {
                 parked: false,
                 closed: false,
                 last_polled: now,
+                abort: CarrierAbort::default(),
             },
             carrier: None,
             finish_status: None,

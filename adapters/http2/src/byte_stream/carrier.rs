@@ -15,7 +15,7 @@ use futures_util::stream::Stream;
 use futures_util::task::AtomicWaker;
 use grpctunnel_core::Side;
 use grpctunnel_core::wire::{Deframer, PREFIX_LEN, Piece, length_prefix};
-use grpctunnel_driver::{PipeEnd, TransmitBody};
+use grpctunnel_driver::{ConnectError, PipeEnd, TransmitBody};
 use http_body::{Body, Frame};
 use hyper::rt::{Read, Write};
 
@@ -58,7 +58,7 @@ impl Body for Incoming {
             (Some(chunk), _) => Some(Ok(Frame::data(chunk))),
             (None, Some(Ok(()))) => None,
             (None, Some(Err(error))) => Some(Err(error.clone())),
-            (None, None) => Some(Err(Error::from_io(io::ErrorKind::BrokenPipe.into()))),
+            (None, None) => Some(Err(Error::lost(io::Error::from(io::ErrorKind::BrokenPipe)))),
         })
     }
 }
@@ -125,29 +125,25 @@ impl<T> Carrier<T> {
         }
     }
 
-    /// Adds a tunnel of this end. Returns what it receives.
-    pub(crate) fn add_lane(&mut self, side: Side) -> Incoming {
+    /// Adds a tunnel of this end. `make` makes its handle, and what it sends, of what it receives.
+    pub(crate) fn add<H>(
+        &mut self,
+        side: Side,
+        make: impl FnOnce(Incoming) -> Result<(H, TransmitBody), ConnectError>,
+    ) -> Result<H, ConnectError> {
         // One chunk at a time: what its tunnel does not read stops the reading.
-        let (sender, receiver) = mpsc::channel(0);
+        let (sender, chunks) = mpsc::channel(0);
+        let shared = Arc::clone(&self.shared);
+        let (handle, body) = make(Incoming { chunks, shared })?;
         self.lanes.push(Lane {
             flags: self.end.flags(side),
             chunks: Some(sender),
             received: BytesMut::new(),
-            body: None,
+            body: Some(body),
             deframer: Deframer::new(u32::MAX),
             sent: 0,
         });
-        Incoming {
-            chunks: receiver,
-            shared: Arc::clone(&self.shared),
-        }
-    }
-
-    /// What the lane that was added last sends.
-    pub(crate) fn send(&mut self, body: TransmitBody) {
-        if let Some(lane) = self.lanes.last_mut() {
-            lane.body = Some(body);
-        }
+        Ok(handle)
     }
 
     fn finish_input(&mut self, ended: Result<(), Error>) {
@@ -233,7 +229,7 @@ impl<T> Carrier<T> {
                     lane.body = None;
                     return Ok(true);
                 }
-                Poll::Ready(Some(Err(error))) => return Err(Error::aborted(error)),
+                Poll::Ready(Some(Err(error))) => return Err(Error::lost(error)),
                 Poll::Ready(Some(Ok(frame))) => {
                     let frames = frame.into_data().unwrap_or_default();
                     // A tunnel that had nothing to send saves nothing up.
@@ -278,10 +274,10 @@ impl<T: Read + Write + Unpin> Carrier<T> {
         let read = poll_read_some(&mut self.io, cx, &mut space);
         let progress = match read {
             Poll::Pending => Ok(false),
-            Poll::Ready(Err(error)) => Err(Error::from_io(error)),
+            Poll::Ready(Err(error)) => Err(Error::lost(error)),
             Poll::Ready(Ok(0)) => {
                 let whole = self.deframer.is_between_messages();
-                let truncated = || Error::from_io(io::ErrorKind::UnexpectedEof.into());
+                let truncated = || Error::lost(io::Error::from(io::ErrorKind::UnexpectedEof));
                 self.finish_input(whole.then_some(()).ok_or_else(truncated));
                 Ok(true)
             }
@@ -309,18 +305,18 @@ impl<T: Read + Write + Unpin> Carrier<T> {
         if !self.unsent.is_empty() {
             return match Pin::new(&mut self.io).poll_write(cx, &self.unsent) {
                 Poll::Pending => Ok(false),
-                Poll::Ready(Ok(0)) => Err(Error::from_io(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(0)) => Err(Error::lost(io::Error::from(io::ErrorKind::WriteZero))),
                 Poll::Ready(Ok(written)) => {
                     self.unsent.advance(written);
                     self.unflushed = true;
                     Ok(true)
                 }
-                Poll::Ready(Err(error)) => Err(Error::from_io(error)),
+                Poll::Ready(Err(error)) => Err(Error::lost(error)),
             };
         }
         if self.unflushed {
             if let Poll::Ready(flushed) = Pin::new(&mut self.io).poll_flush(cx) {
-                flushed.map_err(Error::from_io)?;
+                flushed.map_err(Error::lost)?;
                 self.unflushed = false;
             }
             return Ok(!self.unflushed);
@@ -329,7 +325,7 @@ impl<T: Read + Write + Unpin> Carrier<T> {
             && self.lanes.iter().all(|lane| lane.body.is_none())
             && let Poll::Ready(shut) = Pin::new(&mut self.io).poll_shutdown(cx)
         {
-            shut.map_err(Error::from_io)?;
+            shut.map_err(Error::lost)?;
             self.shut_down = true;
             return Ok(true);
         }

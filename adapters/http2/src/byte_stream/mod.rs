@@ -36,10 +36,7 @@ pub struct ByteStream<T> {
     extensions: Extensions,
 }
 
-impl<T> ByteStream<T>
-where
-    T: Read + Write + Unpin + Send + 'static,
-{
+impl<T: Read + Write + Unpin + Send + 'static> ByteStream<T> {
     /// This end of a stream of bytes. One of its two ends is the [`PipeEnd::Opener`], the other the
     /// [`PipeEnd::Acceptor`], by whatever the application decides.
     pub fn new(io: T, end: PipeEnd) -> Self {
@@ -68,9 +65,7 @@ where
         options: &Options,
     ) -> Result<Channel, ConnectError> {
         let (tunnels, mut carrier) = self.start(runtime, options)?;
-        let incoming = carrier.add_lane(Side::Client);
-        let (channel, body) = tunnels.client(incoming)?;
-        carrier.send(body);
+        let channel = carrier.add(Side::Client, |incoming| tunnels.client(incoming))?;
         runtime.spawn(carrier);
         BareTunnels::settled(channel).await
     }
@@ -87,9 +82,7 @@ where
         options: &Options,
     ) -> Result<ServerHandle, ConnectError> {
         let (tunnels, mut carrier) = self.start(runtime, options)?;
-        let incoming = carrier.add_lane(Side::Server);
-        let (handle, body) = tunnels.server(incoming, handler)?;
-        carrier.send(body);
+        let handle = carrier.add(Side::Server, |incoming| tunnels.server(incoming, handler))?;
         runtime.spawn(carrier);
         Ok(handle)
     }
@@ -108,12 +101,8 @@ where
         options: &Options,
     ) -> Result<(Channel, ServerHandle), ConnectError> {
         let (tunnels, mut carrier) = self.start(runtime, options)?;
-        let incoming = carrier.add_lane(Side::Client);
-        let (channel, body) = tunnels.client(incoming)?;
-        carrier.send(body);
-        let incoming = carrier.add_lane(Side::Server);
-        let (handle, body) = tunnels.server(incoming, handler)?;
-        carrier.send(body);
+        let channel = carrier.add(Side::Client, |incoming| tunnels.client(incoming))?;
+        let handle = carrier.add(Side::Server, |incoming| tunnels.server(incoming, handler))?;
         BareTunnels::link(&channel, &handle);
         runtime.spawn(carrier);
         Ok((BareTunnels::settled(channel).await?, handle))

@@ -47,8 +47,8 @@ use self::{
 /// What a test and its helpers return.
 pub(crate) type Tested<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
 
-/// The longest that a test may take, also where the machine does much else.
-const LIMIT: Duration = Duration::from_secs(300);
+/// The longest that a test may take.
+const LIMIT: Duration = Duration::from_secs(180);
 const ANY_PORT: &str = "127.0.0.1:0";
 
 /// Runs a test, but not for ever.
@@ -104,6 +104,17 @@ impl RunningGateway {
                 self.events.recv().await.ok_or("the gateway is gone")?
             {
                 return Ok(refused.to_string());
+            }
+        }
+    }
+
+    /// Waits until an agent joins.
+    pub(crate) async fn joined(&mut self) -> Tested<String> {
+        loop {
+            if let GatewayEvent::Joined { name, .. } =
+                self.events.recv().await.ok_or("the gateway is gone")?
+            {
+                return Ok(name.to_string());
             }
         }
     }

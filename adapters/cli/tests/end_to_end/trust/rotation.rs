@@ -155,7 +155,7 @@ async fn the_file_is_replaced(gateway: &mut Spoken, file: &Path, load: &Load) ->
     load.goes_on().await;
     replace(file, &(configuration("\"* call *\"") + "memory = 128\n"))?;
     let line = gateway.says("read the configuration").await?;
-    assert!(line.contains("need a restart: memory"), "{line}");
+    assert!(line.contains("restart=\"memory\""), "{line}");
     load.goes_on().await;
     Ok(())
 }
