@@ -22,6 +22,8 @@ from harness import (HERE, NAME, Bench, Forwarder, Wrong, descriptors, must, no_
                      resident, until)
 
 MIB = 1 << 20
+#: Seconds after which a silent agent gets no new calls: 3 of its own, and what a busy machine adds.
+NOTICED = 10
 
 
 # The scenarios. Each gives what is printed.
@@ -104,19 +106,19 @@ def paused_agent(bench):
     held = bench.load(gateway, "-hold", 1)
     held.line("held")
     bench.agent(gateway, local)
-    load = bench.load(gateway, "-for", "8s", "-parallel", 8, "-pause", "5ms", "-deadline", "6s")
+    load = bench.load(gateway, "-for", "25s", "-parallel", 8, "-pause", "5ms", "-deadline", "10s")
     time.sleep(1)
     silent.signal(signal.SIGSTOP)
     since = time.time()
     seen = report(load)
-    late = [f for f in seen["failures"] if f["begun"] > 1000 * (since + 3)]
-    must(not late, f"{len(late)} calls that began 3 s after the silence failed: {late[:3]}")
+    late = [f for f in seen["failures"] if f["begun"] > 1000 * (since + NOTICED)]
+    must(not late, f"{len(late)} calls that began {NOTICED} s after the silence failed: {late[:3]}")
     must(seen["ok"] > 20, f"only {seen['ok']} calls succeeded")
-    until(lambda: not held.runs(), "the call that was handed to it before is ended", 120)
+    until(lambda: not held.runs(), "the call that was handed to it before is ended", 300)
     lasted = time.time() - since
     must("a call that is held ended with rpc error: code = Unavailable" in bench.log(), bench.log())
-    return (f"{seen['ok']} calls; {len(seen['failures'])} that began within 3 s of the silence failed; "
-            f"one that was open ended UNAVAILABLE after {lasted:.0f} s")
+    return (f"{seen['ok']} calls; {len(seen['failures'])} that began within {NOTICED} s of the silence "
+            f"failed; one that was open ended UNAVAILABLE after {lasted:.0f} s")
 
 
 def four_agents(bench):
@@ -126,7 +128,7 @@ def four_agents(bench):
     bench.agent(gateway, local)
     full = bench.load(gateway, "-hold", 4)
     full.line("held")
-    draining = bench.agent(gateway, local, NAME, "--drain-limit", "60")
+    draining = bench.agent(gateway, local, NAME, "--drain-limit", "600")
     held = bench.load(gateway, "-hold", 2)
     held.line("held")
     draining.signal(signal.SIGTERM)
@@ -135,14 +137,15 @@ def four_agents(bench):
     paused = bench.agent(gateway, local)
     bench.agent(gateway, local)
     no_failure(report(bench.load(gateway, "-calls", 50, "-parallel", 1)))
-    load = bench.load(gateway, "-for", "8s", "-parallel", 2, "-pause", "5ms", "-deadline", "5s")
+    load = bench.load(gateway, "-for", "25s", "-parallel", 2, "-pause", "5ms", "-deadline", "10s")
     paused.signal(signal.SIGSTOP)
     since = time.time()
     seen = report(load)
-    late = [f for f in seen["failures"] if f["begun"] > 1000 * (since + 3)]
-    must(not late, f"{len(late)} calls that began 3 s after the silence failed: {late[:3]}")
+    late = [f for f in seen["failures"] if f["begun"] > 1000 * (since + NOTICED)]
+    must(not late, f"{len(late)} calls that began {NOTICED} s after the silence failed: {late[:3]}")
     must(full.runs() and held.runs(), "a call that was open ended")
-    return f"{seen['ok']} calls; {len(seen['failures'])} that began within 3 s of the silence failed"
+    return (f"{seen['ok']} calls; {len(seen['failures'])} that began within {NOTICED} s of the silence "
+            "failed")
 
 
 def rolling_restart(bench):

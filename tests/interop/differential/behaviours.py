@@ -21,8 +21,12 @@ def details(message, code=5):
     return b64(head + bytes([0x1A, len(detail)]) + detail)
 
 
+#: Seconds that a call has which is not about time: for machines that do much else.
+PATIENCE = 300
+
+
 def behaviour(name, server, client, **more):
-    return {"name": name, "server": server, "client": client, **more}
+    return {"name": name, "server": server, "client": client, "timeout": PATIENCE, **more}
 
 
 def messages():
@@ -137,10 +141,10 @@ def flags():
 
 def ends():
     # Which end notices a deadline first is chance, and so are the words (`text=False`).
-    yield behaviour("a deadline is seen", [["deadline"]], [CLOSE, ALL], timeout=40)
+    yield behaviour("a deadline is seen", [["deadline"]], [CLOSE, ALL], timeout=1000)
     yield behaviour("a deadline that passes", [["wait"]], [CLOSE, ALL], timeout=0.5, text=False)
     yield behaviour("a deadline that passes after messages", [["send", 5, 3], ["wait"]], [CLOSE, ALL],
-                    timeout=0.5, text=False)
+                    timeout=5, text=False)
     yield behaviour("a deadline that has passed", [["wait"]], [CLOSE, ALL], timeout=0.000001, text=False)
     yield behaviour("cancelled before any answer", [["wait"]], [["sleep", 0.1], ["cancel"], ALL])
     yield behaviour("cancelled after a message", [["send", 5], ["wait"]],

@@ -12,7 +12,6 @@ import grpc
 from script import METHOD, SCRIPT, digest, payload
 
 TARGET = "x-tunnel-target"
-PATIENCE_S = 15
 #: Longer messages are written down by their digest alone.
 SHOWN = 100_000
 OPTIONS = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1),
@@ -52,7 +51,7 @@ class Call:
         self._requests = Requests()
         self._call = channel.stream_stream(method)(
             iter(self._requests), metadata=metadata, compression=compression,
-            timeout=behaviour.get("timeout", PATIENCE_S))
+            timeout=behaviour["timeout"])
         self.events = []
 
     def play(self, steps):

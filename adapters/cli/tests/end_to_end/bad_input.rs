@@ -98,6 +98,16 @@ const CONFIGURATION: &[Row] = &[
         &["--limit", "IDENTITY KEY=NUMBER"],
         2,
     ),
+    (
+        "gateway --listen 127.0.0.1:0 --limit token:ci+waiting=16MB",
+        &["--limit", "not a number", "KiB, MiB or GiB"],
+        2,
+    ),
+    (
+        "gateway --listen 127.0.0.1:0 --retry shop.Cart",
+        &["--retry", "it has no codes", "codes=UNAVAILABLE"],
+        2,
+    ),
 ];
 
 /// Wrong files of the gateway: what stands behind [`GATEWAY`].

@@ -6,6 +6,7 @@ mod forward;
 mod handshakes;
 mod limits;
 mod names;
+mod promises;
 mod rotation;
 mod smuggling;
 mod tokens;
