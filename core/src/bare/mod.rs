@@ -84,7 +84,7 @@ impl PipeEnd {
     }
 }
 
-/// Which tunnels a pipe has. Both ends must say the same.
+/// Which tunnels a pipe has. Both ends must be configured alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Directions {
     /// The forward tunnel only: the opener calls.
@@ -105,7 +105,7 @@ impl Directions {
     }
 }
 
-/// What a pipe has to say without a frame having said it.
+/// What happened at a pipe, besides what each frame meant.
 #[derive(Clone, Debug)]
 #[must_use = "each event is reported once"]
 pub enum PipeEvent {
@@ -135,7 +135,7 @@ pub struct Pipe<S: Storage> {
     end: PipeEnd,
     client: Option<TunnelClient<S>>,
     server: Option<TunnelServer<S>>,
-    /// The latest time that was told.
+    /// The latest time that was passed in.
     now: Time,
     /// Bytes that the client sent beyond those of the server, while both had some to send.
     ahead: i64,
