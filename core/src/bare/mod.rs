@@ -55,7 +55,7 @@ use crate::reason::TunnelReason;
 use crate::storage::Storage;
 use crate::time::Time;
 use crate::tunnel::{Tunnel, TunnelClient, TunnelServer};
-use crate::types::{Carrier, Cause, Config, Input, Negotiation, Opening, Timer};
+use crate::types::{Carrier, Cause, Config, Event, Input, Negotiation, Opening, Timer};
 use crate::wire::Extension;
 
 /// The flag byte of the forward tunnel's frames.
@@ -109,8 +109,8 @@ impl Directions {
 #[derive(Clone, Debug)]
 #[must_use = "each event is reported once"]
 pub enum PipeEvent {
-    /// An event of one of this end's tunnels; never [`Event::Carrier`](crate::Event::Carrier).
-    Tunnel(Side, crate::Event),
+    /// An event of one of this end's tunnels; never [`Event::Carrier`].
+    Tunnel(Side, Event),
     /// What is to be done with the byte stream now; nothing more is transmitted.
     /// [`Carrier::Finish`]: end our direction of it, and wait for the other to end.
     /// [`Carrier::Abort`]: close it. It comes after the ends of all streams.

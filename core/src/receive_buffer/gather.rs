@@ -3,7 +3,7 @@
 use super::ReceiveBuffer;
 use super::read::Read;
 use super::store::Store;
-use crate::Envelope;
+use crate::types::Envelope;
 use crate::wire::Buffer;
 
 /// What came of [`Gatherer::poll`].
