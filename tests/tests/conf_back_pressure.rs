@@ -58,7 +58,7 @@ both_stores! {
         t.wait(Duration::from_secs(9));
         t.wait(Duration::from_secs(1))
             .sees(&["ended(1,RESOURCE_EXHAUSTED,RevisionZeroBudget)"])
-            .says(&["close(1,RESOURCE_EXHAUSTED)"]);
+            .sends(&["close(1,RESOURCE_EXHAUSTED)"]);
         assert!(t.end.tunnel.wants_read());
         t.get(cancel(1));
         t.get(msg(2, 500, 500));
@@ -76,11 +76,11 @@ both_stores! {
         t.get(msg(3, 950, 950));
         t.wait(STALL)
             .sees(&["ended(3,RESOURCE_EXHAUSTED,RevisionZeroBudget)"])
-            .says(&["close(3,RESOURCE_EXHAUSTED)"]);
+            .sends(&["close(3,RESOURCE_EXHAUSTED)"]);
         assert!(!t.end.tunnel.wants_read());
         t.wait(STALL)
             .sees(&["ended(2,RESOURCE_EXHAUSTED,RevisionZeroBudget)"])
-            .says(&["close(2,RESOURCE_EXHAUSTED)"]);
+            .sends(&["close(2,RESOURCE_EXHAUSTED)"]);
         assert!(t.end.tunnel.wants_read());
         t.wait(STALL);
         t.lives();
@@ -93,7 +93,7 @@ both_stores! {
         assert!(!t.end.tunnel.wants_read());
         t.wait(Duration::from_secs(2))
             .sees(&["ended(3,DEADLINE_EXCEEDED)"])
-            .says(&["close(3,DEADLINE_EXCEEDED)"]);
+            .sends(&["close(3,DEADLINE_EXCEEDED)"]);
         assert!(t.end.tunnel.wants_read());
         t.wait(STALL);
         t.lives();
@@ -106,7 +106,7 @@ both_stores! {
         t.get(msg(1, 1_200, 1_200));
         t.wait(STALL)
             .sees(&["ended(1,RESOURCE_EXHAUSTED,RevisionZeroBudget)"])
-            .says(&["cancel(1)"]);
+            .sends(&["cancel(1)"]);
         assert!(t.end.tunnel.wants_read());
         t.lives();
     }
@@ -117,14 +117,14 @@ both_stores! {
         t.get(msg(1, 900, 900));
         t.get(msg(1, 200, 200))
             .sees(&["ended(1,RESOURCE_EXHAUSTED,RevisionZeroBudget)"])
-            .says(&["close(1,RESOURCE_EXHAUSTED)"]);
+            .sends(&["close(1,RESOURCE_EXHAUSTED)"]);
         assert!(t.end.tunnel.wants_read());
         // Its window is all that a stream with flow control has to keep to.
         t.get(msg(3, 60_000, 60_000));
         t.get(msg(2, 900, 900));
         assert!(t.end.tunnel.wants_read());
         t.reads(3, &["got(3,60000)"]);
-        t.says(&["wu(3,60000)"]);
+        t.sends(&["wu(3,60000)"]);
         t.lives();
     }
 
@@ -147,7 +147,7 @@ both_stores! {
     fn what_a_refused_client_has_in_flight_is_free<S>() {
         for (revision, in_flight) in [(0, 1_000), (1, 65_536)] {
             let mut t = server_with::<S>(small::<S>(), Opening::Accepted(Negotiation::Off));
-            t.get(new(1, "no/such/method").revision(revision)).says(&["close(1,UNIMPLEMENTED)"]);
+            t.get(new(1, "no/such/method").revision(revision)).sends(&["close(1,UNIMPLEMENTED)"]);
             assert_eq!(t.end.tunnel.budgets(t.now()).late_bytes, in_flight);
         }
     }
@@ -174,7 +174,7 @@ both_stores! {
         t.get(msg(2, 100, 100));
         t.get(msg(1, 1, 1))
             .sees(&["ended(1,RESOURCE_EXHAUSTED,RevisionZeroBudget)"])
-            .says(&["close(1,RESOURCE_EXHAUSTED)"]);
+            .sends(&["close(1,RESOURCE_EXHAUSTED)"]);
         t.reads(2, &["got(2,100)"]);
         t.lives();
     }

@@ -10,7 +10,7 @@ both_stores! {
         for kind in [MethodKind::Unary, MethodKind::ServerStreaming] {
             let mut t = server::<S>();
             t.open_kind(1, kind);
-            t.get(half(1)).sees(&["ended(1,INTERNAL,MissingRequest)"]).says(&["close(1,INTERNAL)"]);
+            t.get(half(1)).sees(&["ended(1,INTERNAL,MissingRequest)"]).sends(&["close(1,INTERNAL)"]);
             t.lives();
         }
         for kind in [MethodKind::Unknown, MethodKind::ClientStreaming, MethodKind::Bidi] {
@@ -27,7 +27,7 @@ both_stores! {
         t.get(msg(1, 7, 7)).sees(&["got(1,7)"]);
         t.get(msg(1, 7, 7))
             .sees(&["ended(1,INVALID_ARGUMENT,SecondRequest)"])
-            .says(&["close(1,INVALID_ARGUMENT)"]);
+            .sends(&["close(1,INVALID_ARGUMENT)"]);
         t.get(half(1));
         t.lives();
     }
@@ -38,7 +38,7 @@ both_stores! {
         t.get(msg(1, 0, 0)).sees(&["got(1,0)"]);
         t.get(msg(1, 0, 0))
             .sees(&["ended(1,INVALID_ARGUMENT,SecondRequest)"])
-            .says(&["close(1,INVALID_ARGUMENT)"]);
+            .sends(&["close(1,INVALID_ARGUMENT)"]);
         t.lives();
         // The other kinds take any number.
         for (id, kind) in [(2, MethodKind::ClientStreaming), (3, MethodKind::Bidi)] {
@@ -58,7 +58,7 @@ both_stores! {
         t.lives();
         t.wait(core::time::Duration::from_secs(1))
             .sees(&["ended(1,DEADLINE_EXCEEDED)"])
-            .says(&["close(1,DEADLINE_EXCEEDED)"]);
+            .sends(&["close(1,DEADLINE_EXCEEDED)"]);
         t.lives();
     }
 }

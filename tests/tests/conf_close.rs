@@ -120,7 +120,7 @@ both_stores! {
             let mut t = client::<S>();
             t.open_kind(kind);
             t.get(msg(1, 7, 7)).sees(&["got(1,7)"]);
-            t.get(msg(1, 7, 7)).sees(&["ended(1,INTERNAL,SecondResponse)"]).says(&["cancel(1)"]);
+            t.get(msg(1, 7, 7)).sees(&["ended(1,INTERNAL,SecondResponse)"]).sends(&["cancel(1)"]);
             t.get(close(1, 0));
             t.lives();
         }
@@ -141,7 +141,7 @@ both_stores! {
 
     fn conf_126_an_empty_frame_on_a_live_stream<S>() {
         let mut t = client::<S>().with_call();
-        t.get(none(1)).sees(&["ended(1,INTERNAL,UnknownFrame)"]).says(&["cancel(1)"]);
+        t.get(none(1)).sees(&["ended(1,INTERNAL,UnknownFrame)"]).sends(&["cancel(1)"]);
         t.lives();
     }
 
@@ -153,7 +153,7 @@ both_stores! {
             "ended(2,UNAVAILABLE,StreamNeverCreated,sent)",
             "abort(INTERNAL,StreamNeverCreated)",
         ]);
-        t.says(&[]);
+        t.sends(&[]);
     }
 
     fn conf_128_frames_for_ids_below<S>() {
@@ -169,20 +169,20 @@ both_stores! {
     fn conf_129_the_end_before_our_half_close_is_out<S>() {
         let mut t = client_window::<S>(10);
         t.open_kind(MethodKind::Unary);
-        t.send(1, 40_000).says(&["msg(1,40000,10)"]);
+        t.send(1, 40_000).sends(&["msg(1,40000,10)"]);
         assert_eq!(t.act(|end, _| end.half_close(1)), Ok(()));
         t.get(hdr(1, &[])).sees(&["hdr(1)"]);
         t.get(msg(1, 7, 7)).sees(&["got(1,7)"]);
         t.get(close(1, 0)).sees(&["ended(1,OK)"]);
         // Neither the rest of the request nor the half-close is of use now.
-        t.says(&[]);
+        t.sends(&[]);
         t.get(wu(1, 40_000));
         t.lives();
     }
 
     fn conf_130_an_error_while_blocked_on_credit<S>() {
         let mut t = client_window::<S>(10).with_call();
-        t.send(1, 40_000).says(&["msg(1,40000,10)"]);
+        t.send(1, 40_000).sends(&["msg(1,40000,10)"]);
         assert!(t.end.tunnel.inspect(t.end.key(1)).is_some_and(|stream| stream.is_blocked_on_credit()));
         t.get(close(1, 7)).sees(&["ended(1,PERMISSION_DENIED)"]);
         assert!(!t.end.tunnel.inspect(t.end.key(1)).is_some_and(|stream| stream.is_blocked_on_credit()));
@@ -198,7 +198,7 @@ both_stores! {
         t.get(msg(1, 1_000, 1_000)).sees(&["got(1,1000)"]);
         t.get(msg(1, 1_001, 0))
             .sees(&["ended(1,RESOURCE_EXHAUSTED,MessageTooLarge)"])
-            .says(&["cancel(1)"]);
+            .sends(&["cancel(1)"]);
         t.lives();
     }
 
@@ -206,32 +206,32 @@ both_stores! {
         // It goes out with the half-close.
         let mut t = server::<S>().with_call();
         t.close_with(1, 0, &[], HELD);
-        t.get(half(1)).sees(&["half(1)", "ended(1,closed)"]).says(&["close(1,OK)"]);
+        t.get(half(1)).sees(&["half(1)", "ended(1,closed)"]).sends(&["close(1,OK)"]);
 
         // What comes meanwhile is dropped, and its credit given back.
         t.open_kind(2, MethodKind::Unknown);
         t.close_with(2, 0, &[], HELD);
-        t.get(msg(2, 50_000, 40_000)).sees(&["discard(2,40000)"]).says(&["wu(2,40000)"]);
+        t.get(msg(2, 50_000, 40_000)).sees(&["discard(2,40000)"]).sends(&["wu(2,40000)"]);
         t.get(more(2, 10_000)).sees(&["discard(2,10000)"]);
-        t.get(half(2)).sees(&["half(2)", "ended(2,closed)"]).says(&["close(2,OK)"]);
+        t.get(half(2)).sees(&["half(2)", "ended(2,closed)"]).sends(&["close(2,OK)"]);
 
         // It waits no longer than it was told.
         t.open_kind(3, MethodKind::Unknown);
         t.close_with(3, 0, &[], HELD);
         t.wait(Duration::from_secs(9));
-        t.wait(Duration::from_secs(1)).sees(&["ended(3,closed)"]).says(&["close(3,OK)"]);
+        t.wait(Duration::from_secs(1)).sees(&["ended(3,closed)"]).sends(&["close(3,OK)"]);
 
         // An error is never held, nor is anything where the half-close has come.
         t.open_kind(4, MethodKind::Unknown);
-        t.close_with(4, 5, &[], HELD).sees(&["ended(4,closed)"]).says(&["close(4,NOT_FOUND)"]);
+        t.close_with(4, 5, &[], HELD).sees(&["ended(4,closed)"]).sends(&["close(4,NOT_FOUND)"]);
         t.open_kind(5, MethodKind::Unknown);
         t.get(half(5)).sees(&["half(5)"]);
-        t.close_with(5, 0, &[], HELD).sees(&["ended(5,closed)"]).says(&["close(5,OK)"]);
+        t.close_with(5, 0, &[], HELD).sees(&["ended(5,closed)"]).sends(&["close(5,OK)"]);
 
         // The peer's cancel replaces it.
         t.open_kind(6, MethodKind::Unknown);
         t.close_with(6, 0, &[], HELD);
-        t.get(cancel(6)).sees(&["ended(6,CANCELLED,by peer)"]).says(&["close(6,CANCELLED)"]);
+        t.get(cancel(6)).sees(&["ended(6,CANCELLED,by peer)"]).sends(&["close(6,CANCELLED)"]);
         t.lives();
     }
 }
@@ -241,23 +241,23 @@ both_stores! {
         let mut t = server::<S>();
         t.get(new(1, "svc/m").timeout("2S")).sees(&["opened(1,svc/m)"]);
         t.close_with(1, 0, &[], HELD);
-        t.wait(Duration::from_secs(2)).sees(&["ended(1,closed)"]).says(&["close(1,OK)"]);
+        t.wait(Duration::from_secs(2)).sees(&["ended(1,closed)"]).sends(&["close(1,OK)"]);
 
         t.open_kind(2, MethodKind::Unknown);
         t.close_with(2, 0, &[], HELD);
         t.act(|end, now| end.drain(now, Duration::from_secs(1)));
-        t.wait(Duration::from_secs(1)).sees(&["ended(2,closed)", "finish"]).says(&["close(2,OK)"]);
+        t.wait(Duration::from_secs(1)).sees(&["ended(2,closed)", "finish"]).sends(&["close(2,OK)"]);
         assert_eq!(t.end.tunnel.error(), None);
     }
 
     fn a_held_ok_behind_a_message_without_credit_misses_the_deadline<S>() {
         let mut t = server::<S>();
         t.get(new(1, "svc/m").window(1).timeout("2S")).sees(&["opened(1,svc/m)"]);
-        t.send(1, 5).says(&["msg(1,5,1)"]);
+        t.send(1, 5).sends(&["msg(1,5,1)"]);
         t.close_with(1, 0, &[], HELD);
         t.wait(Duration::from_secs(2))
             .sees(&["ended(1,DEADLINE_EXCEEDED)"])
-            .says(&["close(1,DEADLINE_EXCEEDED)"]);
+            .sends(&["close(1,DEADLINE_EXCEEDED)"]);
         t.lives();
     }
 }

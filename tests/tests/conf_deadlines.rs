@@ -58,7 +58,7 @@ both_stores! {
         for (id, value) in [(1, "0S"), (2, "-5S"), (3, "0n")] {
             t.get(new(id, "svc/m").timeout(value))
                 .sees(&[])
-                .says(&[&format!("close({id},DEADLINE_EXCEEDED)")]);
+                .sends(&[&format!("close({id},DEADLINE_EXCEEDED)")]);
             t.get(half(id));
         }
         assert_eq!(t.end.tunnel.counters().opened, 0);
@@ -94,7 +94,7 @@ both_stores! {
             t.reads(1, &[]);
             t.wait(Duration::from_secs(1))
                 .sees(&["ended(1,DEADLINE_EXCEEDED)"])
-                .says(&["close(1,DEADLINE_EXCEEDED)"]);
+                .sends(&["close(1,DEADLINE_EXCEEDED)"]);
             t.reads(1, &["end"]);
             t.lives();
         }
@@ -108,7 +108,7 @@ both_stores! {
             t.get(msg(1, 10, 2));
             t.wait(Duration::from_secs(1))
                 .sees(&["ended(1,DEADLINE_EXCEEDED)"])
-                .says(&["close(1,DEADLINE_EXCEEDED)"]);
+                .sends(&["close(1,DEADLINE_EXCEEDED)"]);
             t.reads(1, &["end"]);
             t.lives();
         }
@@ -119,7 +119,7 @@ both_stores! {
         t.get(new(1, "svc/m").timeout("1S")).sees(&["opened(1,svc/m)"]);
         t.wait(Duration::from_secs(1))
             .sees(&["ended(1,DEADLINE_EXCEEDED)"])
-            .says(&["close(1,DEADLINE_EXCEEDED)"]);
+            .sends(&["close(1,DEADLINE_EXCEEDED)"]);
         let late = t.act(|end, now| {
             let status = StatusHead { code: 2, message: "", details: &[] };
             end.close(now, 1, status, &[], Hold::Never)
@@ -133,7 +133,7 @@ both_stores! {
         t.get(new(1, "svc/m").timeout("1S")).sees(&["opened(1,svc/m)"]);
         t.wait(Duration::from_secs(1))
             .sees(&["ended(1,DEADLINE_EXCEEDED)"])
-            .says(&["close(1,DEADLINE_EXCEEDED)"]);
+            .sends(&["close(1,DEADLINE_EXCEEDED)"]);
         assert_eq!(t.end.tunnel.active_streams(), 0);
         assert_eq!(t.end.tunnel.streams(), 1, "it counts until its handler has ended");
         t.act(|end, _| end.release(1));
@@ -145,9 +145,9 @@ both_stores! {
         let mut t = client_window::<S>(3);
         let deadline = Some(t.now().saturating_add(Duration::from_secs(1)));
         t.open_with(OpenOptions { deadline, ..OpenOptions::default() });
-        t.send(1, 5).says(&["msg(1,5,3)"]);
+        t.send(1, 5).sends(&["msg(1,5,3)"]);
         assert!(t.end.tunnel.inspect(t.end.key(1)).is_some_and(|stream| stream.is_blocked_on_credit()));
-        t.wait(Duration::from_secs(1)).sees(&["ended(1,DEADLINE_EXCEEDED)"]).says(&["cancel(1)"]);
+        t.wait(Duration::from_secs(1)).sees(&["ended(1,DEADLINE_EXCEEDED)"]).sends(&["cancel(1)"]);
         t.get(close(1, 1));
         t.lives();
     }
@@ -161,9 +161,9 @@ both_stores! {
         t.advance(Duration::from_millis(1_500));
         t.taking = true;
         t.settle();
-        let said = t.said();
-        let [SentFrame::New { headers, .. }] = &said[..] else {
-            panic!("{said:?}");
+        let sent = t.sent();
+        let [SentFrame::New { headers, .. }] = &sent[..] else {
+            panic!("{sent:?}");
         };
         let [value] = &headers["grpc-timeout"][..] else {
             panic!("{headers:?}");
@@ -174,7 +174,7 @@ both_stores! {
 
         // A known server says UNKNOWN for a deadline: at ours, it was ours.
         t.advance(Duration::from_millis(3_500));
-        t.get(close(1, 2)).sees(&["ended(1,DEADLINE_EXCEEDED)"]).says(&["cancel(1)"]);
+        t.get(close(1, 2)).sees(&["ended(1,DEADLINE_EXCEEDED)"]).sends(&["cancel(1)"]);
         t.lives();
     }
 }
@@ -188,7 +188,7 @@ both_stores! {
         t.wait(Duration::from_secs(1)).sees(&["ended(1,DEADLINE_EXCEEDED)"]);
         t.taking = true;
         t.settle();
-        t.says(&[]);
+        t.sends(&[]);
         t.lives();
     }
 }

@@ -11,10 +11,11 @@ use grpctunnel_tests::harness::{
     Script, Seen, SentFrame, Store, client, client_window, client_zero, server,
 };
 
-/// Lengths of the chunks of message 1 that were said, and whether that is all that was.
-fn chunks(said: &[SentFrame]) -> Option<Vec<usize>> {
-    said.iter()
-        .map(|said| match said {
+/// Lengths of the chunks of message 1 that were sent, and whether nothing else was.
+fn chunks(frames: &[SentFrame]) -> Option<Vec<usize>> {
+    frames
+        .iter()
+        .map(|frame| match frame {
             SentFrame::Message { id: 1, data, .. } | SentFrame::More { id: 1, data } => {
                 Some(data.len())
             }
@@ -30,7 +31,7 @@ both_stores! {
         t.get(wu(1, u32::MAX - 100));
         t.get(wu(1, 1))
             .sees(&["ended(1,INTERNAL,WindowOverflow)"])
-            .says(&["close(1,INTERNAL)"]);
+            .sends(&["close(1,INTERNAL)"]);
         t.lives();
     }
 
@@ -38,7 +39,7 @@ both_stores! {
         let mut t = client_window::<S>(100).with_call();
         t.get(wu(1, 4_294_967_196))
             .sees(&["ended(1,INTERNAL,WindowOverflow)"])
-            .says(&["cancel(1)"]);
+            .sends(&["cancel(1)"]);
         t.lives();
     }
 
@@ -47,7 +48,7 @@ both_stores! {
         t.get(new(1, "svc/m").window(70_000)).sees(&["opened(1,svc/m)"]);
         t.get(wu(1, u32::MAX))
             .sees(&["ended(1,INTERNAL,WindowOverflow)"])
-            .says(&["close(1,INTERNAL)"]);
+            .sends(&["close(1,INTERNAL)"]);
         t.lives();
     }
 
@@ -57,7 +58,7 @@ both_stores! {
         t.get(msg(1, 70_000, 65_536));
         t.get(more(1, 1))
             .sees(&["ended(1,RESOURCE_EXHAUSTED,WindowExceeded)"])
-            .says(&["close(1,RESOURCE_EXHAUSTED)"]);
+            .sends(&["close(1,RESOURCE_EXHAUSTED)"]);
         t.get(more(1, 1));
         t.reads(1, &["end"]);
         t.lives();
@@ -69,7 +70,7 @@ both_stores! {
         t.get(msg(1, 65_536, 65_536));
         t.get(msg(1, 1, 1))
             .sees(&["ended(1,RESOURCE_EXHAUSTED,WindowExceeded)"])
-            .says(&["cancel(1)"]);
+            .sends(&["cancel(1)"]);
         t.reads(1, &["got(1,65536)", "end"]);
         t.lives();
     }
@@ -78,7 +79,7 @@ both_stores! {
         let mut t = server::<S>().with_call();
         t.get(msg(1, 65_537, 65_537))
             .sees(&["ended(1,RESOURCE_EXHAUSTED,WindowExceeded)"])
-            .says(&["close(1,RESOURCE_EXHAUSTED)"]);
+            .sends(&["close(1,RESOURCE_EXHAUSTED)"]);
         assert_eq!(t.end.buffered(1), 0);
         t.lives();
     }
@@ -95,8 +96,8 @@ both_stores! {
         t.get(msg(3, 5, 5));
         t.get(half(3)).sees(&["half(3)"]);
         t.reads(3, &["got(3,5)"]);
-        t.send(3, 2).sees(&["writable(3)"]).says(&["msg(3,2,2)"]);
-        t.close(3, 0).sees(&["ended(3,closed)"]).says(&["close(3,OK)"]);
+        t.send(3, 2).sees(&["writable(3)"]).sends(&["msg(3,2,2)"]);
+        t.close(3, 0).sees(&["ended(3,closed)"]).sends(&["close(3,OK)"]);
         t.lives();
     }
 
@@ -114,7 +115,7 @@ both_stores! {
 
     fn conf_093_credit_for_a_finished_stream_server<S>() {
         let mut t = server::<S>().with_call();
-        t.close(1, 0).sees(&["ended(1,closed)"]).says(&["close(1,OK)"]);
+        t.close(1, 0).sees(&["ended(1,closed)"]).sends(&["close(1,OK)"]);
         t.get(wu(1, 5));
         t.lives();
     }
@@ -154,19 +155,19 @@ both_stores! {
         t.get(new(1, "svc/m").window(0)).sees(&["opened(1,svc/m)"]);
         t.get(half(1)).sees(&["half(1)"]);
         t.send(1, 5);
-        t.get(wu(1, 5)).sees(&["writable(1)"]).says(&["msg(1,5,5)"]);
+        t.get(wu(1, 5)).sees(&["writable(1)"]).sends(&["msg(1,5,5)"]);
         t.lives();
     }
 
     fn conf_097_one_small_chunk_for_each_grant<S>() {
         let mut t = server::<S>();
         t.get(new(1, "svc/m").window(1)).sees(&["opened(1,svc/m)"]);
-        t.send(1, 50_000).says(&["msg(1,50000,1)"]);
+        t.send(1, 50_000).sends(&["msg(1,50000,1)"]);
         // As many chunks as grants, and none without one.
         for _ in 0..500 {
-            t.get(wu(1, 1)).says(&["more(1,1)"]);
+            t.get(wu(1, 1)).sends(&["more(1,1)"]);
         }
-        t.wait(Duration::from_secs(3_600)).says(&[]);
+        t.wait(Duration::from_secs(3_600)).sends(&[]);
         t.lives();
     }
 
@@ -200,7 +201,7 @@ both_stores! {
         t.get(msg(1, 60_000, 60_000));
         t.get(half(1)).sees(&["half(1)"]);
         t.reads(1, &["got(1,60000)"]);
-        t.says(&[]);
+        t.sends(&[]);
         t.lives();
     }
 
@@ -214,8 +215,8 @@ both_stores! {
 
     fn conf_102_a_message_over_a_small_window<S>() {
         let mut t = client_window::<S>(10).with_call();
-        t.send(1, 22).says(&["msg(1,22,10)"]);
-        t.get(wu(1, 40)).sees(&["writable(1)"]).says(&["more(1,12)"]);
+        t.send(1, 22).sends(&["msg(1,22,10)"]);
+        t.get(wu(1, 40)).sees(&["writable(1)"]).sends(&["more(1,12)"]);
         t.lives();
     }
 }
@@ -249,8 +250,8 @@ fn a_grant_for_each_chunk<R: Role, S: Store>(mut t: Script<R, S>) {
         t.send(1, 100);
         let mut sent = 0;
         loop {
-            let said = t.said();
-            let chunks = chunks(&said).unwrap();
+            let frames = t.sent();
+            let chunks = chunks(&frames).unwrap();
             sent += chunks.iter().sum::<usize>();
             for len in &chunks {
                 t.end
@@ -284,9 +285,9 @@ fn a_message_larger_than_the_window<R: Role, S: Store>(mut t: Script<R, S>) {
         t.get(more_from(1, sent, len));
         sent += len;
         credit -= len;
-        for said in t.said() {
-            let SentFrame::WindowUpdate { id: 1, bytes } = said else {
-                panic!("{said}");
+        for frame in t.sent() {
+            let SentFrame::WindowUpdate { id: 1, bytes } = frame else {
+                panic!("{frame}");
             };
             // Batched, and never more than was read.
             assert!(bytes >= 32_768, "{bytes}");
@@ -309,10 +310,10 @@ both_stores! {
         t.reading = false;
         t.get(msg(1, 70_000, 40_000));
         t.act(|end, _| end.stop_reading(1));
-        t.says(&["wu(1,40000)"]);
+        t.sends(&["wu(1,40000)"]);
         t.get(more(1, 30_000)).sees(&["discard(1,30000)"]);
-        t.get(msg(1, 40_000, 35_000)).sees(&["discard(1,35000)"]).says(&["wu(1,65000)"]);
-        t.get(cancel(1)).sees(&["ended(1,CANCELLED,by peer)"]).says(&["close(1,CANCELLED)"]);
+        t.get(msg(1, 40_000, 35_000)).sees(&["discard(1,35000)"]).sends(&["wu(1,65000)"]);
+        t.get(cancel(1)).sees(&["ended(1,CANCELLED,by peer)"]).sends(&["close(1,CANCELLED)"]);
         t.lives();
     }
 }

@@ -16,7 +16,7 @@ both_stores! {
 
     fn conf_104_half_close_and_cancel_of_a_finished_stream<S>() {
         let mut t = server::<S>().with_call();
-        t.close(1, 0).sees(&["ended(1,closed)"]).says(&["close(1,OK)"]);
+        t.close(1, 0).sees(&["ended(1,closed)"]).sends(&["close(1,OK)"]);
         t.get(half(1));
         t.get(cancel(1));
         t.lives();
@@ -33,7 +33,7 @@ both_stores! {
         t.reading = false;
         t.get(msg(1, 7, 7));
         t.get(half(1)).sees(&["half(1)"]);
-        t.get(cancel(1)).sees(&["ended(1,CANCELLED,by peer)"]).says(&["close(1,CANCELLED)"]);
+        t.get(cancel(1)).sees(&["ended(1,CANCELLED,by peer)"]).sends(&["close(1,CANCELLED)"]);
         // The handler is cancelled: it gets no message any more.
         t.reads(1, &["end"]);
         t.lives();
@@ -42,8 +42,8 @@ both_stores! {
     fn conf_107_cancel_of_a_live_stream<S>() {
         let mut t = server::<S>().with_call();
         assert_eq!(t.act(|end, _| end.respond(1, &[])), Ok(()));
-        t.says(&["hdr(1)"]);
-        t.get(cancel(1)).sees(&["ended(1,CANCELLED,by peer)"]).says(&["close(1,CANCELLED)"]);
+        t.sends(&["hdr(1)"]);
+        t.get(cancel(1)).sees(&["ended(1,CANCELLED,by peer)"]).sends(&["close(1,CANCELLED)"]);
         let late = t.act(|end, now| {
             let status = StatusHead { code: 0, message: "", details: &[] };
             end.close(now, 1, status, &[], Hold::Never)
@@ -56,7 +56,7 @@ both_stores! {
 
     fn conf_108_cancel_twice_and_what_follows<S>() {
         let mut t = server::<S>().with_call();
-        t.get(cancel(1)).sees(&["ended(1,CANCELLED,by peer)"]).says(&["close(1,CANCELLED)"]);
+        t.get(cancel(1)).sees(&["ended(1,CANCELLED,by peer)"]).sends(&["close(1,CANCELLED)"]);
         for frame in [cancel(1), msg(1, 3, 3), more(1, 3), wu(1, 9), half(1), none(1)] {
             t.get(frame);
         }
@@ -71,13 +71,13 @@ both_stores! {
         t.get(cancel(1)).sees(&["ended(1,CANCELLED,by peer)"]);
         t.taking = true;
         t.settle();
-        t.says(&["close(1,CANCELLED)"]);
+        t.sends(&["close(1,CANCELLED)"]);
         t.lives();
     }
 
     fn conf_110_cancel_that_crosses_close<S>() {
         let mut t = server::<S>().with_call();
-        t.close(1, 5).sees(&["ended(1,closed)"]).says(&["close(1,NOT_FOUND)"]);
+        t.close(1, 5).sees(&["ended(1,closed)"]).sends(&["close(1,NOT_FOUND)"]);
         t.get(cancel(1));
         t.lives();
 
@@ -88,14 +88,14 @@ both_stores! {
         t.get(cancel(1)).sees(&["ended(1,CANCELLED,by peer)"]);
         t.taking = true;
         t.settle();
-        t.says(&["close(1,CANCELLED)"]);
+        t.sends(&["close(1,CANCELLED)"]);
         t.lives();
     }
 
     fn conf_111_frames_after_our_cancel<S>() {
         let mut t = client::<S>().with_call();
         assert_eq!(t.act(|end, _| end.cancel(1)), Ok(()));
-        t.sees(&["ended(1,CANCELLED)"]).says(&["cancel(1)"]);
+        t.sees(&["ended(1,CANCELLED)"]).sends(&["cancel(1)"]);
         for frame in [hdr(1, &[]), msg(1, 3, 3), more(1, 1), wu(1, 9), close(1, 1)] {
             t.get(frame);
         }
@@ -125,7 +125,7 @@ both_stores! {
         t.taking = true;
         t.settle();
         // Of the first call nothing is left but its close.
-        t.sees(&["ended(2,closed)"]).says(&["close(1,CANCELLED)", "close(2,OK)"]);
+        t.sees(&["ended(2,closed)"]).sends(&["close(1,CANCELLED)", "close(2,OK)"]);
         t.lives();
     }
 }
@@ -140,7 +140,7 @@ both_stores! {
         t.sees(&["ended(1,CANCELLED)"]);
         t.taking = true;
         t.settle();
-        t.says(&["new(1,svc/m)"]);
+        t.sends(&["new(1,svc/m)"]);
         assert_eq!(t.end.tunnel.inspect(t.end.key(2)).and_then(|stream| stream.id()), Some(1));
         t.lives();
     }

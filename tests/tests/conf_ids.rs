@@ -45,7 +45,7 @@ both_stores! {
         for frame in [none(1), on(1, &unknown)] {
             let mut t = server::<S>().with_call();
             t.open_kind(2, MethodKind::Unknown);
-            t.get(frame).sees(&["ended(1,INTERNAL,UnknownFrame)"]).says(&["close(1,INTERNAL)"]);
+            t.get(frame).sees(&["ended(1,INTERNAL,UnknownFrame)"]).sends(&["close(1,INTERNAL)"]);
             t.get(msg(2, 1, 1)).sees(&["got(2,1)"]);
             t.lives();
         }
@@ -53,7 +53,7 @@ both_stores! {
 
     fn conf_160_an_empty_frame_for_a_finished_stream<S>() {
         let mut t = server::<S>().with_call();
-        t.close(1, 0).sees(&["ended(1,closed)"]).says(&["close(1,OK)"]);
+        t.close(1, 0).sees(&["ended(1,closed)"]).sends(&["close(1,OK)"]);
         t.get(none(1));
         t.lives();
     }
@@ -68,7 +68,7 @@ both_stores! {
     fn conf_162_a_flood_of_frames_for_finished_streams<S>() {
         for frame in [half(1), cancel(1), none(1), more(1, 0), msg(1, 0, 0)] {
             let mut t = server::<S>().with_call();
-            t.get(cancel(1)).sees(&["ended(1,CANCELLED,by peer)"]).says(&["close(1,CANCELLED)"]);
+            t.get(cancel(1)).sees(&["ended(1,CANCELLED,by peer)"]).sends(&["close(1,CANCELLED)"]);
             let mut taken = 0;
             while t.end.feed(t.now(), &frame).is_ok() {
                 taken += 1;
@@ -84,7 +84,7 @@ both_stores! {
 both_stores! {
     fn data_in_flight_when_we_ended_the_stream_is_free<S>() {
         let mut t = server::<S>().with_call();
-        t.close(1, 5).sees(&["ended(1,closed)"]).says(&["close(1,NOT_FOUND)"]);
+        t.close(1, 5).sees(&["ended(1,closed)"]).sends(&["close(1,NOT_FOUND)"]);
         // A whole window was granted, and may still arrive, byte by byte.
         for _ in 0..65_536 {
             t.end.feed(t.now(), &more(1, 1)).unwrap();

@@ -25,24 +25,24 @@ fn at_point<S: Store>(point: usize) -> (Script<Server, S>, bool) {
         },
         |t| {
             assert_eq!(t.act(|end, _| end.respond(1, &[])), Ok(()));
-            t.says(&["hdr(1)"]);
+            t.sends(&["hdr(1)"]);
         },
         |t| {
-            t.send(1, 5).sees(&["writable(1)"]).says(&["msg(1,5,5)"]);
+            t.send(1, 5).sees(&["writable(1)"]).sends(&["msg(1,5,5)"]);
         },
         |t| {
             let message = vec![7; 9];
             assert_eq!(t.act(|end, _| end.send(1, message, 4)), Ok(()));
-            t.says(&["msg(1,9,4)"]);
+            t.sends(&["msg(1,9,4)"]);
         },
         |t| {
             assert_eq!(t.act(|end, _| end.provide(1, 5)), Ok(()));
-            t.sees(&["writable(1)"]).says(&["more(1,5)"]);
+            t.sees(&["writable(1)"]).sends(&["more(1,5)"]);
         },
         |t| {
             t.close(1, 0)
                 .sees(&["ended(1,closed)"])
-                .says(&["close(1,OK)"]);
+                .sends(&["close(1,OK)"]);
         },
     ];
     for step in steps.iter().take(point) {
@@ -63,7 +63,7 @@ fn every_point<S: Store>(cause: Cause, reason: TunnelReason, carrier: &str) {
         } else {
             t.sees(&[carrier]);
         }
-        t.says(&[]);
+        t.sends(&[]);
         assert_eq!(t.end.tunnel.active_streams(), 0, "point {point}");
         if point > 0 {
             t.act(|end, _| end.release(1));
@@ -78,7 +78,7 @@ both_stores! {
         let mut t = server::<S>().with_call();
         t.ends(Cause::Finished)
             .sees(&["ended(1,UNAVAILABLE,CarrierFinished,sent)", "finish"]);
-        t.says(&[]);
+        t.sends(&[]);
     }
 
     fn conf_164_the_end_behind_a_whole_request<S>() {
@@ -90,7 +90,7 @@ both_stores! {
         let status = grpctunnel_core::wire::StatusHead { code: 0, message: "", details: &[] };
         let late = t.act(|end, now| end.close(now, 1, status, &[], Hold::Never));
         assert!(late.is_err(), "the response is lost");
-        t.says(&[]);
+        t.sends(&[]);
     }
 
     fn conf_165_the_end_at_every_point<S>() {

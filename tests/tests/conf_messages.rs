@@ -30,17 +30,17 @@ fn play<R: Role, S: Store>(mut t: Script<R, S>, (frames, got, ends): Row<'_>, sa
     }
     let Some(reason) = ends else {
         t.reads(1, got);
-        let said: Vec<&str> = Some(says)
+        let expected: Vec<&str> = Some(says)
             .filter(|says| !says.is_empty())
             .into_iter()
             .collect();
-        t.says(&said);
+        t.sends(&expected);
         t.lives();
         return;
     };
     t.seen();
     assert_eq!(t.over(1), Over::Violation(reason));
-    t.says(&[says]);
+    t.sends(&[says]);
     let got: Vec<&str> = got.iter().copied().chain(["end"]).collect();
     t.reads(1, &got);
     t.lives();
@@ -69,7 +69,7 @@ fn limited_server<S: Store>(change: impl Fn(&mut Config)) -> Script<Server, S> {
     let mut config = config::<S>();
     change(&mut config);
     let mut t = server_with::<S>(config, Opening::Accepted(Negotiation::On));
-    t.says(&["set(-1,65536,[0, 1])"]);
+    t.sends(&["set(-1,65536,[0, 1])"]);
     t.with_call()
 }
 
@@ -159,14 +159,14 @@ both_stores! {
         play(server::<S>().with_call(), row, "wu(1,65536)");
         // Ours are never larger than 16,384.
         let mut t = server::<S>().with_call();
-        t.send(1, 16_385).sees(&["writable(1)"]).says(&["msg(1,16385,16384)", "more(1,1)"]);
+        t.send(1, 16_385).sees(&["writable(1)"]).sends(&["msg(1,16385,16384)", "more(1,1)"]);
     }
 
     fn conf_073_a_chunk_as_large_as_the_window_client<S>() {
         let row = (&[msg(1, 65_536, 65_536)][..], &["got(1,65536)"][..], None);
         play(client::<S>().with_call(), row, "wu(1,65536)");
         let mut t = client::<S>().with_call();
-        t.send(1, 16_385).sees(&["writable(1)"]).says(&["msg(1,16385,16384)", "more(1,1)"]);
+        t.send(1, 16_385).sees(&["writable(1)"]).sends(&["msg(1,16385,16384)", "more(1,1)"]);
     }
 
     fn conf_074_a_large_chunk_in_revision_zero_server<S>() {
@@ -189,7 +189,7 @@ both_stores! {
         t.get(new(1, "svc/m").revision(0)).sees(&["opened(1,svc/m)"]);
         t.get(msg(1, 64 << 20, 0))
             .sees(&["ended(1,RESOURCE_EXHAUSTED,MessageTooLarge)"])
-            .says(&["close(1,RESOURCE_EXHAUSTED)"]);
+            .sends(&["close(1,RESOURCE_EXHAUSTED)"]);
         t.get(more(1, 100));
         t.lives();
     }
@@ -254,9 +254,9 @@ both_stores! {
 
     fn conf_081_data_after_the_end_server<S>() {
         let mut t = server::<S>().with_call();
-        t.get(cancel(1)).sees(&["ended(1,CANCELLED,by peer)"]).says(&["close(1,CANCELLED)"]);
+        t.get(cancel(1)).sees(&["ended(1,CANCELLED,by peer)"]).sends(&["close(1,CANCELLED)"]);
         t.open_kind(2, MethodKind::Unknown);
-        t.close(2, 0).sees(&["ended(2,closed)"]).says(&["close(2,OK)"]);
+        t.close(2, 0).sees(&["ended(2,closed)"]).sends(&["close(2,OK)"]);
         for id in [1, 2] {
             t.get(msg(id, 7, 7));
             t.get(more(id, 7));
@@ -268,7 +268,7 @@ both_stores! {
     fn conf_081_data_after_the_end_client<S>() {
         let mut t = client::<S>().with_call();
         assert_eq!(t.act(|end, _| end.cancel(1)), Ok(()));
-        t.sees(&["ended(1,CANCELLED)"]).says(&["cancel(1)"]);
+        t.sees(&["ended(1,CANCELLED)"]).sends(&["cancel(1)"]);
         t.open();
         t.get(close(2, 0)).sees(&["ended(2,OK)"]);
         for id in [1, 2] {
@@ -339,7 +339,7 @@ fn empty_chunks<R: Role, S: Store>(mut t: Script<R, S>, says: &str) {
         t.get(more(1, 0));
     }
     assert!(t.end.buffer_memory(1) <= before + 64);
-    t.get(more(1, 0)).says(&[says]);
+    t.get(more(1, 0)).sends(&[says]);
     t.seen();
     assert_eq!(t.over(1), Over::Violation(StreamReason::TooManyEmptyChunks));
     t.lives();
@@ -375,7 +375,7 @@ fn a_window_of_one_byte_messages<R: Role, S: Store>(mut t: Script<R, S>) {
     assert_eq!(got.concat(), content(0, 65_536));
     assert_eq!(got.len(), 65_536);
     t.settle();
-    t.said();
+    t.sent();
     t.lives();
 }
 
@@ -389,7 +389,7 @@ both_stores! {
                 t.get(msg(id, 34, 1));
                 t.get(more_from(id, 1, 33)).sees(&[&format!("got({id},34)")]);
                 t.get(cancel(id)).sees(&[&format!("ended({id},CANCELLED,by peer)")]);
-                t.said();
+                t.sent();
             }
         }
         t.lives();

@@ -118,7 +118,7 @@ both_stores! {
     fn conf_182_half_close_twice_is_once<S>() {
         let mut t = client::<S>().with_call();
         assert_eq!(t.act(|end, _| end.half_close(1)), Ok(()));
-        t.says(&["half(1)"]);
+        t.sends(&["half(1)"]);
         assert_eq!(t.act(|end, _| end.half_close(1)), Ok(()));
         t.lives();
     }
@@ -126,7 +126,7 @@ both_stores! {
     fn conf_183_a_message_after_half_close<S>() {
         let mut t = client::<S>().with_call();
         assert_eq!(t.act(|end, _| end.half_close(1)), Ok(()));
-        t.says(&["half(1)"]);
+        t.sends(&["half(1)"]);
         let late = t.act(|end, _| end.send(1, vec![1], 1));
         assert_eq!(late, Err(CommandError::SendSideClosed));
         t.lives();
@@ -136,7 +136,7 @@ both_stores! {
         for kind in [MethodKind::Unary, MethodKind::ServerStreaming] {
             let mut t = client::<S>();
             t.open_kind(kind);
-            t.send(1, 3).sees(&["writable(1)"]).says(&["msg(1,3,3)"]);
+            t.send(1, 3).sees(&["writable(1)"]).sends(&["msg(1,3,3)"]);
             let second = t.act(|end, _| end.send(1, vec![1], 1));
             assert_eq!(second, Err(CommandError::SecondMessage));
             assert_eq!(CommandError::SecondMessage.code(), Code::Internal);
@@ -181,7 +181,7 @@ both_stores! {
         assert_eq!(OpenError::IdsExhausted.code(), Code::Unavailable);
         t.taking = true;
         t.settle();
-        t.says(&["new(9223372036854775806,svc/m)", "new(9223372036854775807,svc/m)"]);
+        t.sends(&["new(9223372036854775806,svc/m)", "new(9223372036854775807,svc/m)"]);
         let third = t.act(|end, now| end.open(now, "svc/m", &[], OpenOptions::default()));
         assert_eq!(third, Err(OpenError::IdsExhausted));
         // The calls that have an id go on.
@@ -195,14 +195,14 @@ both_stores! {
         t.open_kind(1, MethodKind::Unary);
         t.get(half(1));
         t.seen();
-        t.said();
+        t.sent();
 
         t.open_kind(2, MethodKind::Unary);
         assert_eq!(t.act(|end, _| end.respond(2, &[])), Ok(()));
-        t.says(&["hdr(2)"]);
+        t.sends(&["hdr(2)"]);
         let again = t.act(|end, _| end.respond(2, &[]));
         assert_eq!(again, Err(CommandError::HeadersLate));
-        t.send(2, 3).sees(&["writable(2)"]).says(&["msg(2,3,3)"]);
+        t.send(2, 3).sees(&["writable(2)"]).sends(&["msg(2,3,3)"]);
         let second = t.act(|end, _| end.send(2, vec![1], 1));
         assert_eq!(second, Err(CommandError::SecondMessage));
         t.taking = false;
@@ -213,14 +213,14 @@ both_stores! {
         assert_eq!(late, Err(CommandError::SendSideClosed));
         t.taking = true;
         t.settle();
-        t.sees(&["ended(2,closed)"]).says(&["close(2,OK)"]);
+        t.sees(&["ended(2,closed)"]).sends(&["close(2,OK)"]);
         let status = StatusHead { code: 0, message: "", details: &[] };
         let late = t.act(|end, now| end.close(now, 2, status, &[], Hold::Never));
         assert_eq!(late, Err(CommandError::Gone));
 
         // Headers behind a message are late as well.
         t.open_kind(3, MethodKind::Unknown);
-        t.send(3, 3).sees(&["writable(3)"]).says(&["msg(3,3,3)"]);
+        t.send(3, 3).sees(&["writable(3)"]).sends(&["msg(3,3,3)"]);
         let late = t.act(|end, _| end.respond(3, &[]));
         assert_eq!(late, Err(CommandError::HeadersLate));
         t.lives();
@@ -230,7 +230,7 @@ both_stores! {
         let mut t = server::<S>().with_call();
         t.open_kind(2, MethodKind::Unknown);
         t.act(|end, _| end.release(1));
-        t.sees(&["ended(1,INTERNAL,HandlerGone)"]).says(&["close(1,INTERNAL)"]);
+        t.sees(&["ended(1,INTERNAL,HandlerGone)"]).sends(&["close(1,INTERNAL)"]);
         t.get(msg(2, 3, 3)).sees(&["got(2,3)"]);
         assert_eq!(t.end.tunnel.streams(), 1);
         t.lives();
@@ -290,14 +290,14 @@ both_stores! {
         assert_eq!(t.act(|end, _| end.tunnel.stream(key).unwrap().provide(1)), Err(TooManyBytes));
         assert_eq!(t.act(|end, _| end.tunnel.stream(key).unwrap().consumed(1)), Err(TooManyBytes));
         assert_eq!(t.act(|end, _| end.send(1, vec![1; 5], 2)), Ok(()));
-        t.says(&["msg(1,5,2)"]);
+        t.sends(&["msg(1,5,2)"]);
         assert_eq!(t.act(|end, _| end.send(1, vec![1], 1)), Err(CommandError::Busy));
         assert_eq!(t.act(|end, _| end.half_close(1)), Err(CommandError::MessageIncomplete));
         assert_eq!(t.act(|end, _| end.tunnel.stream(key).unwrap().provide(4)), Err(TooManyBytes));
         assert_eq!(t.act(|end, _| end.provide(1, 3)), Ok(()));
-        t.sees(&["writable(1)"]).says(&["more(1,3)"]);
+        t.sees(&["writable(1)"]).sends(&["more(1,3)"]);
         assert_eq!(t.act(|end, _| end.half_close(1)), Ok(()));
-        t.says(&["half(1)"]);
+        t.sends(&["half(1)"]);
         t.lives();
     }
 
@@ -312,7 +312,7 @@ both_stores! {
         });
         assert_eq!(failed, Ok(()));
         t.settle();
-        t.sees(&["ended(1,RESOURCE_EXHAUSTED,ReceiveBufferFull)"]).says(&["cancel(1)"]);
+        t.sees(&["ended(1,RESOURCE_EXHAUSTED,ReceiveBufferFull)"]).sends(&["cancel(1)"]);
         let again = t.act(|end, _| end.tunnel.stream(key).map(|stream| stream.fail(StreamReason::ReceiveBufferFull)));
         assert_eq!(again, Err(Gone));
         assert_eq!(t.end.tunnel.counters().violations, 1);
@@ -321,7 +321,7 @@ both_stores! {
         let mut t = server::<S>().with_call();
         let key = t.end.key(1);
         assert_eq!(t.act(|end, _| end.tunnel.stream(key).map(|stream| stream.fail(StreamReason::NotUtf8))), Ok(()));
-        t.sees(&["ended(1,INVALID_ARGUMENT,NotUtf8)"]).says(&["close(1,INVALID_ARGUMENT)"]);
+        t.sees(&["ended(1,INVALID_ARGUMENT,NotUtf8)"]).sends(&["close(1,INVALID_ARGUMENT)"]);
         t.lives();
     }
 
@@ -329,7 +329,7 @@ both_stores! {
         let mut t = client::<S>().with_call();
         let key = t.end.key(1);
         t.act(|end, _| end.release(1));
-        t.sees(&["ended(1,CANCELLED)"]).says(&["cancel(1)"]);
+        t.sees(&["ended(1,CANCELLED)"]).sends(&["cancel(1)"]);
         assert_eq!(t.end.tunnel.release(key), Err(Gone));
         assert!(matches!(t.end.tunnel.stream(key), Err(Gone)));
         assert!(t.end.tunnel.inspect(key).is_none());

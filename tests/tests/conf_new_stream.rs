@@ -54,12 +54,12 @@ both_stores! {
             "ended(2,UNAVAILABLE,StreamIdNotIncreasing,sent)",
             "abort(INTERNAL,StreamIdNotIncreasing)",
         ]);
-        t.says(&[]);
+        t.sends(&[]);
     }
 
     fn conf_032_a_finished_id_again<S>() {
         let mut t = server::<S>().with_call();
-        t.close(1, 0).sees(&["ended(1,closed)"]).says(&["close(1,OK)"]);
+        t.close(1, 0).sees(&["ended(1,closed)"]).sends(&["close(1,OK)"]);
         t.get(new(1, "svc/m")).sees(&["abort(INTERNAL,StreamIdNotIncreasing)"]);
     }
 
@@ -92,16 +92,16 @@ both_stores! {
     fn conf_036_an_empty_method_name_ends_only_its_stream<S>() {
         // Two bytes are the whole frame: stream 0, an empty `new_stream`.
         let mut t = server::<S>();
-        t.get(vec![0x12, 0x00]).says(&["close(0,INVALID_ARGUMENT)"]);
+        t.get(vec![0x12, 0x00]).sends(&["close(0,INVALID_ARGUMENT)"]);
         t.get(new(1, "svc/m")).sees(&["opened(1,svc/m)"]);
         t.get(msg(1, 3, 3)).sees(&["got(1,3)"]);
-        t.close(1, 0).sees(&["ended(1,closed)"]).says(&["close(1,OK)"]);
+        t.close(1, 0).sees(&["ended(1,closed)"]).sends(&["close(1,OK)"]);
         t.lives();
     }
 
     fn conf_037_the_revision_is_judged_before_the_method<S>() {
         let mut t = server::<S>();
-        t.get(new(1, "").revision(9)).says(&["close(1,UNAVAILABLE)"]);
+        t.get(new(1, "").revision(9)).sends(&["close(1,UNAVAILABLE)"]);
         t.get(half(1));
         t.get(new(2, "svc/m")).sees(&["opened(2,svc/m)"]);
         t.lives();
@@ -110,7 +110,7 @@ both_stores! {
     fn conf_038_a_method_without_a_slash<S>() {
         let mut t = server::<S>();
         for (id, method) in [(1, "/"), (2, "foo"), (3, "/foo")] {
-            t.get(new(id, method)).says(&[&format!("close({id},INVALID_ARGUMENT)")]);
+            t.get(new(id, method)).sends(&[&format!("close({id},INVALID_ARGUMENT)")]);
         }
         t.lives();
     }
@@ -118,7 +118,7 @@ both_stores! {
     fn conf_039_a_method_that_no_service_has<S>() {
         let mut t = server::<S>();
         for (id, method) in [(1, "//"), (2, "//a/b"), (3, "a/b/c")] {
-            t.get(new(id, method)).says(&[&format!("close({id},UNIMPLEMENTED)")]);
+            t.get(new(id, method)).sends(&[&format!("close({id},UNIMPLEMENTED)")]);
         }
         t.lives();
     }
@@ -132,7 +132,7 @@ both_stores! {
     fn conf_041_an_unknown_method_and_what_was_pipelined_behind_it<S>() {
         let mut t = server::<S>();
         t.get(new(1, "svc/unknown")).sees(&["opened(1,svc/unknown)"]);
-        t.close(1, 12).sees(&["ended(1,closed)"]).says(&["close(1,UNIMPLEMENTED)"]);
+        t.close(1, 12).sees(&["ended(1,closed)"]).sends(&["close(1,UNIMPLEMENTED)"]);
         t.get(msg(1, 7, 7));
         t.get(half(1));
         t.lives();
@@ -146,13 +146,13 @@ both_stores! {
         t.get(half(1)).sees(&["half(1)"]);
         t.taking = true;
         t.settle();
-        t.sees(&["ended(1,closed)"]).says(&["close(1,UNIMPLEMENTED)"]);
+        t.sees(&["ended(1,closed)"]).sends(&["close(1,UNIMPLEMENTED)"]);
         t.lives();
     }
 
     fn conf_042_an_unknown_revision_and_what_was_pipelined_behind_it<S>() {
         let mut t = server::<S>().with_call();
-        t.get(new(2, "svc/m").revision(7)).says(&["close(2,UNAVAILABLE)"]);
+        t.get(new(2, "svc/m").revision(7)).sends(&["close(2,UNAVAILABLE)"]);
         t.get(msg(2, 7, 7));
         t.get(half(2));
         t.get(msg(1, 5, 5)).sees(&["got(1,5)"]);
@@ -165,27 +165,27 @@ both_stores! {
             "ended(1,UNAVAILABLE,StreamIdNotIncreasing,sent)",
             "abort(INTERNAL,StreamIdNotIncreasing)",
         ]);
-        t.says(&[]);
+        t.sends(&[]);
     }
 
     fn conf_044_a_call_while_draining<S>() {
         let mut t = server::<S>().with_call();
         t.act(|end, now| end.drain(now, Duration::from_secs(30)));
-        t.get(new(2, "svc/m")).says(&["close(2,UNAVAILABLE)"]);
+        t.get(new(2, "svc/m")).sends(&["close(2,UNAVAILABLE)"]);
         t.lives();
     }
 
     fn conf_045_an_older_call_finishes_while_draining<S>() {
         let mut t = server::<S>().with_call();
         t.act(|end, now| end.drain(now, Duration::from_secs(30)));
-        t.get(new(2, "svc/m")).says(&["close(2,UNAVAILABLE)"]);
+        t.get(new(2, "svc/m")).sends(&["close(2,UNAVAILABLE)"]);
         t.get(msg(2, 7, 7));
         t.get(half(2));
         t.get(msg(1, 5, 5)).sees(&["got(1,5)"]);
         t.get(half(1)).sees(&["half(1)"]);
-        t.send(1, 4).sees(&["writable(1)"]).says(&["msg(1,4,4)"]);
+        t.send(1, 4).sees(&["writable(1)"]).sends(&["msg(1,4,4)"]);
         t.lives();
-        t.close(1, 0).sees(&["ended(1,closed)", "finish"]).says(&["close(1,OK)"]);
+        t.close(1, 0).sees(&["ended(1,closed)", "finish"]).sends(&["close(1,OK)"]);
         assert_eq!(t.end.tunnel.error(), None);
     }
 
@@ -195,12 +195,12 @@ both_stores! {
         t.get(msg(1, 5, 5)).sees(&["got(1,5)"]);
         t.get(half(1)).sees(&["half(1)"]);
         assert_eq!(t.act(|end, _| end.respond(1, &[])), Ok(()));
-        t.says(&["hdr(1)"]);
+        t.sends(&["hdr(1)"]);
         t.send(1, 3);
         t.close(1, 0);
         t.get(wu(1, 3))
             .sees(&["writable(1)", "ended(1,closed)"])
-            .says(&["msg(1,3,3)", "close(1,OK)"]);
+            .sends(&["msg(1,3,3)", "close(1,OK)"]);
         t.lives();
     }
 
@@ -210,34 +210,34 @@ both_stores! {
         // No more is named than what the caller has: the window is no promise to fill it.
         t.send(1, 40_000)
             .sees(&["writable(1)"])
-            .says(&["msg(1,40000,16384)", "more(1,16384)", "more(1,7232)"]);
+            .sends(&["msg(1,40000,16384)", "more(1,16384)", "more(1,7232)"]);
         t.lives();
     }
 
     fn conf_048_a_window_means_nothing_in_revision_zero<S>() {
         let mut t = server_unnegotiated::<S>();
         t.get(new(1, "svc/m").revision(0).window(3)).sees(&["opened(1,svc/m)"]);
-        t.send(1, 5).sees(&["writable(1)"]).says(&["msg(1,5,5)"]);
+        t.send(1, 5).sees(&["writable(1)"]).sends(&["msg(1,5,5)"]);
         t.lives();
     }
 
     fn conf_049_revision_one_without_negotiation<S>() {
         let mut t = server_unnegotiated::<S>();
         t.get(new(1, "svc/m").window(3)).sees(&["opened(1,svc/m)"]);
-        t.send(1, 5).says(&["msg(1,5,3)"]);
-        t.get(wu(1, 9)).sees(&["writable(1)"]).says(&["more(1,2)"]);
+        t.send(1, 5).sends(&["msg(1,5,3)"]);
+        t.get(wu(1, 9)).sees(&["writable(1)"]).sends(&["more(1,2)"]);
         t.lives();
     }
 
     fn conf_050_revision_zero_after_negotiation<S>() {
         let mut t = server::<S>();
         t.get(new(1, "svc/m").revision(0).window(3)).sees(&["opened(1,svc/m)"]);
-        t.send(1, 5).sees(&["writable(1)"]).says(&["msg(1,5,5)"]);
+        t.send(1, 5).sees(&["writable(1)"]).sends(&["msg(1,5,5)"]);
         // Its reader is never asked for credit.
         for _ in 0..8 {
             t.get(msg(1, 20_000, 20_000)).sees(&["got(1,20000)"]);
         }
-        t.says(&[]);
+        t.sends(&[]);
         t.lives();
     }
 
@@ -245,9 +245,9 @@ both_stores! {
         let mut zero = config::<S>();
         zero.flow_control = false;
         let mut t = server_with::<S>(zero, Opening::Accepted(Negotiation::On));
-        t.says(&["set(-1,65536,[0])"]);
+        t.sends(&["set(-1,65536,[0])"]);
         t.get(new(1, "svc/m").window(3)).sees(&["opened(1,svc/m)"]);
-        t.send(1, 5).says(&["msg(1,5,3)"]);
+        t.send(1, 5).sends(&["msg(1,5,3)"]);
         t.lives();
     }
 
@@ -298,7 +298,7 @@ both_stores! {
         let mut t = server::<S>().with_call();
         for ((method, headers), id) in bad.into_iter().zip(2..) {
             let frame = new(id, "").method(method).headers(metadata(headers));
-            t.get(frame).says(&[&format!("close({id},INVALID_ARGUMENT)")]);
+            t.get(frame).sends(&[&format!("close({id},INVALID_ARGUMENT)")]);
             t.get(half(id));
         }
         t.get(msg(1, 5, 5)).sees(&["got(1,5)"]);
@@ -313,7 +313,7 @@ both_stores! {
         }
         t.get(on(1, &Fields::new().message(2, &bad)))
             .sees(&["ended(1,INTERNAL,NotUtf8)"])
-            .says(&["cancel(1)"]);
+            .sends(&["cancel(1)"]);
         t.get(close_with(2, &Fields::new().message(1, &bad)))
             .sees(&["ended(2,INTERNAL,NotUtf8)"]);
         t.get(close_with(3, &Fields::new().message(2, &status(5, b"\xff"))))
@@ -331,11 +331,11 @@ both_stores! {
         let value = "v".repeat(3 << 20);
         let mut t = server::<S>();
         t.get(new(1, "svc/m").headers(strings(&[("k", &value)])))
-            .says(&["close(1,RESOURCE_EXHAUSTED)"]);
+            .sends(&["close(1,RESOURCE_EXHAUSTED)"]);
         let many: Vec<String> = (0..300).map(|number| number.to_string()).collect();
         let many: Vec<(&str, &str)> = many.iter().map(|key| (key.as_str(), "v")).collect();
-        t.get(new(2, "svc/m").headers(strings(&many))).says(&["close(2,RESOURCE_EXHAUSTED)"]);
-        t.get(new(3, &format!("svc/{}", "m".repeat(2_000)))).says(&["close(3,RESOURCE_EXHAUSTED)"]);
+        t.get(new(2, "svc/m").headers(strings(&many))).sends(&["close(2,RESOURCE_EXHAUSTED)"]);
+        t.get(new(3, &format!("svc/{}", "m".repeat(2_000)))).sends(&["close(3,RESOURCE_EXHAUSTED)"]);
         t.lives();
     }
 
@@ -367,15 +367,15 @@ both_stores! {
             t.get(new(id, "svc/m")).sees(&[&format!("opened({id},svc/m)")]);
         }
         for id in room + 1..room + 3_000 {
-            t.get(new(id, "svc/m")).says(&[&format!("close({id},RESOURCE_EXHAUSTED)")]);
+            t.get(new(id, "svc/m")).sends(&[&format!("close({id},RESOURCE_EXHAUSTED)")]);
         }
         assert_eq!(t.end.tunnel.streams(), S::STREAMS as usize);
         // A cancelled stream counts until its handler has ended.
         let last = room + 3_000;
         t.get(cancel(1))
             .sees(&["ended(1,CANCELLED,by peer)"])
-            .says(&["close(1,CANCELLED)"]);
-        t.get(new(last, "svc/m")).says(&[&format!("close({last},RESOURCE_EXHAUSTED)")]);
+            .sends(&["close(1,CANCELLED)"]);
+        t.get(new(last, "svc/m")).sends(&[&format!("close({last},RESOURCE_EXHAUSTED)")]);
         t.act(|end, _| end.release(1));
         t.get(new(last + 1, "svc/m")).sees(&[&format!("opened({},svc/m)", last + 1)]);
         t.lives();
@@ -436,7 +436,7 @@ both_stores! {
             t.open_kind(id, MethodKind::Unknown);
             t.get(none(id));
             t.seen();
-            t.said();
+            t.sent();
             if t.end.tunnel.error().is_none() {
                 t.act(|end, _| end.release(id));
             }
@@ -464,7 +464,7 @@ both_stores! {
     fn what_an_application_does_is_no_protocol_error<S>() {
         let mut t = server::<S>();
         for id in 0..3_000 {
-            t.get(new(id, "")).says(&[&format!("close({id},INVALID_ARGUMENT)")]);
+            t.get(new(id, "")).sends(&[&format!("close({id},INVALID_ARGUMENT)")]);
         }
         t.lives();
     }
@@ -474,7 +474,7 @@ both_stores! {
         t.open_kind(1, MethodKind::Unary);
         t.get(more(1, 1))
             .sees(&["ended(1,INVALID_ARGUMENT,DataWithoutMessage)"])
-            .says(&["close(1,INVALID_ARGUMENT)"]);
+            .sends(&["close(1,INVALID_ARGUMENT)"]);
         let late = t.act(|end, now| {
             let status = StatusHead { code: 0, message: "", details: &[] };
             end.close(now, 1, status, &[], Hold::Never)

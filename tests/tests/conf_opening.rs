@@ -19,7 +19,7 @@ const NEGOTIATED: Opening = Opening::Accepted(Negotiation::On);
 both_stores! {
     fn conf_001_without_negotiation_no_settings_and_streams_of_their_own_revision<S>() {
         let mut t = server_unnegotiated::<S>();
-        t.says(&[]);
+        t.sends(&[]);
         t.get(new(1, "svc/m").revision(0)).sees(&["opened(1,svc/m)"]);
         t.get(new(2, "svc/m").revision(1)).sees(&["opened(2,svc/m)"]);
         t.lives();
@@ -27,11 +27,11 @@ both_stores! {
 
     fn conf_002_settings_once_and_before_everything_else<S>() {
         let mut t = server_with::<S>(config::<S>(), NEGOTIATED);
-        t.says(&["set(-1,65536,[0, 1])"]);
+        t.sends(&["set(-1,65536,[0, 1])"]);
 
         // What came before the settings could leave is answered behind them.
         let mut t = server_with::<S>(config::<S>(), Opening::Requested);
-        t.says(&[]);
+        t.sends(&[]);
         t.taking = false;
         t.act(|end, now| end.opened(now, Negotiation::On));
         t.get(new(1, "/"));
@@ -39,14 +39,14 @@ both_stores! {
         t.act(|end, _| end.respond(2, &[])).unwrap();
         t.taking = true;
         t.settle();
-        t.says(&["set(-1,65536,[0, 1])", "close(1,INVALID_ARGUMENT)", "hdr(2)"]);
+        t.sends(&["set(-1,65536,[0, 1])", "close(1,INVALID_ARGUMENT)", "hdr(2)"]);
         t.get(half(2)).sees(&["half(2)"]);
         t.lives();
     }
 
     fn conf_005_settings_wait_for_no_frame<S>() {
         let mut t = server_with::<S>(config::<S>(), NEGOTIATED);
-        t.says(&["set(-1,65536,[0, 1])"]);
+        t.sends(&["set(-1,65536,[0, 1])"]);
         t.wait(3_600 * SECOND);
         t.lives();
     }
@@ -61,7 +61,7 @@ both_stores! {
         // A peer that is known to be old sends them with its first frame only.
         let mut t = client_with::<S>(config::<S>(), Opening::RequestedFromOld);
         t.sees(&["settled(Zero)", "may open"]);
-        t.wait(3_600 * SECOND).says(&["new(1,grpctunnel.v1.Liveness/Probe)"]);
+        t.wait(3_600 * SECOND).sends(&["new(1,grpctunnel.v1.Liveness/Probe)"]);
         t.lives();
     }
 
@@ -89,7 +89,7 @@ both_stores! {
         assert!(!t.end.tunnel.is_open());
         t.ends(Cause::Failed).sees(&["abort(UNAVAILABLE,CarrierFailed)"]);
         assert!(!t.end.tunnel.is_open());
-        t.says(&[]);
+        t.sends(&[]);
     }
 
     fn conf_010_revision_zero_with_any_window<S>() {
@@ -97,7 +97,7 @@ both_stores! {
         t.get(set(-1, 65_536, &[0])).sees(&["settled(Zero)", "may open"]);
         t.open_kind(MethodKind::Unknown);
         // More than any window, because there is none.
-        t.send(1, 70_000).sees(&["writable(1)"]).says(&[
+        t.send(1, 70_000).sees(&["writable(1)"]).sends(&[
             "msg(1,70000,16384)",
             "more(1,16384)",
             "more(1,16384)",
@@ -172,7 +172,7 @@ both_stores! {
         t.act(|end, now| end.opened(now, Negotiation::On));
         t.wait(9 * SECOND);
         t.wait(SECOND).sees(&["abort(DEADLINE_EXCEEDED,SettingsTimeout)"]);
-        t.says(&[]);
+        t.sends(&[]);
     }
 
     fn conf_019_no_settings_in_time_at_a_network_server<S>() {
@@ -203,11 +203,11 @@ both_stores! {
         let mut t = client_window::<S>(0);
         assert_eq!(t.open(), 1);
         assert_eq!(t.open(), 2);
-        t.send(1, 0).sees(&["writable(1)"]).says(&["msg(1,0,0)"]);
-        t.send(2, 5).says(&[]);
+        t.send(1, 0).sees(&["writable(1)"]).sends(&["msg(1,0,0)"]);
+        t.send(2, 5).sends(&[]);
         assert!(t.end.tunnel.inspect(t.end.key(2)).is_some_and(|stream| stream.is_blocked_on_credit()));
         assert!(!t.end.tunnel.inspect(t.end.key(1)).is_some_and(|stream| stream.is_blocked_on_credit()));
-        t.get(wu(2, 5)).sees(&["writable(2)"]).says(&["msg(2,5,5)"]);
+        t.get(wu(2, 5)).sees(&["writable(2)"]).sends(&["msg(2,5,5)"]);
         assert!(!t.end.tunnel.inspect(t.end.key(2)).is_some_and(|stream| stream.is_blocked_on_credit()));
         t.lives();
     }
@@ -227,11 +227,11 @@ both_stores! {
             end.send(3, content(0, 20), 5).unwrap();
             end.send(4, content(0, 20), 11).unwrap();
         });
-        t.says(&["msg(2,20,10)", "msg(3,20,5)", "msg(4,20,10)"]);
+        t.sends(&["msg(2,20,10)", "msg(3,20,5)", "msg(4,20,10)"]);
         assert_eq!(blocked(&t), [false, false, false, true]);
         assert_eq!(t.act(|end, _| end.provide(2, 1)), Ok(()));
         assert_eq!(blocked(&t), [false, true, false, true]);
-        t.get(wu(2, 1)).says(&["more(2,1)"]);
+        t.get(wu(2, 1)).sends(&["more(2,1)"]);
         assert_eq!(blocked(&t), [false, false, false, true]);
         t.lives();
     }
@@ -240,18 +240,18 @@ both_stores! {
         let mut t = client_with::<S>(config::<S>(), NEGOTIATED);
         t.get(set(-1, u32::MAX, &[1])).sees(&["settled(One)", "may open"]);
         t.open();
-        t.send(1, 1).sees(&["writable(1)"]).says(&["msg(1,1,1)"]);
+        t.send(1, 1).sees(&["writable(1)"]).sends(&["msg(1,1,1)"]);
         t.get(wu(1, 1));
-        t.get(wu(1, 1)).sees(&["ended(1,INTERNAL,WindowOverflow)"]).says(&["cancel(1)"]);
+        t.get(wu(1, 1)).sees(&["ended(1,INTERNAL,WindowOverflow)"]).sends(&["cancel(1)"]);
         t.lives();
     }
 
     fn conf_024_settings_again_are_never_applied<S>() {
         let mut t = client_window::<S>(10).with_call();
         t.get(set(-1, 65_536, &[0]));
-        t.send(1, 22).says(&["msg(1,22,10)"]);
+        t.send(1, 22).sends(&["msg(1,22,10)"]);
         t.open();
-        t.send(2, 22).says(&["msg(2,22,10)"]);
+        t.send(2, 22).sends(&["msg(2,22,10)"]);
         assert_eq!(t.end.tunnel.counters().ignored, 1);
         t.lives();
     }
@@ -278,7 +278,7 @@ both_stores! {
         let mut t = client::<S>().with_call();
         t.get(set(1, 65_536, &[0, 1]))
             .sees(&["ended(1,INTERNAL,SettingsOnStream)"])
-            .says(&["cancel(1)"]);
+            .sends(&["cancel(1)"]);
         t.lives();
     }
 
@@ -288,14 +288,14 @@ both_stores! {
             "ended(1,UNAVAILABLE,StreamNeverCreated,sent)",
             "abort(INTERNAL,StreamNeverCreated)",
         ]);
-        t.says(&[]);
+        t.sends(&[]);
     }
 
     fn conf_029_no_stream_before_settings<S>() {
         let mut t = client_with::<S>(config::<S>(), NEGOTIATED);
         let early = t.act(|end, now| end.open(now, "svc/m", &[], OpenOptions::default()));
         assert_eq!(early, Err(OpenError::NotSettled));
-        t.says(&[]);
+        t.sends(&[]);
         t.get(set(-1, 65_536, &[0, 1])).sees(&["settled(One)", "may open"]);
         t.open();
         t.get(msg(1, 3, 3)).sees(&["got(1,3)"]);
@@ -324,13 +324,13 @@ fn conf_004_the_first_of_two_values_decides() {
 both_stores! {
     fn settings_name_what_the_server_speaks<S>() {
         let mut one = server::<S>();
-        assert_eq!(one.said(), []);
+        assert_eq!(one.sent(), []);
         let mut zero = config::<S>();
         zero.flow_control = false;
         let mut t = server_with::<S>(zero, NEGOTIATED);
-        let said = t.said();
-        let [SentFrame::Settings { revisions, .. }] = &said[..] else {
-            panic!("{said:?}");
+        let sent = t.sent();
+        let [SentFrame::Settings { revisions, .. }] = &sent[..] else {
+            panic!("{sent:?}");
         };
         assert_eq!(revisions, &[0]);
         assert!(!t.seen().iter().any(|seen| matches!(seen, Seen::Settled(_))));

@@ -58,11 +58,11 @@ fn what_both_name_is_in_effect_and_nothing_else() {
 
 both_stores! {
     fn a_server_offers_what_it_can_do<S>() {
-        server_with::<S>(config_with::<S>(0), NEGOTIATED).says(&["set(-1,65536,[0, 1])"]);
+        server_with::<S>(config_with::<S>(0), NEGOTIATED).sends(&["set(-1,65536,[0, 1])"]);
         server_with::<S>(config_with::<S>(31), NEGOTIATED)
-            .says(&["set(-1,65536,[0, 1],[1, 2, 3, 4, 5])"]);
-        server_with::<S>(config_with::<S>(DRAIN), NEGOTIATED).says(&["set(-1,65536,[0, 1],[3])"]);
-        server_with::<S>(config_with::<S>(31), Opening::Accepted(Negotiation::Off)).says(&[]);
+            .sends(&["set(-1,65536,[0, 1],[1, 2, 3, 4, 5])"]);
+        server_with::<S>(config_with::<S>(DRAIN), NEGOTIATED).sends(&["set(-1,65536,[0, 1],[3])"]);
+        server_with::<S>(config_with::<S>(31), Opening::Accepted(Negotiation::Off)).sends(&[]);
     }
 
     fn an_offer_is_answered_first_and_even_with_nothing<S>() {
@@ -72,11 +72,11 @@ both_stores! {
         let mut t = client_with::<S>(config_with::<S>(31), NEGOTIATED);
         t.get(set_with(65_536, &[9, 0, 99, 4, 4, 6]))
             .sees(&["settled(One)", "may open"])
-            .says(&["extensions([1, 2, 3, 4, 5])"]);
+            .sends(&["extensions([1, 2, 3, 4, 5])"]);
         assert_eq!(t.end.tunnel.extensions(), extension_set(PING));
         // No offer, no answer.
         let mut t = client_with::<S>(config_with::<S>(31), NEGOTIATED);
-        t.get(set(-1, 65_536, &[0, 1])).sees(&["settled(One)", "may open"]).says(&[]);
+        t.get(set(-1, 65_536, &[0, 1])).sees(&["settled(One)", "may open"]).sends(&[]);
         assert!(t.end.tunnel.extensions().is_empty());
     }
 
@@ -89,35 +89,35 @@ both_stores! {
         t.lives();
 
         let mut t = server_with::<S>(config_with::<S>(31), NEGOTIATED);
-        t.said();
+        t.sent();
         t.get(new(1, "svc/m")).sees(&["opened(1,svc/m)"]);
         t.get(extensions(-1, &[3, 4]));
         assert!(t.end.tunnel.extensions().is_empty());
         // On a stream it is a frame without a member.
         t.get(extensions(1, &[3])).sees(&["ended(1,INTERNAL,UnknownFrame)"])
-            .says(&["close(1,INTERNAL)"]);
+            .sends(&["close(1,INTERNAL)"]);
         t.lives();
     }
 
     fn without_an_offer_nothing_changes<S>() {
         let mut t = server_with::<S>(config_with::<S>(0), NEGOTIATED);
-        t.said();
+        t.sent();
         for frame in [extensions(-1, &[1, 2, 3, 4, 5]), frames::ping(-1, 5), frames::pong(-1, 5)] {
             t.get(frame);
         }
         assert!(t.end.tunnel.extensions().is_empty());
         t.get(new(1, "svc/m")).sees(&["opened(1,svc/m)"]);
         t.act(|end, now| end.drain(now, Duration::from_secs(30)));
-        t.says(&[]);
+        t.sends(&[]);
         t.get(frames::ping(1, 5)).sees(&["ended(1,INTERNAL,UnknownFrame)", "finish"])
-            .says(&["close(1,INTERNAL)"]);
+            .sends(&["close(1,INTERNAL)"]);
 
         let mut t = client_agreed::<S>(0, 15).with_call();
         t.get(frames::drain(0));
         t.get(frames::ping(-1, 5));
         t.lives();
         t.get(frames::ping(1, 5)).sees(&["ended(1,INTERNAL,UnknownFrame)"])
-            .says(&["cancel(1)"]);
+            .sends(&["cancel(1)"]);
         t.lives();
     }
 
@@ -174,28 +174,28 @@ both_stores! {
         let hold = Hold::UntilHalfClose { max: Duration::from_secs(10) };
         let mut t = server_agreed::<S>(DRAIN, 0);
         t.get(new(1, "svc/m")).sees(&["opened(1,svc/m)"]);
-        t.close_with(1, 0, &[], hold).sees(&["ended(1,closed)"]).says(&["close(1,OK)"]);
+        t.close_with(1, 0, &[], hold).sees(&["ended(1,closed)"]).sends(&["close(1,OK)"]);
         let mut t = server_with::<S>(config_with::<S>(DRAIN), NEGOTIATED);
-        t.said();
+        t.sent();
         t.get(new(1, "svc/m")).sees(&["opened(1,svc/m)"]);
-        t.close_with(1, 0, &[], hold).says(&[]);
-        t.get(half(1)).sees(&["half(1)", "ended(1,closed)"]).says(&["close(1,OK)"]);
+        t.close_with(1, 0, &[], hold).sends(&[]);
+        t.get(half(1)).sees(&["half(1)", "ended(1,closed)"]).sends(&["close(1,OK)"]);
     }
 
     fn a_draining_server_says_what_it_handles<S>() {
         let mut t = server_agreed::<S>(15, 15);
         t.get(new(7, "svc/m")).sees(&["opened(7,svc/m)"]);
         t.act(|end, now| end.drain(now, Duration::from_secs(30)));
-        t.says(&["drain(7)"]);
+        t.sends(&["drain(7)"]);
         t.act(|end, now| end.drain(now, Duration::from_secs(20)));
-        t.says(&[]);
-        t.get(new(8, "svc/m")).says(&["close(8,UNAVAILABLE)"]);
+        t.sends(&[]);
+        t.get(new(8, "svc/m")).sends(&["close(8,UNAVAILABLE)"]);
         t.get(half(7)).sees(&["half(7)"]);
-        t.close(7, 0).sees(&["ended(7,closed)", "finish"]).says(&["close(7,OK)"]);
+        t.close(7, 0).sees(&["ended(7,closed)", "finish"]).sends(&["close(7,OK)"]);
 
         let mut t = server_agreed::<S>(15, 15);
         t.act(|end, now| end.drain(now, Duration::from_secs(30)));
-        t.says(&["drain(-1)"]).sees(&["finish"]);
+        t.sends(&["drain(-1)"]).sees(&["finish"]);
     }
 
     fn a_drain_takes_no_ping_s_place<S>() {
@@ -207,27 +207,27 @@ both_stores! {
             end.drain(now, Duration::from_secs(30));
             end.tunnel.handle_timeout(now);
         });
-        t.says(&["drain(7)", "ping(1)"]);
+        t.sends(&["drain(7)", "ping(1)"]);
     }
 
     fn a_drain_before_the_answer_is_told_when_it_comes<S>() {
         let mut t = server_with::<S>(config_with::<S>(31), NEGOTIATED);
-        t.said();
+        t.sent();
         t.get(new(1, "svc/m")).sees(&["opened(1,svc/m)"]);
         t.act(|end, now| end.drain(now, Duration::from_secs(30)));
-        t.says(&[]);
+        t.sends(&[]);
         // Behind a stream an answer is too late.
         t.get(extensions(-1, &[3]));
-        t.says(&[]);
+        t.sends(&[]);
 
         let mut t = server_with::<S>(config_with::<S>(31), NEGOTIATED);
-        t.said();
+        t.sent();
         t.taking = false;
         t.act(|end, now| end.drain(now, Duration::from_secs(30)));
         t.get(extensions(-1, &[3]));
         t.taking = true;
         t.settle();
-        t.says(&["drain(-1)"]).sees(&["finish"]);
+        t.sends(&["drain(-1)"]).sees(&["finish"]);
     }
 
     fn what_a_draining_server_does_not_handle_is_safe_to_retry<S>() {
@@ -245,7 +245,7 @@ both_stores! {
         ]);
         t.taking = true;
         t.settle();
-        t.says(&[]);
+        t.sends(&[]);
         let opened = t.act(|end, now| end.open(now, "svc/m", &[], OpenOptions::default()));
         assert_eq!(opened, Err(grpctunnel_core::OpenError::Draining));
         t.get(close(2, 14));
@@ -264,18 +264,18 @@ both_stores! {
         t.get(frames::ping(-1, 0));
         t.taking = true;
         t.settle();
-        t.sees(&["writable(1)"]).says(&[
+        t.sees(&["writable(1)"]).sends(&[
             "pong(18446744073709551615)", "pong(0)", "msg(1,5,5)",
         ]);
         // On a stream it is a frame without a member.
         t.get(frames::ping(1, 1)).sees(&["ended(1,INTERNAL,UnknownFrame)"])
-            .says(&["close(1,INTERNAL)"]);
+            .sends(&["close(1,INTERNAL)"]);
         t.get(none(-1));
         t.get(wu(-1, 0));
         t.lives();
 
         let mut t = client_agreed::<S>(15, 15);
-        t.get(frames::ping(-1, 7)).says(&["pong(7)"]);
+        t.get(frames::ping(-1, 7)).sends(&["pong(7)"]);
         t.get(frames::pong(-1, 7));
         t.lives();
     }
@@ -288,7 +288,7 @@ both_stores! {
         }
         t.taking = true;
         t.settle();
-        t.says(&["pong(3)", "pong(4)", "pong(5)", "pong(6)"]);
+        t.sends(&["pong(3)", "pong(4)", "pong(5)", "pong(6)"]);
         t.lives();
     }
 
@@ -296,7 +296,7 @@ both_stores! {
         let mut t = server_agreed::<S>(15, 15);
         for round in 0..100_000_u64 {
             t.get(frames::ping(-1, round));
-            t.said();
+            t.sent();
             if t.end.tunnel.is_ended() {
                 assert!(round > 1_000, "after {round}");
                 let seen = t.seen();
@@ -322,13 +322,13 @@ fn the_answer_leaves_before_the_first_stream() {
     assert!(opened.is_ok());
     t.taking = true;
     t.settle();
-    let said: Vec<SentFrame> = t.said();
+    let sent: Vec<SentFrame> = t.sent();
     assert!(
         matches!(
-            said.as_slice(),
+            sent.as_slice(),
             [SentFrame::Extensions(_), SentFrame::New { .. }]
         ),
-        "{said:?}"
+        "{sent:?}"
     );
 }
 

@@ -41,10 +41,13 @@ fn the_trace_is_the_same_without_an_allocator() {
         .env_remove("LLVM_PROFILE_FILE")
         .output()
         .unwrap();
-    let said = String::from_utf8_lossy(&ran.stdout);
+    let printed = String::from_utf8_lossy(&ran.stdout);
     let errors = String::from_utf8_lossy(&ran.stderr);
-    assert!(ran.status.success(), "{}: {said}\n{errors}", ran.status);
+    assert!(ran.status.success(), "{}: {printed}\n{errors}", ran.status);
     let trace = scenario::run::<OnHeap>().unwrap();
     let line = format!("trace {trace:016x}");
-    assert!(said.lines().any(|said| said == line), "not {line}: {said}");
+    assert!(
+        printed.lines().any(|other| other == line),
+        "not {line}: {printed}"
+    );
 }

@@ -78,15 +78,15 @@ fn credit_only_for_whole_messages_is_found() {
 }
 
 #[test]
-fn an_update_threshold_above_the_window_is_found() {
+fn credit_from_an_amount_above_the_window_on_is_found() {
     holds(&LARGE_MESSAGE);
     gets_stuck(&Scope {
-        withhold: 3,
+        policy: Policy::AtLeast(3),
         ..LARGE_MESSAGE
     });
     // At the window itself a grant comes late, but it comes.
     holds(&Scope {
-        withhold: 2,
+        policy: Policy::AtLeast(2),
         ..LARGE_MESSAGE
     });
 }

@@ -36,19 +36,19 @@ struct Input<R: Role> {
 fn outcome<R: Role>(state: &State<R>, input: &Input<R>) -> String {
     let mut t = (state.enter)();
     t.seen();
-    t.said();
+    t.sent();
     (input.apply)(&mut t);
     t.settle();
     let side = t.end.side();
     let seen: Vec<String> = t.seen().iter().map(|seen| seen.notation(side)).collect();
-    let said: Vec<String> = t.said().iter().map(ToString::to_string).collect();
+    let sent: Vec<String> = t.sent().iter().map(ToString::to_string).collect();
     let mut cell = seen.join(" ");
-    if !said.is_empty() {
+    if !sent.is_empty() {
         let _ = write!(
             cell,
             "{}→ {}",
             if cell.is_empty() { "" } else { " " },
-            said.join(" ")
+            sent.join(" ")
         );
     }
     if cell.is_empty() {
@@ -266,7 +266,7 @@ const SERVER_INPUTS: &[Input<Server>] = &[
         apply: |t| {
             t.act(|end, now| end.drain(now, SECOND));
             t.seen();
-            t.said();
+            t.sent();
             t.wait(SECOND);
         },
     },
@@ -356,8 +356,8 @@ const CLIENT_INPUTS: &[Input<Client>] = &[
         name: "two messages",
         apply: |t| {
             t.get(msg(1, 5, 5));
-            let (seen, said) = (t.seen(), t.said());
-            drop((seen, said));
+            let (seen, sent) = (t.seen(), t.sent());
+            drop((seen, sent));
             t.get(msg(1, 5, 5));
         },
     },

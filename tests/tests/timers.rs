@@ -43,13 +43,13 @@ both_stores! {
             let mut t = server_with_deadline::<S>();
             t.advance(SECOND + Duration::from_millis(late));
             assert_eq!(close_now(&mut t, Hold::Never), Err(CommandError::Gone));
-            t.sees(&["ended(1,DEADLINE_EXCEEDED)"]).says(&["close(1,DEADLINE_EXCEEDED)"]);
+            t.sees(&["ended(1,DEADLINE_EXCEEDED)"]).sends(&["close(1,DEADLINE_EXCEEDED)"]);
             t.lives();
         }
         let mut t = server_with_deadline::<S>();
         t.advance(SECOND - Duration::from_nanos(1));
         assert_eq!(close_now(&mut t, Hold::Never), Ok(()));
-        t.sees(&["ended(1,closed)"]).says(&["close(1,OK)"]);
+        t.sees(&["ended(1,closed)"]).sends(&["close(1,OK)"]);
     }
 
     fn what_has_not_left_at_the_deadline_does_not_leave<S>() {
@@ -59,39 +59,39 @@ both_stores! {
         t.advance(SECOND + Duration::from_millis(10));
         t.taking = true;
         t.settle();
-        t.sees(&["ended(1,DEADLINE_EXCEEDED)"]).says(&["close(1,DEADLINE_EXCEEDED)"]);
+        t.sees(&["ended(1,DEADLINE_EXCEEDED)"]).sends(&["close(1,DEADLINE_EXCEEDED)"]);
         t.lives();
 
         let mut t = client_that_waits::<S>();
         t.advance(SECOND);
         t.taking = true;
         t.settle();
-        t.sees(&["ended(1,DEADLINE_EXCEEDED)"]).says(&[]);
+        t.sees(&["ended(1,DEADLINE_EXCEEDED)"]).sends(&[]);
         t.lives();
 
         let mut t = client_that_waits::<S>();
         t.advance(SECOND - Duration::from_nanos(1));
         t.taking = true;
         t.settle();
-        t.says(&["new(1,svc/m)"]);
+        t.sends(&["new(1,svc/m)"]);
     }
 
     fn a_drain_at_a_deadline_finds_the_call_ended<S>() {
         let mut t = server_with_deadline::<S>();
         t.advance(SECOND);
         t.act(|end, now| end.drain(now, Duration::ZERO));
-        t.sees(&["ended(1,DEADLINE_EXCEEDED)", "finish"]).says(&["close(1,DEADLINE_EXCEEDED)"]);
+        t.sees(&["ended(1,DEADLINE_EXCEEDED)", "finish"]).sends(&["close(1,DEADLINE_EXCEEDED)"]);
     }
 
     fn an_answer_at_the_open_timeout_is_too_late<S>() {
         let mut t = client_with::<S>(config::<S>(), Opening::Requested);
         t.advance(10 * SECOND);
         t.act(|end, now| end.opened(now, Negotiation::On));
-        t.sees(&["abort(DEADLINE_EXCEEDED,OpenTimeout)"]).says(&[]);
+        t.sees(&["abort(DEADLINE_EXCEEDED,OpenTimeout)"]).sends(&[]);
         let mut t = server_with::<S>(config::<S>(), Opening::Requested);
         t.advance(10 * SECOND);
         t.act(|end, now| end.opened(now, Negotiation::On));
-        t.sees(&["abort(DEADLINE_EXCEEDED,OpenTimeout)"]).says(&[]);
+        t.sees(&["abort(DEADLINE_EXCEEDED,OpenTimeout)"]).sends(&[]);
     }
 
     fn the_latest_time_there_is_ends_nothing_that_has_no_limit<S>() {
@@ -111,19 +111,19 @@ both_stores! {
         let mut t = client_with::<S>(config.clone(), NEGOTIATED);
         t.get(set(-1, 65_536, &[0, 1])).sees(&["settled(One)", "may open"]);
         t.open();
-        t.wait(never).sees(&[]).says(&[]);
+        t.wait(never).sees(&[]).sends(&[]);
         t.lives();
         t.act(|end, now| end.drain(now, never));
-        t.wait(never).sees(&[]).says(&[]);
+        t.wait(never).sees(&[]).sends(&[]);
 
         let mut t = server_with::<S>(config, NEGOTIATED);
-        t.says(&["set(-1,65536,[0, 1])"]);
+        t.sends(&["set(-1,65536,[0, 1])"]);
         t.get(new(1, "svc/m")).sees(&["opened(1,svc/m)"]);
         t.get(msg(1, 5, 5)).sees(&["got(1,5)"]);
-        t.wait(never).sees(&[]).says(&[]);
+        t.wait(never).sees(&[]).sends(&[]);
         t.lives();
         // What is held for ever waits for the half-close, and for no deadline.
-        t.send_part(1, 10, 4).says(&["msg(1,10,4)"]);
+        t.send_part(1, 10, 4).sends(&["msg(1,10,4)"]);
         t.get(half(1)).sees(&["half(1)"]);
         t.lives();
     }
@@ -135,11 +135,11 @@ both_stores! {
         assert_eq!(t.end.tunnel.next_timer().map(|it| it.1), Some(Timer::Settings));
         t.get(set(-1, 65_536, &[0, 1])).sees(&["settled(One)", "may open"]);
         assert_eq!(t.end.tunnel.next_timer().map(|it| it.1), Some(Timer::Heartbeat));
-        t.wait(20 * SECOND).says(&["wu(-1,0)"]);
+        t.wait(20 * SECOND).sends(&["wu(-1,0)"]);
         assert_eq!(t.end.tunnel.next_timer().map(|it| it.1), Some(Timer::Question));
-        t.wait(10 * SECOND).says(&["new(1,grpctunnel.v1.Liveness/Probe)"]);
+        t.wait(10 * SECOND).sends(&["new(1,grpctunnel.v1.Liveness/Probe)"]);
         assert_eq!(t.end.tunnel.next_timer().map(|it| it.1), Some(Timer::Question));
-        t.wait(5 * SECOND).says(&["half(1)"]);
+        t.wait(5 * SECOND).sends(&["half(1)"]);
         assert_eq!(t.end.tunnel.next_timer().map(|it| it.1), Some(Timer::Answer));
         let deadline = Some(t.now().saturating_add(SECOND));
         let call = t.open_with_id(2, OpenOptions { deadline, ..OpenOptions::default() });

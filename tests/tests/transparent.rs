@@ -15,18 +15,18 @@ both_stores! {
             let mut t = server_agreed::<S>(TRANSPARENT, TRANSPARENT);
             t.get(new(1, "svc/m").headers(metadata()));
             match reason {
-                None => t.sees(&["opened(1,svc/m)"]).says(&[]),
-                Some(_) => t.sees(&[]).says(&["close(1,INVALID_ARGUMENT)"]),
+                None => t.sees(&["opened(1,svc/m)"]).sends(&[]),
+                Some(_) => t.sees(&[]).sends(&["close(1,INVALID_ARGUMENT)"]),
             };
             t.lives();
             // At a client.
             let mut t = client_agreed::<S>(TRANSPARENT, TRANSPARENT).with_call();
             t.get(frames::hdr(1, headers));
             match reason {
-                None => t.sees(&["hdr(1)"]).says(&[]),
+                None => t.sees(&["hdr(1)"]).sends(&[]),
                 Some(reason) => t
                     .sees(&[&format!("ended(1,INTERNAL,{reason:?})")])
-                    .says(&["cancel(1)"]),
+                    .sends(&["cancel(1)"]),
             };
             t.lives();
             // In trailers, too; the peer has closed the call, so it needs no `cancel`.
@@ -37,10 +37,10 @@ both_stores! {
             let mut t = client_agreed::<S>(TRANSPARENT, TRANSPARENT).with_call();
             t.get(closed());
             match reason {
-                None => t.sees(&["ended(1,OK)"]).says(&[]),
+                None => t.sees(&["ended(1,OK)"]).sends(&[]),
                 Some(reason) => t
                     .sees(&[&format!("ended(1,INTERNAL,{reason:?})")])
-                    .says(&[]),
+                    .sends(&[]),
             };
             t.lives();
             // Where it is not agreed they are keys like any other.
@@ -82,20 +82,20 @@ both_stores! {
                 .sees(&["opened(1,svc/m)"]);
             t.get(compressed(1));
             if allowed {
-                t.sees(&["got(1,5)"]).says(&[]);
+                t.sees(&["got(1,5)"]).sends(&[]);
             } else {
                 t.sees(&["ended(1,INTERNAL,CompressedWithoutEncoding)"])
-                    .says(&["close(1,INTERNAL)"]);
+                    .sends(&["close(1,INTERNAL)"]);
             }
             t.lives();
             let mut t = client_agreed::<S>(TRANSPARENT, TRANSPARENT).with_call();
             t.get(frames::hdr(1, headers)).sees(&["hdr(1)"]);
             t.get(compressed(1));
             if allowed {
-                t.sees(&["got(1,5)"]).says(&[]);
+                t.sees(&["got(1,5)"]).sends(&[]);
             } else {
                 t.sees(&["ended(1,INTERNAL,CompressedWithoutEncoding)"])
-                    .says(&["cancel(1)"]);
+                    .sends(&["cancel(1)"]);
             }
             t.lives();
         }
@@ -103,7 +103,7 @@ both_stores! {
         let mut t = client_agreed::<S>(TRANSPARENT, TRANSPARENT).with_call();
         t.get(compressed(1))
             .sees(&["ended(1,INTERNAL,CompressedWithoutEncoding)"])
-            .says(&["cancel(1)"]);
+            .sends(&["cancel(1)"]);
         t.lives();
     }
 }
@@ -183,7 +183,7 @@ fn what_transparent_brings_is_one_value() {
             let mut t = server_agreed::<OnHeap>(TRANSPARENT, TRANSPARENT);
             t.get(new(1, "svc/m").headers(frames::metadata(&[(key.as_bytes(), values)])));
             assert_eq!(t.seen().len(), usize::from(opens), "{key}: {values:?}");
-            assert_eq!(t.said().len(), usize::from(!opens));
+            assert_eq!(t.sent().len(), usize::from(!opens));
         }
     }
 }

@@ -84,7 +84,7 @@ fn hears_nothing<R: Role, S: Store>(t: &mut Script<R, S>) {
     t.end.ended(now, Cause::Failed);
     t.end.drain(now, SECOND);
     t.wait(1_000_000 * SECOND);
-    t.sees(&[]).says(&[]);
+    t.sees(&[]).sends(&[]);
     assert_eq!(t.end.tunnel.is_responsive(), responsive);
     assert_eq!(t.end.tunnel.error(), error.as_ref());
     assert_eq!(t.end.tunnel.poll_timeout(), None);
@@ -129,7 +129,7 @@ both_stores! {
             let _ = t.end.feed(t.now(), &frame);
         }
         t.settle();
-        t.sees(&[]).says(&[]);
+        t.sees(&[]).sends(&[]);
         t.wait(5 * SECOND).sees(&["abort(UNAVAILABLE,GraceExpired)"]);
     }
 
@@ -137,7 +137,7 @@ both_stores! {
         for opening in [Opening::Requested, NEGOTIATED] {
             let mut t = client_with::<S>(config::<S>(), opening);
             t.act(|end, now| end.drain(now, 30 * SECOND));
-            t.sees(&["finish"]).says(&[]);
+            t.sees(&["finish"]).sends(&[]);
             assert!(t.end.tunnel.is_ended());
             assert_eq!(t.end.tunnel.revision(), None);
             assert_eq!(t.end.tunnel.error().map(|error| error.reason()), Some(TunnelReason::Aborted));
@@ -150,7 +150,7 @@ both_stores! {
         }
         let mut t = server_with::<S>(config::<S>(), Opening::Requested);
         t.act(|end, now| end.drain(now, 30 * SECOND));
-        t.sees(&["finish"]).says(&[]);
+        t.sees(&["finish"]).sends(&[]);
         t.wait(5 * SECOND).sees(&["abort(UNAVAILABLE,Aborted)"]);
         hears_nothing(&mut t);
     }

@@ -16,35 +16,35 @@ both_stores! {
             let mut config = config_with::<S>(own);
             config.limits.max_streams = 1;
             let mut t = server_with::<S>(config, NEGOTIATED);
-            t.said();
+            t.sent();
             t.get(extensions(-1, &extension_numbers(theirs)));
             t.get(new(1, "svc/m")).sees(&["opened(1,svc/m)"]);
             t
         };
         let mut t = full(UNPROCESSED, UNPROCESSED);
         t.get(new(2, "svc/m"))
-            .says(&["close(2,RESOURCE_EXHAUSTED,unprocessed)"]);
+            .sends(&["close(2,RESOURCE_EXHAUSTED,unprocessed)"]);
         // What no other try cures is not marked.
-        t.get(new(3, "svc")).says(&["close(3,INVALID_ARGUMENT)"]);
-        t.get(new(4, "a/b/c")).says(&["close(4,UNIMPLEMENTED)"]);
+        t.get(new(3, "svc")).sends(&["close(3,INVALID_ARGUMENT)"]);
+        t.get(new(4, "a/b/c")).sends(&["close(4,UNIMPLEMENTED)"]);
         t.get(new(5, "svc/m").timeout("0S"))
-            .says(&["close(5,DEADLINE_EXCEEDED)"]);
+            .sends(&["close(5,DEADLINE_EXCEEDED)"]);
         t.get(new(6, "svc/m").revision(7))
-            .says(&["close(6,UNAVAILABLE)"]);
+            .sends(&["close(6,UNAVAILABLE)"]);
         let large = "v".repeat(70_000);
         t.get(new(7, "svc/m").headers(strings(&[("k", &large)])))
-            .says(&["close(7,RESOURCE_EXHAUSTED)"]);
+            .sends(&["close(7,RESOURCE_EXHAUSTED)"]);
         t.act(|end, now| end.drain(now, Duration::from_secs(30)));
         t.get(new(8, "svc/m"))
-            .says(&["close(8,UNAVAILABLE,unprocessed)"]);
+            .sends(&["close(8,UNAVAILABLE,unprocessed)"]);
         // A handler saw this one.
         t.get(none(1))
             .sees(&["ended(1,INTERNAL,UnknownFrame)", "finish"])
-            .says(&["close(1,INTERNAL)"]);
+            .sends(&["close(1,INTERNAL)"]);
         for (own, theirs) in [(0, UNPROCESSED), (UNPROCESSED, 0), (15, 31), (31, 15)] {
             let mut t = full(own, theirs);
             t.get(new(2, "svc/m"))
-                .says(&["close(2,RESOURCE_EXHAUSTED)"]);
+                .sends(&["close(2,RESOURCE_EXHAUSTED)"]);
             t.lives();
         }
     }

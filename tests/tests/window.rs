@@ -104,13 +104,13 @@ fn enter(state: Model) -> ReceiveWindow<u8> {
 #[inline]
 fn agrees<T: PartialEq>(
     [before, after]: [&ReceiveWindow<u8>; 2],
-    said: Result<T, WindowError>,
+    result: Result<T, WindowError>,
     expected: Option<(Model, T)>,
 ) -> bool {
-    match (said, expected) {
-        (Ok(said), Some((state, answer))) => {
+    match (result, expected) {
+        (Ok(result), Some((state, answer))) => {
             let unread = i32::from(after.unread());
-            said == answer && model(after) == state && unread == state.unread()
+            result == answer && model(after) == state && unread == state.unread()
         }
         (Err(_), None) => before == after,
         _ => false,
@@ -129,22 +129,22 @@ fn transitions<A: Iterator<Item = u8>>(state: Model, amounts: impl Fn(i32) -> A)
     };
     each("receive", state.available, &|bytes| {
         let mut after = window;
-        let said = after.receive(bytes);
+        let result = after.receive(bytes);
         let expected = state.receive(bytes.into()).map(|state| (state, ()));
-        agrees([&window, &after], said, expected)
+        agrees([&window, &after], result, expected)
     });
     each("consume", state.unread(), &|bytes| {
         let mut after = window;
-        let said = after.consume(bytes);
+        let result = after.consume(bytes);
         let expected = state.consume(bytes.into());
         let expected = expected.map(|state| (state, state.is_due()));
-        agrees([&window, &after], said, expected)
+        agrees([&window, &after], result, expected)
     });
     each("grow", MOST - state.size, &|bytes| {
         let mut after = window;
-        let said = after.grow(bytes);
+        let result = after.grow(bytes);
         let expected = state.grow(bytes.into()).map(|state| (state, ()));
-        agrees([&window, &after], said, expected)
+        agrees([&window, &after], result, expected)
     });
     each("settle", state.unread(), &|bytes| {
         let mut after = window;

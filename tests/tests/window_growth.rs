@@ -318,14 +318,14 @@ fn a_peer_that_waited_for_credit_is_granted_more_than_was_read() {
 /// A server whose first call got a window of 131,072 bytes.
 fn server_that_learned(config: Config) -> Script<grpctunnel_core::Server, OnHeap> {
     let mut t = server_with::<OnHeap>(config, Opening::Accepted(Negotiation::On));
-    t.says(&["set(-1,65536,[0, 1])"]);
+    t.sends(&["set(-1,65536,[0, 1])"]);
     t = t.with_call();
     t.get(msg(1, 1 << 20, 16_384));
-    t.get(more(1, 16_384)).says(&["wu(1,32768)"]);
+    t.get(more(1, 16_384)).sends(&["wu(1,32768)"]);
     t.get(more(1, 16_384));
-    t.get(more(1, 16_384)).says(&["wu(1,32768)"]);
+    t.get(more(1, 16_384)).sends(&["wu(1,32768)"]);
     t.advance(millis(50));
-    t.get(more(1, 16_384)).says(&["wu(1,81920)"]);
+    t.get(more(1, 16_384)).sends(&["wu(1,81920)"]);
     let call = t.end.key(1);
     assert_eq!(
         t.end
@@ -343,10 +343,10 @@ fn a_new_call_begins_with_what_the_tunnel_has_learned() {
     let mut t = server_that_learned(growing());
     t.get(new(2, "svc/m")).sees(&["opened(2,svc/m)"]);
     t.get(msg(2, 1 << 20, 16_384));
-    t.get(more(2, 16_384)).says(&["wu(2,98304)"]);
+    t.get(more(2, 16_384)).sends(&["wu(2,98304)"]);
     // A call that is small gets no frame for it.
     t.get(new(3, "svc/m")).sees(&["opened(3,svc/m)"]);
-    t.get(msg(3, 100, 100)).says(&[]);
+    t.get(msg(3, 100, 100)).sends(&[]);
     t.seen();
     t.lives();
 }
@@ -362,7 +362,7 @@ fn a_new_call_takes_no_more_than_its_share_of_the_budget() {
             .sees(&[&format!("opened({id},svc/m)")]);
         t.get(msg(id, 1 << 20, 16_384));
         let grant = format!("wu({id},{})", 32_768 + share);
-        t.get(more(id, 16_384)).says(&[&grant]);
+        t.get(more(id, 16_384)).sends(&[&grant]);
     }
     assert_eq!(t.end.tunnel.receive_growth(), 65_536 + 1_800);
 }
@@ -374,13 +374,13 @@ fn growth_can_be_withheld_and_goes_on_later() {
     t.end.tunnel.limit_growth(65_536);
     t.get(new(2, "svc/m")).sees(&["opened(2,svc/m)"]);
     t.get(msg(2, 1 << 20, 16_384));
-    t.get(more(2, 16_384)).says(&["wu(2,32768)"]);
+    t.get(more(2, 16_384)).sends(&["wu(2,32768)"]);
     t.end.tunnel.limit_growth(65_536 + 1_000);
     t.get(more(2, 16_384));
-    t.get(more(2, 16_384)).says(&["wu(2,33101)"]);
+    t.get(more(2, 16_384)).sends(&["wu(2,33101)"]);
     t.end.tunnel.limit_growth(u64::MAX);
     t.get(more(2, 16_384));
-    t.get(more(2, 16_384)).says(&["wu(2,97971)"]);
+    t.get(more(2, 16_384)).sends(&["wu(2,97971)"]);
     assert_eq!(t.end.tunnel.receive_growth(), 2 * 65_536);
 }
 
@@ -395,22 +395,22 @@ fn a_client_grants_what_it_has_learned_behind_the_first_message() {
     assert_eq!(t.open(), 1);
     t.advance(millis(50));
     t.get(msg(1, 1 << 20, 16_384));
-    t.get(more(1, 16_384)).says(&["wu(1,32768)"]);
+    t.get(more(1, 16_384)).sends(&["wu(1,32768)"]);
     t.get(more(1, 16_384));
-    t.get(more(1, 16_384)).says(&["wu(1,32768)"]);
+    t.get(more(1, 16_384)).sends(&["wu(1,32768)"]);
     t.advance(millis(50));
-    t.get(more(1, 16_384)).says(&["wu(1,81920)"]);
+    t.get(more(1, 16_384)).sends(&["wu(1,81920)"]);
     // `open` has seen that `new_stream` is all that it sends.
     assert_eq!(t.open(), 2);
     t.is_quiet();
     t.send(2, 20_000);
-    let said: Vec<String> = t.said().iter().map(ToString::to_string).collect();
-    assert_eq!(said[1], "wu(2,65536)", "{said:?}");
-    assert!(said[0].starts_with("msg(2,"), "{said:?}");
+    let sent: Vec<String> = t.sent().iter().map(ToString::to_string).collect();
+    assert_eq!(sent[1], "wu(2,65536)", "{sent:?}");
+    assert!(sent[0].starts_with("msg(2,"), "{sent:?}");
     t.seen();
     // Once is enough.
     t.send(2, 100);
-    assert_eq!(t.said().len(), 1);
+    assert_eq!(t.sent().len(), 1);
 }
 
 /// Where more than half of the window was unread as the grant left, it was the reader that the peer
@@ -450,20 +450,20 @@ fn silent_streams_make_place_for_another() {
     for (silent, silence, grows) in [(3, 0, true), (4, 999, false), (4, 1_001, true)] {
         let opening = Opening::Accepted(Negotiation::On);
         let mut t = server_with::<OnHeap>(growing(), opening);
-        t.says(&["set(-1,65536,[0, 1])"]);
+        t.sends(&["set(-1,65536,[0, 1])"]);
         let last = silent + 1;
         for id in 1..=last {
             t.get(new(id, "svc/m"))
                 .sees(&[&format!("opened({id},svc/m)")]);
             t.get(msg(id, 1 << 20, 16_384));
             let grant = format!("wu({id},32768)");
-            t.get(more(id, 16_384)).says(&[&grant]);
+            t.get(more(id, 16_384)).sends(&[&grant]);
             t.advance(millis(if id == silent { silence } else { 0 }));
         }
         for wait in [0, 0, 50] {
             t.advance(millis(wait));
             t.get(more(last, 16_384));
-            t.said();
+            t.sent();
         }
         let window = t
             .end
@@ -478,11 +478,11 @@ fn silent_streams_make_place_for_another() {
 fn a_clock_that_stands_still_measures_nothing() {
     let opening = Opening::Accepted(Negotiation::On);
     let mut t = server_with::<OnHeap>(growing(), opening);
-    t.says(&["set(-1,65536,[0, 1])"]);
+    t.sends(&["set(-1,65536,[0, 1])"]);
     t = t.with_call();
     t.get(msg(1, 1 << 20, 16_384));
     for _ in 0..31 {
-        t.get(more(1, 16_384)).says(&["wu(1,32768)"]);
+        t.get(more(1, 16_384)).sends(&["wu(1,32768)"]);
         t.get(more(1, 16_384));
     }
     let call = t.end.key(1);
@@ -536,8 +536,8 @@ fn no_credit_passes_31_bits() {
             credit -= u64::from(CHUNK);
             assert_eq!(server.stream(stream).unwrap().consumed(CHUNK), Ok(()));
             while let Some(sent) = server.poll_transmit(now) {
-                let said = SentFrame::read(Side::Server, &sent.prefix[5..]);
-                if let SentFrame::WindowUpdate { bytes, .. } = said {
+                let frame = SentFrame::read(Side::Server, &sent.prefix[5..]);
+                if let SentFrame::WindowUpdate { bytes, .. } = frame {
                     credit += u64::from(bytes);
                 }
                 assert!(credit <= 0x7fff_ffff, "{credit} bytes of credit");
@@ -563,14 +563,14 @@ fn a_grown_window_of_crumbs_stays_within_the_memory_bound() {
     let mut config = growing();
     config.limits.max_streams = 1;
     let mut t = server_with::<OnHeap>(config, Opening::Accepted(Negotiation::On));
-    t.says(&["set(-1,65536,[0, 1])"]);
+    t.sends(&["set(-1,65536,[0, 1])"]);
     t = t.with_call();
     t.get(msg(1, 6 * 16_384, 16_384));
-    t.get(more(1, 16_384)).says(&["wu(1,32768)"]);
+    t.get(more(1, 16_384)).sends(&["wu(1,32768)"]);
     t.get(more(1, 16_384));
-    t.get(more(1, 16_384)).says(&["wu(1,32768)"]);
+    t.get(more(1, 16_384)).sends(&["wu(1,32768)"]);
     t.advance(millis(50));
-    t.get(more(1, 16_384)).says(&["wu(1,81920)"]);
+    t.get(more(1, 16_384)).sends(&["wu(1,81920)"]);
     t.get(more(1, 16_384)).sees(&["got(1,98304)"]);
 
     let end = &mut t.end;

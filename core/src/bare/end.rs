@@ -9,7 +9,7 @@ use crate::reason::TunnelReason;
 use crate::storage::Storage;
 use crate::time::Time;
 use crate::tunnel::{Role, Tunnel};
-use crate::types::{Carrier, Cause};
+use crate::types::{Carrier, Cause, Event};
 
 impl<S: Storage> Pipe<S> {
     /// The next event. To be polled until there is none, after every call that is not a getter.
@@ -40,13 +40,13 @@ impl<S: Storage> Pipe<S> {
     fn poll_tunnels(&mut self) -> Option<PipeEvent> {
         while let Some(event) = self.client.as_mut().and_then(Tunnel::poll_event) {
             match event {
-                crate::Event::Carrier(carrier) => self.is_due(carrier),
+                Event::Carrier(carrier) => self.is_due(carrier),
                 event => return Some(PipeEvent::Tunnel(Side::Client, event)),
             }
         }
         while let Some(event) = self.server.as_mut().and_then(Tunnel::poll_event) {
             match event {
-                crate::Event::Carrier(carrier) => self.is_due(carrier),
+                Event::Carrier(carrier) => self.is_due(carrier),
                 event => return Some(PipeEvent::Tunnel(Side::Server, event)),
             }
         }

@@ -55,7 +55,7 @@ use crate::reason::TunnelReason;
 use crate::storage::Storage;
 use crate::time::Time;
 use crate::tunnel::{Tunnel, TunnelClient, TunnelServer};
-use crate::types::{Carrier, Cause, Config, Input, Negotiation, Opening, Timer};
+use crate::types::{Carrier, Cause, Config, Event, Input, Negotiation, Opening, Timer};
 use crate::wire::Extension;
 
 /// The flag byte of the forward tunnel's frames.
@@ -84,7 +84,7 @@ impl PipeEnd {
     }
 }
 
-/// Which tunnels a pipe has. Both ends must say the same.
+/// Which tunnels a pipe has. Both ends must be configured alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Directions {
     /// The forward tunnel only: the opener calls.
@@ -105,12 +105,12 @@ impl Directions {
     }
 }
 
-/// What a pipe has to say without a frame having said it.
+/// What happened at a pipe, besides what each frame meant.
 #[derive(Clone, Debug)]
 #[must_use = "each event is reported once"]
 pub enum PipeEvent {
-    /// An event of one of this end's tunnels; never [`Event::Carrier`](crate::Event::Carrier).
-    Tunnel(Side, crate::Event),
+    /// An event of one of this end's tunnels; never [`Event::Carrier`].
+    Tunnel(Side, Event),
     /// What is to be done with the byte stream now; nothing more is transmitted.
     /// [`Carrier::Finish`]: end our direction of it, and wait for the other to end.
     /// [`Carrier::Abort`]: close it. It comes after the ends of all streams.
@@ -135,7 +135,7 @@ pub struct Pipe<S: Storage> {
     end: PipeEnd,
     client: Option<TunnelClient<S>>,
     server: Option<TunnelServer<S>>,
-    /// The latest time that was told.
+    /// The latest time that was passed in.
     now: Time,
     /// Bytes that the client sent beyond those of the server, while both had some to send.
     ahead: i64,

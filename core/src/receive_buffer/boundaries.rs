@@ -2,7 +2,7 @@
 
 use super::ring::{Full, Ring};
 use super::run::{Boundary, Run};
-use crate::Envelope;
+use crate::types::Envelope;
 
 /// Bytes that queued boundaries may take in addition to two for each byte of payload.
 ///

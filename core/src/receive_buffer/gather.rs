@@ -3,7 +3,7 @@
 use super::ReceiveBuffer;
 use super::read::Read;
 use super::store::Store;
-use crate::Envelope;
+use crate::types::Envelope;
 use crate::wire::Buffer;
 
 /// What came of [`Gatherer::poll`].
@@ -14,7 +14,7 @@ pub enum Gathered<T> {
     Message(Envelope),
     /// A message has no room in `B`. What comes of it is dropped, and credited as it comes.
     TooLarge(Envelope),
-    /// The stream is over. Said once; a message that was not whole then has failed.
+    /// The stream is over. Returned once; a message that was not whole then has failed.
     Terminal(T),
     /// Nothing now.
     Pending,
@@ -60,7 +60,7 @@ impl<B: Buffer> Gatherer<B> {
         }
     }
 
-    /// The message that `poll` has said to be whole.
+    /// The message that `poll` has returned as whole.
     #[must_use]
     pub fn message(&self) -> &[u8] {
         self.message.as_ref()

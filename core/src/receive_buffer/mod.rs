@@ -43,7 +43,7 @@ mod tests;
 use core::fmt;
 
 use crate::length::{in_memory, on_wire};
-use crate::{Envelope, Unread};
+use crate::types::{Envelope, Unread};
 use boundaries::Boundaries;
 use read::Reading;
 use ring::{Full, Ring};

@@ -3,8 +3,8 @@
 use super::ring::Ring;
 use super::store::Store;
 use super::{Ending, ReceiveBuffer};
-use crate::Envelope;
 use crate::length::{in_memory, on_wire};
+use crate::types::Envelope;
 
 /// The message being read.
 #[derive(Clone, Copy, Debug)]

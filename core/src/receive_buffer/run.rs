@@ -1,7 +1,7 @@
 //! A run of messages with equal envelopes, encoded for the queue of boundaries.
 
 use super::ring::Cell;
-use crate::Envelope;
+use crate::types::Envelope;
 use crate::wire::{Fields, put_varint};
 
 /// Consecutive messages with the same envelope.

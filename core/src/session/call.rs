@@ -39,7 +39,7 @@ pub(super) struct Call {
     pub(super) queued: usize,
     pub(super) behind: Behind,
     pub(super) sent_message: bool,
-    /// It was told that there is no room, which is to be taken back.
+    /// The application knows that there is no room, and waits for some.
     pub(super) full: bool,
     pub(super) headers: Option<OwnedMetadata>,
     pub(super) buffer: ReceiveBuffer<GrowingStore, CallEnd>,

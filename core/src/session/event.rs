@@ -51,7 +51,7 @@ pub enum SessionEvent {
     /// Whether the peer answers. One that does not is not to be picked for new calls.
     Responsive(bool),
     /// What to do with the carrier, when all that [`poll_bytes`](super::Session::poll_bytes) gave has
-    /// been written: end our direction and wait for the peer's, or close it. Said last.
+    /// been written: end our direction and wait for the peer's, or close it. The last event.
     Carrier(Carrier),
 }
 

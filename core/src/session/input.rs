@@ -132,7 +132,7 @@ impl<T: Trace> Session<T> {
         self.readable(key);
     }
 
-    /// There is something to receive on a call; said once until all was received.
+    /// There is something to receive on a call; reported once until all was received.
     pub(super) fn readable(&mut self, key: CallKey) {
         if let Some(call) = self.live(key)
             && call.incoming.is_none()
@@ -159,7 +159,7 @@ impl<T: Trace> Session<T> {
                     if self.pipe.server().is_some() {
                         self.trace.state(self.now, Side::Server, state);
                     }
-                    // After the end nobody asks how the peer fares.
+                    // After the end it no longer matters whether the peer responds.
                     self.due.responsive = None;
                     self.due.round_trip = None;
                     self.due.carrier = Some(carrier);
@@ -187,7 +187,7 @@ impl<T: Trace> Session<T> {
             }
             Event::RoundTrip(time) => self.due.round_trip = Some(time),
             Event::Responsive(responsive) => self.due.responsive = Some(responsive),
-            // The pipe says it for both.
+            // The pipe reports one for both.
             Event::Carrier(_) => {}
         }
     }
@@ -208,7 +208,7 @@ impl<T: Trace> Session<T> {
         self.go_on(key);
     }
 
-    /// There is room for a message on a call that was told of none, or it is over.
+    /// A call that had no room for a message has some, or is over.
     fn writable(&mut self, key: CallKey) {
         if let Some(call) = self.live(key)
             && core::mem::take(&mut call.full)

@@ -8,19 +8,19 @@
 //! what the application wants, `poll_*` hands out what is to be done. After any `handle_*` and any
 //! verb, poll until there is nothing: [`poll_bytes`](Session::poll_bytes) for what to write,
 //! [`poll_event`](Session::poll_event) for what happened, [`poll_timeout`](Session::poll_timeout)
-//! for when to call [`handle_timeout`](Session::handle_timeout). Time is told by `handle_*` and
-//! `poll_bytes`, and never read. A verb that is refused changes nothing. Nothing blocks and
+//! for when to call [`handle_timeout`](Session::handle_timeout). `handle_*` and `poll_bytes` take
+//! the time; no clock is read. A verb that is refused changes nothing. Nothing blocks and
 //! nothing panics, whatever the peer sends.
 //!
 //! **Back-pressure.** Each direction is bounded by what the other side reads:
 //!
-//! - Not to [`recv`](Session::recv) leaves bytes in the receive window, which then closes: the peer
-//!   stops sending on that call, and goes on with others.
+//! - What you do not [`recv`](Session::recv) stays in the receive window. Once that is full, the
+//!   peer stops sending on that call, and goes on with others.
 //! - [`send`](Session::send) takes a whole message, or answers `Full` until
 //!   [`SessionEvent::Writable`]; [`may_send`](Session::may_send) asks ahead. To reply to what
 //!   is received, receive only while there is room for the reply.
-//! - [`poll_bytes`](Session::poll_bytes) adds nothing to an output that holds 64 KiB: who cannot
-//!   write does not poll.
+//! - [`poll_bytes`](Session::poll_bytes) adds nothing to an output that holds 64 KiB. Poll only
+//!   while you can write.
 //! - [`open`](Session::open) may be called until it answers `Full`;
 //!   [`SessionEvent::MayOpen`] follows.
 //! - While [`wants_read`](Session::wants_read) is false, the carrier is not to be read.
@@ -74,7 +74,7 @@ pub use trace::{Trace, TunnelState};
 /// Bytes that `poll_bytes` fills its output to.
 const BATCH: usize = 64 * 1024;
 
-/// What there is to say beside the events of calls.
+/// What is to be reported besides the events of calls.
 #[derive(Debug, Default)]
 struct Due {
     incoming: bool,
@@ -96,7 +96,7 @@ pub struct Session<T: Trace = ()> {
     /// Readable and writable calls. Some may be gone.
     ready: VecDeque<SessionEvent>,
     due: Due,
-    /// The latest time that was told.
+    /// The latest time that was passed in.
     now: Time,
     send_buffer: usize,
     bin_dialect: BinDialect,
@@ -308,7 +308,7 @@ impl<T: Trace> Session<T> {
     }
 
     /// Says whether bytes that were polled wait because the carrier takes none: an answer to them
-    /// is due only when they have left. Who polls as the carrier takes has no need of it.
+    /// is due only when they have left. Not needed if you poll only as the carrier takes bytes.
     pub fn set_backlogged(&mut self, now: Time, backlogged: bool) {
         self.advance(now);
         self.pipe.set_backlogged(now, backlogged);

@@ -1,4 +1,4 @@
-//! The end of a stream: how it came, who has yet to be told.
+//! The end of a stream, with what is still to be reported about it.
 
 use crate::reason::{StreamReason, TunnelReason};
 use crate::types::Unread;

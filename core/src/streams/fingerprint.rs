@@ -70,11 +70,10 @@ fn write_stream<H: Hasher>(stream: &Stream, base: i64, now: Time, state: &mut H)
         revision,
         marks,
         end,
-        withheld,
     } = stream;
     (*id != NO_ID).then(|| id.wrapping_sub(base)).hash(state);
     (deadline.nanos_left(now), hold_until.nanos_left(now), timer).hash(state);
-    (links, receive, withheld).hash(state);
+    (links, receive).hash(state);
     // An ended stream sends nothing more.
     if end.is_open() {
         send.fingerprint(state);

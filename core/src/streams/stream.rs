@@ -65,9 +65,6 @@ pub(crate) struct Stream {
     pub(crate) revision: Revision,
     pub(crate) marks: Marks,
     pub(super) end: End,
-    /// Nothing is granted before so much is to be granted.
-    #[cfg(feature = "search")]
-    pub(crate) withheld: u16,
 }
 
 impl Stream {
@@ -89,8 +86,6 @@ impl Stream {
             revision,
             marks: Marks::default(),
             end: End::Open,
-            #[cfg(feature = "search")]
-            withheld: 0,
         }
     }
 
@@ -174,10 +169,6 @@ impl Stream {
     /// Whether a `window_update` is due. None is once the peer can send no more.
     #[inline]
     pub(crate) fn grant_is_due(&self) -> bool {
-        #[cfg(feature = "search")]
-        if self.receive.window().pending() < u32::from(self.withheld) {
-            return false;
-        }
         self.revision == Revision::One
             && !self.has_ended()
             && !self.receive.is_finished()
@@ -203,7 +194,7 @@ impl Stream {
         self.end.is_told() && self.receive.is_released()
     }
 
-    /// Whether the peer is heard no more, so that its bytes are credited at once.
+    /// Whether what the peer still sends is discarded, so that its bytes are credited at once.
     #[inline]
     pub(crate) fn discards(&self) -> bool {
         !self.receive.is_reading() || self.send.is_closing()

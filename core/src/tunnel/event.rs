@@ -7,7 +7,7 @@ use crate::types::{End, Event};
 
 const fn end(why: Terminal) -> Option<End<'static>> {
     Some(match why {
-        // Only ever told as `Input::Ended`, with what the frame holds.
+        // Reported as `Input::Ended` only, with what the frame holds.
         Terminal::Status => return None,
         Terminal::PeerCancelled => End::PeerCancelled,
         Terminal::Cancelled => End::Cancelled,

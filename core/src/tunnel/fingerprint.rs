@@ -10,7 +10,6 @@ use crate::code::Side;
 use crate::error::TunnelError;
 use crate::storage::Storage;
 use crate::time::Time;
-use crate::types::Key;
 
 impl<R: Role, S: Storage> Tunnel<R, S> {
     /// Writes what decides the tunnel's future, seen from `now`. Two tunnels with the same
@@ -61,14 +60,5 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         drain.fingerprint(!handshake.peer_answered(), base, now, state);
         notices.fingerprint(state);
         error.as_ref().map(TunnelError::reason).hash(state);
-    }
-
-    /// From now on nothing is granted on the stream before `bytes` are to be granted:
-    /// a fault for a search to find, if that is above the window.
-    #[doc(hidden)]
-    pub fn withhold_grants(&mut self, stream: Key, bytes: u16) {
-        if let Some(slot) = self.streams.slot(stream) {
-            self.streams.get_mut(slot).withheld = bytes;
-        }
     }
 }

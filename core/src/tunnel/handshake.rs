@@ -1,4 +1,4 @@
-//! What the two ends of a tunnel have told each other: revision, window, extensions.
+//! What the two ends of a tunnel have negotiated: revision, window, extensions.
 
 use crate::types::Negotiation;
 use crate::wire::{Extension, ExtensionSet, Revision};

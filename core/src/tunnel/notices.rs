@@ -54,7 +54,7 @@ impl Notices {
         self.carrier = Some(carrier);
     }
 
-    /// The tunnel is over: how the peer fared matters no more.
+    /// The tunnel is over: whether the peer responds no longer matters.
     pub(super) const fn forget_peer(&mut self) {
         self.responsive = None;
         self.round_trip = None;

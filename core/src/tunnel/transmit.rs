@@ -149,7 +149,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         self.has_frames() || self.may_finish()
     }
 
-    /// Whether something stands in line to be sent.
+    /// Whether something is queued to be sent.
     pub(crate) fn has_frames(&self) -> bool {
         self.phase == Phase::Open && (self.has_other_than_data() || self.streams.has_data())
     }
@@ -170,7 +170,7 @@ impl<R: Role, S: Storage> Tunnel<R, S> {
         let id = stream.id();
         let transmit = match stream.take_notice()? {
             (Notice::Cancel, _) => Some(control(prefix::cancel(id))),
-            // A tunnel client closes no stream; said here, its program has no code for it.
+            // A tunnel client closes no stream. This keeps the code for it out of a client's program.
             (Notice::Close, why) if R::SIDE == Side::Server => {
                 close_reason(why).map(|reason| close_with(id, reason))
             }

@@ -34,7 +34,7 @@ pub enum Timer {
     Answer,
 }
 
-/// What the core has to say without a frame having said it.
+/// What happened at a tunnel, besides what each frame meant.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 #[must_use = "each event is reported once"]

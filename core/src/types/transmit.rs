@@ -27,11 +27,11 @@ pub enum Body {
     Static(&'static str),
     /// Bytes of the caller's. Where the range ends at the part's length, its memory is free.
     Caller {
-        /// Whose.
+        /// The stream whose memory it is.
         stream: Key,
-        /// Which.
+        /// The part of it that the range is in.
         part: Part,
-        /// Which bytes of it.
+        /// The range.
         range: Range<u32>,
     },
 }

@@ -172,7 +172,7 @@ impl<R: Role, S: Store> Run<R, S> {
         let Some(frame) = self.end.transmit(self.now) else {
             return false;
         };
-        self.judge.said(&SentFrame::read(side, &frame), frame.len());
+        self.judge.sent(&SentFrame::read(side, &frame), frame.len());
         true
     }
 

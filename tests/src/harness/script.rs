@@ -26,7 +26,7 @@ pub struct Script<R: Role, S: Store> {
     /// Whether the peer takes what is sent. On at first.
     pub taking: bool,
     seen: VecDeque<Seen>,
-    said: VecDeque<SentFrame>,
+    sent: VecDeque<SentFrame>,
 }
 
 /// The settings of an end under test.
@@ -43,7 +43,7 @@ pub fn config<S: Store>() -> Config {
 #[must_use]
 pub fn server<S: Store>() -> Script<Server, S> {
     let mut t = server_with::<S>(config::<S>(), Opening::Accepted(Negotiation::On));
-    t.says(&["set(-1,65536,[0, 1])"]);
+    t.sends(&["set(-1,65536,[0, 1])"]);
     t
 }
 
@@ -108,7 +108,7 @@ pub fn extension_numbers(bits: u8) -> Vec<u8> {
 #[must_use]
 pub fn server_agreed<S: Store>(own: u8, theirs: u8) -> Script<Server, S> {
     let mut t = server_with::<S>(config_with::<S>(own), Opening::Accepted(Negotiation::On));
-    t.said();
+    t.sent();
     t.get(extensions(-1, &extension_numbers(theirs)));
     assert_eq!(t.end.tunnel.extensions(), extension_set(own & theirs));
     t
@@ -120,7 +120,7 @@ pub fn client_agreed<S: Store>(own: u8, theirs: u8) -> Script<Client, S> {
     let mut t = client_with::<S>(config_with::<S>(own), Opening::Accepted(Negotiation::On));
     t.get(set_with(65_536, &extension_numbers(theirs)))
         .sees(&["settled(One)", "may open"])
-        .says(&[&format!("extensions({:?})", extension_numbers(own))]);
+        .sends(&[&format!("extensions({:?})", extension_numbers(own))]);
     assert_eq!(t.end.tunnel.extensions(), extension_set(own & theirs));
     t
 }
@@ -133,7 +133,7 @@ impl<R: Role, S: Store> Script<R, S> {
             reading: true,
             taking: true,
             seen: VecDeque::new(),
-            said: VecDeque::new(),
+            sent: VecDeque::new(),
         };
         script.settle();
         script
@@ -162,7 +162,7 @@ impl<R: Role, S: Store> Script<R, S> {
             };
             let quiet = frame.is_none();
             let side = self.end.side();
-            self.said
+            self.sent
                 .extend(frame.map(|frame| SentFrame::read(side, &frame)));
             self.seen.extend(self.end.take_seen());
             if quiet {
@@ -274,9 +274,9 @@ impl<R: Role, S: Store> Script<R, S> {
 
     /// The frames sent since the last step, in order.
     #[track_caller]
-    pub fn says(&mut self, expected: &[&str]) -> &mut Self {
-        let said: Vec<String> = self.said.drain(..).map(|said| said.to_string()).collect();
-        assert_eq!(said, expected, "what is said");
+    pub fn sends(&mut self, expected: &[&str]) -> &mut Self {
+        let sent: Vec<String> = self.sent.drain(..).map(|sent| sent.to_string()).collect();
+        assert_eq!(sent, expected, "what is sent");
         self
     }
 
@@ -286,14 +286,14 @@ impl<R: Role, S: Store> Script<R, S> {
     }
 
     /// Takes the frames sent since the last step.
-    pub fn said(&mut self) -> Vec<SentFrame> {
-        self.said.drain(..).collect()
+    pub fn sent(&mut self) -> Vec<SentFrame> {
+        self.sent.drain(..).collect()
     }
 
     /// Drops the events and frames since the last step.
     pub fn forget(&mut self) {
         self.seen.clear();
-        self.said.clear();
+        self.sent.clear();
     }
 
     /// Time passes, and what happens meanwhile is of no interest.
@@ -317,12 +317,12 @@ impl<R: Role, S: Store> Script<R, S> {
     pub fn is_quiet(&mut self) {
         let side = self.end.side();
         let seen: Vec<String> = self.seen.iter().map(|seen| seen.notation(side)).collect();
-        let said: Vec<String> = self.said.iter().map(ToString::to_string).collect();
+        let sent: Vec<String> = self.sent.iter().map(ToString::to_string).collect();
         assert!(
-            seen.is_empty() && said.is_empty(),
-            "not stated: sees [{}], says [{}]",
+            seen.is_empty() && sent.is_empty(),
+            "not stated: sees [{}], sends [{}]",
             Listed(&seen),
-            Listed(&said),
+            Listed(&sent),
         );
     }
 
@@ -364,7 +364,7 @@ impl<S: Store> Script<Client, S> {
     pub fn open_with(&mut self, options: OpenOptions) -> i64 {
         let call = self.open_quietly(options);
         if self.taking {
-            self.says(&[&format!("new({call},svc/m)")]);
+            self.sends(&[&format!("new({call},svc/m)")]);
         }
         call
     }
@@ -373,7 +373,7 @@ impl<S: Store> Script<Client, S> {
     #[track_caller]
     pub fn open_with_id(&mut self, id: i64, options: OpenOptions) -> i64 {
         let call = self.open_quietly(options);
-        self.says(&[&format!("new({id},svc/m)")]);
+        self.sends(&[&format!("new({id},svc/m)")]);
         call
     }
 

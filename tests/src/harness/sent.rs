@@ -147,8 +147,8 @@ impl SentFrame {
     /// Reads a frame of the given end.
     #[must_use]
     pub fn read(by: Side, frame: &[u8]) -> Self {
-        let said = Self::try_read(by, frame);
-        said.unwrap_or_else(|| fail(format_args!("a frame of ours is refused: {frame:?}")))
+        let sent = Self::try_read(by, frame);
+        sent.unwrap_or_else(|| fail(format_args!("a frame of ours is refused: {frame:?}")))
     }
 
     /// Reads any frame of the given end; `None` if the reference decoder refuses it.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use arbitrary::Arbitrary;
 use grpctunnel_core::bare::{Directions, PipeEnd};
 use grpctunnel_core::session::{
-    CallEnd, CallKey, OwnedMetadata, OwnedStatus, Received, SessionConfig, SessionEvent,
+    CallEnd, CallKey, OwnedMetadata, OwnedStatus, Received, SendError, SessionConfig, SessionEvent,
 };
 use grpctunnel_core::{
     Cause, MethodKind, OpenOptions, Reason, Session, Side, StreamReason, Time, TunnelReason,
@@ -256,7 +256,13 @@ impl Sessions {
         };
         let byte = self.sent;
         let message = vec![byte; size];
-        if self.end(end).session.send(key, &message).is_ok() {
+        let session = &mut self.end(end).session;
+        let room = session.may_send(key);
+        let taken = session.send(key, &message);
+        if (taken.is_ok() && !room) || (taken == Err(SendError::Full) && room) {
+            fail(format_args!("room: {room}, and {taken:?}"));
+        }
+        if taken.is_ok() {
             self.sent = self.sent.wrapping_add(1);
             let flight = self.flights.entry(number).or_default();
             match key.side() {

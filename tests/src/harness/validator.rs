@@ -58,16 +58,16 @@ struct Stream {
 
 impl Stream {
     /// The server closes; `marks`: it may say that no handler saw the call.
-    fn is_closed(&mut self, said: &SentFrame, marks: bool) {
+    fn is_closed(&mut self, sent: &SentFrame, marks: bool) {
         if let SentFrame::Close {
             status,
             unprocessed,
             ..
-        } = said
+        } = sent
         {
-            assert!(marks || !unprocessed, "{said}: not agreed on");
+            assert!(marks || !unprocessed, "{sent}: not agreed on");
             let whole = self.responses.missing == 0;
-            assert!(whole || status.code != 0, "{said}: OK inside a message");
+            assert!(whole || status.code != 0, "{sent}: OK inside a message");
             self.close.0 = true;
         }
     }
@@ -104,9 +104,9 @@ impl Validator {
         }
     }
 
-    fn stream(&mut self, said: &SentFrame) -> &mut Stream {
-        let stream = self.streams.get_mut(&said.id());
-        stream.unwrap_or_else(|| super::fail(format_args!("{said}: no such stream")))
+    fn stream(&mut self, sent: &SentFrame) -> &mut Stream {
+        let stream = self.streams.get_mut(&sent.id());
+        stream.unwrap_or_else(|| super::fail(format_args!("{sent}: no such stream")))
     }
 
     /// Whether both ends have named the extension.
@@ -116,60 +116,60 @@ impl Validator {
     }
 
     /// A frame leaves.
-    pub(super) fn sent(&mut self, by: Side, said: &SentFrame) {
+    pub(super) fn sent(&mut self, by: Side, sent: &SentFrame) {
         match by {
-            Side::Client => self.sent_by_client(said),
-            Side::Server => self.sent_by_server(said),
+            Side::Client => self.sent_by_client(sent),
+            Side::Server => self.sent_by_server(sent),
         }
     }
 
-    fn sent_by_client(&mut self, said: &SentFrame) {
+    fn sent_by_client(&mut self, sent: &SentFrame) {
         assert!(
             self.settings_heard || !self.negotiated,
-            "{said}: before settings"
+            "{sent}: before settings"
         );
-        match said {
+        match sent {
             SentFrame::Extensions(set) => {
-                assert!(!self.offered.is_empty(), "{said}: nothing was offered");
-                assert!(self.answered.is_none(), "{said}: twice");
-                assert!(self.streams.is_empty(), "{said}: behind a stream");
+                assert!(!self.offered.is_empty(), "{sent}: nothing was offered");
+                assert!(self.answered.is_none(), "{sent}: twice");
+                assert!(self.streams.is_empty(), "{sent}: behind a stream");
                 self.answered = Some(set.clone());
                 return;
             }
             SentFrame::Ping(_) | SentFrame::Pong(_) => {
-                assert!(self.in_effect(4), "{said}: not agreed on");
+                assert!(self.in_effect(4), "{sent}: not agreed on");
                 return;
             }
             SentFrame::WindowUpdate { id: -1, bytes: 0 } => {
-                assert!(!self.in_effect(4), "{said}: a ping takes its place");
+                assert!(!self.in_effect(4), "{sent}: a ping takes its place");
                 return;
             }
             _ => assert_eq!(
                 self.answered.is_none(),
                 self.offered.is_empty(),
-                "{said}: before the answer to the offer"
+                "{sent}: before the answer to the offer"
             ),
         }
-        if let SentFrame::New { .. } = said {
-            self.sent_new(said);
+        if let SentFrame::New { .. } = sent {
+            self.sent_new(sent);
             return;
         }
-        let stream = self.stream(said);
-        assert!(!stream.cancel.0, "{said}: after cancel");
+        let stream = self.stream(sent);
+        assert!(!stream.cancel.0, "{sent}: after cancel");
         // A cancel may have been due before the close came.
-        let crossing = matches!(said, SentFrame::Cancel(_));
+        let crossing = matches!(sent, SentFrame::Cancel(_));
         assert!(
             crossing || !stream.close.1,
-            "{said}: the client has heard the close"
+            "{sent}: the client has heard the close"
         );
-        match said {
+        match sent {
             SentFrame::Message { .. } | SentFrame::More { .. } => {
                 let flow_control = stream.flow_control;
-                stream.requests.send(said, flow_control);
+                stream.requests.send(sent, flow_control);
             }
             SentFrame::HalfClose(_) => {
-                assert!(!stream.requests.over, "{said}: twice");
-                assert_eq!(stream.requests.missing, 0, "{said}: inside a message");
+                assert!(!stream.requests.over, "{sent}: twice");
+                assert_eq!(stream.requests.missing, 0, "{sent}: inside a message");
                 stream.requests.over = true;
             }
             SentFrame::Cancel(_) => {
@@ -177,33 +177,33 @@ impl Validator {
                 stream.requests.over = true;
             }
             SentFrame::WindowUpdate { bytes, .. } => {
-                assert!(stream.flow_control, "{said}: in revision zero");
-                stream.responses.grant(said, *bytes);
+                assert!(stream.flow_control, "{sent}: in revision zero");
+                stream.responses.grant(sent, *bytes);
             }
             other => super::fail(format_args!("{other}: not a client's frame")),
         }
     }
 
-    fn sent_new(&mut self, said: &SentFrame) {
+    fn sent_new(&mut self, sent: &SentFrame) {
         let SentFrame::New {
             id,
             method,
             window,
             revision,
             headers,
-        } = said
+        } = sent
         else {
             return;
         };
-        assert!(*id > self.highest, "{said}: ids rise");
-        assert!(method.trim_start_matches('/').contains('/'), "{said}");
-        assert_eq!(i64::from(*window), self.client_window, "{said}: its window");
+        assert!(*id > self.highest, "{sent}: ids rise");
+        assert!(method.trim_start_matches('/').contains('/'), "{sent}");
+        assert_eq!(i64::from(*window), self.client_window, "{sent}: its window");
         for value in headers.get("grpc-timeout").into_iter().flatten() {
             let digits = value.len().saturating_sub(1);
-            assert!((1..=8).contains(&digits), "{said}: {value}");
+            assert!((1..=8).contains(&digits), "{sent}: {value}");
         }
         let (server_window, revisions) = self.settings.clone().unwrap_or((0, vec![0]));
-        assert!(revisions.contains(revision), "{said}: revision {revision}");
+        assert!(revisions.contains(revision), "{sent}: revision {revision}");
         self.highest = *id;
         let stream = Stream {
             flow_control: *revision == 1,
@@ -214,68 +214,68 @@ impl Validator {
         self.streams.insert(*id, stream);
     }
 
-    fn sent_by_server(&mut self, said: &SentFrame) {
+    fn sent_by_server(&mut self, sent: &SentFrame) {
         if let SentFrame::Settings {
             id,
             window,
             revisions,
             extensions,
-        } = said
+        } = sent
         {
             self.offered.clone_from(extensions);
-            assert!(self.negotiated, "{said}: nobody asked");
-            assert_eq!(*id, -1, "{said}");
+            assert!(self.negotiated, "{sent}: nobody asked");
+            assert_eq!(*id, -1, "{sent}");
             let before = self
                 .settings
                 .replace((i64::from(*window), revisions.clone()));
-            assert!(before.is_none(), "{said}: twice");
+            assert!(before.is_none(), "{sent}: twice");
             return;
         }
         assert!(
             self.settings.is_some() || !self.negotiated,
-            "{said}: before settings"
+            "{sent}: before settings"
         );
-        let extension = match said {
+        let extension = match sent {
             SentFrame::Drain(_) => Some(3),
             SentFrame::Ping(_) | SentFrame::Pong(_) => Some(4),
             _ => None,
         };
         if let Some(extension) = extension {
             let known = self.answer_heard && self.in_effect(extension);
-            assert!(known, "{said}: not agreed on");
+            assert!(known, "{sent}: not agreed on");
             return;
         }
         let marks = self.answer_heard && self.in_effect(5);
-        let stream = self.stream(said);
-        assert!(stream.new_heard, "{said}: before it was opened");
-        assert!(!stream.close.0, "{said}: after close");
+        let stream = self.stream(sent);
+        assert!(stream.new_heard, "{sent}: before it was opened");
+        assert!(!stream.close.0, "{sent}: after close");
         if stream.cancel.1 {
-            let closing = matches!(said, SentFrame::Close { .. });
-            assert!(closing, "{said}: after cancel only close is left");
+            let closing = matches!(sent, SentFrame::Close { .. });
+            assert!(closing, "{sent}: after cancel only close is left");
         }
-        match said {
+        match sent {
             SentFrame::Message { .. } | SentFrame::More { .. } => {
                 let flow_control = stream.flow_control;
-                stream.responses.send(said, flow_control);
+                stream.responses.send(sent, flow_control);
             }
             SentFrame::Headers { .. } => {
-                assert!(!stream.headers_sent, "{said}: twice");
-                assert!(!stream.responses.any, "{said}: behind a message");
+                assert!(!stream.headers_sent, "{sent}: twice");
+                assert!(!stream.responses.any, "{sent}: behind a message");
                 stream.headers_sent = true;
             }
             SentFrame::WindowUpdate { bytes, .. } => {
-                assert!(stream.flow_control, "{said}: in revision zero");
-                assert!(!stream.half_heard, "{said}: for a side that is closed");
-                stream.requests.grant(said, *bytes);
+                assert!(stream.flow_control, "{sent}: in revision zero");
+                assert!(!stream.half_heard, "{sent}: for a side that is closed");
+                stream.requests.grant(sent, *bytes);
             }
-            SentFrame::Close { .. } => stream.is_closed(said, marks),
+            SentFrame::Close { .. } => stream.is_closed(sent, marks),
             other => super::fail(format_args!("{other}: not a server's frame")),
         }
     }
 
     /// A frame arrives.
-    pub(super) fn delivered(&mut self, to: Side, said: &SentFrame) {
-        match said {
+    pub(super) fn delivered(&mut self, to: Side, sent: &SentFrame) {
+        match sent {
             SentFrame::Settings { .. } => {
                 self.settings_heard = true;
                 return;
@@ -290,13 +290,13 @@ impl Validator {
             | SentFrame::WindowUpdate { id: -1, bytes: 0 } => return,
             _ => {}
         }
-        let stream = self.stream(said);
+        let stream = self.stream(sent);
         let incoming = match to {
             Side::Client => &mut stream.responses,
             Side::Server => &mut stream.requests,
         };
-        incoming.delivered += len(said.payload());
-        match said {
+        incoming.delivered += len(sent.payload());
+        match sent {
             SentFrame::New { .. } => stream.new_heard = true,
             SentFrame::HalfClose(_) => stream.half_heard = true,
             SentFrame::Cancel(_) => stream.cancel.1 = true,
@@ -309,7 +309,7 @@ impl Validator {
                 outgoing.credit += i64::from(*bytes);
                 assert!(
                     outgoing.credit <= MAX_CREDIT,
-                    "{said}: credit of {}",
+                    "{sent}: credit of {}",
                     outgoing.credit
                 );
             }
@@ -352,35 +352,35 @@ impl Payload {
         }
     }
 
-    fn send(&mut self, said: &SentFrame, flow_control: bool) {
-        assert!(!self.over, "{said}: after the end of its side");
-        let bytes = said.payload();
-        assert!(bytes.len() <= MAX_CHUNK, "{said}: too large a chunk");
-        self.missing = match said {
+    fn send(&mut self, sent: &SentFrame, flow_control: bool) {
+        assert!(!self.over, "{sent}: after the end of its side");
+        let bytes = sent.payload();
+        assert!(bytes.len() <= MAX_CHUNK, "{sent}: too large a chunk");
+        self.missing = match sent {
             SentFrame::Message { size, .. } => {
-                assert_eq!(self.missing, 0, "{said}: inside a message");
+                assert_eq!(self.missing, 0, "{sent}: inside a message");
                 self.any = true;
                 *size as usize
             }
             _ => {
-                assert!(!bytes.is_empty(), "{said}: says nothing");
+                assert!(!bytes.is_empty(), "{sent}: says nothing");
                 self.missing
             }
         };
-        assert!(bytes.len() <= self.missing, "{said}: beyond the message");
+        assert!(bytes.len() <= self.missing, "{sent}: beyond the message");
         self.missing -= bytes.len();
         self.credit -= len(bytes);
-        assert!(!flow_control || self.credit >= 0, "{said}: without credit");
+        assert!(!flow_control || self.credit >= 0, "{sent}: without credit");
     }
 
-    fn grant(&mut self, said: &SentFrame, bytes: u32) {
-        assert!(bytes > 0, "{said}: grants nothing");
+    fn grant(&mut self, sent: &SentFrame, bytes: u32) {
+        assert!(bytes > 0, "{sent}: grants nothing");
         self.granted += i64::from(bytes);
         // What is granted has come, or the window has grown, which it does up to its limit.
         let window = self.initial + self.granted - self.delivered;
         assert!(
             window <= MAX_WINDOW.max(self.initial),
-            "{said}: a window of {window}"
+            "{sent}: a window of {window}"
         );
     }
 }

@@ -110,8 +110,6 @@ impl State {
     fn take_in(&mut self, world: &World, side: Side, frame: &Frame, input: Input<'_>) -> Check {
         match input {
             Input::Opened { stream, .. } => {
-                let withhold = world.scope.withhold;
-                std::rc::Rc::make_mut(&mut self.server).withhold_grants(stream, withhold);
                 let call = self.calls.iter_mut().find(|call| call.id == Some(frame.id));
                 let call = call.ok_or("a call that nobody opened")?;
                 if call.server.stage != Stage::Fresh {

@@ -162,6 +162,7 @@ impl State {
         let half = self.half(side, call);
         match world.scope.policy {
             Policy::WholeMessages => half.held.saturating_sub(half.tail),
+            Policy::AtLeast(bytes) if half.held < bytes && half.tail > 0 => 0,
             Policy::FirstReadsLast if side == Side::Client && call == 0 => {
                 let mut others = self.calls.iter().take(world.scope.calls.len()).skip(1);
                 if others.all(|call| matches!(call.client.stage, Stage::Ended | Stage::Over)) {

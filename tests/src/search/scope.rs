@@ -43,6 +43,8 @@ pub enum Policy {
     Sound,
     /// A reader takes a message when it is whole, and gives credit only then.
     WholeMessages,
+    /// A reader takes, and gives credit for, so many bytes at least, or the rest of a message.
+    AtLeast(u32),
     /// An end takes no frame while there is no room for its own.
     StopWhenFull,
     /// The client reads its first call when all others have ended.
@@ -90,8 +92,6 @@ pub struct Scope {
     pub at_most: u8,
     /// What the application does.
     pub policy: Policy,
-    /// Bytes below which the core grants nothing; 0: as it is shipped.
-    pub withhold: u16,
 }
 
 impl Scope {
@@ -116,7 +116,6 @@ impl Scope {
         disturbances: &[],
         at_most: 0,
         policy: Policy::Sound,
-        withhold: 0,
     };
 
     /// Whether a call may be refused though nothing went wrong.

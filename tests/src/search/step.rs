@@ -86,7 +86,6 @@ impl State {
         let client = Rc::make_mut(&mut self.client);
         match client.open(self.now, Encoded::kept(len(&world.open), true), options) {
             Ok(key) => {
-                client.withhold_grants(key, world.scope.withhold);
                 self.change(Side::Client, call, |half| {
                     half.key = Some(key);
                     half.stage = Stage::Live;

@@ -55,9 +55,9 @@ struct Model {
     thrown: u64,
 }
 
-/// What a poll said, without borrowing.
+/// What a poll returned, without borrowing.
 #[derive(Debug, PartialEq, Eq)]
-enum Said {
+enum Polled {
     Begin(Envelope),
     Data(Vec<u8>),
     End,
@@ -67,27 +67,27 @@ enum Said {
     Done,
 }
 
-fn poll_read<S: Store>(buffer: &mut ReceiveBuffer<S, u8>) -> Said {
+fn poll_read<S: Store>(buffer: &mut ReceiveBuffer<S, u8>) -> Polled {
     match buffer.poll_read() {
-        Read::Begin(envelope) => Said::Begin(envelope),
-        Read::Data { head, tail } => Said::Data([head, tail].concat()),
-        Read::End => Said::End,
-        Read::Terminal(terminal) => Said::Terminal(terminal),
-        Read::Pending => Said::Pending,
-        Read::Done => Said::Done,
+        Read::Begin(envelope) => Polled::Begin(envelope),
+        Read::Data { head, tail } => Polled::Data([head, tail].concat()),
+        Read::End => Polled::End,
+        Read::Terminal(terminal) => Polled::Terminal(terminal),
+        Read::Pending => Polled::Pending,
+        Read::Done => Polled::Done,
     }
 }
 
-fn poll_message<S: Store>(buffer: &mut ReceiveBuffer<S, u8>) -> Said {
+fn poll_message<S: Store>(buffer: &mut ReceiveBuffer<S, u8>) -> Polled {
     match buffer.poll_message() {
         Receive::Message {
             envelope,
             head,
             tail,
-        } => Said::Message(envelope, [head, tail].concat()),
-        Receive::Terminal(terminal) => Said::Terminal(terminal),
-        Receive::Pending => Said::Pending,
-        Receive::Done => Said::Done,
+        } => Polled::Message(envelope, [head, tail].concat()),
+        Receive::Terminal(terminal) => Polled::Terminal(terminal),
+        Receive::Pending => Polled::Pending,
+        Receive::Done => Polled::Done,
     }
 }
 
@@ -140,45 +140,45 @@ impl Model {
         true
     }
 
-    fn said_at_the_end(&mut self) -> Said {
+    fn polled_at_the_end(&mut self) -> Polled {
         match self.terminal.take() {
-            Some(terminal) => Said::Terminal(terminal),
-            None if self.finished => Said::Done,
-            None => Said::Pending,
+            Some(terminal) => Polled::Terminal(terminal),
+            None if self.finished => Polled::Done,
+            None => Polled::Pending,
         }
     }
 
-    fn poll_read(&mut self) -> Said {
+    fn poll_read(&mut self) -> Polled {
         let over = |one: &Message| one.is_over() && one.shown;
         if self.messages.front().is_some_and(over) {
             self.messages.pop_front();
         }
         match self.messages.front_mut() {
-            None => self.said_at_the_end(),
+            None => self.polled_at_the_end(),
             Some(message) if !message.begun => {
                 message.begun = true;
-                Said::Begin(message.envelope)
+                Polled::Begin(message.envelope)
             }
-            Some(message) if !message.unread.is_empty() => Said::Data(message.unread.clone()),
+            Some(message) if !message.unread.is_empty() => Polled::Data(message.unread.clone()),
             Some(message) if message.missing == 0 => {
                 self.messages.pop_front();
-                Said::End
+                Polled::End
             }
-            Some(_) => Said::Pending,
+            Some(_) => Polled::Pending,
         }
     }
 
-    fn poll_message(&mut self) -> Said {
+    fn poll_message(&mut self) -> Polled {
         if self.messages.front().is_some_and(Message::is_over) {
             self.messages.pop_front();
         }
         match self.messages.front_mut() {
-            None => self.said_at_the_end(),
-            Some(message) if message.missing > 0 => Said::Pending,
+            None => self.polled_at_the_end(),
+            Some(message) if message.missing > 0 => Polled::Pending,
             Some(message) => {
                 message.begun = true;
                 message.shown = true;
-                Said::Message(message.envelope, message.unread.clone())
+                Polled::Message(message.envelope, message.unread.clone())
             }
         }
     }
@@ -227,17 +227,19 @@ fn step<S: Store>(model: &mut Model, buffer: &mut ReceiveBuffer<S, u8>, op: &Op)
             assert_eq!(into, model.consume(count));
         }
         Op::DrainMessages => loop {
-            let said = poll_message(buffer);
-            assert_eq!(said, model.poll_message());
-            let Said::Message(_, bytes) = said else { break };
+            let polled = poll_message(buffer);
+            assert_eq!(polled, model.poll_message());
+            let Polled::Message(_, bytes) = polled else {
+                break;
+            };
             step(model, buffer, &Op::Consume(bytes.len()));
         },
         Op::DrainRead => loop {
-            let said = poll_read(buffer);
-            assert_eq!(said, model.poll_read());
-            match said {
-                Said::Data(bytes) => assert!(step(model, buffer, &Op::Read(bytes.len()))),
-                Said::Pending | Said::Done => break,
+            let polled = poll_read(buffer);
+            assert_eq!(polled, model.poll_read());
+            match polled {
+                Polled::Data(bytes) => assert!(step(model, buffer, &Op::Read(bytes.len()))),
+                Polled::Pending | Polled::Done => break,
                 _ => {}
             }
         },
@@ -266,7 +268,7 @@ fn run<S: Store>(ops: &[Op], never_full: bool) {
     step(&mut model, &mut buffer, &Op::DrainRead);
     assert_eq!(buffer.buffered(), 0);
     assert_eq!(model.pushed, model.taken + model.thrown);
-    assert_eq!(poll_read(&mut buffer), Said::Done);
+    assert_eq!(poll_read(&mut buffer), Polled::Done);
 }
 
 fn length(most: u32) -> impl Strategy<Value = u32> {

@@ -5,7 +5,7 @@ use crate::time::Time;
 /// See the [module](self).
 #[derive(Clone, Debug)]
 pub(in crate::tunnel) struct DrainState {
-    /// No new streams, by either end's word.
+    /// No new streams: this end drains, or its peer does.
     began: bool,
     /// Another tunnel that shares the carrier still needs it.
     finish_held: bool,
@@ -15,7 +15,7 @@ pub(in crate::tunnel) struct DrainState {
     last_id: i64,
     /// The peer is to be told.
     due: bool,
-    /// The peer has said that it drains.
+    /// The peer drains.
     peer: bool,
 }
 

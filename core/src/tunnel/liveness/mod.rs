@@ -1,4 +1,4 @@
-//! Whether the other end is there.
+//! Whether the peer is alive.
 //!
 //! A tunnel client asks a peer that it knows nothing about with a stream of a method that nobody
 //! has: every tunnel server refuses it by itself, so that no handler can delay the answer. Where

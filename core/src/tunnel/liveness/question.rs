@@ -1,4 +1,4 @@
-//! The questions by which one end learns whether the other lives.
+//! The questions by which an end finds out whether its peer is alive.
 
 use crate::limits::Liveness;
 use crate::time::Time;

@@ -1,4 +1,4 @@
-//! What one end knows about the other's life.
+//! What this end knows about whether its peer is alive.
 
 use core::time::Duration;
 

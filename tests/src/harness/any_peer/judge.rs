@@ -123,7 +123,7 @@ impl Judge {
             Side::Server => Side::Client,
         };
         match SentFrame::try_read(by, frame).or_else(|| lenient(by, frame)) {
-            Some(said) => self.blind |= !self.validator.heard_any(self.side, &said, frame),
+            Some(sent) => self.blind |= !self.validator.heard_any(self.side, &sent, frame),
             // The end reads what prost refuses: what it says of it cannot be held against it.
             None => self.blind = true,
         }
@@ -160,27 +160,27 @@ impl Judge {
     }
 
     /// A frame leaves.
-    pub(super) fn said(&mut self, said: &SentFrame, len: usize) {
-        assert!(!self.carrier, "{said}: the carrier is finished");
-        (said.to_string(), len).hash(&mut self.digest);
+    pub(super) fn sent(&mut self, sent: &SentFrame, len: usize) {
+        assert!(!self.carrier, "{sent}: the carrier is finished");
+        (sent.to_string(), len).hash(&mut self.digest);
         if !self.blind {
-            self.validator.sent(self.side, said);
+            self.validator.sent(self.side, sent);
         }
-        if !matches!(said, SentFrame::Message { .. } | SentFrame::More { .. }) {
+        if !matches!(sent, SentFrame::Message { .. } | SentFrame::More { .. }) {
             self.control += 1;
         }
         // Window update, head or cancel, and close of each stream, and the tunnel's own.
         let most = 3 * self.max_streams + self.rejections + 4;
         assert!(
             self.control <= most,
-            "{said}: {} control frames",
+            "{sent}: {} control frames",
             self.control
         );
         self.left += len + PREFIX;
         let (left, allowed) = (self.left, self.allowed);
         assert!(
             left <= allowed,
-            "{said}: {left} bytes, {allowed} are paid for"
+            "{sent}: {left} bytes, {allowed} are paid for"
         );
     }
 

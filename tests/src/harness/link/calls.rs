@@ -144,11 +144,11 @@ impl<R: Role + Opens> Link<R> {
     }
 
     /// A frame of our end arrives at the peer.
-    pub(super) fn peer_hears(&mut self, said: &SentFrame) {
-        if let SentFrame::WindowUpdate { id, bytes } = said {
+    pub(super) fn peer_hears(&mut self, sent: &SentFrame) {
+        if let SentFrame::WindowUpdate { id, bytes } = sent {
             self.call_mut(*id).updates -= u64::from(*bytes);
         }
-        self.peer.hear(said, self.setup.calls);
+        self.peer.hear(sent, self.setup.calls);
     }
 
     /// Credit is conserved on every call that lives at both ends, windows keep what they

@@ -276,7 +276,7 @@ impl<R: Role + Opens> Link<R> {
         match step {
             Step::PeerSends => self.up.told = false,
             Step::WeSend => self.down.told = false,
-            Step::PeerHears(said) => self.peer_hears(&said),
+            Step::PeerHears(sent) => self.peer_hears(&sent),
             Step::WeHear(frame) => self.we_hear(now, frame),
             Step::Reads => {
                 if let Reader::Every(time, bytes) = self.setup.reader {
@@ -323,12 +323,12 @@ impl<R: Role + Opens> Link<R> {
             self.after(self.up.last - self.now, Step::WeHear(frame));
         }
         while self.down.free_at <= self.now {
-            let Some((said, bytes)) = self.we_send() else {
+            let Some((sent, bytes)) = self.we_send() else {
                 break;
             };
             self.down.free_at = self.now + self.busy(bytes);
             self.down = self.way(self.down);
-            self.after(self.down.last - self.now, Step::PeerHears(said));
+            self.after(self.down.last - self.now, Step::PeerHears(sent));
         }
         if self.up.free_at > self.now && !core::mem::replace(&mut self.up.told, true) {
             self.after(self.up.free_at - self.now, Step::PeerSends);

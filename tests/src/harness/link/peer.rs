@@ -133,8 +133,8 @@ impl Peer {
     }
 
     /// A frame of ours came. `calls` is how many it is to open.
-    pub(super) fn hear(&mut self, said: &SentFrame, calls: usize) {
-        match said {
+    pub(super) fn hear(&mut self, sent: &SentFrame, calls: usize) {
+        match sent {
             SentFrame::Settings { window, .. } => {
                 for id in (1..).take(calls) {
                     self.control.push_back(Frame::New(id));
@@ -143,15 +143,15 @@ impl Peer {
             }
             SentFrame::New { id, window, .. } => self.open(*id, *window),
             SentFrame::Message { .. } | SentFrame::More { .. } => {
-                let bytes = u32::try_from(said.payload().len()).unwrap_or(u32::MAX);
+                let bytes = u32::try_from(sent.payload().len()).unwrap_or(u32::MAX);
                 self.control
-                    .push_back(Frame::WindowUpdate(said.id(), bytes));
+                    .push_back(Frame::WindowUpdate(sent.id(), bytes));
             }
             SentFrame::WindowUpdate { id, bytes } => {
                 let call = self.call(*id);
                 let sum = call.window.checked_add(*bytes);
                 let Some(sum) = sum.filter(|sum| *sum <= i32::MAX.unsigned_abs()) else {
-                    fail(format_args!("{said}: too much credit on {}", call.window));
+                    fail(format_args!("{sent}: too much credit on {}", call.window));
                 };
                 call.window = sum;
             }

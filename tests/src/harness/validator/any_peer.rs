@@ -15,28 +15,28 @@ impl Validator {
 
     /// Our end has taken in a frame of a peer of any kind. False if what it may say from now on
     /// cannot be told.
-    pub(in super::super) fn heard_any(&mut self, to: Side, said: &SentFrame, frame: &[u8]) -> bool {
-        match (to, said) {
-            (Side::Server, SentFrame::New { .. }) => self.heard_new(said),
+    pub(in super::super) fn heard_any(&mut self, to: Side, sent: &SentFrame, frame: &[u8]) -> bool {
+        match (to, sent) {
+            (Side::Server, SentFrame::New { .. }) => self.heard_new(sent),
             (Side::Server, SentFrame::Extensions(set)) => {
                 if self.answered.is_none() && self.streams.is_empty() {
                     self.answered = Some(set.clone());
                     self.answer_heard = true;
                 }
             }
-            (Side::Client, SentFrame::Settings { .. }) => return self.heard_settings(said, frame),
-            _ => self.heard_on_stream(to, said),
+            (Side::Client, SentFrame::Settings { .. }) => return self.heard_settings(sent, frame),
+            _ => self.heard_on_stream(to, sent),
         }
         true
     }
 
-    fn heard_settings(&mut self, said: &SentFrame, frame: &[u8]) -> bool {
+    fn heard_settings(&mut self, sent: &SentFrame, frame: &[u8]) -> bool {
         let SentFrame::Settings {
             window,
             revisions,
             extensions,
             ..
-        } = said
+        } = sent
         else {
             return true;
         };
@@ -60,13 +60,13 @@ impl Validator {
         offers != self.offered.is_empty()
     }
 
-    fn heard_new(&mut self, said: &SentFrame) {
+    fn heard_new(&mut self, sent: &SentFrame) {
         let SentFrame::New {
             id,
             window,
             revision,
             ..
-        } = said
+        } = sent
         else {
             return;
         };
@@ -81,16 +81,16 @@ impl Validator {
         self.streams.insert(*id, stream);
     }
 
-    fn heard_on_stream(&mut self, to: Side, said: &SentFrame) {
-        let Some(stream) = self.streams.get_mut(&said.id()) else {
+    fn heard_on_stream(&mut self, to: Side, sent: &SentFrame) {
+        let Some(stream) = self.streams.get_mut(&sent.id()) else {
             return;
         };
         let (incoming, outgoing) = match to {
             Side::Client => (&mut stream.responses, &mut stream.requests),
             Side::Server => (&mut stream.requests, &mut stream.responses),
         };
-        incoming.delivered += len(said.payload());
-        match said {
+        incoming.delivered += len(sent.payload());
+        match sent {
             SentFrame::HalfClose(_) => stream.half_heard = true,
             SentFrame::Cancel(_) => stream.cancel.1 = true,
             SentFrame::Close { .. } => stream.close.1 = true,
