@@ -4,13 +4,15 @@
 mod common;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use common::service::{self, Seen};
 use common::steps::Steps;
 use common::{AnyBody, InMemory, body_of, call_of, channel_body, data, finish, without};
 use grpctunnel_driver::{
-    Channel, Code, Extension, ExtensionSet, MemoryBudget, Options, ResponseFuture, TunnelService,
-    connect,
+    Channel, Code, Extension, ExtensionSet, MemoryBudget, Options, ResponseFuture, Sleep, Timer,
+    TunnelService, connect,
 };
 use http::HeaderMap;
 use tower_service::Service;
@@ -24,6 +26,20 @@ const LARGE: usize = 300 << 10;
 enum End {
     Client,
     Server,
+}
+
+/// A clock that goes on by a millisecond whenever it is read: a round trip takes some of them, and
+/// windows grow. Nothing is ever due.
+struct Ticking(Instant, Arc<AtomicU64>);
+
+impl Timer for Ticking {
+    fn now(&self) -> Instant {
+        self.0 + Duration::from_millis(self.1.fetch_add(1, Ordering::Relaxed))
+    }
+
+    fn sleep_until(&self, _deadline: Instant) -> Sleep {
+        Box::pin(std::future::pending())
+    }
 }
 
 struct World {
@@ -42,7 +58,7 @@ impl World {
 
     fn with_options(end: End, options: Options, max_streams: u32, limit: usize) -> Self {
         let (steps, seen) = (Steps::default(), Arc::<Seen>::default());
-        let runtime = steps.runtime();
+        let runtime = steps.runtime_with(Ticking(Instant::now(), Arc::default()));
         let budget = MemoryBudget::new(limit);
         let mut limited = options.clone();
         limited.budget = Some(budget.clone());
@@ -173,4 +189,67 @@ fn whatever_ends_a_call_gives_back_what_waited() {
             assert_eq!(world.budget.waiting(), 0, "{end:?} {how}");
         }
     }
+}
+
+/// Windows that are so small at first that a caller always waits for more.
+#[cfg(test)]
+fn small_windows() -> Options {
+    let mut options = Options::default();
+    options.limits.receive_window.initial = 4 << 10;
+    options
+}
+
+#[test]
+fn windows_grow_as_far_as_the_budget_goes() {
+    let grown = [64 << 20, 256 << 10, 1].map(|limit| {
+        let world = World::with_options(End::Server, small_windows(), 1_024, limit);
+        let (frames, body) = channel_body();
+        let mut call = world.begin(1, "t.S/Collect", body);
+        let mut most = 0;
+        for _ in 0..20 {
+            frames.try_send(data(&vec![1; LARGE])).unwrap();
+            assert!(world.steps.drive(&mut call).is_none());
+            let grown = world.budget.grown();
+            assert!(grown <= limit, "{grown} of {limit}");
+            most = most.max(grown);
+        }
+        drop(frames);
+        let done = async move { finish(call.await.unwrap()).await };
+        let done = world.steps.drive(&mut Box::pin(done)).unwrap();
+        assert_eq!(done.status.code(), Code::Ok);
+        assert_eq!(world.budget.grown(), 0, "the call is over");
+        most
+    });
+    let [wide, narrow, none] = grown;
+    assert!(wide > narrow && narrow > none && none == 0, "{grown:?}");
+}
+
+#[test]
+fn what_waits_withholds_growth_until_it_is_gone() {
+    let limit = 8 << 10;
+    let world = World::with_options(End::Server, small_windows(), 1_024, limit);
+    let (frames, body) = channel_body();
+    let mut call = world.begin(1, "t.S/Collect", body);
+    let mut send = || {
+        for _ in 0..10 {
+            frames.try_send(data(&vec![1; LARGE])).unwrap();
+            assert!(world.steps.drive(&mut call).is_none());
+        }
+    };
+    let stuck = [(); 2].map(|()| world.begin(0, "t.S/Hang", body_of(&[&vec![7; LARGE]])));
+    assert!(world.budget.waiting() >= limit);
+    send();
+    assert_eq!(world.budget.grown(), 0);
+
+    drop(stuck);
+    world.steps.run();
+    send();
+    let grown = world.budget.grown();
+    assert!(grown > 0 && grown <= limit, "{grown}");
+
+    drop(frames);
+    let done = async move { finish(call.await.unwrap()).await };
+    let done = world.steps.drive(&mut Box::pin(done)).unwrap();
+    let expected = vec![LARGE.to_string(); 20].join(",");
+    assert_eq!(done.messages, [expected.into_bytes()]);
 }

@@ -11,6 +11,9 @@ use crate::error::{Error, ErrorKind};
 use crate::settings::{Role, Settings, SilencePing};
 use crate::shared::Shared;
 
+/// A limit that is noticed so long after it was due tells of a process that did not run.
+const OVERSLEPT: Duration = Duration::from_secs(5);
+
 pub(crate) struct Alive {
     /// None after the connection's end.
     pings: Option<PingPong>,
@@ -75,15 +78,19 @@ impl Alive {
         self.ask(shared, open, now, cx);
 
         // What was heard after the ping is an answer as good as its own.
-        let Some(sent) = self.sent.as_ref().filter(|sent| sent.at >= self.heard) else {
+        let Some(sent) = self.sent.as_mut().filter(|sent| sent.at >= self.heard) else {
             return Ok(());
         };
+        let silent = now.saturating_duration_since(sent.at);
         if let Some(silence) = self.silence.filter(|_| sent.silence)
-            && now.saturating_duration_since(sent.at) >= silence.timeout
+            && silent >= silence.timeout
         {
             shared.silent.store(true, Ordering::Release);
         }
-        if sent.keepalive && now.saturating_duration_since(sent.at) >= self.timeout {
+        if sent.keepalive && silent >= self.timeout.saturating_add(OVERSLEPT) {
+            // The peer has not had its time.
+            sent.at = now;
+        } else if sent.keepalive && silent >= self.timeout {
             return Err(Error::new(ErrorKind::KeepaliveTimeout(self.timeout)));
         }
         Ok(())

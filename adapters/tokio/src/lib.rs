@@ -13,8 +13,8 @@
 //! | this end connects | [`connect`] | [`serve_reverse`] |
 //! | this end accepts | [`TunnelServer::reverse`] | [`TunnelServer::forward`] |
 //!
-//! The examples in `adapters/tokio/examples` are whole programs: `forward`, `reverse`, `tls`, `pipe`
-//! and `websocket`. In one piece, both directions:
+//! The examples in `adapters/tokio/examples` are whole programs: `forward`, `reverse`, `gateway`,
+//! `tls`, `pipe` and `websocket`. In one piece, both directions:
 //!
 //! ```
 //! use grpctunnel_tokio::{Options, Server, TunnelServer, connect, dial, serve_reverse};

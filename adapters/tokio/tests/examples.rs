@@ -6,6 +6,8 @@ use std::time::Duration;
 
 #[path = "../examples/forward.rs"]
 mod forward;
+#[path = "../examples/gateway.rs"]
+mod gateway;
 #[path = "../examples/pipe.rs"]
 mod pipe;
 #[path = "../examples/reverse.rs"]
@@ -42,6 +44,11 @@ fn text(error: Box<dyn Error>) -> String {
 #[test]
 fn forward_runs() -> Result<(), Box<dyn Error + Send + Sync>> {
     run("forward", || forward::main().map_err(text))
+}
+
+#[test]
+fn gateway_runs() -> Result<(), Box<dyn Error + Send + Sync>> {
+    run("gateway", || gateway::main().map_err(text))
 }
 
 #[test]

@@ -2,7 +2,8 @@
 //! little in them as does so.
 //!
 //! `--seeds 100000` is how many, `--from 0` the first one, `--threads 2` how many at a time. Fails
-//! when any rule was broken.
+//! when any rule was broken. `--most 1` stops at the first world that breaks one, and prints it as it
+//! is.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -16,6 +17,7 @@ struct Args {
     seeds: u64,
     from: u64,
     threads: u64,
+    most: u64,
 }
 
 fn args() -> Option<Args> {
@@ -23,6 +25,7 @@ fn args() -> Option<Args> {
         seeds: 100_000,
         from: 0,
         threads: 2,
+        most: u64::MAX,
     };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
@@ -31,6 +34,7 @@ fn args() -> Option<Args> {
             "--seeds" => args.seeds = number,
             "--from" => args.from = number,
             "--threads" => args.threads = number,
+            "--most" => args.most = number,
             _ => return None,
         }
     }
@@ -44,7 +48,7 @@ fn main() -> ExitCode {
     let Some(args) = args() else {
         let _ = writeln!(
             io::stderr(),
-            "usage: simulation [--seeds COUNT] [--from SEED] [--threads COUNT]"
+            "usage: simulation [--seeds COUNT] [--from SEED] [--threads COUNT] [--most COUNT]"
         );
         return ExitCode::from(2);
     };
@@ -53,7 +57,8 @@ fn main() -> ExitCode {
     let worker = || {
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
-            if seed >= args.from.saturating_add(args.seeds) {
+            let enough = failed.load(Ordering::Relaxed) >= args.most;
+            if enough || seed >= args.from.saturating_add(args.seeds) {
                 return;
             }
             let script = Script::new(seed);
@@ -61,7 +66,7 @@ fn main() -> ExitCode {
                 continue;
             };
             let minimal = match failed.fetch_add(1, Ordering::Relaxed) {
-                0..MINIMISED => minimise(&script),
+                0..MINIMISED if args.most > MINIMISED => minimise(&script),
                 _ => None,
             };
             // Nobody is there to be told that nobody reads.

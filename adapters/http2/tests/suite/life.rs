@@ -367,6 +367,25 @@ async fn what_is_heard_after_a_ping_is_a_sign_of_life_too() {
     assert!(!server.is_closed());
 }
 
+/// As where the process was stopped, or its machine slept.
+#[tokio::test(start_paused = true)]
+async fn a_peer_has_its_time_to_answer_after_this_end_has_slept() {
+    let mut settings = Settings::calls();
+    settings.keepalive = Keepalive::After(Duration::from_secs(30));
+    let (server, mut raw) = raw_client(&settings, echo).await;
+    let (_, _, answer) = raw.await_kind(PING).await;
+    tokio::time::advance(Duration::from_secs(3_600)).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    raw.send(PING, 1, 0, &answer).await;
+    raw.await_kind(PING).await;
+    assert!(!server.is_closed());
+
+    // The next time it has had it.
+    let error = server.closed().await.unwrap_err();
+    let limit = settings.keepalive_timeout;
+    assert_eq!(*error.kind(), ErrorKind::KeepaliveTimeout(limit));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_silent_peer_is_asked_seldom_and_only_beside_calls() {
     let mut settings = Settings::calls();
