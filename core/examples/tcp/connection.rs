@@ -47,14 +47,18 @@ impl Connection {
     }
 
     /// Tries something now, and again after whatever is done to the session, until it returns something.
-    /// Only then may it have done something that other threads wait for.
     pub(crate) fn until<T>(&self, mut attempt: impl FnMut(&mut Session, Time) -> Option<T>) -> T {
         let mut session = self.session.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
+            let idle = !session.wants_transmit();
             let now = Time::ZERO.saturating_add(self.origin.elapsed());
             session.handle_timeout(now);
-            if let Some(done) = attempt(&mut session, now) {
+            let done = attempt(&mut session, now);
+            // To take in part of a message gives credit, which the writer has to send.
+            if done.is_some() || (idle && session.wants_transmit()) {
                 self.changed.notify_all();
+            }
+            if let Some(done) = done {
                 return done;
             }
             let timer = session.poll_timeout().unwrap_or(Time::MAX);
