@@ -1,10 +1,11 @@
 //! What the application has to say to tunnels that are opened.
 
+use std::fmt;
 use std::sync::Arc;
 
 use grpctunnel_core::Code;
+use http::{Extensions, HeaderMap};
 
-use crate::accept::service::ReverseTunnel;
 use crate::client::Channel;
 use crate::error::TunnelEnd;
 use crate::grpc::status::Status;
@@ -29,6 +30,28 @@ impl AcceptResult for () {
 impl<T> AcceptResult for Result<T, Status> {
     fn refusal(self) -> Option<Status> {
         self.err()
+    }
+}
+
+/// A reverse tunnel that was accepted and may carry calls.
+///
+/// Its `Debug` form shows no metadata, which may hold credentials.
+#[non_exhaustive]
+pub struct ReverseTunnel {
+    /// To make calls on it. The tunnel is drained when the last clone is dropped.
+    pub channel: Channel,
+    /// The metadata of the request that opened it, without the protocol's own headers; see
+    /// [`TunnelPeer::metadata`].
+    pub metadata: HeaderMap,
+    /// What the HTTP stack attached to that request: connection info, certificates.
+    pub extensions: Extensions,
+}
+
+impl fmt::Debug for ReverseTunnel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReverseTunnel")
+            .field("channel", &self.channel)
+            .finish_non_exhaustive()
     }
 }
 

@@ -4,6 +4,6 @@ mod hooks;
 mod service;
 mod tunnels;
 
-pub use hooks::AcceptResult;
 pub(crate) use hooks::Register;
-pub use service::{ReverseTunnel, TunnelService};
+pub use hooks::{AcceptResult, ReverseTunnel};
+pub use service::TunnelService;

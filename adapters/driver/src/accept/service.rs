@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use grpctunnel_core::{Client, Code, Opening, Server, Side};
 use http::request::Parts;
-use http::{Extensions, HeaderMap, Request, Response};
+use http::{Request, Response};
 use http_body::Body;
 use tower_service::Service;
 
-use crate::accept::hooks::{Accept, AcceptResult, Hooks, Register, asked};
+use crate::accept::hooks::{Accept, AcceptResult, Hooks, Register, ReverseTunnel, asked};
 use crate::accept::tunnels::{Registration, Tunnels};
 use crate::carrier::driver::{Driver, OnStart};
 use crate::carrier::opening;
@@ -31,28 +31,6 @@ use crate::server::{Handler, HandlerAcceptor, NoHandler};
 use crate::tunnel::input::CallAcceptor;
 use crate::tunnel::shared::Shared;
 use crate::tunnel::state::TunnelRole;
-
-/// A reverse tunnel that was accepted and may carry calls.
-///
-/// Its `Debug` form shows no metadata, which may hold credentials.
-#[non_exhaustive]
-pub struct ReverseTunnel {
-    /// To make calls on it. The tunnel is drained when the last clone is dropped.
-    pub channel: Channel,
-    /// The metadata of the request that opened it, without the protocol's own headers; see
-    /// [`TunnelPeer::metadata`].
-    pub metadata: HeaderMap,
-    /// What the HTTP stack attached to that request: connection info, certificates.
-    pub extensions: Extensions,
-}
-
-impl fmt::Debug for ReverseTunnel {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReverseTunnel")
-            .field("channel", &self.channel)
-            .finish_non_exhaustive()
-    }
-}
 
 /// Accepts tunnels: the service `grpctunnel.v1.TunnelService`, to be mounted in an HTTP/2 server.
 ///
