@@ -17,8 +17,7 @@ use crate::peer::{Direction, TunnelPeer};
 use crate::runtime::Runtime;
 use crate::server::{Handler, HandlerAcceptor, ServerHandle};
 use crate::tunnel::input::CallAcceptor;
-use crate::tunnel::shared::Shared;
-use crate::tunnel::sibling;
+use crate::tunnel::shared::{self, Shared};
 use crate::tunnel::state::TunnelRole;
 
 /// Makes the tunnels of one end of a bare byte stream, for an adapter that carries their frames: at
@@ -102,7 +101,7 @@ impl BareTunnels {
     /// Links the two tunnels of one end: where one drains, so does the other, and neither finishes
     /// before both have nothing left to do.
     pub fn link(client: &Channel, server: &ServerHandle) {
-        sibling::link(client.shared(), server.shared());
+        shared::link(client.shared(), server.shared());
     }
 
     /// Waits until a tunnel may carry calls.

@@ -109,6 +109,7 @@
 
 mod alive;
 mod backlog;
+mod budget;
 mod byte_stream;
 mod client;
 mod connections;
@@ -125,6 +126,7 @@ mod shared;
 mod task;
 mod window;
 
+pub use budget::{Reserved, WindowBudget};
 pub use byte_stream::ByteStream;
 pub use client::{Client, ResponseFuture, connect};
 pub use connections::{Connections, accept_pause};
@@ -136,4 +138,3 @@ pub use incoming::IncomingBody;
 pub use server::serve;
 pub use settings::{Keepalive, Role, Settings, SilencePing};
 pub use shared::Connection;
-pub use window::{Reserved, WindowBudget};

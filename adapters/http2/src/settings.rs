@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::window::WindowBudget;
+use crate::budget::WindowBudget;
 
 const KIB: u32 = 1 << 10;
 const MIB: u32 = 1 << 20;

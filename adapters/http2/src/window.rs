@@ -1,68 +1,13 @@
 //! Windows that grow while readers keep up, within a bound that connections share.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::budget::{Reserved, WindowBudget};
 use crate::settings::Settings;
 
 /// Readers that take a stream's window in less than this are held up by it on links whose round
 /// trip takes as long.
 const KEEPS_UP: Duration = Duration::from_millis(250);
-
-/// Bytes by which the windows of several connections may grow together.
-///
-/// What a connection took comes back when it ends.
-#[derive(Clone, Debug)]
-pub struct WindowBudget {
-    left: Arc<AtomicUsize>,
-}
-
-impl WindowBudget {
-    /// A budget of so many bytes.
-    #[must_use]
-    pub fn new(bytes: usize) -> Self {
-        Self {
-            left: Arc::new(AtomicUsize::new(bytes)),
-        }
-    }
-
-    /// Bytes that no connection has taken.
-    #[must_use]
-    pub fn left(&self) -> usize {
-        self.left.load(Ordering::Relaxed)
-    }
-
-    /// Takes bytes out of the budget, for a connection whose windows are [raised][raise]. `None`
-    /// where fewer are left.
-    ///
-    /// [raise]: crate::Connection::raise_windows
-    #[must_use]
-    pub fn reserve(&self, bytes: usize) -> Option<Reserved> {
-        let left = self
-            .left
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
-                left.checked_sub(bytes)
-            });
-        left.is_ok().then(|| Reserved {
-            budget: self.clone(),
-            bytes,
-        })
-    }
-}
-
-/// Bytes of a [`WindowBudget`], which come back when this is dropped.
-#[derive(Debug)]
-pub struct Reserved {
-    budget: WindowBudget,
-    bytes: usize,
-}
-
-impl Drop for Reserved {
-    fn drop(&mut self) {
-        self.budget.left.fetch_add(self.bytes, Ordering::Relaxed);
-    }
-}
 
 /// The windows of one connection.
 #[derive(Debug)]
@@ -139,7 +84,8 @@ impl Windows {
 mod tests {
     use std::time::{Duration, Instant};
 
-    use super::{WindowBudget, Windows};
+    use super::Windows;
+    use crate::budget::WindowBudget;
     use crate::settings::Settings;
 
     const KIB: usize = 1 << 10;

@@ -10,6 +10,7 @@ use grpctunnel_core::Code;
 use http::request::Parts;
 use http::{Request, Response};
 use http_body::Body;
+use tower_service::Service;
 
 use crate::client::{Channel, ResponseBody, ResponseFuture, deadline, deadline_exceeded};
 use crate::error::{BoxError, CallError, NeverProcessed};
@@ -216,6 +217,20 @@ impl<B: Body<Error: Into<BoxError>> + Send + 'static> Future for GroupResponseFu
                 Phase::Done => return Poll::Pending,
             }
         }
+    }
+}
+
+impl<B: Body<Error: Into<BoxError>> + Send + 'static> Service<Request<B>> for TunnelGroup {
+    type Response = Response<ResponseBody>;
+    type Error = CallError;
+    type Future = GroupResponseFuture<B>;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), CallError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> GroupResponseFuture<B> {
+        GroupResponseFuture::new(self.clone(), request)
     }
 }
 

@@ -1,12 +1,14 @@
 //! Several tunnels as one service.
 
 mod call;
+mod members;
 mod needs;
 mod pick;
 mod ready;
 mod tunnels;
 
 pub use call::GroupResponseFuture;
+pub(crate) use members::Tunnels;
+pub use members::{Expected, Membership};
 pub use pick::{Candidate, Candidates, LeastLoaded, Pick, RoundRobin};
-pub(crate) use tunnels::Tunnels;
-pub use tunnels::{Expected, Membership, TunnelGroup};
+pub use tunnels::TunnelGroup;

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use grpctunnel_core::Client;
 
-use crate::group::tunnels::Tunnels;
+use crate::group::members::Tunnels;
 use crate::tunnel::shared::Watch;
 
 /// Waits until something may be found in a group that was not found before: tunnels have come or

@@ -2,26 +2,19 @@
 
 use std::fmt;
 use std::future::{Future, poll_fn};
-use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use http::request::Parts;
-use http::{Request, Response};
-use http_body::Body;
-use tower_service::Service;
 
-use crate::client::{Channel, ResponseBody};
-use crate::deferred::Deferred;
-use crate::error::{BoxError, CallError};
-use crate::group::call::GroupResponseFuture;
+use crate::client::Channel;
+use crate::group::members::{Expected, Membership, Tunnels};
 use crate::group::needs::Needs;
 use crate::group::pick::{Candidates, Fit, Member, Pick, RoundRobin};
 use crate::group::ready::Change;
 use crate::runtime::Runtime;
 use crate::tunnel::id::TunnelId;
-use crate::watchers::Watchers;
 
 /// Several tunnels to peers that are as good as each other: a tower service of HTTP requests, for
 /// generated clients and proxies, which picks one of its tunnels for each call.
@@ -152,36 +145,14 @@ impl TunnelGroup {
     /// that long. One that is over or drains is not picked, but stays in the group.
     #[must_use = "the tunnel leaves the group when this is dropped"]
     pub fn add(&self, channel: Channel) -> Membership {
-        let id = channel.id();
-        let extensions = channel.extensions();
-        let place = self.tunnels.change(|inner| {
-            let place = inner.next;
-            inner.next = place.wrapping_add(1);
-            let member = Member {
-                place,
-                channel,
-                extensions,
-            };
-            Arc::make_mut(&mut inner.members).push(Arc::new(member));
-            place
-        });
-        Membership {
-            tunnels: self.tunnels.clone(),
-            place,
-            id,
-        }
+        self.tunnels.add(channel)
     }
 
     /// Says that a tunnel is on its way, until the result is dropped: calls that find no tunnel wait
     /// for it, see [`with_max_wait`](Self::with_max_wait).
     #[must_use = "no tunnel is expected any more when this is dropped"]
     pub fn expect(&self) -> Expected {
-        self.tunnels.change(|inner| {
-            inner.expected = inner.expected.saturating_add(1);
-        });
-        Expected {
-            tunnels: self.tunnels.clone(),
-        }
+        self.tunnels.expect()
     }
 
     /// Whether a tunnel is [expected](Self::expect).
@@ -281,174 +252,10 @@ impl TunnelGroup {
     }
 }
 
-impl<B: Body<Error: Into<BoxError>> + Send + 'static> Service<Request<B>> for TunnelGroup {
-    type Response = Response<ResponseBody>;
-    type Error = CallError;
-    type Future = GroupResponseFuture<B>;
-
-    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), CallError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<B>) -> GroupResponseFuture<B> {
-        GroupResponseFuture::new(self.clone(), request)
-    }
-}
-
 impl fmt::Debug for TunnelGroup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TunnelGroup")
             .field("tunnels", &self.len())
             .finish_non_exhaustive()
-    }
-}
-
-/// What the clones of a group share.
-pub(crate) struct Tunnels {
-    inner: Mutex<Inner>,
-    turn: AtomicUsize,
-    _guard: Option<Box<dyn Send + Sync>>,
-}
-
-#[derive(Default)]
-struct Inner {
-    /// In the order of their places. Copied only where it changes while somebody reads it.
-    members: Arc<Vec<Arc<Member>>>,
-    next: u64,
-    /// Tunnels that are on their way.
-    expected: usize,
-    /// Counts the changes.
-    version: u64,
-    /// Woken by each change.
-    watchers: Watchers,
-}
-
-impl Tunnels {
-    /// None yet. `guard` is dropped with the last handle of them.
-    pub(crate) fn new(guard: Option<Box<dyn Send + Sync>>) -> Self {
-        Self {
-            inner: Mutex::default(),
-            turn: AtomicUsize::new(0),
-            _guard: guard,
-        }
-    }
-
-    /// No code of users, and of no tunnel, runs under this lock.
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn members(&self) -> Arc<Vec<Arc<Member>>> {
-        self.lock().members.clone()
-    }
-
-    fn is_ready(&self) -> bool {
-        let members = self.members();
-        members
-            .iter()
-            .any(|member| member.channel.state().takes_calls())
-    }
-
-    pub(crate) fn members_and_version(&self) -> (Arc<Vec<Arc<Member>>>, u64) {
-        let inner = self.lock();
-        (inner.members.clone(), inner.version)
-    }
-
-    /// Whether there is no tunnel, and none is on its way.
-    pub(crate) fn is_deserted(&self) -> bool {
-        let inner = self.lock();
-        inner.members.is_empty() && inner.expected == 0
-    }
-
-    /// Whether a tunnel is on its way.
-    pub(crate) fn is_expecting(&self) -> bool {
-        self.lock().expected > 0
-    }
-
-    /// Whether there were changes since `version`; if not, the task is woken by the next.
-    pub(crate) fn poll_changed(
-        &self,
-        version: u64,
-        ticket: &mut Option<u64>,
-        cx: &Context<'_>,
-    ) -> Poll<()> {
-        self.with(|inner, deferred| {
-            if inner.version == version {
-                inner.watchers.watch(ticket, cx, deferred);
-                Poll::Pending
-            } else {
-                Poll::Ready(())
-            }
-        })
-    }
-
-    pub(crate) fn forget(&self, ticket: Option<u64>) {
-        if ticket.is_some() {
-            self.with(|inner, deferred| inner.watchers.forget(ticket, deferred));
-        }
-    }
-
-    fn with<T>(&self, act: impl FnOnce(&mut Inner, &mut Deferred) -> T) -> T {
-        let mut deferred = Deferred::default();
-        let result = act(&mut self.lock(), &mut deferred);
-        deferred.run();
-        result
-    }
-
-    /// What `change` takes out is returned, to be dropped while nothing is locked: the last handle
-    /// of a tunnel drains it.
-    fn change<T>(&self, change: impl FnOnce(&mut Inner) -> T) -> T {
-        self.with(|inner, deferred| {
-            inner.version = inner.version.wrapping_add(1);
-            inner.watchers.wake(deferred);
-            change(inner)
-        })
-    }
-}
-
-/// A tunnel in a group, see [`TunnelGroup::add`]. Dropping this takes the tunnel out.
-#[must_use = "the tunnel leaves the group when this is dropped"]
-pub struct Membership {
-    tunnels: Arc<Tunnels>,
-    place: u64,
-    id: TunnelId,
-}
-
-impl Drop for Membership {
-    fn drop(&mut self) {
-        let removed = self.tunnels.change(|inner| {
-            let members = &inner.members;
-            let index = members.binary_search_by_key(&self.place, |member| member.place);
-            let members = Arc::make_mut(&mut inner.members);
-            index.ok().map(|index| members.remove(index))
-        });
-        drop(removed);
-    }
-}
-
-impl fmt::Debug for Membership {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Membership").field(&self.id).finish()
-    }
-}
-
-/// A tunnel that is on its way to a group, see [`TunnelGroup::expect`]. Dropping this says that it
-/// is there, or does not come.
-#[must_use = "no tunnel is expected any more when this is dropped"]
-pub struct Expected {
-    tunnels: Arc<Tunnels>,
-}
-
-impl Drop for Expected {
-    fn drop(&mut self) {
-        self.tunnels.change(|inner| {
-            inner.expected = inner.expected.saturating_sub(1);
-        });
-    }
-}
-
-impl fmt::Debug for Expected {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Expected").finish_non_exhaustive()
     }
 }

@@ -10,10 +10,9 @@ use crate::error::TunnelEnd;
 use crate::group::{Expected, TunnelGroup};
 use crate::panics::contain;
 use crate::peer::TunnelPeer;
+use crate::supervisor::attempt::{BoxFuture, Failed, Open, OpenedTunnel, Opening, Supervised};
 use crate::supervisor::backoff::Pauses;
-use crate::supervisor::dial::{
-    BoxFuture, DialError, Failed, Open, OpenedTunnel, Opening, Supervised,
-};
+use crate::supervisor::dial::DialError;
 use crate::supervisor::event::{SupervisorEvent, SupervisorEventKind as Kind};
 use crate::supervisor::interruption::Interruption;
 use crate::supervisor::state::{Board, Stop, SupervisedPhase, TaskOfBoard};

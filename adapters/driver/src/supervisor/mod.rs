@@ -1,5 +1,6 @@
 //! Tunnels that are kept open by the side that dials.
 
+mod attempt;
 mod backoff;
 mod builder;
 mod channel;

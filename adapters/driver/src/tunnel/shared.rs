@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ use crate::peer::TunnelPeer;
 use crate::runtime::Runtime;
 use crate::tunnel::id::TunnelId;
 use crate::tunnel::published::{Published, TunnelState};
-use crate::tunnel::sibling::Sibling;
+use crate::tunnel::sibling::{LinkedTunnel, Sibling};
 use crate::tunnel::state::{State, TunnelRole};
 use crate::watchers::Watchers;
 
@@ -215,6 +215,29 @@ impl<R: TunnelRole> Shared<R> {
             _ => state.started.then_some(Ok(())),
         })
     }
+}
+
+impl<R: TunnelRole> LinkedTunnel for Shared<R> {
+    fn drain(&self) {
+        self.drain(Duration::MAX);
+    }
+
+    fn let_finish(&self) {
+        self.with_now(|state, _| state.hold_finish(false));
+    }
+}
+
+/// Makes two tunnels drain and finish together, before either of them can drain.
+pub(crate) fn link<A: TunnelRole, B: TunnelRole>(one: &Arc<Shared<A>>, other: &Arc<Shared<B>>) {
+    fn weak<R: TunnelRole>(tunnel: &Arc<Shared<R>>) -> Weak<dyn LinkedTunnel> {
+        let tunnel: Weak<Shared<R>> = Arc::downgrade(tunnel);
+        tunnel
+    }
+    // Each is linked once.
+    let _ = one.sibling.set(Sibling::new(weak(other)));
+    let _ = other.sibling.set(Sibling::new(weak(one)));
+    one.with(|state, _| state.hold_finish(true));
+    other.with(|state, _| state.hold_finish(true));
 }
 
 /// Waits for a change of a tunnel.

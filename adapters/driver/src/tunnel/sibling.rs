@@ -1,33 +1,21 @@
 //! Two tunnels on one byte stream, which drain and finish together.
 
+use std::sync::Weak;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
-use std::time::Duration;
 
-use crate::tunnel::shared::Shared;
 use crate::tunnel::state::{State, TunnelRole};
 
 /// What one tunnel does because of the other.
-trait Tunnel: Send + Sync {
+pub(crate) trait LinkedTunnel: Send + Sync {
     /// The other drains.
     fn drain(&self);
     /// The other has nothing left to do.
     fn let_finish(&self);
 }
 
-impl<R: TunnelRole> Tunnel for Shared<R> {
-    fn drain(&self) {
-        self.drain(Duration::MAX);
-    }
-
-    fn let_finish(&self) {
-        self.with_now(|state, _| state.hold_finish(false));
-    }
-}
-
 /// The other tunnel on a tunnel's byte stream.
 pub(crate) struct Sibling {
-    tunnel: Weak<dyn Tunnel>,
+    tunnel: Weak<dyn LinkedTunnel>,
     told_drain: AtomicBool,
     told_rest: AtomicBool,
 }
@@ -40,8 +28,7 @@ pub(crate) struct News {
 }
 
 impl Sibling {
-    fn new<R: TunnelRole>(tunnel: &Arc<Shared<R>>) -> Self {
-        let tunnel: Weak<Shared<R>> = Arc::downgrade(tunnel);
+    pub(crate) const fn new(tunnel: Weak<dyn LinkedTunnel>) -> Self {
         Self {
             tunnel,
             told_drain: AtomicBool::new(false),
@@ -81,13 +68,4 @@ impl std::fmt::Debug for Sibling {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Sibling").finish_non_exhaustive()
     }
-}
-
-/// Makes two tunnels drain and finish together, before either of them can drain.
-pub(crate) fn link<A: TunnelRole, B: TunnelRole>(one: &Arc<Shared<A>>, other: &Arc<Shared<B>>) {
-    // Each is linked once.
-    let _ = one.sibling.set(Sibling::new(other));
-    let _ = other.sibling.set(Sibling::new(one));
-    one.with(|state, _| state.hold_finish(true));
-    other.with(|state, _| state.hold_finish(true));
 }
