@@ -220,6 +220,19 @@ fn kubernetes_starts_the_program_and_leaves_it_the_time_to_drain() -> Tested {
                         "{port:?}"
                     );
                 }
+                let command = list(&probe["exec"]["command"]).iter().map(text);
+                let command = command.collect::<Tested<Vec<_>>>()?;
+                if let [path, asks @ ..] = &*command {
+                    assert_eq!(*path, "/usr/bin/grpctunnel");
+                    let line = [path].into_iter().chain(asks).map(Into::into);
+                    let Command::Ls(_) = config::parse(line)?.cli.command else {
+                        return Err(format!("another command: {asks:?}").into());
+                    };
+                    let admin = asks.last().ok_or("no admin port")?;
+                    let arguments = list(&container["args"]);
+                    let has = arguments.iter().any(|one| one.as_str() == Some(admin));
+                    assert!(has, "{admin}");
+                }
             }
         }
     }
