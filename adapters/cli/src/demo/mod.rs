@@ -74,7 +74,7 @@ impl From<io::Error> for Failure {
 const EVERY: Duration = Duration::from_secs(1);
 
 /// Shows everything on standard output. `upload` is the size of the upload in bytes. With `stays`,
-/// everything keeps running afterwards, until Ctrl-C or SIGTERM.
+/// everything keeps running afterwards, until Ctrl-C or SIGTERM, and the gateway has an admin port.
 ///
 /// Without it, this takes a few seconds, and at most two minutes a step when things hang.
 ///
@@ -83,7 +83,7 @@ const EVERY: Duration = Duration::from_secs(1);
 /// A [`Failure`] at the first thing that is not as it should be.
 pub async fn run(upload: u64, stays: bool) -> Result<(), Failure> {
     let screen = Screen::stdout();
-    let mut stage = Stage::set().await?;
+    let mut stage = Stage::set(stays).await?;
     screen.title("grpctunnel demo")?;
     screen.line(format_args!("\n{}\n", stage.picture(screen.is_live())))?;
     let mut shown = show(screen, &mut stage, upload).await;
@@ -103,9 +103,6 @@ async fn stay(screen: Screen, stage: &mut Stage) -> Result<(), Failure> {
     let signals = stop.on_signals(Duration::ZERO, |_| {});
     signals.map_err(|error| Failure::Stage(error.to_string()))?;
     screen.line(format_args!("\n{}", stage.invitation()))?;
-    if let Some(page) = admin_page(stage) {
-        screen.line(format_args!("    admin     {page}"))?;
-    }
     for number in 0.. {
         tokio::select! {
             () = stop.draining() => break,
@@ -118,13 +115,6 @@ async fn stay(screen: Screen, stage: &mut Stage) -> Result<(), Failure> {
         })?;
     }
     Ok(())
-}
-
-/// The address of the gateway's admin page, where it has one.
-///
-/// The one place to fill in once a gateway serves such a page: everything else is prepared.
-const fn admin_page(_stage: &Stage) -> Option<String> {
-    None
 }
 
 async fn show(screen: Screen, stage: &mut Stage, upload: u64) -> Result<(), Failure> {

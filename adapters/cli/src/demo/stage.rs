@@ -18,8 +18,10 @@ use super::{
     tally::Tally,
 };
 use crate::{
+    admin::{Admin, AdminSettings},
     gateway::{Gateway, GatewaySettings},
     listener::Listener,
+    metrics::Recorder,
     origin::Origin,
     serve::{Limits, serve},
     stop::Stop,
@@ -39,13 +41,16 @@ pub(super) struct Stage {
     pub(super) agent: Option<RunningAgent>,
     pub(super) gateway: SocketAddr,
     pub(super) service: SocketAddr,
+    /// The page of the gateway's admin port, where it has one.
+    admin_page: Option<String>,
     stop: Stop,
     running: Vec<JoinHandle<()>>,
 }
 
 impl Stage {
-    /// Starts everything, each listener on a free loopback port.
-    pub(super) async fn set() -> Result<Self, Failure> {
+    /// Starts everything, each listener on a free loopback port. With `observed`, the gateway has an
+    /// admin port, and the process counts.
+    pub(super) async fn set(observed: bool) -> Result<Self, Failure> {
         let stop = Stop::new();
         let (depot, seen) = SampleDepot::new();
         let (listener, service) = listen().await?;
@@ -58,6 +63,16 @@ impl Stage {
         settings.drain_limit = Duration::ZERO;
         let gateway = Gateway::bind(settings, |_| {}).await.map_err(no_listener)?;
         let address = gateway.endpoint().tcp().unwrap_or(any);
+        let mut admin_page = None;
+        if observed {
+            let settings = AdminSettings::new(any.into());
+            let admin = Admin::bind(&settings).await.map_err(no_listener)?;
+            let recorder =
+                Recorder::install().map_err(|error| Failure::Stage(error.to_string()))?;
+            let panel = gateway.control().panel(recorder, &stop);
+            admin_page = admin.url();
+            running.push(spawn(admin.run(panel, stop.clone())));
+        }
         running.push(spawn(gateway.run(stop.clone())));
         let agent = agent(address, service).map_err(Failure::Stage)?;
         let agent = RunningAgent::start(agent).await.map_err(Failure::Stage)?;
@@ -72,6 +87,7 @@ impl Stage {
             agent: Some(agent),
             gateway: address,
             service,
+            admin_page,
             stop,
             running,
         })
@@ -89,11 +105,16 @@ impl Stage {
     /// What can be done with it while it stays.
     pub(super) fn invitation(&self) -> String {
         let gateway = self.gateway;
-        format!(
+        let mut text = format!(
             "  Everything keeps running, with a call a second; Ctrl-C ends it.\n    gateway   \
              http://{gateway}\n    try       grpctunnel dial --gateway http://{gateway} --name \
              {NAME} --listen 127.0.0.1:0"
-        )
+        );
+        if let Some(page) = &self.admin_page {
+            text += "\n    admin     ";
+            text += page;
+        }
+        text
     }
 
     /// Ends everything.

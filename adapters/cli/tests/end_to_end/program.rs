@@ -6,10 +6,13 @@ use std::{
     time::Duration,
 };
 
-use crate::support::{
-    Tested, bounded, caller, depot,
-    stubs::{GreetRequest, WaitRequest},
-    to,
+use crate::{
+    observed::get,
+    support::{
+        Tested, bounded, caller, depot,
+        stubs::{GreetRequest, WaitRequest},
+        to,
+    },
 };
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
@@ -59,6 +62,15 @@ impl Running {
     /// The next line on standard output.
     pub(crate) async fn line(&mut self) -> Tested<String> {
         Ok(self.lines.next_line().await?.ok_or("ended early")?)
+    }
+
+    /// Waits for a line that begins like this, indented or not, and returns the rest.
+    async fn after(&mut self, begin: &str) -> Tested<String> {
+        loop {
+            if let Some(rest) = self.line().await?.trim().strip_prefix(begin) {
+                return Ok(rest.to_owned());
+            }
+        }
     }
 
     pub(crate) async fn terminated(self) -> Tested<ExitStatus> {
@@ -165,12 +177,12 @@ async fn the_demo_shows_everything_and_ends_well() -> Tested {
 async fn a_demo_that_stays_can_be_called_until_it_is_told_to_end() -> Tested {
     tokio::time::timeout(DEMO_LIMIT, async {
         let mut demo = Running::start(&["demo", "--stay", "--upload", "1"])?;
-        let gateway = loop {
-            let line = demo.line().await?;
-            if let Some(gateway) = line.trim().strip_prefix("gateway   http://") {
-                break gateway.to_owned();
-            }
-        };
+        let gateway = demo.after("gateway   http://").await?;
+        let page = demo.after("admin     http://").await?;
+        let admin = page.trim_end_matches('/').parse()?;
+        assert_eq!(get(admin, "/ready").await?.status, 200);
+        let tunnels = get(admin, "/tunnels").await?.body;
+        assert!(tunnels.contains("\"demo\""), "{tunnels}");
         let request = GreetRequest {
             name: "x".to_owned(),
         };
