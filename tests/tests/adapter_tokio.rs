@@ -19,6 +19,10 @@ impl Ends for OnTokio {
     type Carrier = Carrier;
     type CarrierBody = CarrierBody;
 
+    #[expect(
+        clippy::unwrap_used,
+        reason = "a helper of tests states what must hold"
+    )]
     fn block_on<F: Future>(test: F) -> F::Output {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)

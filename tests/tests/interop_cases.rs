@@ -109,7 +109,7 @@ async fn our_server(arguments: &[&str]) -> Outcome<(Process, String)> {
     Ok((server, address))
 }
 
-fn off<'a>(flow_control: bool, flag: &'a str) -> Option<&'a str> {
+fn off(flow_control: bool, flag: &str) -> Option<&str> {
     (!flow_control).then_some(flag)
 }
 
@@ -285,20 +285,21 @@ async fn ours_and_old() -> Outcome {
     table.finish()
 }
 
+/// What can be written with the package grpctunnel-py.
+const PYTHON_CASES: [&str; 8] = [
+    "large_unary",
+    "client_streaming",
+    "server_streaming",
+    "ping_pong",
+    "status_code_and_message",
+    "special_status_message",
+    "unimplemented_method",
+    "unimplemented_service",
+];
+
 /// The package grpctunnel-py.
 #[tokio::test]
 async fn ours_and_python() -> Outcome {
-    /// What can be written with the package.
-    const ITS_CASES: [&str; 8] = [
-        "large_unary",
-        "client_streaming",
-        "server_streaming",
-        "ping_pong",
-        "status_code_and_message",
-        "special_status_message",
-        "unimplemented_method",
-        "unimplemented_service",
-    ];
     let Some(peers) = Peers::get().await else {
         return Ok(());
     };
@@ -344,7 +345,7 @@ async fn ours_and_python() -> Outcome {
             Ok(peers.python("tunnel_peer.py", &with(&arguments, flag))?)
         };
         let client = async |cases: &[&str]| their_client(cases, start).await;
-        table.row(&row, &ITS_CASES, client).await?;
+        table.row(&row, &PYTHON_CASES, client).await?;
 
         let row = format!("python client, to ours, tunnel reverse, {flow}");
         let start = async |cases: &str| {
@@ -355,7 +356,7 @@ async fn ours_and_python() -> Outcome {
             Ok(program)
         };
         let client = async |cases: &[&str]| their_client(cases, start).await;
-        table.row(&row, &ITS_CASES, client).await?;
+        table.row(&row, &PYTHON_CASES, client).await?;
     }
     table.finish()
 }

@@ -20,8 +20,8 @@ use tonic_health::server::health_reporter;
 
 /// The name with which an agent opened its tunnel. A real gateway looks at a certificate.
 fn name_of(peer: &TunnelPeer) -> Result<String, tonic::Status> {
-    let name = peer.metadata().get("x-name");
-    let name = name.and_then(|name| name.to_str().ok());
+    let metadata = peer.metadata();
+    let name = metadata.get("x-name").and_then(|name| name.to_str().ok());
     let name = name.ok_or_else(|| tonic::Status::unauthenticated("x-name is missing"))?;
     Ok(name.to_owned())
 }

@@ -41,6 +41,10 @@ async fn server(tunnels: TunnelServer) -> Result<SocketAddr, std::io::Error> {
     Ok(address)
 }
 
+#[expect(
+    clippy::expect_used,
+    reason = "a helper of tests states what must hold"
+)]
 async fn agent(at: SocketAddr, name: Option<&'static str>) -> Result<ServerHandle, ConnectError> {
     let carrier = dial(&format!("http://{at}")).await;
     let carrier = carrier.expect("the server is there");

@@ -3,7 +3,7 @@
 use std::{future::Future, net::SocketAddr, sync::Arc};
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response};
+use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::Empty;
 use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -81,13 +81,13 @@ pub(super) async fn http2(
     serve(move |stream| {
         let answer = service_fn(move |_: Request<Incoming>| async move {
             let mut response = Response::new(Empty::<Bytes>::new());
-            *response.status_mut() = status.try_into().unwrap();
-            let mut all = HeaderMap::new();
+            *response.status_mut() = StatusCode::from_u16(status)?;
             for (name, value) in headers {
-                all.insert(*name, value.parse().unwrap());
+                response
+                    .headers_mut()
+                    .insert(*name, HeaderValue::from_static(value));
             }
-            *response.headers_mut() = all;
-            Ok::<_, std::convert::Infallible>(response)
+            Ok::<_, http::Error>(response)
         });
         http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), answer)
     })
