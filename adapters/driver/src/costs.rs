@@ -178,5 +178,10 @@ fn calls_and_chunks_take_few_locks_and_allocations() {
     assert!(chunk.client_locks <= 2.0 && chunk.server_locks <= 2.0);
     assert!(call.wakes <= 6.0 && chunk.wakes <= 2.0);
     // Headers as maps at both ends, boxes of bodies and tasks: none of them can be kept.
-    assert!(call.allocations <= 40.0 && chunk.allocations <= 4.0);
+    let most = if cfg!(feature = "metrics") {
+        48.0
+    } else {
+        40.0
+    };
+    assert!(call.allocations <= most && chunk.allocations <= 4.0);
 }

@@ -5,6 +5,7 @@ use std::future::{Future, pending, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Buf;
 use futures_util::future::{Either, select};
@@ -60,7 +61,8 @@ where
     let accept: Accept<B::Data> = Box::new(move |mut request, respond| {
         request.extensions_mut().insert(handle_of.clone());
         request.extensions_mut().insert(SegmentedCarrier::enabled());
-        tasks.spawn(handle(service.clone(), request, respond, &streams));
+        let task = handle(service.clone(), request, respond, &streams, tasks.clone());
+        tasks.spawn(task);
     });
     runtime.spawn(run(
         handshake,
@@ -92,6 +94,10 @@ async fn run<T, D>(
         .run()
         .await;
 }
+
+/// How long the peer of a tunnel that this end has aborted may take what comes before the status
+/// that says why. Then the stream is reset.
+const ABORT_GRACE: Duration = Duration::from_secs(5);
 
 /// Takes the requests of a connection.
 type Accept<D> = Box<dyn FnMut(Request<RecvStream>, SendResponse<Chunk<D>>) + Send>;
@@ -146,6 +152,7 @@ fn handle<S, B>(
     request: Request<RecvStream>,
     respond: SendResponse<Chunk<B::Data>>,
     shared: &Arc<Shared>,
+    runtime: Runtime,
 ) -> impl Future<Output = ()> + Send + use<S, B>
 where
     S: Service<Request<IncomingBody>, Response = Response<B>> + Send + 'static,
@@ -182,7 +189,7 @@ where
             .await
         };
         match answer {
-            Some(Ok(response)) => send_response(respond, response).await,
+            Some(Ok(response)) => send_response(respond, response, &runtime).await,
             Some(Err(reason)) => respond.0.send_reset(reason),
             None => {}
         }
@@ -190,8 +197,11 @@ where
     }
 }
 
-async fn send_response<B>(mut respond: ResetOnPanic<B::Data>, response: Response<B>)
-where
+async fn send_response<B>(
+    mut respond: ResetOnPanic<B::Data>,
+    response: Response<B>,
+    runtime: &Runtime,
+) where
     B: Body<Error: Into<BoxError>>,
 {
     let (mut head, body) = response.into_parts();
@@ -209,14 +219,17 @@ where
         let sending = pin!(send_body(&mut stream, body));
         let aborted = pin!(async {
             match abort {
-                Some(abort) => abort.aborted().await,
+                Some(abort) => {
+                    abort.aborted().await;
+                    runtime.sleep_until(runtime.now() + ABORT_GRACE).await;
+                }
                 None => pending().await,
             }
         });
         match select(sending, aborted).await {
             Either::Left((Sent::Failed(error), _)) => Some(reset_reason(error.as_ref(), false)),
             Either::Left(_) => None,
-            // The body has an end, but the peer takes nothing that comes before it.
+            // The body has an end, but the peer does not take what comes before it.
             Either::Right(_) => Some(Reason::INTERNAL_ERROR),
         }
     };

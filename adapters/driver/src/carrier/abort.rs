@@ -12,9 +12,10 @@ use crate::deferred::Deferred;
 /// Tells the HTTP stack of a server when this end has aborted a tunnel.
 ///
 /// The [`TransmitBody`](crate::TransmitBody) of such a tunnel ends with the reason. But a stack does
-/// not ask it for more while its peer takes nothing; then the stack is to reset the stream. It finds
-/// this among the extensions of the response that accepts the tunnel. `grpctunnel-http2` heeds it;
-/// with another stack such a stream stays until its peer takes something, or its connection ends.
+/// not ask it for more while its peer takes nothing; after some seconds of that the stack is to reset
+/// the stream. It finds this among the extensions of the response that accepts the tunnel.
+/// `grpctunnel-http2` heeds it; with another stack such a stream stays until its peer takes
+/// something, or its connection ends.
 #[derive(Clone, Debug, Default)]
 pub struct CarrierAbort(Arc<Signal>);
 

@@ -70,7 +70,7 @@ async fn a_tunnel_carries_calls_and_ends_cleanly() {
 }
 
 /// A client that opens a reverse tunnel by hand, and takes nothing of it once a window is full.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_tunnel_that_is_aborted_is_reset_though_its_peer_takes_nothing() {
     let runtime = runtime();
     let (near, far) = tokio::io::duplex(1 << 20);
