@@ -136,7 +136,7 @@ impl<U: Width> ReceiveWindow<U> {
     }
 
     /// Credit that has yet to be granted: for bytes that were consumed, or because the window grew.
-    #[cfg(any(feature = "internals", feature = "search"))]
+    #[cfg(feature = "internals")]
     pub const fn pending(&self) -> U {
         self.pending
     }
